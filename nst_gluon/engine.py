@@ -1,0 +1,80 @@
+"""The one place that imports MXNet: ``from nst_gluon.engine import mx``.
+
+Settles threads and environment first, loads the CUDA libraries that a CUDA build needs, and keeps the warnings of
+dependencies off the terminal. Raises EngineMissing, in one line with what to do, where MXNet cannot be imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from types import ModuleType
+
+from nst_gluon import runtime
+from nst_gluon.errors import EngineMissing
+
+INSTALL = "python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU)"
+
+
+def _version(distribution: str) -> tuple[int, ...]:
+    try:
+        text = importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+
+
+def _explain(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "libcuda.so" in text:
+        return "no engine: mxnet-cu112 needs NVIDIA's driver (libcuda.so.1), which this machine lacks: install the " \
+               "driver, or python -m pip uninstall -y mxnet-cu112 && python -m pip install -e '.[cpu]'"
+    if ".so." in text and runtime.engine_distribution() == "mxnet-cu112":
+        return f"no engine: a CUDA 11 library is missing ({text}): python -m pip install -e '.[cu112]'"
+    return f"no engine: MXNet is installed but cannot be imported ({text}): {INSTALL} in a fresh environment"
+
+
+def why_unusable() -> str | None:
+    """The line that says why MXNet cannot be imported here and what to do, or None where nothing speaks against it."""
+    if sys.version_info >= (3, 12):
+        return (
+            f"no engine: MXNet 1.9.1 runs on Python 3.9 to 3.11 and this is {platform.python_version()}: make an "
+            f"environment with python3.11 (or uv run --python 3.11), then python -m pip install -e '.[cpu]'"
+        )
+    if importlib.util.find_spec("mxnet") is None:
+        return f"no engine: {INSTALL}"
+    if _version("numpy") >= (1, 24):
+        return (
+            f"no engine: MXNet 1.9.1 needs numpy 1.23 and {importlib.metadata.version('numpy')} is installed: "
+            f"python -m pip install 'numpy>=1.23,<1.24'"
+        )
+    return None
+
+
+def _load() -> ModuleType:
+    if "mxnet" not in sys.modules:
+        reason = why_unusable()
+        if reason:
+            raise EngineMissing(reason)
+    runtime.prepare()
+    if runtime.engine_distribution() == "mxnet-cu112":
+        runtime.preload_cuda_libraries()
+    try:
+        with runtime.quiet_import():
+            return importlib.import_module("mxnet")
+    except (ImportError, OSError, AttributeError) as error:
+        raise EngineMissing(_explain(error)) from error
+
+
+mx = _load()
+
+
+def context(device: runtime.Device | str) -> mx.Context:
+    """MXNet's context for a device, after checking that this engine can compute there (UserError if it cannot)."""
+    if isinstance(device, str):
+        device = runtime.parse_device(device)
+    runtime.check_device(device)
+    return mx.Context(device.kind, device.index)

@@ -1,0 +1,78 @@
+"""The registry of methods: what each can do and where its code is. Imports no engine."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nst_gluon.errors import UserError, did_you_mean
+
+TASKS = ("stylize", "texture")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make a picture.
+
+    ``kind`` is "optimises" (moves one picture downhill, step by step) or "generates" (one forward pass of a trained
+    net). ``factory`` is "module:attribute": what :meth:`load` imports, engine and all.
+    """
+
+    name: str
+    kind: str
+    tasks: tuple[str, ...]
+    factory: str
+    description: str
+    paper: str
+
+    def load(self) -> Callable:
+        """Import the method's code and return its factory; the only place where naming a method needs the engine."""
+        module, attribute = self.factory.split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def check_task(self, task: str) -> None:
+        """Raise a UserError if this method cannot do ``task``."""
+        if task not in self.tasks:
+            able = ", ".join(method.name for method in METHODS.values() if task in method.tasks)
+            raise UserError(f"--task: {self.name} cannot do {task!r}; " + (
+                f"use --method {able}" if able else did_you_mean(task, TASKS)))
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method(
+            name="gatys",
+            kind="optimises",
+            tasks=("stylize", "texture"),
+            factory="nst_gluon.optimization:optimise",
+            description="optimises the pixels of one picture, L-BFGS or Adam",
+            paper="Gatys, Ecker, Bethge: A Neural Algorithm of Artistic Style (2015); Texture Synthesis Using CNNs (2015)",
+        ),
+        Method(
+            name="johnson",
+            kind="generates",
+            tasks=("stylize",),
+            factory="nst_gluon.johnson:JohnsonNet",
+            description="a residual net trained for one style, one forward pass a picture",
+            paper="Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution (2016)",
+        ),
+        Method(
+            name="texture_net",
+            kind="generates",
+            tasks=("stylize", "texture"),
+            factory="nst_gluon.texture_net:TextureNet",
+            description="a small multi-scale net trained for one style or texture, one forward pass a picture",
+            paper="Ulyanov, Lebedev, Vedaldi, Lempitsky: Texture Networks (2016)",
+        ),
+    )
+}
+
+
+def get(name: str) -> Method:
+    """The method of that name; an unknown name is a UserError that lists the known ones."""
+    try:
+        return METHODS[name]
+    except KeyError:
+        raise UserError(f"--method: unknown method {name!r}; {did_you_mean(name, METHODS)}") from None

@@ -1,0 +1,369 @@
+"""What must be settled before the engine is imported: threads, devices, precision, memory, CUDA libraries.
+
+Imports no engine. MXNet reads its environment once, while it is being imported, so :func:`prepare` runs first;
+:mod:`nst_gluon.engine` sees to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import importlib.util
+import math
+import os
+import platform
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nst_gluon.errors import UserError, did_you_mean
+
+DTYPES = ("float32", "bfloat16")
+ENGINE_DISTRIBUTIONS = ("mxnet", "mxnet-cu112")
+OLDEST_CAPABILITY, NEWEST_CAPABILITY = (5, 0), (8, 9)
+
+# Only defaults: whatever the user has set wins.
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # as fast on an idle machine, far steadier on a busy one
+    "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",  # autotuning picks other kernels from run to run: other bits, other times
+    "MXNET_ENFORCE_DETERMINISM": "1",
+    "MXNET_CUDNN_LIB_CHECKING": "0",  # advice for builders, printed at users
+    "MXNET_CUDA_LIB_CHECKING": "0",
+    "MXNET_MKLDNN_CACHE_NUM": "512",  # unbounded by default: a folder of photos of many sizes grows without end
+    "NVIDIA_TF32_OVERRIDE": "0",  # float32 means float32
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of NVML, so that gpu:1 is the same device in both
+}
+
+# (folder under the namespace package `nvidia`, shared library), each after the ones that it needs.
+CUDA_LIBRARIES = (
+    ("cuda_runtime", "libcudart.so.11.0"),
+    ("cublas", "libcublasLt.so.11"),
+    ("cublas", "libcublas.so.11"),
+    ("cufft", "libcufft.so.10"),
+    ("curand", "libcurand.so.10"),
+    ("cusolver", "libcusolver.so.11"),
+    ("cuda_nvrtc", "libnvrtc.so.11.2"),
+    ("nvtx", "libnvToolsExt.so.1"),
+    ("nccl", "libnccl.so.2"),
+    ("cudnn", "libcudnn.so.8"),
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where an engine computes: ``kind`` is "cpu" or "gpu"; ``index`` counts GPUs from 0."""
+
+    kind: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return self.kind if self.index == 0 else f"{self.kind}:{self.index}"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A visible NVIDIA GPU. ``index`` is the engine's (after CUDA_VISIBLE_DEVICES), ``nvml_index`` the driver's."""
+
+    index: int
+    name: str
+    compute_capability: tuple[int, int]
+    memory_bytes: int
+    driver: str
+    nvml_index: int = 0
+
+
+# ---------------------------------------------------------------------------------------------- processor and memory
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _cgroup_folders(controller: str, root: Path) -> Iterator[tuple[int, Path]]:
+    """(version, folder) of this process's control group and of all its parents, which limit it just as well.
+
+    In a container the path in /proc/self/cgroup may not exist below the mount; its existing parents then count.
+    """
+    base = root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        if controllers and controller not in controllers.split(","):
+            continue
+        if controllers:
+            version, mounts = 1, [base / controllers, base / controller]
+        else:
+            version, mounts = 2, [base, base / "unified"]
+        mount = next((m for m in mounts if m.is_dir()), None)
+        if mount is None:
+            continue
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for depth in range(len(parts), -1, -1):
+            folder = mount.joinpath(*parts[:depth])
+            if folder.is_dir():
+                yield version, folder
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Cores that the control groups (v1 or v2) grant this process, such as 1.5; None without a limit."""
+    quotas = []
+    for version, folder in _cgroup_folders("cpu", root):
+        if version == 2:
+            quota, period = (_read(folder / "cpu.max").split() + ["", ""])[:2]
+        else:
+            quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        quota_us, period_us = _number(quota), _number(period)
+        if quota_us and period_us and quota_us > 0 and period_us > 0:
+            quotas.append(quota_us / period_us)
+    return min(quotas, default=None)
+
+
+def available_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may really use: its scheduling affinity, cut by the control groups' quota."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        cores = os.cpu_count() or 1
+    quota = cpu_quota(root)
+    if quota is not None:
+        cores = min(cores, math.ceil(quota))
+    return max(1, cores)
+
+
+def memory_available_bytes(root: Path = Path("/")) -> int:
+    """Bytes that can still be allocated: the kernel's MemAvailable, cut by what the control groups leave."""
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
+    if match:
+        available = int(match.group(1)) * 1024
+    else:
+        import psutil
+
+        available = int(psutil.virtual_memory().available)
+    for version, folder in _cgroup_folders("memory", root):
+        names = ("memory.max", "memory.current") if version == 2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        limit, used = (_number(_read(folder / name).strip()) for name in names)
+        if limit is None or used is None:
+            continue
+        # Page cache that nobody uses is given back before anything fails.
+        cache = re.search(r"^(?:total_)?inactive_file (\d+)", _read(folder / "memory.stat"), re.MULTILINE)
+        available = min(available, int(limit - used) + (int(cache.group(1)) if cache else 0))
+    return max(0, available)
+
+
+def cpu_supports_bfloat16(root: Path = Path("/")) -> bool:
+    """Whether the processor multiplies bfloat16 itself (AVX512_BF16 or AMX); without, it is slower than float32."""
+    flags = re.search(r"^flags\s*:(.*)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    return bool(flags) and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.group(1).split())
+
+
+# ------------------------------------------------------------------------------------------- engine and environment
+
+
+def engine_distribution() -> str | None:
+    """The installed distribution that provides the package ``mxnet``: "mxnet" (CPU), "mxnet-cu112" or None.
+
+    With both installed, the CUDA build is named: its libraries must then be loaded in any case.
+    """
+    for name in reversed(ENGINE_DISTRIBUTIONS):
+        try:
+            importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return name
+    return None
+
+
+def quiet_dependencies() -> None:
+    """Keep what MXNet and gluoncv tell their own developers (numpy's old names, distutils) off the terminal."""
+    for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(mxnet|gluoncv|pkg_resources)(\.|$)")
+    warnings.filterwarnings("ignore", message=".*pkg_resources", category=UserWarning)
+
+
+@contextlib.contextmanager
+def quiet_import() -> Iterator[None]:
+    """No warning of whatever is imported inside reaches the terminal; the caller's filters come back afterwards."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def prepare(threads: int | None = None) -> int:
+    """Settle the environment for an engine that is not imported yet; return the number of threads it will use.
+
+    Args:
+        threads: threads for the engine; None takes the user's OMP_NUM_THREADS, or else all available cores.
+
+    Every variable that the user has set stays as it is, but an explicit ``threads`` wins. Once MXNet is imported
+    this changes nothing any more.
+    """
+    if threads is not None and threads < 1:
+        raise UserError(f"threads: {threads} is not a number of threads; use 1 or more")
+    if "mxnet" not in sys.modules:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(threads)
+        elif not os.environ.get("OMP_NUM_THREADS", "").strip():
+            os.environ["OMP_NUM_THREADS"] = str(available_cores())
+        quiet_dependencies()
+    return engine_threads()
+
+
+def engine_threads() -> int:
+    """Threads that OpenMP takes from OMP_NUM_THREADS (a list such as "4,2" means its first); 1 where it is unset."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdigit() and int(first) > 0 else 1
+
+
+def preload_cuda_libraries() -> list[str]:
+    """Load the CUDA 11 libraries of the nvidia-*-cu11 packages, so that mxnet-cu112 finds them without a toolkit.
+
+    Returns the paths that were loaded. A library that no package provides is left to the system's loader.
+    """
+    try:
+        spec = importlib.util.find_spec("nvidia")
+    except (ImportError, ValueError):
+        spec = None
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    loaded = []
+    for package, library in CUDA_LIBRARIES:
+        for folder in folders:
+            path = folder / package / "lib" / library
+            if path.is_file():
+                # One that cannot be loaded is named by MXNet's own import error.
+                with contextlib.suppress(OSError):
+                    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+                    loaded.append(str(path))
+                break
+    return loaded
+
+
+# ------------------------------------------------------------------------------------------- devices and precision
+
+
+def parse_device(text: str) -> Device:
+    """"cpu", "gpu" or "gpu:1" as a :class:`Device`; anything else is a UserError."""
+    match = re.fullmatch(r"cpu|gpu(?::(\d{1,4}))?", text.strip().lower())
+    if not match:
+        raise UserError(f"--device: {text!r} is not a device; use cpu, gpu or gpu:1")
+    return Device(match.group(0)[:3], int(match.group(1) or 0))
+
+
+def parse_dtype(text: str) -> str:
+    """The precision of the descriptor, "float32" or "bfloat16"; anything else is a UserError."""
+    name = text.strip().lower()
+    if name not in DTYPES:
+        raise UserError(f"--dtype: unknown precision {text!r}; {did_you_mean(name, DTYPES)}")
+    return name
+
+
+def _visible(count: int, uuids: list[str]) -> list[int]:
+    """NVML's indices in the order in which CUDA numbers them: CUDA_VISIBLE_DEVICES up to its first invalid entry."""
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if setting is None:
+        return list(range(count))
+    chosen: list[int] = []
+    for entry in (part.strip() for part in setting.split(",")):
+        if entry.isdigit() and int(entry) < count:
+            chosen.append(int(entry))
+        elif entry.startswith("GPU-") and any(uuid.startswith(entry) for uuid in uuids):
+            chosen.append(next(i for i, uuid in enumerate(uuids) if uuid.startswith(entry)))
+        else:
+            break
+    return chosen
+
+
+def gpu_devices() -> list[Gpu]:
+    """The NVIDIA GPUs that the engine would see; an empty list without a driver or without nvidia-ml-py."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+
+    def text(value: str | bytes) -> str:
+        return value.decode() if isinstance(value, bytes) else value
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        driver = text(pynvml.nvmlSystemGetDriverVersion())
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        uuids = [text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        return [
+            Gpu(
+                index=index,
+                name=text(pynvml.nvmlDeviceGetName(handles[i])),
+                compute_capability=tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handles[i])),
+                memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handles[i]).total),
+                driver=driver,
+                nvml_index=i,
+            )
+            for index, i in enumerate(_visible(len(handles), uuids))
+        ]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def engine_runs_on(compute_capability: tuple[int, int]) -> bool:
+    """Whether MXNet's published CUDA builds hold machine code for a GPU: compute capability 5.0 to 8.9, no PTX."""
+    return OLDEST_CAPABILITY <= tuple(compute_capability) <= NEWEST_CAPABILITY
+
+
+def unsupported_gpu(gpu: Gpu) -> str:
+    """One line that says why the engine cannot run on ``gpu`` and what to do instead."""
+    major, minor = gpu.compute_capability
+    return (
+        f"{gpu.name} has compute capability {major}.{minor}; MXNet's published CUDA builds run on 5.0 to 8.9 only "
+        f"and stop at 8.9: use --device cpu, or a GPU from Maxwell to Ada"
+    )
+
+
+def check_device(device: Device) -> None:
+    """Raise a UserError, in one line, if the installed engine cannot compute on ``device``."""
+    if device.kind == "cpu":
+        return
+    gpus = gpu_devices()
+    if not gpus:
+        raise UserError(f"--device {device}: no NVIDIA GPU and driver are visible here; use --device cpu")
+    if device.index >= len(gpus):
+        choices = ", ".join(str(Device("gpu", gpu.index)) for gpu in gpus)
+        raise UserError(f"--device {device}: there is no GPU of that number; use one of: {choices}")
+    if not engine_runs_on(gpus[device.index].compute_capability):
+        raise UserError(f"--device {device}: {unsupported_gpu(gpus[device.index])}")
+    if engine_distribution() == "mxnet":
+        raise UserError(
+            f"--device {device}: the installed engine is MXNet's CPU build; python -m pip uninstall -y mxnet && "
+            f"python -m pip install -e '.[cu112]', or use --device cpu"
+        )
+
+
+def check_dtype(dtype: str, device: Device) -> None:
+    """Raise a UserError, in one line, if ``device`` cannot compute in ``dtype`` (as :func:`parse_dtype` gives it)."""
+    if dtype != "bfloat16":
+        return
+    if device.kind == "gpu":
+        raise UserError("--dtype bfloat16: MXNet 1.9.1 computes it on the CPU only; use --dtype float32 on a GPU")
+    if not cpu_supports_bfloat16():
+        model = platform.processor() or platform.machine()
+        raise UserError(
+            f"--dtype bfloat16: this processor ({model}) has neither AVX512_BF16 nor AMX; use --dtype float32"
+        )
