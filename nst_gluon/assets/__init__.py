@@ -1,0 +1,94 @@
+"""The pictures and trained nets that come with the package; PROVENANCE.md says where each picture is from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nst_gluon.errors import UserError, did_you_mean
+from nst_gluon.files import PathLike, quoted
+
+FOLDER = Path(__file__).resolve().parent
+STYLES = ("great_wave", "auvers", "moulin_de_la_galette", "brick", "gravel", "grass")
+CONTENTS = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+@dataclass(frozen=True)
+class NetInfo:
+    """A trained net that comes with the package: ``<style>-<method>-<task>.npz``."""
+
+    style: str
+    method: str
+    task: str
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The JSON file beside the net: how it was made, and its final objective."""
+        return self.path.with_suffix(".json")
+
+    @property
+    def log(self) -> Path:
+        """The CSV file beside the net: its loss during training."""
+        return self.path.with_suffix(".csv")
+
+
+def styles() -> list[str]:
+    """The names of the bundled paintings and textures, the default one first."""
+    return list(STYLES)
+
+
+def contents() -> list[str]:
+    """The names of the bundled photos, the default one first."""
+    return list(CONTENTS)
+
+
+def photos() -> list[Path]:
+    """The bundled photos, which nets are trained on when no folder is given."""
+    return [_picture(name) for name in CONTENTS]
+
+
+def style_path(name_or_file: PathLike) -> Path:
+    """The file of a bundled picture, by name, or the file that is named; UserError when it is neither."""
+    return _find("style", name_or_file, STYLES)
+
+
+def content_path(name_or_file: PathLike) -> Path:
+    """The file of a bundled picture, by name, or the file that is named; UserError when it is neither."""
+    return _find("content", name_or_file, CONTENTS)
+
+
+def nets() -> list[NetInfo]:
+    """The bundled nets, sorted by file name."""
+    found = []
+    for path in sorted((FOLDER / "nets").glob("*.npz")):
+        parts = path.stem.rsplit("-", 2)
+        if len(parts) == 3:
+            found.append(NetInfo(*parts, path=path))
+    return found
+
+
+def find_net(style: str, method: str, task: str) -> Path | None:
+    """The file of the bundled net for a style, method and task; None when there is none."""
+    wanted = (style, method, task)
+    return next((net.path for net in nets() if (net.style, net.method, net.task) == wanted), None)
+
+
+def _picture(name: str) -> Path:
+    return FOLDER / "pictures" / f"{name}.jpg"
+
+
+def _find(argument: str, name_or_file: PathLike, names: tuple[str, ...]) -> Path:
+    if name_or_file in STYLES + CONTENTS:
+        return _picture(str(name_or_file))
+    path = Path(name_or_file)
+    try:
+        if path.is_file():
+            return path
+        wrong = "is a folder" if path.is_dir() else "is neither a bundled picture nor a file"
+    except (OSError, ValueError):  # a name too long for the system, or with a NUL in it
+        wrong = "is neither a bundled picture nor a file"
+    raise UserError(
+        f"{argument}: {quoted(name_or_file)} {wrong}; give the path of a picture, or a bundled one: "
+        f"{did_you_mean(str(name_or_file), names)}"
+    )
