@@ -1,7 +1,8 @@
 """The one place that imports MXNet: ``from nst_gluon.engine import mx``.
 
-Settles threads and environment first, loads the CUDA libraries that a CUDA build needs, and keeps the warnings of
-dependencies off the terminal. Raises EngineMissing, in one line with what to do, where MXNet cannot be imported.
+Settles threads and environment first, loads the CUDA libraries that a CUDA build needs, and keeps the
+warnings of dependencies off the terminal. Raises EngineMissing, in one line with what to do, where MXNet
+cannot be imported.
 """
 
 from __future__ import annotations
@@ -30,26 +31,29 @@ def _version(distribution: str) -> tuple[int, ...]:
 def _explain(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if "libcuda.so" in text:
-        return "no engine: mxnet-cu112 needs NVIDIA's driver (libcuda.so.1), which this machine lacks: install the " \
-               "driver, or python -m pip uninstall -y mxnet-cu112 && python -m pip install -e '.[cpu]'"
+        return (
+            "no engine: mxnet-cu112 needs NVIDIA's driver (libcuda.so.1), which this machine lacks: install it, "
+            "or python -m pip uninstall -y mxnet-cu112 && python -m pip install -e '.[cpu]'"
+        )
     if ".so." in text and runtime.engine_distribution() == "mxnet-cu112":
         return f"no engine: a CUDA 11 library is missing ({text}): python -m pip install -e '.[cu112]'"
     return f"no engine: MXNet is installed but cannot be imported ({text}): {INSTALL} in a fresh environment"
 
 
 def why_unusable() -> str | None:
-    """The line that says why MXNet cannot be imported here and what to do, or None where nothing speaks against it."""
+    """The line that says why MXNet cannot be imported here and what to do; None if nothing is against it."""
     if sys.version_info >= (3, 12):
         return (
-            f"no engine: MXNet 1.9.1 runs on Python 3.9 to 3.11 and this is {platform.python_version()}: make an "
-            f"environment with python3.11 (or uv run --python 3.11), then python -m pip install -e '.[cpu]'"
+            f"no engine: MXNet 1.9.1 runs on Python 3.9 to 3.11 and this is {platform.python_version()}: "
+            f"make an environment with python3.11 (or uv run --python 3.11), then "
+            f"python -m pip install -e '.[cpu]'"
         )
     if importlib.util.find_spec("mxnet") is None:
         return f"no engine: {INSTALL}"
     if _version("numpy") >= (1, 24):
         return (
-            f"no engine: MXNet 1.9.1 needs numpy 1.23 and {importlib.metadata.version('numpy')} is installed: "
-            f"python -m pip install 'numpy>=1.23,<1.24'"
+            f"no engine: MXNet 1.9.1 needs numpy 1.23, and {importlib.metadata.version('numpy')} is "
+            f"installed: python -m pip install 'numpy>=1.23,<1.24'"
         )
     return None
 
@@ -73,7 +77,7 @@ mx = _load()
 
 
 def context(device: runtime.Device | str) -> mx.Context:
-    """MXNet's context for a device, after checking that this engine can compute there (UserError if it cannot)."""
+    """MXNet's context for a device; a UserError, in one line, if this engine cannot compute there."""
     if isinstance(device, str):
         device = runtime.parse_device(device)
     runtime.check_device(device)

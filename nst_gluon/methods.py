@@ -15,8 +15,8 @@ TASKS = ("stylize", "texture")
 class Method:
     """A way to make a picture.
 
-    ``kind`` is "optimises" (moves one picture downhill, step by step) or "generates" (one forward pass of a trained
-    net). ``factory`` is "module:attribute": what :meth:`load` imports, engine and all.
+    ``kind`` is "optimises" (moves one picture downhill, step by step) or "generates" (one forward pass of a
+    trained net). ``factory`` is "module:attribute", what :meth:`load` imports.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Method:
     paper: str
 
     def load(self) -> Callable:
-        """Import the method's code and return its factory; the only place where naming a method needs the engine."""
+        """Import the method's code, engine and all, and return its factory."""
         module, attribute = self.factory.split(":")
         return getattr(importlib.import_module(module), attribute)
 
@@ -35,8 +35,8 @@ class Method:
         """Raise a UserError if this method cannot do ``task``."""
         if task not in self.tasks:
             able = ", ".join(method.name for method in METHODS.values() if task in method.tasks)
-            raise UserError(f"--task: {self.name} cannot do {task!r}; " + (
-                f"use --method {able}" if able else did_you_mean(task, TASKS)))
+            better = f"use --method {able}" if able else did_you_mean(task, TASKS)
+            raise UserError(f"--task: {self.name} cannot do {task!r}; {better}")
 
 
 METHODS = {
@@ -48,7 +48,7 @@ METHODS = {
             tasks=("stylize", "texture"),
             factory="nst_gluon.optimization:optimise",
             description="optimises the pixels of one picture, L-BFGS or Adam",
-            paper="Gatys, Ecker, Bethge: A Neural Algorithm of Artistic Style (2015); Texture Synthesis Using CNNs (2015)",
+            paper="Gatys, Ecker, Bethge: Texture Synthesis Using CNNs; A Neural Algorithm of Artistic Style, 2015",
         ),
         Method(
             name="johnson",
@@ -56,15 +56,15 @@ METHODS = {
             tasks=("stylize",),
             factory="nst_gluon.johnson:JohnsonNet",
             description="a residual net trained for one style, one forward pass a picture",
-            paper="Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution (2016)",
+            paper="Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer, 2016",
         ),
         Method(
             name="texture_net",
             kind="generates",
             tasks=("stylize", "texture"),
             factory="nst_gluon.texture_net:TextureNet",
-            description="a small multi-scale net trained for one style or texture, one forward pass a picture",
-            paper="Ulyanov, Lebedev, Vedaldi, Lempitsky: Texture Networks (2016)",
+            description="a small multi-scale net trained for one style, one forward pass a picture",
+            paper="Ulyanov, Lebedev, Vedaldi, Lempitsky: Texture Networks, 2016",
         ),
     )
 }

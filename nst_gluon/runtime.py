@@ -1,7 +1,7 @@
 """What must be settled before the engine is imported: threads, devices, precision, memory, CUDA libraries.
 
-Imports no engine. MXNet reads its environment once, while it is being imported, so :func:`prepare` runs first;
-:mod:`nst_gluon.engine` sees to that.
+Imports no engine. MXNet reads its environment once, while it is being imported, so :func:`prepare` runs
+first; :mod:`nst_gluon.engine` sees to that.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ OLDEST_CAPABILITY, NEWEST_CAPABILITY = (5, 0), (8, 9)
 # Only defaults: whatever the user has set wins.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # as fast on an idle machine, far steadier on a busy one
-    "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",  # autotuning picks other kernels from run to run: other bits, other times
+    "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",  # autotuning picks other kernels from run to run: other bits
     "MXNET_ENFORCE_DETERMINISM": "1",
     "MXNET_CUDNN_LIB_CHECKING": "0",  # advice for builders, printed at users
     "MXNET_CUDA_LIB_CHECKING": "0",
-    "MXNET_MKLDNN_CACHE_NUM": "512",  # unbounded by default: a folder of photos of many sizes grows without end
+    "MXNET_MKLDNN_CACHE_NUM": "512",  # unbounded by default: grows with every new picture size
     "NVIDIA_TF32_OVERRIDE": "0",  # float32 means float32
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of NVML, so that gpu:1 is the same device in both
 }
@@ -66,7 +66,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A visible NVIDIA GPU. ``index`` is the engine's (after CUDA_VISIBLE_DEVICES), ``nvml_index`` the driver's."""
+    """A visible NVIDIA GPU: ``index`` is the engine's (after CUDA_VISIBLE_DEVICES), ``nvml_index`` NVML's."""
 
     index: int
     name: str
@@ -76,7 +76,7 @@ class Gpu:
     nvml_index: int = 0
 
 
-# ---------------------------------------------------------------------------------------------- processor and memory
+# ---------------------------------------------------------------------------------- processor and memory
 
 
 def _read(path: Path) -> str:
@@ -89,7 +89,7 @@ def _read(path: Path) -> str:
 def _cgroup_folders(controller: str, root: Path) -> Iterator[tuple[int, Path]]:
     """(version, folder) of this process's control group and of all its parents, which limit it just as well.
 
-    In a container the path in /proc/self/cgroup may not exist below the mount; its existing parents then count.
+    In a container the path in /proc/self/cgroup may not exist below the mount; then its parents count.
     """
     base = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
@@ -153,8 +153,8 @@ def memory_available_bytes(root: Path = Path("/")) -> int:
 
         available = int(psutil.virtual_memory().available)
     for version, folder in _cgroup_folders("memory", root):
-        names = ("memory.max", "memory.current") if version == 2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        limit, used = (_number(_read(folder / name).strip()) for name in names)
+        names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
+        limit, used = (_number(_read(folder / f"memory.{name}").strip()) for name in names)
         if limit is None or used is None:
             continue
         # Page cache that nobody uses is given back before anything fails.
@@ -164,12 +164,12 @@ def memory_available_bytes(root: Path = Path("/")) -> int:
 
 
 def cpu_supports_bfloat16(root: Path = Path("/")) -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX512_BF16 or AMX); without, it is slower than float32."""
+    """Whether the processor multiplies bfloat16 itself (AVX512_BF16 or AMX); emulated, it gains nothing."""
     flags = re.search(r"^flags\s*:(.*)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
     return bool(flags) and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.group(1).split())
 
 
-# ------------------------------------------------------------------------------------------- engine and environment
+# ------------------------------------------------------------------------------- engine and environment
 
 
 def engine_distribution() -> str | None:
@@ -187,7 +187,7 @@ def engine_distribution() -> str | None:
 
 
 def quiet_dependencies() -> None:
-    """Keep what MXNet and gluoncv tell their own developers (numpy's old names, distutils) off the terminal."""
+    """Keep what MXNet and gluoncv tell their developers (numpy's old names, distutils) off the terminal."""
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.filterwarnings("ignore", category=category, module=r"(mxnet|gluoncv|pkg_resources)(\.|$)")
     warnings.filterwarnings("ignore", message=".*pkg_resources", category=UserWarning)
@@ -195,20 +195,20 @@ def quiet_dependencies() -> None:
 
 @contextlib.contextmanager
 def quiet_import() -> Iterator[None]:
-    """No warning of whatever is imported inside reaches the terminal; the caller's filters come back afterwards."""
+    """No warning of what is imported inside reaches the terminal; the caller's filters come back after it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def prepare(threads: int | None = None) -> int:
-    """Settle the environment for an engine that is not imported yet; return the number of threads it will use.
+    """Settle the environment for an engine that is not imported yet; return the threads that it will use.
 
     Args:
         threads: threads for the engine; None takes the user's OMP_NUM_THREADS, or else all available cores.
 
-    Every variable that the user has set stays as it is, but an explicit ``threads`` wins. Once MXNet is imported
-    this changes nothing any more.
+    Every variable that the user has set stays as it is, but an explicit ``threads`` wins. Once MXNet is
+    imported this changes nothing any more.
     """
     if threads is not None and threads < 1:
         raise UserError(f"threads: {threads} is not a number of threads; use 1 or more")
@@ -224,13 +224,13 @@ def prepare(threads: int | None = None) -> int:
 
 
 def engine_threads() -> int:
-    """Threads that OpenMP takes from OMP_NUM_THREADS (a list such as "4,2" means its first); 1 where it is unset."""
+    """Threads that OpenMP takes from OMP_NUM_THREADS ("4,2" means 4); 1 where it is unset."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(first) if first.isdigit() and int(first) > 0 else 1
 
 
 def preload_cuda_libraries() -> list[str]:
-    """Load the CUDA 11 libraries of the nvidia-*-cu11 packages, so that mxnet-cu112 finds them without a toolkit.
+    """Load the CUDA 11 libraries of the nvidia-*-cu11 packages: mxnet-cu112 then needs no CUDA toolkit.
 
     Returns the paths that were loaded. A library that no package provides is left to the system's loader.
     """
@@ -252,7 +252,7 @@ def preload_cuda_libraries() -> list[str]:
     return loaded
 
 
-# ------------------------------------------------------------------------------------------- devices and precision
+# -------------------------------------------------------------------------------- devices and precision
 
 
 def parse_device(text: str) -> Device:
@@ -272,7 +272,7 @@ def parse_dtype(text: str) -> str:
 
 
 def _visible(count: int, uuids: list[str]) -> list[int]:
-    """NVML's indices in the order in which CUDA numbers them: CUDA_VISIBLE_DEVICES up to its first invalid entry."""
+    """NVML's indices in CUDA's order: CUDA_VISIBLE_DEVICES up to its first invalid entry, as CUDA does."""
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     if setting is None:
         return list(range(count))
@@ -324,7 +324,7 @@ def gpu_devices() -> list[Gpu]:
 
 
 def engine_runs_on(compute_capability: tuple[int, int]) -> bool:
-    """Whether MXNet's published CUDA builds hold machine code for a GPU: compute capability 5.0 to 8.9, no PTX."""
+    """Whether MXNet's published CUDA builds hold code for a compute capability: 5.0 to 8.9, without PTX."""
     return OLDEST_CAPABILITY <= tuple(compute_capability) <= NEWEST_CAPABILITY
 
 
@@ -332,7 +332,7 @@ def unsupported_gpu(gpu: Gpu) -> str:
     """One line that says why the engine cannot run on ``gpu`` and what to do instead."""
     major, minor = gpu.compute_capability
     return (
-        f"{gpu.name} has compute capability {major}.{minor}; MXNet's published CUDA builds run on 5.0 to 8.9 only "
+        f"{gpu.name} has compute capability {major}.{minor}, and MXNet's published CUDA builds run on 5.0 "
         f"and stop at 8.9: use --device cpu, or a GPU from Maxwell to Ada"
     )
 
@@ -351,17 +351,17 @@ def check_device(device: Device) -> None:
         raise UserError(f"--device {device}: {unsupported_gpu(gpus[device.index])}")
     if engine_distribution() == "mxnet":
         raise UserError(
-            f"--device {device}: the installed engine is MXNet's CPU build; python -m pip uninstall -y mxnet && "
-            f"python -m pip install -e '.[cu112]', or use --device cpu"
+            f"--device {device}: the installed engine is MXNet's CPU build; use --device cpu, or python -m "
+            f"pip uninstall -y mxnet && python -m pip install -e '.[cu112]'"
         )
 
 
 def check_dtype(dtype: str, device: Device) -> None:
-    """Raise a UserError, in one line, if ``device`` cannot compute in ``dtype`` (as :func:`parse_dtype` gives it)."""
+    """Raise a UserError, in one line, if ``device`` cannot compute in ``dtype``, one of DTYPES."""
     if dtype != "bfloat16":
         return
     if device.kind == "gpu":
-        raise UserError("--dtype bfloat16: MXNet 1.9.1 computes it on the CPU only; use --dtype float32 on a GPU")
+        raise UserError("--dtype bfloat16: MXNet 1.9.1 has it on the CPU only; use --dtype float32 on a GPU")
     if not cpu_supports_bfloat16():
         model = platform.processor() or platform.machine()
         raise UserError(
