@@ -32,8 +32,8 @@ def _explain(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if "libcuda.so" in text:
         return (
-            "no engine: mxnet-cu112 needs NVIDIA's driver (libcuda.so.1), which this machine lacks: install it, "
-            "or python -m pip uninstall -y mxnet-cu112 && python -m pip install -e '.[cpu]'"
+            "no engine: mxnet-cu112 needs NVIDIA's driver (libcuda.so.1), which this machine lacks: install "
+            "it, or python -m pip uninstall -y mxnet-cu112 && python -m pip install -e '.[cpu]'"
         )
     if ".so." in text and runtime.engine_distribution() == "mxnet-cu112":
         return f"no engine: a CUDA 11 library is missing ({text}): python -m pip install -e '.[cu112]'"

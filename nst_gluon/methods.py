@@ -48,7 +48,7 @@ METHODS = {
             tasks=("stylize", "texture"),
             factory="nst_gluon.optimization:optimise",
             description="optimises the pixels of one picture, L-BFGS or Adam",
-            paper="Gatys, Ecker, Bethge: Texture Synthesis Using CNNs; A Neural Algorithm of Artistic Style, 2015",
+            paper="Gatys, Ecker, Bethge: Texture Synthesis; A Neural Algorithm of Artistic Style, 2015",
         ),
         Method(
             name="johnson",
