@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from nst_gluon.errors import NotFinite, UserError, did_you_mean
 from nst_gluon.files import PathLike, one_line, quoted, write_atomically
+from nst_gluon.runtime import memory_available_bytes
 
 CROPS = ("square", "fit")
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -37,19 +38,20 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
+_BYTES_PER_PIXEL = 4 + 4 + 3 + 12  # resampling in two passes in Pillow, its copy as uint8, the float32 array
 
 
 def load(path: PathLike, size: int | None = None, crop: str = "square") -> np.ndarray:
     """Read a picture file.
 
-    size: the side of the picture wanted, in pixels. With ``crop="square"`` the centre is cropped to a square,
-    which is resized to (size, size); with ``crop="fit"`` the longer side becomes ``size`` and the aspect stays,
-    no side below 1. ``size=None`` leaves the picture as it is. Resampling is Lanczos; a picture that has the
-    asked size already is not resampled.
+    size: the side of the picture wanted, in pixels. With ``crop="square"`` the centre is cropped to a
+    square, which is resized to (size, size); with ``crop="fit"`` the longer side becomes ``size`` and the
+    aspect stays, no side below 1. ``size=None`` leaves the picture as it is. Resampling is Lanczos; a
+    picture that has the asked size already is not resampled.
 
     The EXIF orientation is applied, transparency is composited on white, every Pillow mode of 8 or 16 bits
-    becomes RGB (16-bit grey is scaled by 1/65535; of 16-bit RGB, Pillow reads the high byte). Of an animation,
-    the first frame.
+    becomes RGB (16-bit grey is scaled by 1/65535; of 16-bit RGB, Pillow reads the high byte). Of an
+    animation, the first frame.
 
     Returns float32 (1, 3, H, W) in [0, 1].
 
@@ -68,15 +70,14 @@ def load(path: PathLike, size: int | None = None, crop: str = "square") -> np.nd
             pixels, (height, width) = _centre_square(pixels), (size, size)
         else:
             height, width = _fitted(_height_width(pixels), size)
+        _check_room(size, height, width)
         if isinstance(pixels, Image.Image):
             if pixels.size != (width, height):
                 pixels = pixels.resize((width, height), _LANCZOS)
             return from_uint8(pixels)
         return _colour(resize(pixels, (height, width)))
-    except MemoryError as error:
-        raise UserError(
-            f"size: {size} is too large for the memory of this machine; give a smaller one"
-        ) from error
+    except (MemoryError, OverflowError) as error:
+        raise UserError(f"size: {size} is more than Pillow can resize to; give a smaller one") from error
 
 
 def check_size(size: object, name: str = "size") -> int:
@@ -157,7 +158,9 @@ def from_uint8(pixels: np.ndarray) -> np.ndarray:
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"pixels are uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}")
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
+    array = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
+    array /= np.float32(255)
+    return array
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -200,7 +203,7 @@ def list_folder(path: PathLike) -> list[Path]:
 
 
 def _read(path: PathLike) -> Image.Image | np.ndarray:
-    """The upright picture: a Pillow one in RGB, or float32 (1, H, W) in [0, 1] for grey of more than 8 bits."""
+    """The upright picture: Pillow's, in RGB; of grey with more than 8 bits, float32 (1, H, W) in [0, 1]."""
     _check_file(path)
     # Pillow's warnings (bombs, odd metadata) would reach the terminal; the bomb is judged below.
     with warnings.catch_warnings():
@@ -325,6 +328,15 @@ def _fitted(shape: tuple[int, int], size: int) -> tuple[int, int]:
     longer = max(shape)
     height, width = (max(1, (2 * side * size + longer) // (2 * longer)) for side in shape)
     return height, width
+
+
+def _check_room(size: int, height: int, width: int) -> None:
+    needed, available = height * width * _BYTES_PER_PIXEL, memory_available_bytes()
+    if needed > available:
+        raise UserError(
+            f"size: {size} would take {needed / 2**30:,.1f} GiB of memory for the picture alone and "
+            f"{available / 2**30:,.1f} GiB are free; give a smaller size"
+        )
 
 
 def _colour(grey: np.ndarray) -> np.ndarray:

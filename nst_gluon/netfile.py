@@ -1,7 +1,8 @@
-"""The file of a trained net: an .npz of named arrays and a JSON text, with nothing in it that could be executed.
+"""The file of a trained net: an .npz of named arrays and a JSON text; nothing in it is ever executed.
 
 Every parameter is an array under its own name, in float16 or float32. The array ``meta`` (uint8) is a JSON
-object in UTF-8: format, method, task, style, architecture, preset, size, seed, iterations, final_objective, weights, command.
+object in UTF-8: format, method, task, style, architecture, preset, size, seed, iterations, final_objective,
+weights, command.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nst_gluon.files import PathLike, one_line, quoted, write_atomically
 
 FORMAT = 1
 META = "meta"
-# The nets of the papers have 0.07 to 1.7 million parameters, 7 MB; a file that unpacks to more than this is no net.
+# The papers' nets have 0.07 to 1.7 million parameters, 7 MB; a file that unpacks to more than this is no net.
 MAX_BYTES = 256 * 2**20
 
 _RIGHT = "give a net that `python -m nst_gluon train` wrote"
@@ -34,12 +35,12 @@ def save(
     """Write a trained net, whole or not at all; returns the path.
 
     params: arrays of floats by name. With ``half``, weights (two axes or more) are stored in float16; vectors
-    (biases, scales, batch statistics), which are small and whose range matters, and arrays that overflow it stay
-    float32.
+    (biases, scales, batch statistics), which are small and whose range matters, and arrays that overflow it
+    stay float32.
     meta: what JSON can hold; ``"format": 1`` is added.
 
-    The same arguments give the same bytes. Raises UserError when the file cannot be written, NotFinite when a
-    parameter is NaN or infinite, ValueError for a parameter called ``meta`` or one that is no array of floats.
+    The same arguments give the same bytes. Raises UserError when the file cannot be written, NotFinite when
+    a parameter is NaN or infinite, ValueError for one that is called ``meta`` or is no array of floats.
     """
     arrays = {}
     for name, value in params.items():
@@ -67,8 +68,8 @@ def save(
 def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a trained net: (parameters as float32 by name, meta).
 
-    Nothing in the file is executed, and nothing larger than MAX_BYTES is unpacked. Raises UserError when the file
-    is missing, no .npz, damaged, too large, or not a net of this format.
+    Nothing in the file is executed, and nothing larger than MAX_BYTES is unpacked. Raises UserError when the
+    file is missing, no .npz, damaged, too large, or not a net of this format.
     """
     if not Path(path).is_file():
         wrong = "is a folder" if os.path.isdir(path) else "does not exist"
@@ -121,7 +122,7 @@ def _read(path: PathLike) -> dict[str, np.ndarray]:
 
 
 def _array(name: str, data: bytes) -> np.ndarray:
-    """One .npy member. The header is checked against the data before anything of the size it claims is allocated."""
+    """One .npy member; its header is checked against the data, so that nothing is allocated on its word."""
     stream = io.BytesIO(data)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, fortran, dtype = readers[np.lib.format.read_magic(stream)](stream)
