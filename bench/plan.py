@@ -1,0 +1,339 @@
+"""What a run measures: a list of cells, and the budget that says how long each may take. Imports no engine.
+
+A cell is one point of engine x method x task x size x batch x dtype x device x seed. Generators come first,
+because the objective of their pictures is the target that the optimisation is timed against; sizes ascend, so
+that an out-of-memory at one size spares the larger ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench import engines as registry
+from nst_gluon import methods
+from nst_gluon.errors import UserError, did_you_mean
+
+CELL_COLUMNS = ("engine", "method", "task", "size", "batch", "dtype", "device", "seed")
+STYLE_SIZE = 256
+
+GENERATE = "generate"
+OPTIMISE = "optimise"
+KINDS = {"generates": GENERATE, "optimises": OPTIMISE}
+
+# Resident bytes per pixel of the picture, above BASE_BYTES, in float32; from cells measured on a CPU. An
+# optimisation holds the descriptor's activations for the way back; a generator holds its own, per picture of
+# the batch.
+BYTES_PER_PIXEL = {OPTIMISE: 10_500, GENERATE: 3_000}
+BASE_BYTES = 600_000_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement in one process. ``kind`` is "generate" or "optimise"; the other fields are
+    CELL_COLUMNS.
+    """
+
+    engine: str
+    method: str
+    task: str
+    size: int
+    batch: int
+    dtype: str
+    device: str
+    seed: int
+    kind: str
+
+    @property
+    def key(self) -> str:
+        """A stable name of the cell, fit for a file name: its identity columns."""
+        device = self.device.replace(":", "")
+        what = f"{self.engine}-{self.method}-{self.task}-{self.size}-b{self.batch}"
+        return f"{what}-{self.dtype}-{device}-s{self.seed}"
+
+    def columns(self) -> dict[str, Any]:
+        """The identity columns, in the order of CELL_COLUMNS."""
+        return {name: getattr(self, name) for name in CELL_COLUMNS}
+
+    def label(self) -> str:
+        """A short name for people: what differs most from cell to cell."""
+        batch = f" batch {self.batch}" if self.batch > 1 else ""
+        return f"{self.method} {self.task} {self.size}{batch}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Cell:
+        return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)})
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is measured per cell. Seconds are wall-clock.
+
+    A forward pass is timed until both ``min_samples`` and ``min_seconds`` are reached, or ``max_seconds`` is
+    over (but never fewer than 3 samples). An optimisation goes on until every target is crossed and at least
+    ``min_iterations`` evaluations are done, or a limit is hit: ``max_iterations`` evaluations, or
+    ``optimise_seconds`` at 256x256 which grows with the pixels to the power ``optimise_growth``.
+    """
+
+    name: str
+    min_samples: int
+    min_seconds: float
+    max_seconds: float
+    warm_up_seconds: float
+    optimise_seconds: float
+    optimise_growth: float
+    min_iterations: int
+    max_iterations: int
+    batches: tuple[int, ...]
+    repeats: int
+
+    def optimise_limit_s(self, size: int) -> float:
+        """Seconds that an optimisation of a size x size picture may take."""
+        return self.optimise_seconds * max(1.0, (size / 256) ** 2) ** self.optimise_growth
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in (
+        Budget("quick", min_samples=5, min_seconds=0.5, max_seconds=10.0, warm_up_seconds=2.0, optimise_seconds=10.0,
+               optimise_growth=0.0, min_iterations=0, max_iterations=200, batches=(1,), repeats=1),
+        Budget("standard", min_samples=10, min_seconds=5.0, max_seconds=60.0, warm_up_seconds=5.0,
+               optimise_seconds=60.0, optimise_growth=0.87, min_iterations=0, max_iterations=500, batches=(1,
+               4), repeats=1),
+        Budget("full", min_samples=20, min_seconds=10.0, max_seconds=300.0, warm_up_seconds=15.0,
+               optimise_seconds=1800.0, optimise_growth=1.0, min_iterations=500, max_iterations=1000,
+               batches=(1, 4), repeats=3),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cells of a run share: pictures, objective, weights, nets and threads.
+
+    ``nets`` maps "method/task" to the trained net's file. ``target_loss`` replaces the generators' own
+    objectives as the target of the optimisation. The style picture is always prepared at ``style_size``, so
+    that its Grams are one and the same at every size.
+    """
+
+    style: str
+    content: str
+    preset: str = "texture_net"
+    style_size: int = STYLE_SIZE
+    weights: str | None = None
+    random_weights: bool = False
+    threads: int | None = None
+    target_loss: float | None = None
+    nets: tuple[tuple[str, str], ...] = ()
+
+    def net(self, method: str, task: str) -> str | None:
+        """The file of the trained net for a method and task, or None where there is none."""
+        return dict(self.nets).get(f"{method}/{task}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a run in the order in which they are measured, with their budget and shared settings."""
+
+    cells: tuple[Cell, ...]
+    budget: Budget
+    settings: Settings
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Plan:
+        budget = dict(fields["budget"])
+        settings = dict(fields["settings"])
+        return cls(
+            cells=tuple(Cell.from_dict(cell) for cell in fields["cells"]),
+            budget=Budget(**{**budget, "batches": tuple(budget["batches"])}),
+            settings=Settings(**{**settings, "nets": tuple(tuple(net) for net in settings["nets"])}),
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of everything that decides what is measured; equal for equal plans only."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def difference(self, other: Plan) -> str | None:
+        """What ``other`` has that differs from this plan, in a few words; None if nothing does."""
+        for part in ("settings", "budget"):
+            mine, theirs = getattr(self, part), getattr(other, part)
+            for field in dataclasses.fields(mine):
+                a, b = getattr(mine, field.name), getattr(theirs, field.name)
+                if a != b:
+                    return f"{field.name} is {a!r} there and {b!r} here"
+        if self.cells != other.cells:
+            missing = [cell.key for cell in self.cells if cell not in other.cells]
+            added = [cell.key for cell in other.cells if cell not in self.cells]
+            if missing:
+                return f"{missing[0]} is only there" + (
+                    f" (and {len(missing) - 1} more)" if missing[1:] else ""
+                )
+            if added:
+                return f"{added[0]} is only here" + (f" (and {len(added) - 1} more)" if added[1:] else "")
+            return "the cells are in another order"
+        return None
+
+
+# --------------------------------------------------------------------------------------------------- building
+
+
+def parse_names(argument: str, text: str, choices: Sequence[str]) -> list[str]:
+    """A comma-separated list of known names, without repetitions; "all" is all of them."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"{argument}: empty; {did_you_mean('', choices)}")
+    chosen: list[str] = []
+    for name in names:
+        if name != "all" and name not in choices:
+            raise UserError(f"{argument}: unknown name {name!r}; {did_you_mean(name, choices)}")
+        chosen += [c for c in (choices if name == "all" else [name]) if c not in chosen]
+    return chosen
+
+
+def parse_integers(argument: str, text: str, least: int = 1, most: int | None = None) -> list[int]:
+    """A comma-separated list of integers from ``least`` (to ``most``), ascending, without repetitions."""
+    values = set()
+    for part in text.split(","):
+        try:
+            value = int(part.strip())
+        except ValueError:
+            raise UserError(
+                f"{argument}: {part.strip()!r} is not a whole number; give for example 256,512"
+            ) from None
+        if value < least:
+            raise UserError(f"{argument}: {value} is too small; the least is {least}")
+        if most is not None and value > most:
+            raise UserError(f"{argument}: {value} is too large; the most is {most}")
+        values.add(value)
+    return sorted(values)
+
+
+def estimate_bytes(cell: Cell) -> int:
+    """About how many bytes a cell needs at its peak: a round number for refusing what cannot work."""
+    return BASE_BYTES + BYTES_PER_PIXEL[cell.kind] * cell.size * cell.size * cell.batch
+
+
+def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
+    """Refuse a plan whose largest cell cannot fit.
+
+    ``available``: bytes per device name; a device that is not in it is not checked. Raises a UserError that
+    says how much the cell would take.
+    """
+    for cell in sorted(cells, key=estimate_bytes, reverse=True):
+        limit = available.get(cell.device)
+        if limit is None or estimate_bytes(cell) <= limit:
+            continue
+        per_picture = BYTES_PER_PIXEL[cell.kind] * cell.batch
+        fits = math.isqrt(max(0, limit - BASE_BYTES) // per_picture) // 16 * 16
+        what = f"--size: {cell.size}" + (f" with --batch {cell.batch}" if cell.batch > 1 else "")
+        advice = f"use at most {fits}" if fits >= 16 else "use another machine"
+        raise UserError(
+            f"{what} is too large for the memory: {cell.method} would take about "
+            f"{_gigabytes(estimate_bytes(cell))} and {_gigabytes(limit)} are available on {cell.device}; {advice}"
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count < 1e12 else f"{count / 1e12:,.1f} TB"
+
+
+def build(
+    *,
+    engines: Sequence[str],
+    method_names: Sequence[str],
+    tasks: Sequence[str],
+    sizes: Sequence[int],
+    batches: Sequence[int] | None,
+    dtypes: Sequence[str],
+    devices: Sequence[str],
+    seed: int,
+    repeats: int | None,
+    budget: Budget,
+    settings: Settings,
+) -> Plan:
+    """All combinations that exist, in the order in which they are to be measured.
+
+    Generators are measured at batch 1 (latency, memory, objective) and at each of ``batches`` (throughput;
+    None takes the budget's). Optimisers work on one picture. Repeat r uses seed + r; the
+    repeats of each kind come one after another, so that an early end leaves whole rounds. Raises a UserError where nothing is left.
+    """
+    batches = sorted({1, *(budget.batches if batches is None else batches)})
+    seeds = [seed + repeat for repeat in range(budget.repeats if repeats is None else repeats)]
+    chosen = [methods.get(name) for name in method_names]
+    cells = [
+        Cell(engine, method.name, task, size, batch, dtype, device, cell_seed, KINDS[method.kind])
+        for engine in engines
+        for method in chosen
+        for task in tasks
+        if task in method.tasks
+        for size in sizes
+        for batch in (batches if method.kind == "generates" else [1])
+        for dtype in _dtypes(engine, method.kind, dtypes)
+        for device in devices
+        for cell_seed in seeds
+    ]
+    if not cells:
+        able = sorted({task for method in chosen for task in method.tasks})
+        raise UserError(
+            f"--task: {', '.join(method_names)} cannot do {', '.join(tasks)}; it can do {', '.join(able)}"
+        )
+    order = {name: index for index, name in enumerate((*tasks, *method_names))}
+    cells.sort(
+        key=lambda c: (
+            c.kind != GENERATE, c.seed, c.size, order[c.task], order[c.method], c.batch, c.dtype, c.device,
+            c.engine
+        )
+    )  # fmt: skip
+    return Plan(tuple(cells), budget, settings)
+
+
+def _dtypes(engine: str, kind: str, asked: Sequence[str]) -> list[str]:
+    """The precisions to measure in: those asked for that the engine has for this kind of cell, else float32.
+
+    An optimisation in bfloat16 still needs a generator's objective to aim at.
+    """
+    able = registry.get(engine)
+    dtypes = able.generate_dtypes if kind == "generates" else able.optimise_dtypes
+    return [dtype for dtype in asked if dtype in dtypes] or ["float32"]
+
+
+# -------------------------------------------------------------------------------------------------- durations
+
+START_UP_S = 8.0  # import, weights, net; and scoring the picture afterwards
+FORWARD_S_PER_PIXEL = 1.5e-6
+STEP_S_PER_PIXEL = 5e-6
+
+
+def estimate_s(cell: Cell, budget: Budget) -> float:
+    """About how long a cell takes on two cores; only the progress bar's first guess, replaced by what is
+    measured.
+    """
+    pixels = cell.size * cell.size
+    if cell.kind == GENERATE:
+        call = FORWARD_S_PER_PIXEL * pixels * cell.batch
+        sampling = max(budget.min_seconds, budget.min_samples * call)
+        return START_UP_S + 5 * call + min(sampling, budget.max_seconds) + STEP_S_PER_PIXEL * pixels
+    step = STEP_S_PER_PIXEL * pixels
+    return START_UP_S + 2 * step + min(budget.optimise_limit_s(cell.size), budget.max_iterations * step)
+
+
+def timeout_s(cell: Cell, budget: Budget, scale: float = 1.0) -> float:
+    """Seconds after which a cell counts as hung. Generous: a worker ends by itself when its budget is spent."""
+    if cell.kind == GENERATE:
+        longest = budget.warm_up_seconds + budget.max_seconds
+    else:
+        longest = budget.optimise_limit_s(cell.size)
+    pixels = cell.size * cell.size * cell.batch
+    return scale * (180.0 + 2.0 * longest + 100.0 * STEP_S_PER_PIXEL * pixels)
