@@ -8,25 +8,11 @@ cannot be imported.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import importlib.util
-import platform
 import sys
 from types import ModuleType
 
 from nst_gluon import runtime
 from nst_gluon.errors import EngineMissing
-
-INSTALL = "python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU)"
-
-
-def _version(distribution: str) -> tuple[int, ...]:
-    try:
-        text = importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ()
-    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
-
 
 def _explain(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
@@ -37,30 +23,12 @@ def _explain(error: Exception) -> str:
         )
     if ".so." in text and runtime.engine_distribution() == "mxnet-cu112":
         return f"no engine: a CUDA 11 library is missing ({text}): python -m pip install -e '.[cu112]'"
-    return f"no engine: MXNet is installed but cannot be imported ({text}): {INSTALL} in a fresh environment"
-
-
-def why_unusable() -> str | None:
-    """The line that says why MXNet cannot be imported here and what to do; None if nothing is against it."""
-    if sys.version_info >= (3, 12):
-        return (
-            f"no engine: MXNet 1.9.1 runs on Python 3.9 to 3.11 and this is {platform.python_version()}: "
-            f"make an environment with python3.11 (or uv run --python 3.11), then "
-            f"python -m pip install -e '.[cpu]'"
-        )
-    if importlib.util.find_spec("mxnet") is None:
-        return f"no engine: {INSTALL}"
-    if _version("numpy") >= (1, 24):
-        return (
-            f"no engine: MXNet 1.9.1 needs numpy 1.23, and {importlib.metadata.version('numpy')} is "
-            f"installed: python -m pip install 'numpy>=1.23,<1.24'"
-        )
-    return None
+    return f"no engine: MXNet is installed but cannot be imported ({text}): {runtime.INSTALL} in a fresh environment"
 
 
 def _load() -> ModuleType:
     if "mxnet" not in sys.modules:
-        reason = why_unusable()
+        reason = runtime.engine_problem()
         if reason:
             raise EngineMissing(reason)
     runtime.prepare()

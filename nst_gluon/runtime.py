@@ -23,6 +23,7 @@ from pathlib import Path
 from nst_gluon.errors import UserError, did_you_mean
 
 DTYPES = ("float32", "bfloat16")
+INSTALL = "python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU)"
 ENGINE_DISTRIBUTIONS = ("mxnet", "mxnet-cu112")
 OLDEST_CAPABILITY, NEWEST_CAPABILITY = (5, 0), (8, 9)
 
@@ -178,11 +179,35 @@ def engine_distribution() -> str | None:
     With both installed, the CUDA build is named: its libraries must then be loaded in any case.
     """
     for name in reversed(ENGINE_DISTRIBUTIONS):
-        try:
-            importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        return name
+        if installed_version(name) is not None:
+            return name
+    return None
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution, or None; nothing is imported."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def engine_problem() -> str | None:
+    """Why MXNet cannot be imported here and what to do, in one line; None if nothing is known against it."""
+    if sys.version_info >= (3, 12):
+        return (
+            f"no engine: MXNet 1.9.1 runs on Python 3.9 to 3.11 and this is {platform.python_version()}: "
+            f"make an environment with python3.11 (or uv run --python 3.11), then "
+            f"python -m pip install -e '.[cpu]'"
+        )
+    if importlib.util.find_spec("mxnet") is None:
+        return f"no engine: {INSTALL}"
+    numpy = installed_version("numpy") or ""
+    if [int(part) for part in re.findall(r"\d+", numpy)[:2]] >= [1, 24]:
+        return (
+            f"no engine: MXNet 1.9.1 needs numpy 1.23, and {numpy} is installed: "
+            f"python -m pip install 'numpy>=1.23,<1.24'"
+        )
     return None
 
 
