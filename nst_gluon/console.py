@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             name = "/".join(action.option_strings) or action.dest
-            raise UserError(f"{name}: unknown {value!r}; {did_you_mean(str(value), map(str, action.choices))}")
+            hint = did_you_mean(str(value), map(str, action.choices))
+            raise UserError(f"{name}: unknown {value!r}; {hint}")
 
 
 def run(command: Callable[[], int]) -> int:
@@ -69,7 +70,7 @@ def whole_number(argument: str, least: int = 0, example: int = 256) -> Callable[
         try:
             value = int(text)
         except ValueError:
-            raise UserError(f"{argument}: {text!r} is not a whole number; give for example {example}") from None
+            raise UserError(f"{argument}: {text!r} is not a whole number; give e.g. {example}") from None
         if value < least:
             raise UserError(f"{argument}: {value} is too small; the least is {least}")
         return value
@@ -86,7 +87,7 @@ def number(argument: str, least: float = 0.0, example: float = 1.0) -> Callable[
         except ValueError:
             value = float("nan")
         if not abs(value) < float("inf"):
-            raise UserError(f"{argument}: {text!r} is not a number; give for example {example:g}")
+            raise UserError(f"{argument}: {text!r} is not a number; give e.g. {example:g}")
         if value < least:
             raise UserError(f"{argument}: {value:g} is too small; the least is {least:g}")
         return value

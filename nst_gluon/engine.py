@@ -14,6 +14,7 @@ from types import ModuleType
 from nst_gluon import runtime
 from nst_gluon.errors import EngineMissing
 
+
 def _explain(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if "libcuda.so" in text:
@@ -23,7 +24,7 @@ def _explain(error: Exception) -> str:
         )
     if ".so." in text and runtime.engine_distribution() == "mxnet-cu112":
         return f"no engine: a CUDA 11 library is missing ({text}): python -m pip install -e '.[cu112]'"
-    return f"no engine: MXNet is installed but cannot be imported ({text}): {runtime.INSTALL} in a fresh environment"
+    return f"no engine: MXNet cannot be imported ({text}): in a fresh environment, {runtime.INSTALL}"
 
 
 def _load() -> ModuleType:
