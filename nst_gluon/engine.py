@@ -28,7 +28,7 @@ def _explain(error: Exception) -> str:
 
 
 def _load() -> ModuleType:
-    if "mxnet" not in sys.modules:
+    if sys.modules.get("mxnet") is None:
         reason = runtime.engine_problem()
         if reason:
             raise EngineMissing(reason)

@@ -18,6 +18,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from nst_gluon.errors import UserError, did_you_mean
@@ -184,6 +185,13 @@ def engine_distribution() -> str | None:
     return None
 
 
+def _find(package: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+
+
 def installed_version(distribution: str) -> str | None:
     """The version of an installed distribution, or None; nothing is imported."""
     try:
@@ -200,7 +208,7 @@ def engine_problem() -> str | None:
             f"make an environment with python3.11 (or uv run --python 3.11), then "
             f"python -m pip install -e '.[cpu]'"
         )
-    if importlib.util.find_spec("mxnet") is None:
+    if _find("mxnet") is None:
         return f"no engine: {INSTALL}"
     numpy = installed_version("numpy") or ""
     if [int(part) for part in re.findall(r"\d+", numpy)[:2]] >= [1, 24]:
@@ -259,10 +267,7 @@ def preload_cuda_libraries() -> list[str]:
 
     Returns the paths that were loaded. A library that no package provides is left to the system's loader.
     """
-    try:
-        spec = importlib.util.find_spec("nvidia")
-    except (ImportError, ValueError):
-        spec = None
+    spec = _find("nvidia")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
     loaded = []
     for package, library in CUDA_LIBRARIES:
