@@ -7,6 +7,7 @@ count as sRGB, and CMYK is converted by Pillow's plain formula.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import operator
 import os
@@ -25,6 +26,9 @@ from nst_gluon.runtime import memory_available_bytes
 CROPS = ("square", "fit")
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 SAVE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+# What Pillow logs about damaged TIFF files would otherwise reach the terminal, beside the line of the error.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _LANCZOS = Image.Resampling.LANCZOS
 _ORIENTATION = 0x0112
@@ -230,7 +234,7 @@ def _read(path: PathLike) -> Image.Image | np.ndarray:
             ) from error
         except Exception as error:  # a damaged file makes the decoders raise nearly anything
             raise UserError(
-                f"{quoted(path)} is truncated or damaged: {one_line(error)}; give a complete picture file"
+                f"{quoted(path)} cannot be decoded: {one_line(error)}; give a complete picture file"
             ) from error
 
 
@@ -268,10 +272,7 @@ def _bomb(path: PathLike, pixels: int | None) -> UserError:
 
 
 def _decode(path: PathLike, picture: Image.Image) -> Image.Image | np.ndarray:
-    try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken metadata is no reason to refuse sound pixels
-        orientation = 1
+    orientation = _orientation(picture)
     transparent = picture.info.get("transparency")
     grey = _grey(path, picture)
     if grey is not None:
@@ -284,6 +285,16 @@ def _decode(path: PathLike, picture: Image.Image) -> Image.Image | np.ndarray:
         picture = Image.alpha_composite(white, picture)
     picture = picture.convert("RGB")
     return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
+
+
+def _orientation(picture: Image.Image) -> int:
+    """How the loaded picture has yet to be turned, as in EXIF: 1 for not at all."""
+    if picture.format == "TIFF":  # Pillow turned it as it loaded it
+        return 1
+    try:
+        return picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken metadata is no reason to refuse sound pixels
+        return 1
 
 
 def _grey(path: PathLike, picture: Image.Image) -> np.ndarray | None:
