@@ -48,10 +48,10 @@ def expected_shapes(arch: str) -> dict[str, tuple[int, ...]]:
 class VggWeights:
     """The convolutions of a VGG, with the input scaling they were trained with.
 
-    A descriptor computes ``conv((x - mean) / std)`` for RGB pictures ``x`` in [0, 1], whatever the source was.
+    A descriptor computes ``conv((x - mean) / std)`` for RGB pictures ``x`` in [0, 1], for any source.
 
     arch    ``vgg16`` or ``vgg19``
-    params  ``conv1_1.weight`` (float32, OIHW, input channels in RGB order), ``conv1_1.bias``, ... in order; read-only
+    params  ``conv1_1.weight`` (float32, OIHW, input channels RGB), ``conv1_1.bias``, ... in order; read-only
     mean    RGB, in units of [0, 1]
     std     RGB, in units of [0, 1]
     source  where they came from, for people
@@ -88,8 +88,15 @@ def content_sha256(params: Mapping[str, np.ndarray], mean: Triple, std: Triple) 
     return digest.hexdigest()
 
 
-def build(arch: str, arrays: Mapping[str, np.ndarray], mean: Triple, std: Triple, source: str,
-          random: bool = False, where: str = "weights") -> VggWeights:
+def build(
+    arch: str,
+    arrays: Mapping[str, np.ndarray],
+    mean: Triple,
+    std: Triple,
+    source: str,
+    random: bool = False,
+    where: str = "weights",
+) -> VggWeights:
     """Check the arrays of ``arch`` and make :class:`VggWeights` of them.
 
     ``arrays`` has the canonical names; others are ignored. ``where`` starts the messages. Raises
@@ -105,7 +112,9 @@ def build(arch: str, arrays: Mapping[str, np.ndarray], mean: Triple, std: Triple
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.ascontiguousarray(array, dtype=np.float32)
         if not np.isfinite(array).all():
-            raise UserError(f"{where}: {name} has values that are not finite (NaN, infinite or beyond float32)")
+            raise UserError(
+                f"{where}: {name} has values that are not finite (NaN, infinite or beyond float32)"
+            )
         array = array.view()
         array.setflags(write=False)
         params[name] = array
@@ -119,7 +128,7 @@ def build(arch: str, arrays: Mapping[str, np.ndarray], mean: Triple, std: Triple
 
 
 def random_weights(arch: str = "vgg19", seed: int = 0) -> VggWeights:
-    """Untrained weights for machines without a network: He-normal (He et al. 2015), zero biases, marked random."""
+    """Untrained weights for machines without a network: He-normal (He et al. 2015), no bias, marked."""
     generator = np.random.default_rng(seed)
     arrays = {}
     for name, shape in expected_shapes(arch).items():
