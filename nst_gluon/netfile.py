@@ -71,7 +71,7 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Nothing in the file is executed, and nothing larger than MAX_BYTES is unpacked. Raises UserError when the
     file is missing, no .npz, damaged, too large, or not a net of this format.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         wrong = "is a folder" if os.path.isdir(path) else "does not exist"
         raise UserError(f"the net {quoted(path)} {wrong}; {_RIGHT}")
     try:
