@@ -141,7 +141,7 @@ def examine_processor() -> Iterator[Finding]:
 
     threads = runtime.prepare()
     if threads > cores:
-        text = f"{threads} on {cores} cores, far slower than {cores}: set OMP_NUM_THREADS={cores}, or unset it"
+        text = f"{threads} on {cores} cores, far slower than {cores}: unset OMP_NUM_THREADS"
         yield Finding(PROBLEM, "threads", text)
     elif threads < cores:
         text = f"{threads} of {cores} cores, by OMP_NUM_THREADS: unset it to use them all"

@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import importlib.metadata
 import importlib.util
-import math
 import os
 import platform
 import re
@@ -22,6 +21,33 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from nst_gluon.errors import UserError, did_you_mean
+from nst_gluon.machine import available_cores, cpu_quota, cpu_supports_bfloat16, memory_available_bytes
+
+__all__ = [
+    "DTYPES",
+    "ENGINE_DISTRIBUTIONS",
+    "INSTALL",
+    "Device",
+    "Gpu",
+    "available_cores",
+    "check_device",
+    "check_dtype",
+    "cpu_quota",
+    "cpu_supports_bfloat16",
+    "engine_distribution",
+    "engine_problem",
+    "engine_runs_on",
+    "engine_threads",
+    "gpu_devices",
+    "installed_version",
+    "memory_available_bytes",
+    "parse_device",
+    "parse_dtype",
+    "prepare",
+    "preload_cuda_libraries",
+    "quiet_import",
+    "unsupported_gpu",
+]
 
 DTYPES = ("float32", "bfloat16")
 INSTALL = "python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU)"
@@ -76,99 +102,6 @@ class Gpu:
     memory_bytes: int
     driver: str
     nvml_index: int = 0
-
-
-# ---------------------------------------------------------------------------------- processor and memory
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _cgroup_folders(controller: str, root: Path) -> Iterator[tuple[int, Path]]:
-    """(version, folder) of this process's control group and of all its parents, which limit it just as well.
-
-    In a container the path in /proc/self/cgroup may not exist below the mount; then its parents count.
-    """
-    base = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
-        if controllers and controller not in controllers.split(","):
-            continue
-        if controllers:
-            version, mounts = 1, [base / controllers, base / controller]
-        else:
-            version, mounts = 2, [base, base / "unified"]
-        mount = next((m for m in mounts if m.is_dir()), None)
-        if mount is None:
-            continue
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        for depth in range(len(parts), -1, -1):
-            folder = mount.joinpath(*parts[:depth])
-            if folder.is_dir():
-                yield version, folder
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Cores that the control groups (v1 or v2) grant this process, such as 1.5; None without a limit."""
-    quotas = []
-    for version, folder in _cgroup_folders("cpu", root):
-        if version == 2:
-            quota, period = (_read(folder / "cpu.max").split() + ["", ""])[:2]
-        else:
-            quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-        quota_us, period_us = _number(quota), _number(period)
-        if quota_us and period_us and quota_us > 0 and period_us > 0:
-            quotas.append(quota_us / period_us)
-    return min(quotas, default=None)
-
-
-def available_cores(root: Path = Path("/")) -> int:
-    """Cores that this process may really use: its scheduling affinity, cut by the control groups' quota."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):
-        cores = os.cpu_count() or 1
-    quota = cpu_quota(root)
-    if quota is not None:
-        cores = min(cores, math.ceil(quota))
-    return max(1, cores)
-
-
-def memory_available_bytes(root: Path = Path("/")) -> int:
-    """Bytes that can still be allocated: the kernel's MemAvailable, cut by what the control groups leave."""
-    match = re.search(r"^MemAvailable:\s*(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
-    if match:
-        available = int(match.group(1)) * 1024
-    else:
-        import psutil
-
-        available = int(psutil.virtual_memory().available)
-    for version, folder in _cgroup_folders("memory", root):
-        names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
-        limit, used = (_number(_read(folder / f"memory.{name}").strip()) for name in names)
-        if limit is None or used is None:
-            continue
-        # Page cache that nobody uses is given back before anything fails.
-        cache = re.search(r"^(?:total_)?inactive_file (\d+)", _read(folder / "memory.stat"), re.MULTILINE)
-        available = min(available, int(limit - used) + (int(cache.group(1)) if cache else 0))
-    return max(0, available)
-
-
-def cpu_supports_bfloat16(root: Path = Path("/")) -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX512_BF16 or AMX); emulated, it gains nothing."""
-    flags = re.search(r"^flags\s*:(.*)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
-    return bool(flags) and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.group(1).split())
 
 
 # ------------------------------------------------------------------------------- engine and environment
@@ -286,7 +219,7 @@ def preload_cuda_libraries() -> list[str]:
 
 
 def parse_device(text: str) -> Device:
-    """"cpu", "gpu" or "gpu:1" as a :class:`Device`; anything else is a UserError."""
+    """ "cpu", "gpu" or "gpu:1" as a :class:`Device`; anything else is a UserError."""
     match = re.fullmatch(r"cpu|gpu(?::(\d{1,4}))?", text.strip().lower())
     if not match:
         raise UserError(f"--device: {text!r} is not a device; use cpu, gpu or gpu:1")

@@ -1,0 +1,76 @@
+"""What all tests share.
+
+With NST_GLUON_TEST_WITHOUT_ENGINE=1 (tox's noengine environments) every test that needs MXNet is skipped, and
+says so. Without it a missing engine is a failure: CI must not turn green by testing nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from nst_gluon import runtime
+
+runtime.prepare()
+
+ROOT = Path(__file__).resolve().parent.parent
+WITHOUT_ENGINE = os.environ.get("NST_GLUON_TEST_WITHOUT_ENGINE") == "1"
+
+# What the test suite puts before a program that must see no engine, installed or not.
+BLOCK_ENGINE = "import sys; sys.modules['mxnet'] = None\n"
+
+
+class _SkipEngine(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("mxnet", "nst_gluon.engine"):
+            pytest.skip("needs MXNet", allow_module_level=True)
+
+
+if WITHOUT_ENGINE:
+    sys.meta_path.insert(0, _SkipEngine())
+
+
+@pytest.fixture
+def python():
+    """Run a program in a fresh interpreter: ``python(code, engine=True, **variables)``."""
+
+    def run(code: str, engine: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in runtime.ENVIRONMENT and name != "OMP_NUM_THREADS"
+        }
+        return subprocess.run(
+            [sys.executable, "-c", code if engine else BLOCK_ENGINE + code],
+            env={**variables, **environment},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Write a picture of smooth colours with some noise: ``picture(name, height, width)`` -> its path."""
+
+    def make(name: str = "picture.png", height: int = 48, width: int = 48) -> Path:
+        y, x = np.mgrid[:height, :width] / max(height, width)
+        colours = np.stack([x, y, 1 - x * y], -1) * 200
+        noise = np.random.default_rng(height * width).random((height, width, 3)) * 55
+        Image.fromarray((colours + noise).astype(np.uint8)).save(tmp_path / name)
+        return tmp_path / name
+
+    return make
