@@ -302,7 +302,7 @@ def test_exif_orientation_of_a_jpeg(tmp_path, rng, orientation):
 
 @pytest.mark.parametrize("orientation", STORED)
 def test_exif_orientation_of_sixteen_bits(tmp_path, orientation):
-    upright = np.arange(6, dtype=np.uint16).reshape(2, 3) * 12345 % 65536
+    upright = (np.arange(6) * 12345).astype(np.uint16).reshape(2, 3)
     stored = STORED[orientation](upright)
     data = png(
         stored.shape[1], stored.shape[0], 16, 0, [row.astype(">u2").tobytes() for row in stored],
