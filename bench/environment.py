@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -178,7 +177,6 @@ def capture(threads: int) -> dict[str, Any]:
             "libc": " ".join(platform.libc_ver()),
         },
         "versions": versions(),
-        "python": sys.executable,
         "git": git(),
     }
 
@@ -214,7 +212,7 @@ def warnings_before(environment: Mapping[str, Any], load: list[float] | None) ->
         )
     if environment["threads"] > cores:
         found.append(
-            f"{environment['threads']} threads on {cores} cores: oversubscribed, times may be many times too long"
+            f"{environment['threads']} threads on {cores} cores: oversubscribed, times may be far too long"
         )
     return found
 

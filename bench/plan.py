@@ -13,14 +13,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench import engines as registry
-from nst_gluon import methods
+from nst_gluon import assets, methods
 from nst_gluon.errors import UserError, did_you_mean
 
 CELL_COLUMNS = ("engine", "method", "task", "size", "batch", "dtype", "device", "seed")
 STYLE_SIZE = 256
+BUNDLED = "bundled:"
+NETS = assets.FOLDER / "nets"
 
 GENERATE = "generate"
 OPTIMISE = "optimise"
@@ -99,29 +102,64 @@ class Budget:
         """Seconds that an optimisation of a size x size picture may take."""
         return self.optimise_seconds * max(1.0, (size / 256) ** 2) ** self.optimise_growth
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Budget:
+        return cls(**{**fields, "batches": tuple(fields["batches"])})
+
 
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget("quick", min_samples=5, min_seconds=0.5, max_seconds=10.0, warm_up_seconds=2.0, optimise_seconds=10.0,
-               optimise_growth=0.0, min_iterations=0, max_iterations=200, batches=(1,), repeats=1),
-        Budget("standard", min_samples=10, min_seconds=5.0, max_seconds=60.0, warm_up_seconds=5.0,
-               optimise_seconds=60.0, optimise_growth=0.87, min_iterations=0, max_iterations=500, batches=(1,
-               4), repeats=1),
-        Budget("full", min_samples=20, min_seconds=10.0, max_seconds=300.0, warm_up_seconds=15.0,
-               optimise_seconds=1800.0, optimise_growth=1.0, min_iterations=500, max_iterations=1000,
-               batches=(1, 4), repeats=3),
+        Budget(
+            name="quick",
+            min_samples=5,
+            min_seconds=0.5,
+            max_seconds=10.0,
+            warm_up_seconds=2.0,
+            optimise_seconds=10.0,
+            optimise_growth=0.0,
+            min_iterations=0,
+            max_iterations=200,
+            batches=(1,),
+            repeats=1,
+        ),
+        Budget(
+            name="standard",
+            min_samples=10,
+            min_seconds=5.0,
+            max_seconds=60.0,
+            warm_up_seconds=5.0,
+            optimise_seconds=60.0,
+            optimise_growth=0.87,
+            min_iterations=0,
+            max_iterations=500,
+            batches=(1, 4),
+            repeats=1,
+        ),
+        Budget(
+            name="full",
+            min_samples=20,
+            min_seconds=10.0,
+            max_seconds=300.0,
+            warm_up_seconds=15.0,
+            optimise_seconds=1800.0,
+            optimise_growth=1.0,
+            min_iterations=500,
+            max_iterations=1000,
+            batches=(1, 4),
+            repeats=3,
+        ),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class Settings:
     """What all cells of a run share: pictures, objective, weights, nets and threads.
 
-    ``nets`` maps "method/task" to the trained net's file. ``target_loss`` replaces the generators' own
-    objectives as the target of the optimisation. The style picture is always prepared at ``style_size``, so
-    that its Grams are one and the same at every size.
+    ``nets`` maps "method/task" to the trained net: a file, or "bundled:" and the name of one that comes with
+    the suite. ``target_loss`` replaces the generators' own objectives as the target of the optimisation. The
+    style picture is always prepared at ``style_size``, so that its Grams are one and the same at every size.
     """
 
     style: str
@@ -134,9 +172,16 @@ class Settings:
     target_loss: float | None = None
     nets: tuple[tuple[str, str], ...] = ()
 
-    def net(self, method: str, task: str) -> str | None:
+    def net(self, method: str, task: str) -> Path | None:
         """The file of the trained net for a method and task, or None where there is none."""
-        return dict(self.nets).get(f"{method}/{task}")
+        name = dict(self.nets).get(f"{method}/{task}")
+        if name is None:
+            return None
+        return NETS / name[len(BUNDLED) :] if name.startswith(BUNDLED) else Path(name)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Settings:
+        return cls(**{**fields, "nets": tuple(tuple(net) for net in fields["nets"])})
 
 
 @dataclass(frozen=True)
@@ -152,12 +197,10 @@ class Plan:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Plan:
-        budget = dict(fields["budget"])
-        settings = dict(fields["settings"])
         return cls(
             cells=tuple(Cell.from_dict(cell) for cell in fields["cells"]),
-            budget=Budget(**{**budget, "batches": tuple(budget["batches"])}),
-            settings=Settings(**{**settings, "nets": tuple(tuple(net) for net in settings["nets"])}),
+            budget=Budget.from_dict(fields["budget"]),
+            settings=Settings.from_dict(fields["settings"]),
         )
 
     def fingerprint(self) -> str:
@@ -231,7 +274,7 @@ def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
     ``available``: bytes per device name; a device that is not in it is not checked. Raises a UserError that
     says how much the cell would take.
     """
-    for cell in sorted(cells, key=estimate_bytes, reverse=True):
+    for cell in sorted(cells, key=lambda cell: (cell.batch > 1, -estimate_bytes(cell))):
         limit = available.get(cell.device)
         if limit is None or estimate_bytes(cell) <= limit:
             continue
@@ -239,10 +282,21 @@ def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
         fits = math.isqrt(max(0, limit - BASE_BYTES) // per_picture) // 16 * 16
         what = f"--size: {cell.size}" + (f" with --batch {cell.batch}" if cell.batch > 1 else "")
         advice = f"use at most {fits}" if fits >= 16 else "use another machine"
+        need, have = _gigabytes(estimate_bytes(cell)), _gigabytes(limit)
         raise UserError(
-            f"{what} is too large for the memory: {cell.method} would take about "
-            f"{_gigabytes(estimate_bytes(cell))} and {_gigabytes(limit)} are available on {cell.device}; {advice}"
+            f"{what} is too large for the memory: {cell.method} would take about {need} and {have} are "
+            f"available on {cell.device}; {advice}"
         )
+
+
+def without_larger_batches(plan: Plan, available: Mapping[str, int]) -> Plan:
+    """``plan`` without the cells of batch 2 and more that would not fit; see :func:`check_memory`."""
+    fits = [
+        cell
+        for cell in plan.cells
+        if cell.batch == 1 or estimate_bytes(cell) <= available.get(cell.device, math.inf)
+    ]
+    return dataclasses.replace(plan, cells=tuple(fits))
 
 
 def _gigabytes(count: int) -> str:
@@ -266,8 +320,9 @@ def build(
     """All combinations that exist, in the order in which they are to be measured.
 
     Generators are measured at batch 1 (latency, memory, objective) and at each of ``batches`` (throughput;
-    None takes the budget's). Optimisers work on one picture. Repeat r uses seed + r; the
-    repeats of each kind come one after another, so that an early end leaves whole rounds. Raises a UserError where nothing is left.
+    None takes the budget's). Optimisers work on one picture. Repeat r uses seed + r; the repeats of a kind
+    come one after another, so that an early end leaves whole rounds. Raises a UserError where nothing is
+    left.
     """
     batches = sorted({1, *(budget.batches if batches is None else batches)})
     seeds = [seed + repeat for repeat in range(budget.repeats if repeats is None else repeats)]
@@ -330,7 +385,7 @@ def estimate_s(cell: Cell, budget: Budget) -> float:
 
 
 def timeout_s(cell: Cell, budget: Budget, scale: float = 1.0) -> float:
-    """Seconds after which a cell counts as hung. Generous: a worker ends by itself when its budget is spent."""
+    """Seconds after which a cell counts as hung. Generous: a worker itself ends when its budget is spent."""
     if cell.kind == GENERATE:
         longest = budget.warm_up_seconds + budget.max_seconds
     else:

@@ -79,6 +79,12 @@ class Outcome:
             self.image = event["path"]
 
 
+def child_environment() -> dict[str, str]:
+    """The environment in which a child process finds this package, installed or not."""
+    path = os.pathsep.join(filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def parse_event(line: bytes) -> dict[str, Any] | None:
     """A line of the protocol as a dict, or None for anything that is not one: garbage, half a line, NaN."""
     try:
@@ -153,10 +159,7 @@ class Worker:
     ):
         self.token = secrets.token_hex(8)
         read, write = os.pipe()
-        environ = {**os.environ, **marks, CELL_MARK: self.token, "PYTHONUNBUFFERED": "1"}
-        environ["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(PACKAGE_ROOT), environ.get("PYTHONPATH", "")])
-        )
+        environ = {**child_environment(), **marks, CELL_MARK: self.token, "PYTHONUNBUFFERED": "1"}
         try:
             with open(log_path, "ab") as log:
                 self.process = subprocess.Popen(
@@ -293,7 +296,9 @@ def run_worker(
     busy, kills = environment.busy_seconds(cores), environment.kernel_oom_kills()
     own_cpu, started = time.process_time(), time.monotonic()
     log_start = log_path.stat().st_size if log_path.exists() else 0
-    worker = Worker(command, {**spec, "spawned_monotonic": started}, log_path, marks or {})
+    worker = Worker(
+        command, {**spec, "parent": os.getpid(), "spawned_monotonic": started}, log_path, marks or {}
+    )
     outcome = Outcome("error")
     result: dict[str, Any] | None = None
     timed_out: float | None = None

@@ -48,13 +48,15 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 class DiskFull(UserError):
     """No space left; what was committed before stays."""
 
+    @classmethod
+    def at(cls, path: Path) -> DiskFull:
+        return cls(f"--out: no space left for {path}; every finished cell is kept, free some space")
+
 
 def explain(error: OSError, path: Path) -> UserError:
     """The one line for a file or folder that cannot be written."""
     if error.errno in FULL:
-        return DiskFull(
-            f"--out: no space left on the device of {path}; every finished cell is kept, free some space"
-        )
+        return DiskFull.at(path)
     reason = (error.strerror or str(error)).lower()
     return UserError(f"--out: cannot write {path} ({reason}); give a folder that can be written")
 
@@ -295,9 +297,8 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         advice = "update this suite" if newer else "measure it again"
-        raise UserError(
-            f"{argument}: {path} has schema_version {version!r} and this suite reads {SCHEMA_VERSION}; {advice}"
-        )
+        known = f"this suite reads {SCHEMA_VERSION}"
+        raise UserError(f"{argument}: {path} has schema_version {version!r} and {known}; {advice}")
     return run
 
 
@@ -362,7 +363,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
-    """Every run below ``root`` that this suite reads, oldest first: {"path", "id", "run", "planned", "cells"}."""
+    """Every run below ``root`` that this suite reads, oldest first: path, id, run, planned, cells."""
     runs = []
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         try:
