@@ -1,0 +1,135 @@
+"""A trained net, ready to make pictures of any size.
+
+The module of a feed-forward method (:mod:`nst_gluon.johnson`, :mod:`nst_gluon.texture_net`) provides
+``architecture(task)``, ``build(architecture)``, ``initializer()``, ``working_size(architecture, height, width)`` and
+``inputs(architecture, content, rng, shape, noise_scale)``; everything else about it is here and in
+:mod:`nst_gluon.training`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Optional, Union
+
+import numpy as np
+
+from nst_gluon import methods, netfile
+from nst_gluon.engine import mx
+from nst_gluon.errors import UserError
+from nst_gluon.layers import SCRATCH
+
+
+def method_module(name: str) -> ModuleType:
+    """The module of a feed-forward method, by the method's name."""
+    method = methods.get(name)
+    if method.kind != "generates":
+        raise UserError(f"--method: {name} optimises a picture and has no net; use a method that generates")
+    return sys.modules[method.load().__module__]
+
+
+def parameters_of(net) -> dict:
+    """The net's Gluon parameters by structural name, without the scratch arrays of its layers."""
+    named = net._collect_params_with_prefix()
+    return {name: p for name, p in named.items() if not name.endswith(SCRATCH)}
+
+
+def load_parameters(net, params: dict[str, np.ndarray], ctx, where: str) -> None:
+    """Initialises ``net`` with ``params``.
+
+    Raises:
+        UserError: names or shapes are not the net's.
+    """
+    own = parameters_of(net)
+    if set(own) != set(params):
+        odd = sorted(set(own) ^ set(params))[0]
+        raise UserError(f"{where}: its parameters are not those of its architecture (see {odd!r})")
+    net.initialize(mx.init.Zero(), ctx=ctx)
+    for name, parameter in own.items():
+        if tuple(parameter.shape) != params[name].shape:
+            raise UserError(
+                f"{where}: {name} is {params[name].shape}, the architecture needs {parameter.shape}"
+            )
+        parameter.set_data(mx.nd.array(params[name], ctx=ctx, dtype="float32"))
+
+
+class Generator:
+    """One trained net.
+
+    Attributes:
+        method, task: what it was trained for.
+        meta: the net file's description (:mod:`nst_gluon.netfile`).
+        parameter_count: learnt parameters, running statistics not counted.
+    """
+
+    def __init__(self, params: dict[str, np.ndarray], meta: dict, ctx=None, where: str = "net"):
+        self.method, self.task, self.meta = meta["method"], meta["task"], meta
+        self._module = method_module(self.method)
+        self._architecture = meta["architecture"]
+        self._ctx = ctx or mx.cpu()
+        self.net = self._module.build(self._architecture)
+        load_parameters(self.net, params, self._ctx, where)
+        self.net.hybridize(static_alloc=True, static_shape=True)
+        self.parameter_count = sum(
+            v.size for k, v in params.items() if not k.endswith(("running_mean", "running_var"))
+        )
+
+    def inputs(
+        self,
+        content: Optional[np.ndarray] = None,
+        size: Optional[tuple[int, int]] = None,
+        batch: int = 1,
+        seed: int = 0,
+        noise_scale: float = 1.0,
+    ) -> tuple:
+        """NDArrays for :meth:`forward`: content padded by reflection to a size at which the net works, fresh noise.
+
+        Args:
+            content: (1 or batch, 3, H, W) in [0, 1]; needed for the task ``stylize``. One picture is repeated.
+            size: (H, W); default: the content's.
+            seed: the noise follows it and nothing else.
+        """
+        if self.task == "stylize" and content is None:
+            raise UserError("content: this net stylises a picture and was given none")
+        height, width = size or content.shape[2:]
+        full = self._module.working_size(self._architecture, height, width)
+        if content is not None:
+            content = np.broadcast_to(content, (batch, *content.shape[1:])).astype("float32")
+            edges = ((0, 0), (0, 0), (0, full[0] - height), (0, full[1] - width))
+            content = np.pad(content, edges, mode="reflect") if full != (height, width) else content
+        rng = np.random.default_rng(seed)
+        arrays = self._module.inputs(self._architecture, content, rng, (batch, *full), noise_scale)
+        return tuple(mx.nd.array(a, ctx=self._ctx, dtype="float32") for a in arrays)
+
+    def forward(self, *inputs):
+        """One pass of the net: an NDArray (N, 3, H', W') at the working size, not clipped. Asynchronous."""
+        return self.net(*inputs)
+
+    def generate(
+        self,
+        content: Optional[np.ndarray] = None,
+        size: Optional[tuple[int, int]] = None,
+        seed: int = 0,
+        noise_scale: float = 1.0,
+        batch: int = 1,
+    ) -> np.ndarray:
+        """Pictures (N, 3, H, W), float32 in [0, 1]: of the content's size, or of ``size`` for textures."""
+        height, width = size or content.shape[2:]
+        if content is not None:
+            batch = max(batch, content.shape[0])
+        out = self.forward(*self.inputs(content, size, batch, seed, noise_scale)).asnumpy()
+        return np.clip(out[:, :, :height, :width], 0.0, 1.0)
+
+
+def load_net(path: Union[str, Path], ctx=None) -> Generator:
+    """Reads a trained net.
+
+    Raises:
+        UserError: not a net file, or not one whose architecture this version knows.
+    """
+    params, meta = netfile.load(path)
+    missing = [key for key in ("method", "task", "architecture") if key not in meta]
+    if missing:
+        raise UserError(f"{path}: not a trained net: its description lacks {missing[0]!r}")
+    return Generator(params, meta, ctx, where=str(path))

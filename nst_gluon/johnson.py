@@ -1,0 +1,99 @@
+"""The Johnson net: feed-forward stylisation (Johnson, Alahi, Fei-Fei 2016, and its supplementary material).
+
+Reflection padding 40 once; c9s1-32, d64, d128; five residual blocks of unpadded 3x3 convolutions whose identity is
+cropped by 2 pixels a side, so that the padding is used up; u64, u32 (nearest upsampling, then convolution);
+c9s1-3; a scaled tanh. Instance normalisation as in the released code, batch normalisation as in the paper.
+1,679,235 parameters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nst_gluon.engine import mx
+from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn, pad, upsample
+
+MULTIPLE = 4
+# The released code scales tanh by 150 of 255, around the mean colour.
+TANH_SCALE = 150 / 255
+
+
+class _Residual(HybridBlock):
+    def __init__(self, channels: int, norm: str):
+        super().__init__()
+        with self.name_scope():
+            self.conv1 = nn.Conv2D(channels, 3, in_channels=channels)
+            self.norm1 = make_norm(norm, channels)
+            self.conv2 = nn.Conv2D(channels, 3, in_channels=channels)
+            self.norm2 = make_norm(norm, channels)
+
+    def hybrid_forward(self, F, x):
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return y + F.slice(x, begin=(None, None, 2, 2), end=(None, None, -2, -2))
+
+
+class JohnsonNet(PictureNet):
+    """Content pictures (N, 3, H, W) in [0, 1] -> stylised pictures of the same shape.
+
+    H and W must be multiples of 4 and greater than 40; :mod:`nst_gluon.generator` takes any size.
+    The output lies in 0.5 +- 0.59 and is clipped when it is saved.
+    """
+
+    def __init__(self, norm: str = "instance", residuals: int = 5):
+        super().__init__(norm)
+        self._residuals = residuals
+        with self.name_scope():
+            self.conv1, self.norm1 = PaddedConv(3, 32, 9, "zero"), make_norm(norm, 32)
+            self.down1, self.norm2 = PaddedConv(32, 64, 3, "zero", stride=2), make_norm(norm, 64)
+            self.down2, self.norm3 = PaddedConv(64, 128, 3, "zero", stride=2), make_norm(norm, 128)
+            self.residual = nn.HybridSequential(prefix="residual_")
+            with self.residual.name_scope():
+                for _ in range(residuals):
+                    self.residual.add(_Residual(128, norm))
+            self.up1, self.norm4 = PaddedConv(128, 64, 3, "zero"), make_norm(norm, 64)
+            self.up2, self.norm5 = PaddedConv(64, 32, 3, "zero"), make_norm(norm, 32)
+            self.conv2 = PaddedConv(32, 3, 9, "zero")
+
+    def hybrid_forward(self, F, x):
+        # Five blocks eat 2 * 2 pixels a side at a quarter of the resolution: 4 * 4 * 5 / 2 = 40 before.
+        x = pad(F, x - 0.5, 8 * self._residuals, "reflect")
+        x = F.relu(self.norm1(self.conv1(x)))
+        x = F.relu(self.norm2(self.down1(x)))
+        x = F.relu(self.norm3(self.down2(x)))
+        x = self.residual(x)
+        x = F.relu(self.norm4(self.up1(upsample(F, x, 128))))
+        x = F.relu(self.norm5(self.up2(upsample(F, x, 64))))
+        return 0.5 + TANH_SCALE * F.tanh(self.conv2(x))
+
+
+def initializer():
+    """Uniform in +-1/sqrt(fan in), the released code's framework's default."""
+    return mx.init.Xavier(rnd_type="uniform", factor_type="in", magnitude=1)
+
+
+def architecture(task: str) -> dict:
+    """The keyword arguments of :class:`JohnsonNet` that a new net for ``task`` gets."""
+    return {"norm": "instance"}
+
+
+def working_size(architecture: dict, height: int, width: int) -> tuple[int, int]:
+    """The size, at least ``height`` x ``width``, at which the net can work: multiples of 4, over 40."""
+    smallest = 8 * architecture.get("residuals", 5) + MULTIPLE
+    return tuple(max(-(-side // MULTIPLE) * MULTIPLE, smallest) for side in (height, width))
+
+
+def inputs(
+    architecture: dict,
+    content: np.ndarray,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    noise_scale: float,
+) -> list[np.ndarray]:
+    """What the net takes: the content pictures (N, 3, H, W) themselves."""
+    return [content]
+
+
+def build(architecture: dict) -> JohnsonNet:
+    """A net from the ``architecture`` of a net file: keyword arguments of :class:`JohnsonNet`."""
+    return JohnsonNet(**architecture)

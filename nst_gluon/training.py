@@ -1,0 +1,265 @@
+"""One training loop for the feed-forward nets: pictures in, the common objective down, a net file out.
+
+Everything random follows ``(seed, iteration)`` alone, so a run that was interrupted resumes exactly: the same
+pictures, crops and noise come again whatever was drawn before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from nst_gluon import assets, images, photos, presets
+from nst_gluon import weights as vgg_weights
+from nst_gluon.engine import mx
+from nst_gluon.errors import NotFinite, UserError
+from nst_gluon.generator import Generator, load_parameters, method_module, parameters_of
+from nst_gluon.loss import Objective, Terms
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What decides a trained net.
+
+    Attributes:
+        style: a bundled style's name or a picture file.
+        photos: a folder of pictures to train on; None: the bundled photos. Textures need none.
+        size, batch: pictures of size x size, so many a step.
+        learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
+            iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
+        dtype: precision of the descriptor's convolutions; the net itself trains in float32.
+        style_weight: multiplies the preset's style weights.
+    """
+
+    method: str
+    task: str
+    style: str
+    preset: str = "texture_net"
+    photos: Optional[str] = None
+    iterations: int = 2000
+    size: int = 256
+    batch: int = 4
+    seed: int = 0
+    learning_rate: Optional[float] = None
+    decay_start: Optional[int] = None
+    decay_every: Optional[int] = None
+    decay: Optional[float] = None
+    dtype: str = "float32"
+    style_weight: float = 1.0
+    weights: Optional[str] = None
+    random_weights: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished iteration; ``terms`` are means over its batch."""
+
+    iteration: int
+    seconds: float
+    learning_rate: float
+    terms: Terms
+
+
+def defaults(config: TrainConfig) -> TrainConfig:
+    """``config`` with the method's published schedule where it has None.
+
+    Johnson: Adam 1e-3, no decay (section 4.1). Texture networks: Adam 0.1, x0.7 every tenth of the run from its
+    middle on (section 4: 2000 iterations, x0.7 every 200 after 1000).
+    """
+    n = config.iterations
+    schedule = {
+        "johnson": {"learning_rate": 1e-3, "decay_start": n, "decay_every": n, "decay": 1.0},
+        "texture_net": {
+            "learning_rate": 0.1,
+            "decay_start": n // 2,
+            "decay_every": max(1, n // 10),
+            "decay": 0.7,
+        },
+    }[config.method]
+    return replace(config, **{k: v for k, v in schedule.items() if getattr(config, k) is None})
+
+
+def learning_rate(config: TrainConfig, iteration: int) -> float:
+    """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
+    late = iteration - config.decay_start
+    return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
+
+
+class Crops(mx.gluon.data.Dataset):
+    """Random crops of photos: item i is (3, size, size), a function of (seed, i) alone."""
+
+    def __init__(self, pictures: list[np.ndarray], size: int, seed: int, first: int, last: int):
+        self._pictures, self._size, self._seed, self._first, self._last = pictures, size, seed, first, last
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        rng = np.random.default_rng([self._seed, 1, self._first + index])
+        picture = self._pictures[rng.integers(len(self._pictures))]
+        return photos.random_crop(picture, self._size, rng)
+
+
+def contents(config: TrainConfig, first: int = 0) -> Iterator[Optional[np.ndarray]]:
+    """Content batches (N, 3, size, size) from iteration ``first`` on; None for textures."""
+    if config.task == "texture":
+        for _ in range(first, config.iterations):
+            yield None
+        return
+    paths = images.list_folder(config.photos) if config.photos else assets.photos()
+    pictures = [images.load(path)[0] for path in paths]
+    crops = Crops(pictures, config.size, config.seed, first * config.batch, config.iterations * config.batch)
+    loader = mx.gluon.data.DataLoader(
+        crops,
+        config.batch,
+        batchify_fn=lambda items: np.stack(items),
+        num_workers=1,
+        thread_pool=True,
+        prefetch=2,
+    )
+    yield from loader
+
+
+class Trainer:
+    """The state of one training: net, optimiser, objective, iteration."""
+
+    def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
+        self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
+        self.module = method_module(config.method)
+        self.architecture = self.module.architecture(config.task)
+        working = self.module.working_size(self.architecture, config.size, config.size)
+        if working != (config.size, config.size):
+            raise UserError(f"--size: {config.method} trains at multiples of its grid; {working[0]} would do")
+        self.preset = presets.get(config.preset)
+        if config.style_weight != 1.0:
+            scaled = tuple((name, w * config.style_weight) for name, w in self.preset.style_layers)
+            self.preset = replace(self.preset, style_layers=scaled)
+        style = images.load(assets.style_path(config.style), config.size)
+        self.objective = Objective(self.preset, weights, config.task, style, dtype=config.dtype, ctx=self.ctx)
+        mx.random.seed(config.seed)
+        np.random.seed(config.seed)
+        self.net = self.module.build(self.architecture)
+        self.net.initialize(self.module.initializer(), ctx=self.ctx)
+        self.net.hybridize(static_alloc=True, static_shape=True)
+        # Instance normalisation takes one picture at a time, so gradients add up over the batch.
+        self.per_pass = 1 if self.net.norm == "instance" else config.batch
+        learnt = {p.name: p for p in parameters_of(self.net).values() if p.grad_req != "null"}
+        for parameter in learnt.values():
+            parameter.grad_req = "add"
+        self._learnt = learnt
+        self.optimizer = mx.gluon.Trainer(
+            learnt, "adam", {"learning_rate": self.config.learning_rate}, kvstore=None
+        )
+        self.iteration = 0
+        self.seconds = 0.0
+
+    def step(self, content: Optional[np.ndarray]) -> Progress:
+        """One iteration on content pictures (batch, 3, size, size), or on noise alone for textures.
+
+        Raises:
+            NotFinite: the objective diverged.
+        """
+        config, start = self.config, time.perf_counter()
+        rng = np.random.default_rng([config.seed, 2, self.iteration])
+        shape = (config.batch, config.size, config.size)
+        inputs = [
+            mx.nd.array(a, ctx=self.ctx, dtype="float32")
+            for a in self.module.inputs(self.architecture, content, rng, shape, 1.0)
+        ]
+        for parameter in self._learnt.values():
+            parameter.zero_grad()
+        totals = []
+        for first in range(0, config.batch, self.per_pass):
+            part = slice(first, first + self.per_pass)
+            targets = None if content is None else self.objective.content_targets(content[part])
+            with mx.autograd.record():
+                values = self.objective.loss(self.net(*(x[part] for x in inputs)), targets)
+            values[0].backward()
+            totals.append([v.asnumpy() for v in values])
+        rate = learning_rate(config, self.iteration)
+        self.optimizer.set_learning_rate(rate)
+        self.optimizer.step(config.batch)
+        mx.nd.waitall()
+        terms = Terms(*(float(np.mean([t[i] for t in totals])) for i in range(4)))
+        if not np.isfinite(terms.objective):
+            raise NotFinite(
+                f"training diverged at iteration {self.iteration + 1}: the objective is {terms.objective}"
+            )
+        self.iteration += 1
+        self.seconds += time.perf_counter() - start
+        return Progress(self.iteration, self.seconds, rate, terms)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        return {name: p.data(self.ctx).asnumpy() for name, p in parameters_of(self.net).items()}
+
+    def meta(self, final: Optional[Terms], command: str) -> dict:
+        """The net file's description."""
+        config = asdict(self.config)
+        config["photos"] = Path(config["photos"]).name if config["photos"] else None
+        return {
+            "method": config["method"],
+            "task": config["task"],
+            "style": style_name(self.config.style),
+            "architecture": self.architecture,
+            "preset": config["preset"],
+            "style_weight": config["style_weight"],
+            "size": config["size"],
+            "seed": config["seed"],
+            "iterations": self.iteration,
+            "final_objective": None if final is None else final.as_dict(),
+            "weights": self.weights.identity(),
+            "training": config,
+            "command": command,
+        }
+
+    def generator(self) -> Generator:
+        """The net as it is now."""
+        return Generator(self.parameters(), self.meta(None, ""), self.ctx)
+
+    def save(self, path: Path) -> None:
+        """A checkpoint: everything that the next iteration depends on, in float32, written atomically."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        states = path.with_suffix(".states.tmp")
+        self.optimizer.save_states(str(states))
+        with_states = {**self.parameters(), "optimizer_states": np.frombuffer(states.read_bytes(), np.uint8)}
+        states.unlink()
+        state = {"iteration": self.iteration, "seconds": self.seconds, "config": asdict(self.config)}
+        temporary = path.with_suffix(".tmp.npz")
+        np.savez(temporary, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **with_states)
+        os.replace(temporary, path)
+
+    def restore(self, path: Path) -> None:
+        """Continues from a checkpoint.
+
+        Raises:
+            UserError: it belongs to another configuration.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        state = json.loads(arrays.pop("state").tobytes())
+        if state["config"] != asdict(self.config):
+            odd = next(k for k, v in asdict(self.config).items() if state["config"].get(k) != v)
+            raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
+        states = path.with_suffix(".states.tmp")
+        states.write_bytes(arrays.pop("optimizer_states").tobytes())
+        load_parameters(self.net, arrays, self.ctx, str(path))
+        self.optimizer.load_states(str(states))
+        states.unlink()
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+
+
+def style_name(style: str) -> str:
+    """The name of a style in file names: a bundled name, or a file's stem."""
+    return Path(style).stem
+
+
+def net_stem(config: TrainConfig) -> str:
+    """The stem of the files that a training writes: ``great_wave-johnson-stylize``."""
+    return f"{style_name(config.style)}-{config.method}-{config.task}"
