@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Optional, Union
 
 import numpy as np
 
@@ -48,9 +47,7 @@ def load_parameters(net, params: dict[str, np.ndarray], ctx, where: str) -> None
     net.initialize(mx.init.Zero(), ctx=ctx)
     for name, parameter in own.items():
         if tuple(parameter.shape) != params[name].shape:
-            raise UserError(
-                f"{where}: {name} is {params[name].shape}, the architecture needs {parameter.shape}"
-            )
+            raise UserError(f"{where}: {name} is {params[name].shape}, the architecture needs {parameter.shape}")
         parameter.set_data(mx.nd.array(params[name], ctx=ctx, dtype="float32"))
 
 
@@ -71,14 +68,12 @@ class Generator:
         self.net = self._module.build(self._architecture)
         load_parameters(self.net, params, self._ctx, where)
         self.net.hybridize(static_alloc=True, static_shape=True)
-        self.parameter_count = sum(
-            v.size for k, v in params.items() if not k.endswith(("running_mean", "running_var"))
-        )
+        self.parameter_count = sum(v.size for k, v in params.items() if not k.endswith(("running_mean", "running_var")))
 
     def inputs(
         self,
-        content: Optional[np.ndarray] = None,
-        size: Optional[tuple[int, int]] = None,
+        content: np.ndarray | None = None,
+        size: tuple[int, int] | None = None,
         batch: int = 1,
         seed: int = 0,
         noise_scale: float = 1.0,
@@ -108,8 +103,8 @@ class Generator:
 
     def generate(
         self,
-        content: Optional[np.ndarray] = None,
-        size: Optional[tuple[int, int]] = None,
+        content: np.ndarray | None = None,
+        size: tuple[int, int] | None = None,
         seed: int = 0,
         noise_scale: float = 1.0,
         batch: int = 1,
@@ -122,7 +117,7 @@ class Generator:
         return np.clip(out[:, :, :height, :width], 0.0, 1.0)
 
 
-def load_net(path: Union[str, Path], ctx=None) -> Generator:
+def load_net(path: str | Path, ctx=None) -> Generator:
     """Reads a trained net.
 
     Raises:

@@ -37,9 +37,7 @@ def pad(F, x, amount: int, mode: str):
 def upsample(F, x, channels: int):
     """Nearest-neighbour upsampling by 2, as a depthwise deconvolution of ones: up to ten times faster."""
     ones = F.ones(shape=(channels, 1, 2, 2))
-    return F.Deconvolution(
-        x, ones, kernel=(2, 2), stride=(2, 2), num_filter=channels, num_group=channels, no_bias=True
-    )
+    return F.Deconvolution(x, ones, kernel=(2, 2), stride=(2, 2), num_filter=channels, num_group=channels, no_bias=True)
 
 
 class InstanceNorm(HybridBlock):
@@ -81,8 +79,7 @@ class PictureNet(HybridBlock):
             return super().forward(*inputs)
         with mx.autograd.train_mode():
             pictures = [
-                super(PictureNet, self).forward(*(x[i : i + 1] for x in inputs))
-                for i in range(inputs[0].shape[0])
+                super(PictureNet, self).forward(*(x[i : i + 1] for x in inputs)) for i in range(inputs[0].shape[0])
             ]
         return pictures[0] if len(pictures) == 1 else mx.nd.concat(*pictures, dim=0)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -82,9 +81,7 @@ def total_variation(F, x, kind: str):
         return 0.5 * (F.mean(F.abs(dx), axis=axes) + F.mean(F.abs(dy), axis=axes))
     if kind == "squared":
         return F.sum(F.square(dx), axis=axes) + F.sum(F.square(dy), axis=axes)
-    both = F.square(F.slice_axis(dx, axis=2, begin=0, end=-1)) + F.square(
-        F.slice_axis(dy, axis=3, begin=0, end=-1)
-    )
+    both = F.square(F.slice_axis(dx, axis=2, begin=0, end=-1)) + F.square(F.slice_axis(dy, axis=3, begin=0, end=-1))
     # x^1.25 has an infinite second derivative at 0 but a gradient of 0 there: x * sqrt(sqrt(x)) would give 0/0.
     return F.sum(F.power(both, 1.25), axis=axes)
 
@@ -147,7 +144,7 @@ class Objective:
         weights: VggWeights,
         task: str,
         style: np.ndarray,
-        content: Optional[np.ndarray] = None,
+        content: np.ndarray | None = None,
         dtype: str = "float32",
         ctx=None,
     ):
@@ -185,7 +182,7 @@ class Objective:
         self._check(content.shape, "content picture")
         return self._features(content, self._content_names)
 
-    def loss(self, x, content_targets: Optional[list] = None) -> tuple:
+    def loss(self, x, content_targets: list | None = None) -> tuple:
         """(objective, content, style, tv), each an NDArray (N,), of pictures ``x`` (N, 3, H, W), differentiable."""
         targets = content_targets if content_targets is not None else self._targets
         if self._content_names and targets is None:

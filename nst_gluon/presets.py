@@ -10,7 +10,6 @@ Layer names: ``relu3_1`` is the first activation of the third block, ``conv3_1``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from nst_gluon.errors import UserError, did_you_mean
 
@@ -51,8 +50,8 @@ class Preset:
     start: str = "noise"
     optimizer: str = "lbfgs"
     iterations: int = 500
-    learning_rate: Optional[float] = None
-    size: Optional[int] = None
+    learning_rate: float | None = None
+    size: int | None = None
     note: str = ""
 
 

@@ -7,8 +7,6 @@ textures with K = 5; 118,211 for stylisation with K = 6, where each noise tensor
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from nst_gluon.engine import mx
@@ -63,9 +61,7 @@ class TextureNet(PictureNet):
         padding: ``circular`` (the paper; textures that tile) or ``reflect`` (photographs do not).
     """
 
-    def __init__(
-        self, scales: int = 5, content: bool = False, norm: str = "batch", padding: str = "circular"
-    ):
+    def __init__(self, scales: int = 5, content: bool = False, norm: str = "batch", padding: str = "circular"):
         super().__init__(norm)
         self.scales, self._content = scales, content
         with self.name_scope():
@@ -129,7 +125,7 @@ def working_size(architecture: dict, height: int, width: int) -> tuple[int, int]
 
 def inputs(
     architecture: dict,
-    content: Optional[np.ndarray],
+    content: np.ndarray | None,
     rng: np.random.Generator,
     shape: tuple[int, int, int],
     noise_scale: float,

@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable
 
 import numpy as np
 from tqdm import tqdm
@@ -76,7 +76,7 @@ def train(
     checkpoint_every: int = 100,
     preview_every: int = 100,
     overwrite: bool = False,
-    show: Optional[Callable[[Progress], None]] = None,
+    show: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Trains a net into ``folder`` and returns the net file's path; continues from a checkpoint that is there.
 

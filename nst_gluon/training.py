@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -42,18 +41,18 @@ class TrainConfig:
     task: str
     style: str
     preset: str = "texture_net"
-    photos: Optional[str] = None
+    photos: str | None = None
     iterations: int = 2000
     size: int = 256
     batch: int = 4
     seed: int = 0
-    learning_rate: Optional[float] = None
-    decay_start: Optional[int] = None
-    decay_every: Optional[int] = None
-    decay: Optional[float] = None
+    learning_rate: float | None = None
+    decay_start: int | None = None
+    decay_every: int | None = None
+    decay: float | None = None
     dtype: str = "float32"
     style_weight: float = 1.0
-    weights: Optional[str] = None
+    weights: str | None = None
     random_weights: bool = False
 
 
@@ -107,7 +106,7 @@ class Crops(mx.gluon.data.Dataset):
         return photos.random_crop(picture, self._size, rng)
 
 
-def contents(config: TrainConfig, first: int = 0) -> Iterator[Optional[np.ndarray]]:
+def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]:
     """Content batches (N, 3, size, size) from iteration ``first`` on; None for textures."""
     if config.task == "texture":
         for _ in range(first, config.iterations):
@@ -154,13 +153,11 @@ class Trainer:
         for parameter in learnt.values():
             parameter.grad_req = "add"
         self._learnt = learnt
-        self.optimizer = mx.gluon.Trainer(
-            learnt, "adam", {"learning_rate": self.config.learning_rate}, kvstore=None
-        )
+        self.optimizer = mx.gluon.Trainer(learnt, "adam", {"learning_rate": self.config.learning_rate}, kvstore=None)
         self.iteration = 0
         self.seconds = 0.0
 
-    def step(self, content: Optional[np.ndarray]) -> Progress:
+    def step(self, content: np.ndarray | None) -> Progress:
         """One iteration on content pictures (batch, 3, size, size), or on noise alone for textures.
 
         Raises:
@@ -189,9 +186,7 @@ class Trainer:
         mx.nd.waitall()
         terms = Terms(*(float(np.mean([t[i] for t in totals])) for i in range(4)))
         if not np.isfinite(terms.objective):
-            raise NotFinite(
-                f"training diverged at iteration {self.iteration + 1}: the objective is {terms.objective}"
-            )
+            raise NotFinite(f"training diverged at iteration {self.iteration + 1}: the objective is {terms.objective}")
         self.iteration += 1
         self.seconds += time.perf_counter() - start
         return Progress(self.iteration, self.seconds, rate, terms)
@@ -199,7 +194,7 @@ class Trainer:
     def parameters(self) -> dict[str, np.ndarray]:
         return {name: p.data(self.ctx).asnumpy() for name, p in parameters_of(self.net).items()}
 
-    def meta(self, final: Optional[Terms], command: str) -> dict:
+    def meta(self, final: Terms | None, command: str) -> dict:
         """The net file's description."""
         config = asdict(self.config)
         config["photos"] = Path(config["photos"]).name if config["photos"] else None

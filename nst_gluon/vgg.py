@@ -31,9 +31,7 @@ def parse_layer(name: str, arch: str) -> tuple[str, int, int]:
     """
     match = re.fullmatch(r"(relu|conv)([1-5])_([1-4])", name)
     if match is None or int(match.group(3)) > CONVOLUTIONS[arch][int(match.group(2)) - 1]:
-        raise UserError(
-            f"layer: {arch} has no {name!r}; layers are relu1_1 ... relu5_{CONVOLUTIONS[arch][4]}"
-        )
+        raise UserError(f"layer: {arch} has no {name!r}; layers are relu1_1 ... relu5_{CONVOLUTIONS[arch][4]}")
     return match.group(1), int(match.group(2)), int(match.group(3))
 
 

@@ -1,0 +1,255 @@
+"""The optimisation method: one picture, moved downhill on the common objective (Gatys, Ecker, Bethge 2015, 2016).
+
+L-BFGS is SciPy's; Adam is Kingma & Ba's algorithm 1. Every evaluation of the objective is a :class:`Step`. The clock
+runs while the method works and stands still while a callback does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Callable
+
+import numpy as np
+from scipy.optimize import minimize
+
+from nst_gluon.errors import NotFinite, UserError
+from nst_gluon.images import resize
+from nst_gluon.loss import Objective, Terms
+from nst_gluon.presets import Preset
+
+OPTIMIZERS = ("lbfgs", "adam")
+STARTS = ("noise", "content")
+
+
+@dataclass(frozen=True)
+class OptimizationConfig:
+    """How to go downhill.
+
+    Attributes:
+        iterations: evaluations of the objective and its gradient at the full size, at most.
+        optimizer: ``lbfgs`` or ``adam``.
+        start: ``noise`` (uniform in [0, 1]) or ``content``.
+        pyramid: coarse to fine: (longer side in pixels, evaluations) of each stage before the full size.
+        time_limit_s: seconds of the method's own clock; None: no limit.
+        target: stop as soon as the objective is at or below it.
+        corrections: L-BFGS's memory, in pairs of vectors.
+        learning_rate, decay_every, decay: Adam's rate (of pixels in [0, 1]), multiplied by ``decay`` every so many.
+    """
+
+    iterations: int = 500
+    optimizer: str = "lbfgs"
+    start: str = "noise"
+    pyramid: tuple[tuple[int, int], ...] = ()
+    time_limit_s: float | None = None
+    target: float | None = None
+    seed: int = 0
+    corrections: int = 10
+    learning_rate: float = 0.02
+    decay_every: int | None = None
+    decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(f"--optimizer: {self.optimizer!r} is not one of {', '.join(OPTIMIZERS)}")
+        if self.start not in STARTS:
+            raise UserError(f"--start: {self.start!r} is not one of {', '.join(STARTS)}")
+        if self.iterations < 1:
+            raise UserError(f"--iterations: {self.iterations} is not a positive number of evaluations")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation.
+
+    Attributes:
+        seconds: on the method's clock, from its start to the end of this evaluation.
+        iteration: 1 for the first evaluation of a stage.
+        terms: the objective at the picture that was evaluated.
+        size: (height, width) of that picture: smaller than the result's in the coarse stages.
+    """
+
+    seconds: float
+    iteration: int
+    terms: Terms
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out: the best picture that was evaluated at full size (1, 3, H, W), float32, clipped to [0, 1].
+
+    ``terms`` are the objective's at that picture before clipping; ``stopped_because`` is ``target``, ``iterations``,
+    ``time limit``, ``converged`` or ``diverged`` (the best picture from before is returned then).
+    """
+
+    picture: np.ndarray
+    terms: Terms
+    steps: tuple[Step, ...]
+    stopped_because: str
+    seconds: float
+
+
+def config_of(preset: Preset, **changes) -> OptimizationConfig:
+    """The source's way of minimising a preset, with ``changes`` on top (those that are not None)."""
+    config = OptimizationConfig(
+        iterations=preset.iterations,
+        optimizer=preset.optimizer,
+        start=preset.start,
+        learning_rate=preset.learning_rate or 0.02,
+    )
+    return replace(config, **{k: v for k, v in changes.items() if v is not None})
+
+
+def initial_picture(config: OptimizationConfig, content: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    """The start (1, 3, H, W): the content, or noise that follows ``config.seed`` and nothing else.
+
+    Raises:
+        UserError: it should start from the content and there is none.
+    """
+    if config.start == "content":
+        if content is None:
+            raise UserError("--start: 'content' needs a content picture; use noise for textures")
+        return content.astype("float32")
+    return np.random.default_rng(config.seed).random((1, 3, *size), dtype=np.float32)
+
+
+class _Clock:
+    """A monotonic clock that can be paused."""
+
+    def __init__(self) -> None:
+        self._start, self._lost = time.perf_counter(), 0.0
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start - self._lost
+
+    def paused(self):
+        return _Pause(self)
+
+    def add_lost(self, seconds: float) -> None:
+        self._lost += seconds
+
+
+class _Pause:
+    def __init__(self, clock: _Clock):
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *error) -> None:
+        self._clock.add_lost(time.perf_counter() - self._began)
+
+
+class _Stop(Exception):
+    pass
+
+
+class _Run:
+    """One descent: counts evaluations, keeps the best, decides when to stop."""
+
+    def __init__(self, objective: Objective, config: OptimizationConfig, clock: _Clock, callback):
+        self.objective, self.config, self.clock, self.callback = objective, config, clock, callback
+        self.steps: list[Step] = []
+        self.best: tuple[Terms, np.ndarray] | None = None
+        self.reason = "converged"
+
+    def evaluate(self, picture: np.ndarray) -> tuple[Terms, np.ndarray]:
+        try:
+            terms, gradient = self.objective.value_and_gradient(picture)
+        except NotFinite:
+            if self.best is None:
+                raise
+            self.reason = "diverged"
+            raise _Stop from None
+        step = Step(self.clock.seconds(), len(self.steps) + 1, terms, picture.shape[2:])
+        self.steps.append(step)
+        if self.best is None or terms.objective < self.best[0].objective:
+            self.best = (terms, picture.copy())
+        if self.callback is not None:
+            with self.clock.paused():
+                self.callback(step)
+        self._check(step)
+        return terms, gradient
+
+    def _check(self, step: Step) -> None:
+        config = self.config
+        if config.target is not None and step.terms.objective <= config.target:
+            self.reason = "target"
+        elif step.iteration >= config.iterations:
+            self.reason = "iterations"
+        elif config.time_limit_s is not None and step.seconds >= config.time_limit_s:
+            self.reason = "time limit"
+        else:
+            return
+        raise _Stop
+
+    def descend(self, start: np.ndarray) -> None:
+        with contextlib.suppress(_Stop):
+            {"lbfgs": self._lbfgs, "adam": self._adam}[self.config.optimizer](start)
+
+    def _lbfgs(self, start: np.ndarray) -> None:
+        shape = start.shape
+
+        def value_and_gradient(flat: np.ndarray):
+            terms, gradient = self.evaluate(flat.reshape(shape).astype("float32"))
+            return terms.objective, gradient.ravel().astype("float64")
+
+        limit = self.config.iterations
+        options = {"maxiter": limit, "maxfun": limit, "maxcor": self.config.corrections, "ftol": 0, "gtol": 0}
+        minimize(value_and_gradient, start.ravel().astype("float64"), jac=True, method="L-BFGS-B", options=options)
+
+    def _adam(self, start: np.ndarray) -> None:
+        config, picture = self.config, start.copy()
+        mean, square = np.zeros_like(picture), np.zeros_like(picture)
+        for t in range(1, config.iterations + 1):
+            _, gradient = self.evaluate(picture)
+            mean += 0.1 * (gradient - mean)
+            square += 0.001 * (gradient * gradient - square)
+            rate = config.learning_rate
+            if config.decay_every:
+                rate *= config.decay ** ((t - 1) // config.decay_every)
+            picture = picture - rate * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+
+
+def optimise(
+    objective: Objective,
+    start: np.ndarray,
+    config: OptimizationConfig,
+    callback: Callable[[Step], None] | None = None,
+    coarse: Sequence[Objective] = (),
+) -> Result:
+    """Moves ``start`` downhill.
+
+    Args:
+        start: (1, 3, H, W), the full size; coarse stages begin with it scaled down.
+        callback: called after each evaluation, off the clock; what it raises ends the run.
+        coarse: one objective for each stage of ``config.pyramid``.
+
+    Raises:
+        NotFinite: the very first evaluation is not finite.
+    """
+    if len(coarse) != len(config.pyramid):
+        raise ValueError(f"pyramid: {len(config.pyramid)} stages and {len(coarse)} objectives")
+    clock, picture, steps = _Clock(), np.asarray(start, dtype="float32"), []
+    full = picture.shape[2:]
+    for (side, evaluations), stage_objective in zip(config.pyramid, coarse):
+        picture = resize(np.clip(picture, 0, 1), stage_size(full, side))
+        stage = _Run(stage_objective, replace(config, iterations=evaluations, target=None), clock, callback)
+        stage.descend(picture)
+        picture = stage.best[1]
+        steps += stage.steps
+    if picture.shape[2:] != full:
+        picture = resize(np.clip(picture, 0, 1), full)
+    run = _Run(objective, config, clock, callback)
+    run.descend(picture)
+    terms, best = run.best
+    return Result(np.clip(best, 0, 1), terms, (*steps, *run.steps), run.reason, clock.seconds())
+
+
+def stage_size(full: tuple[int, int], side: int) -> tuple[int, int]:
+    """(height, width) of a coarse stage whose longer side has ``side`` pixels."""
+    longer = max(full)
+    return max(1, round(full[0] * side / longer)), max(1, round(full[1] * side / longer))
