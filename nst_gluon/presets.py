@@ -100,7 +100,7 @@ PRESETS: dict[str, Preset] = {
             source="Ulyanov, Lebedev, Vedaldi, Lempitsky 2016, sections 3.1 and 4 (layers, Gram by C*H*W)",
             arch="vgg19",
             content_layers=_equal(1.0, "relu4_2"),
-            style_layers=_equal(10.0, *_GATYS_LAYERS),
+            style_layers=_equal(50.0, *_GATYS_LAYERS),
             gram="chw",
             style_reduction="mean",
             content_reduction="mean",
@@ -108,7 +108,7 @@ PRESETS: dict[str, Preset] = {
             iterations=2000,
             learning_rate=0.1,
             size=256,
-            note="the style weight alpha is a free knob of the paper",
+            note="alpha is a free knob of the paper; 50 balances content and style for VGG-19's original weights",
         ),
         Preset(
             name="d2l",
