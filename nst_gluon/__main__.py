@@ -1,0 +1,10 @@
+"""``python -m nst_gluon``."""
+
+from __future__ import annotations
+
+import sys
+
+from nst_gluon.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

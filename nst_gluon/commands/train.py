@@ -1,0 +1,116 @@
+"""``train``: a net for a style of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from nst_gluon import images, methods
+from nst_gluon.commands import options
+from nst_gluon.console import number, whole_number
+from nst_gluon.errors import UserError
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of ``train``."""
+    parser = commands.add_parser(
+        "train",
+        help="a net for a style of one's own",
+        description="Train a feed-forward net for one style. FOLDER gets the net (.npz), its description (.json),\n"
+        "the loss of every iteration (.csv) and a preview (.preview.png). A training that was interrupted goes on\n"
+        "where its last checkpoint was when the same command is given again.",
+        epilog=options.example("train --method texture_net --task texture --style great_wave --output nets"),
+    )
+    add = parser.add_argument
+    generators = [name for name, method in methods.METHODS.items() if method.kind == "generates"]
+    add("--method", type=methods.get, required=True, metavar="METHOD", help=f"of: {', '.join(generators)}")
+    add("--task", choices=methods.TASKS, metavar="TASK", help="stylize (default) or texture", default="stylize")
+    add("--style", required=True, metavar="STYLE", help="a file, or the name of a bundled style")
+    add("--photos", metavar="FOLDER", help="photos to train on (default: the bundled ones; textures need none)")
+    add("--output", type=Path, default=Path("."), metavar="FOLDER", help="made if missing (default: this folder)")
+    add("--force", action="store_true", help="replace a net that is there")
+    add(
+        "--preset",
+        type=options.parse_preset,
+        default=options.DEFAULT_PRESET,
+        metavar="PRESET",
+        help=f"the objective (default: {options.DEFAULT_PRESET}; see list presets)",
+    )
+    add(
+        "--style-weight",
+        type=number("--style-weight"),
+        default=1.0,
+        metavar="X",
+        help="multiplies the preset's style weights (default: 1)",
+    )
+    add(
+        "--iterations",
+        type=whole_number("--iterations", 1, 2000),
+        default=2000,
+        metavar="N",
+        help="steps of Adam (default: 2000)",
+    )
+    add("--size", type=whole_number("--size", 16), default=256, metavar="N", help="side of the pictures (default: 256)")
+    add("--batch", type=whole_number("--batch", 1, 4), default=4, metavar="N", help="pictures a step (default: 4)")
+    add("--seed", type=whole_number("--seed", 0, 0), default=0, metavar="N", help="of all that is random (default: 0)")
+    add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the paper's)")
+    add(
+        "--checkpoint-every",
+        type=whole_number("--checkpoint-every", 1, 100),
+        default=100,
+        metavar="N",
+        help="iterations between checkpoints and previews (default: 100)",
+    )
+    options.add_engine_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and print the name of the net's file."""
+    if args.method.kind != "generates":
+        raise UserError(f"--method: {args.method.name} optimises a picture and has no net to train")
+    args.method.check_task(args.task)
+    style = options.style_path(args.style)
+    options.load_picture("--style", style, args.size)
+    if args.photos is not None:
+        if args.task == "texture":
+            raise UserError("--photos: a texture is made from noise alone; leave --photos out")
+        with options.naming("--photos"):
+            images.list_folder(args.photos)
+    options.check_memory(args.size, args.size, args.batch * options.OPTIMISE_BYTES)
+    engine = options.start_engine(args)
+    from nst_gluon.train_run import train
+    from nst_gluon.training import TrainConfig
+
+    if args.random_weights:
+        print("note: random weights: the net learns from an untrained descriptor, and is marked", file=sys.stderr)
+    config = TrainConfig(
+        method=args.method.name,
+        task=args.task,
+        style=args.style,
+        preset=args.preset.name,
+        photos=args.photos,
+        iterations=args.iterations,
+        size=args.size,
+        batch=args.batch,
+        seed=args.seed,
+        learning_rate=args.learning_rate,
+        dtype=engine.dtype,
+        style_weight=args.style_weight,
+        weights=args.weights,
+        random_weights=args.random_weights,
+    )
+    command = shlex.join(["python", "-m", "nst_gluon", *args.arguments])
+    net = train(
+        config,
+        args.output,
+        engine.context,
+        command,
+        checkpoint_every=args.checkpoint_every,
+        preview_every=args.checkpoint_every,
+        overwrite=args.force,
+    )
+    print(net)
+    return 0
