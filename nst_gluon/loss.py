@@ -207,6 +207,8 @@ class Objective:
         Raises:
             NotFinite: the objective or the gradient is not finite.
         """
+        if not np.isfinite(picture).all():  # ReLU and pooling would hide it: the engine's take NaN for 0
+            raise NotFinite("the picture has values that are NaN or infinite")
         x = mx.nd.array(picture, ctx=self.ctx, dtype="float32")
         x.attach_grad()
         # train mode: MXNet's poolings keep what their gradient needs only there (in predict mode it comes out wrong).
