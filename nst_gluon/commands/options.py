@@ -133,6 +133,15 @@ def load_picture(argument: str, path: Path, size: int | None = None, crop: str =
         return images.load(path, size, crop)
 
 
+def load_fitted(argument: str, path: Path, size: int | None, bytes_per_pixel: int) -> np.ndarray:
+    """A picture whose longer side is ``size`` (None: as it is), if what is planned with it fits the memory."""
+    picture = load_picture(argument, path)
+    height, width = picture.shape[2:]
+    scale = 1.0 if size is None else size / max(height, width)
+    check_memory(round(height * scale), round(width * scale), bytes_per_pixel)
+    return picture if scale == 1.0 else load_picture(argument, path, size, "fit")
+
+
 def parse_preset(name: str) -> presets.Preset:
     """The preset of that name; an unknown one is a UserError."""
     return presets.get(name)

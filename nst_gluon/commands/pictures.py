@@ -150,33 +150,33 @@ def _check_options(args: argparse.Namespace, method: methods.Method) -> None:
         raise UserError(f"--noise-scale: {method.name} takes no noise; it is for --method texture_net")
 
 
-def _content(args: argparse.Namespace) -> np.ndarray | None:
-    """The content picture at the asked size, aspect kept; None for textures."""
-    if args.task == "texture":
-        return None
+def _content(args: argparse.Namespace, bytes_per_pixel: int) -> np.ndarray:
+    """The content picture at the asked size, aspect kept; by default no larger than it is."""
     path = options.content_path(args.picture, "PICTURE")
-    if args.size:
-        return options.load_picture("PICTURE", path, args.size, "fit")
-    content = options.load_picture("PICTURE", path)
-    if max(content.shape) > DEFAULT_SIZE["stylize"]:
-        content = options.load_picture("PICTURE", path, DEFAULT_SIZE["stylize"], "fit")
-    return content
+    size = args.size
+    if size is None:
+        longer = max(options.load_picture("PICTURE", path).shape[2:])
+        size = min(longer, DEFAULT_SIZE["stylize"])
+    return options.load_fitted("PICTURE", path, size, bytes_per_pixel)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make one picture and write it."""
     method, style, net = _choose(args)
     _check_options(args, method)
-    content = _content(args)
-    side = args.size or DEFAULT_SIZE["texture"]
-    height, width = content.shape[2:] if content is not None else (side, side)
     optimises = method.kind == "optimises"
-    options.check_memory(height, width, options.OPTIMISE_BYTES if optimises else options.FORWARD_BYTES)
-    first = Path(args.picture).stem if content is not None else style
-    parts = [first, style, method.name] if content is not None else [style, method.name, "texture"]
+    bytes_per_pixel = options.OPTIMISE_BYTES if optimises else options.FORWARD_BYTES
+    if args.task == "stylize":
+        content = _content(args, bytes_per_pixel)
+        size = content.shape[2:]
+        parts = [Path(args.picture).stem, style, method.name]
+    else:
+        content, side = None, args.size or DEFAULT_SIZE["texture"]
+        size = (side, side)
+        options.check_memory(side, side, bytes_per_pixel)
+        parts = [style, method.name, "texture"]
     mark = ["random-weights"] if args.random_weights else []
     output = options.check_output(args.output or Path("-".join(parts + mark) + ".png"), args.force)
-    size = (height, width)
     picture = _optimise(args, content, size) if optimises else _generate(args, net, content, size)
     print(images.save(picture, output, overwrite=args.force))
     return 0

@@ -22,9 +22,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="the loss terms of a picture under a preset",
         description="Evaluate the objective of a preset on a picture. The terms content, style and tv are\n"
         "weighted, so that they add up to objective; without --content, content is 0 (texture).",
-        epilog=options.example(
-            "score chelsea --style great_wave --content chelsea --preset texture_net --size 256 --json"
-        ),
+        epilog=options.example("score chelsea --style great_wave --content chelsea --size 256 --json"),
     )
     parser.add_argument("picture", metavar="PICTURE", help="a file, or the name of a bundled picture")
     parser.add_argument(
@@ -80,9 +78,8 @@ def run(args: argparse.Namespace) -> int:
     picture_path = options.content_path(args.picture, "PICTURE")
     style_path = options.style_path(args.style)
     content_path = options.content_path(args.content, "--content") if args.content else None
-    picture = options.load_picture("PICTURE", picture_path, args.size, "fit")
+    picture = options.load_fitted("PICTURE", picture_path, args.size, options.FORWARD_BYTES)
     height, width = picture.shape[2:]
-    options.check_memory(height, width, options.FORWARD_BYTES)
     size = max(height, width)
     style_size = args.style_size or size
     style = options.load_picture("--style", style_path, style_size)

@@ -1,0 +1,143 @@
+"""What is promised to someone who installs: pins that fit together, and a base that needs no engine."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGINE_MODULES = {
+    "nst_gluon.engine", "nst_gluon.generator", "nst_gluon.johnson", "nst_gluon.layers", "nst_gluon.loss",
+    "nst_gluon.optimization", "nst_gluon.texture_net", "nst_gluon.train_run", "nst_gluon.training",
+    "nst_gluon.vgg", "bench.engines.gluon",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def setup():
+    parser = configparser.RawConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def requirements(text: str) -> dict[str, str]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return {re.match(r"[\w.-]+", line).group(0): line for line in lines}
+
+
+def test_pyproject_is_the_build_system_and_nothing_else():
+    lines = (ROOT / "pyproject.toml").read_text().split("\n")
+    assert lines[0] == "[build-system]" and len([line for line in lines if line.strip()]) == 3
+
+
+def test_both_engine_extras_pin_the_same_engine(setup):
+    extras = setup["options.extras_require"]
+    cpu, gpu = requirements(extras["cpu"]), requirements(extras["cu112"])
+    assert "mxnet-cu112" not in cpu and "mxnet" not in gpu
+    assert cpu["mxnet"].replace("mxnet", "mxnet-cu112", 1) == gpu["mxnet-cu112"]
+    for name in ("numpy", "gluoncv", "h5py"):
+        assert cpu[name] == gpu[name]
+    assert "==1.9.1" in cpu["mxnet"] and "<1.24" in cpu["numpy"] and "==0.10.5.post0" in cpu["gluoncv"]
+
+
+def test_every_cuda_library_that_is_loaded_comes_with_the_extra(setup):
+    from nst_gluon.runtime import CUDA_LIBRARIES
+
+    pinned = requirements(setup["options.extras_require"]["cu112"])
+    packages = {f"nvidia-{package.replace('_', '-')}-cu11" for package, _ in CUDA_LIBRARIES}
+    assert packages == {name for name in pinned if name.startswith("nvidia-") and name.endswith("-cu11")}
+    assert all("==" in pinned[name] for name in packages)
+    assert "==8." in pinned["nvidia-cudnn-cu11"]  # libcudnn.so.8
+
+
+def test_the_base_package_has_no_engine_and_no_upper_bound(setup):
+    base = requirements(setup["options"]["install_requires"])
+    assert not {"mxnet", "mxnet-cu112", "gluoncv", "torch", "opencv-python"} & set(base)
+    assert not any("<" in line or "==" in line for line in base.values())
+
+
+def test_every_test_environment_of_tox_has_its_extras(setup):
+    tox = configparser.RawConfigParser()
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    extras = setup["options.extras_require"]
+    for section in ("testenv", "testenv:noengine-py{312,313}"):
+        assert all(name.strip() in extras for name in tox[section]["extras"].split(","))
+    assert "cpu" not in tox["testenv:noengine-py{312,313}"]["extras"]
+
+
+def test_package_data_is_there(setup):
+    for package, patterns in setup["options.package_data"].items():
+        folder = ROOT.joinpath(*package.split("."))
+        assert folder.is_dir(), package
+        assert any(list(folder.glob(pattern)) for pattern in patterns.split()), package
+
+
+def modules() -> list[str]:
+    found = []
+    for package in ("nst_gluon", "bench"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            if not name.endswith("__main__"):
+                found.append(name[: -len(".__init__")] if name.endswith("__init__") else name)
+    return found
+
+
+def test_every_other_module_imports_without_an_engine(python):
+    names = [name for name in modules() if name not in ENGINE_MODULES]
+    done = python(
+        f"import importlib\nfor name in {names}:\n    importlib.import_module(name)\n"
+        "print(sys.modules['mxnet'], 'gluoncv' in sys.modules, 'cv2' in sys.modules, 'torch' in sys.modules)",
+        engine=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["None", "False", "False", "False"] and not done.stderr
+
+
+def test_engine_modules_say_in_one_line_what_to_install(python):
+    names = [name for name in modules() if name in ENGINE_MODULES]
+    done = python(
+        "import importlib\nfrom nst_gluon.errors import EngineMissing\n"
+        f"for name in {names}:\n"
+        "    try:\n        importlib.import_module(name)\n"
+        "    except EngineMissing as error:\n        assert '\\n' not in str(error)\n        print(name)",
+        engine=False,
+    )
+    assert done.stdout.split() == names, done.stderr
+
+
+def test_the_packages_themselves_are_light(python):
+    done = python("import sys, nst_gluon, bench\nprint({'numpy', 'pandas', 'matplotlib', 'mxnet'} & set(sys.modules))")
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_the_orchestrator_never_imports_the_engine(python):
+    done = python(
+        "import sys\nfrom bench.cli import main\nstatus = main(['list', 'methods'])\n"
+        "print(status, 'mxnet' in sys.modules)"
+    )
+    assert done.stdout.splitlines()[-1] == "0 False", done.stderr
+
+
+def test_code_parses_on_the_oldest_python():
+    import ast
+
+    for path in [*(ROOT / "nst_gluon").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]:
+        ast.parse(path.read_text(encoding="utf-8"), filename=str(path), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("package", ["nst_gluon", "bench"])
+def test_each_package_has_a_command(package):
+    done = subprocess.run(
+        [sys.executable, "-m", package, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and "example" in done.stdout, done.stderr
+
+
+def test_ci_runs_what_the_readme_says():
+    assert "python -m pytest" in (ROOT / ".ci" / "run").read_text()
+    assert "'.[cpu,test]' && python -m pytest" in (ROOT / "README.md").read_text()
