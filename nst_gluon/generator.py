@@ -34,8 +34,8 @@ def parameters_of(net) -> dict:
     return {name: p for name, p in named.items() if not name.endswith(SCRATCH)}
 
 
-def load_parameters(net, params: dict[str, np.ndarray], ctx, where: str) -> None:
-    """Initialises ``net`` with ``params``.
+def set_parameters(net, params: dict[str, np.ndarray], ctx, where: str) -> None:
+    """Gives an initialised ``net`` its parameters.
 
     Raises:
         UserError: names or shapes are not the net's.
@@ -44,11 +44,16 @@ def load_parameters(net, params: dict[str, np.ndarray], ctx, where: str) -> None
     if set(own) != set(params):
         odd = sorted(set(own) ^ set(params))[0]
         raise UserError(f"{where}: its parameters are not those of its architecture (see {odd!r})")
-    net.initialize(mx.init.Zero(), ctx=ctx)
     for name, parameter in own.items():
         if tuple(parameter.shape) != params[name].shape:
             raise UserError(f"{where}: {name} is {params[name].shape}, the architecture needs {parameter.shape}")
         parameter.set_data(mx.nd.array(params[name], ctx=ctx, dtype="float32"))
+
+
+def load_parameters(net, params: dict[str, np.ndarray], ctx, where: str) -> None:
+    """Initialises a net that has just been built, and gives it its parameters (see :func:`set_parameters`)."""
+    net.initialize(mx.init.Zero(), ctx=ctx)
+    set_parameters(net, params, ctx, where)
 
 
 class Generator:

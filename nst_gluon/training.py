@@ -19,7 +19,7 @@ from nst_gluon import assets, images, photos, presets
 from nst_gluon import weights as vgg_weights
 from nst_gluon.engine import mx
 from nst_gluon.errors import NotFinite, UserError
-from nst_gluon.generator import Generator, load_parameters, method_module, parameters_of
+from nst_gluon.generator import Generator, method_module, parameters_of, set_parameters
 from nst_gluon.loss import Objective, Terms
 
 
@@ -172,21 +172,24 @@ class Trainer:
         ]
         for parameter in self._learnt.values():
             parameter.zero_grad()
-        totals = []
+        totals, finite = [], True
         for first in range(0, config.batch, self.per_pass):
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
-                values = self.objective.loss(self.net(*(x[part] for x in inputs)), targets)
+                pictures = self.net(*(x[part] for x in inputs))
+                values = self.objective.loss(pictures, targets)
             values[0].backward()
+            # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
+            finite = finite and np.isfinite(pictures.sum().asscalar())
             totals.append([v.asnumpy() for v in values])
         rate = learning_rate(config, self.iteration)
         self.optimizer.set_learning_rate(rate)
         self.optimizer.step(config.batch)
         mx.nd.waitall()
         terms = Terms(*(float(np.mean([t[i] for t in totals])) for i in range(4)))
-        if not np.isfinite(terms.objective):
-            raise NotFinite(f"training diverged at iteration {self.iteration + 1}: the objective is {terms.objective}")
+        if not (finite and np.isfinite(terms.objective)):
+            raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
         self.iteration += 1
         self.seconds += time.perf_counter() - start
         return Progress(self.iteration, self.seconds, rate, terms)
@@ -244,7 +247,7 @@ class Trainer:
             raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
         states = path.with_suffix(".states.tmp")
         states.write_bytes(arrays.pop("optimizer_states").tobytes())
-        load_parameters(self.net, arrays, self.ctx, str(path))
+        set_parameters(self.net, arrays, self.ctx, str(path))
         self.optimizer.load_states(str(states))
         states.unlink()
         self.iteration, self.seconds = state["iteration"], state["seconds"]

@@ -1,0 +1,141 @@
+"""Training: it learns, it repeats itself, and a killed run resumes to the very same net."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nst_gluon import netfile
+from nst_gluon.errors import NotFinite, UserError
+from nst_gluon.generator import load_net
+from nst_gluon.train_run import LOG_COLUMNS, train
+from nst_gluon.training import Crops, TrainConfig, contents, defaults, learning_rate
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = {"style": "great_wave", "size": 64, "batch": 2, "random_weights": True}
+TEXTURE = TrainConfig("texture_net", "texture", iterations=12, **SMALL)
+JOHNSON = TrainConfig("johnson", "stylize", iterations=4, **SMALL)
+
+
+def log(folder: Path) -> np.ndarray:
+    path = next(folder.glob("*.csv"))
+    assert path.read_text().splitlines()[0] == ",".join(LOG_COLUMNS)
+    return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+
+
+def test_published_schedules():
+    paper = defaults(TrainConfig("texture_net", "texture", "great_wave", iterations=2000))
+    rates = [learning_rate(paper, i) for i in (0, 999, 1000, 1199, 1200, 1999)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.07, 0.07, 0.049, 0.1 * 0.7**5])
+    johnson = defaults(TrainConfig("johnson", "stylize", "great_wave", iterations=40_000))
+    assert learning_rate(johnson, 0) == learning_rate(johnson, 39_999) == 1e-3
+
+
+def test_a_texture_net_learns_and_is_written_with_its_record(tmp_path):
+    path = train(replace(TEXTURE, iterations=25, learning_rate=0.02), tmp_path, command="the command")
+    objective = log(tmp_path)[:, LOG_COLUMNS.index("objective")]
+    assert len(objective) == 25 and objective[-5:].mean() < 0.5 * objective[:3].mean()
+    meta = json.loads(path.with_suffix(".json").read_text())
+    assert meta["command"] == "the command" and meta["seed"] == 0 and meta["weights"]["random"] is True
+    assert meta["final_objective"]["objective"] == pytest.approx(objective.mean(), rel=1e-4)
+    with Image.open(path.with_suffix(".preview.png")) as preview:
+        assert preview.size == (64, 64)
+    assert not list(tmp_path.glob("*checkpoint*")) and not list(tmp_path.glob("*tmp*"))
+    net = load_net(path)
+    assert net.generate(size=(64, 64)).shape == (1, 3, 64, 64)
+    assert net.parameter_count == 71_659
+
+
+@pytest.mark.parametrize("config", [TEXTURE, replace(TEXTURE, task="stylize", iterations=4), JOHNSON])
+def test_the_same_seed_gives_the_same_net_and_another_another(config, tmp_path):
+    config = replace(config, iterations=3)
+    nets = [
+        netfile.load(train(replace(config, seed=seed), tmp_path / str(i)))[0] for i, seed in enumerate((1, 1, 2))
+    ]
+    assert all((nets[0][name] == nets[1][name]).all() for name in nets[0])
+    assert any((nets[0][name] != nets[2][name]).any() for name in nets[0])
+
+
+def test_a_killed_run_resumes_to_the_same_net(tmp_path):
+    """kill -9 in the middle of a real process; the resumed run ends where the uninterrupted one does."""
+    program = (
+        "import sys; from pathlib import Path; from nst_gluon.engine import mx\n"
+        "from nst_gluon.train_run import train; from nst_gluon.training import TrainConfig\n"
+        f"train({JOHNSON!r}, Path(sys.argv[1]), checkpoint_every=1)\n"
+    )
+    whole = train(JOHNSON, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", program, str(folder)], env=environment)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("*.checkpoint.npz")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(folder.glob("*stylize.npz"))
+    resumed = train(JOHNSON, folder, checkpoint_every=1)
+    a, b = netfile.load(whole)[0], netfile.load(resumed)[0]
+    assert all((a[name] == b[name]).all() for name in a)
+    columns = [0, 2, 3, 4, 5, 6]  # all but the seconds
+    np.testing.assert_array_equal(log(tmp_path / "whole")[:, columns], log(folder)[:, columns])
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    def stop(progress):
+        if progress.iteration == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(TEXTURE, tmp_path, checkpoint_every=1, show=stop)
+    with pytest.raises(UserError, match="another batch"):
+        train(replace(TEXTURE, batch=1), tmp_path)
+
+
+def test_divergence_is_reported_and_no_net_written(tmp_path):
+    with pytest.raises(NotFinite, match="diverged"):
+        train(replace(TEXTURE, learning_rate=1e30), tmp_path)
+    assert not list(tmp_path.glob("*texture.npz"))
+
+
+def test_bad_settings_are_refused(tmp_path):
+    with pytest.raises(UserError, match="--size"):
+        train(replace(TEXTURE, size=50), tmp_path)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match="--output"):
+        train(TEXTURE, blocked / "folder")
+    train(replace(TEXTURE, iterations=1), tmp_path)
+    with pytest.raises(UserError, match="--force"):
+        train(replace(TEXTURE, iterations=1), tmp_path)
+
+
+def test_crops_are_a_function_of_seed_and_index():
+    photo = np.random.default_rng(0).random((3, 90, 120)).astype("float32")
+    whole = Crops([photo], 64, 7, 0, 10)
+    late = Crops([photo], 64, 7, 4, 10)
+    assert len(whole) == 10 and whole[0].shape == (3, 64, 64)
+    np.testing.assert_array_equal(whole[5], late[1])
+    assert (Crops([photo], 64, 8, 0, 10)[0] != whole[0]).any()
+
+
+def test_a_folder_of_pictures_is_trained_on(tmp_path):
+    for i, colour in enumerate(((255, 0, 0), (0, 0, 255))):
+        Image.new("RGB", (80, 70), colour).save(tmp_path / f"{i}.png")
+    config = replace(JOHNSON, photos=str(tmp_path), iterations=6)
+    batches = list(contents(config))
+    assert len(batches) == 6 and batches[0].shape == (2, 3, 64, 64)
+    colours = {tuple(np.round(picture.mean(axis=(1, 2))).astype(int)) for b in batches for picture in b}
+    assert colours == {(1, 0, 0), (0, 0, 1)}
+    later = list(contents(config, first=4))
+    np.testing.assert_array_equal(batches[4], later[0])
