@@ -1,0 +1,25 @@
+"""Reports from a run directory, and from nothing else: report.md, report.html, plots/*.svg, plots/*.png."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def build(run_dir: str | Path) -> Path:
+    """Write the report of a run into its directory; the path of report.html.
+
+    Reads run.json, cells.jsonl, samples.csv, curves.csv, images/ and summary.csv (made first if it is
+    missing). Raises UserError when the folder is no run or cannot be written.
+    """
+    from bench import analysis, claims
+    from bench.report import document, html, markdown, plots
+    from nst_gluon.files import write_atomically
+
+    directory = Path(run_dir)
+    if not (directory / "summary.csv").is_file():
+        analysis.summarise(directory)
+        claims.evaluate(directory)
+    made = document.make(directory)
+    plots.write_all(made.plots, directory / "plots")
+    write_atomically(directory / "report.md", markdown.write(made).encode())
+    return write_atomically(directory / "report.html", html.write(made).encode())

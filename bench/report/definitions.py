@@ -1,0 +1,154 @@
+"""What every metric of a run means: what is timed, what memory contains. The report's glossary, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.analysis import REFERENCE_ITERATIONS
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``label`` is for headings, ``text`` is the definition in whole sentences."""
+
+    name: str
+    label: str
+    text: str
+
+
+_SPEEDUP_500 = f"speedup_at_{REFERENCE_ITERATIONS}_iterations"
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "latency_s",
+            "latency of one call",
+            "Seconds of one forward pass of a trained net on a batch that is in memory already, from the call to the "
+            "last finished operation (synchronised on both sides), after warm-up. Not in it: loading the net, the "
+            "first call, reading and writing pictures.",
+        ),
+        Metric(
+            "throughput_images_per_s",
+            "throughput",
+            "The batch over the latency of one call at that batch, sample by sample.",
+        ),
+        Metric(
+            "iteration_s",
+            "time of one optimisation step",
+            "Seconds from one evaluation of the objective to the next: objective and gradient through the descriptor, "
+            "and the optimiser's own work. Saving pictures and writing files are off the clock.",
+        ),
+        Metric(
+            "time_to_target_s",
+            "time to target",
+            "Seconds on the optimisation's own clock, which excludes set-up, until its objective first comes down to "
+            "the target: interpolated between evaluations, linear in log(objective). The target is the lowest of the "
+            "generators' objectives on the same picture under the same objective (the median over their seeds), or "
+            "the value of --target-loss. The metrics time_to_target_<method>_s have that method's objective as their "
+            "target. 'Not reached' carries the time that was spent, which is a lower bound.",
+        ),
+        Metric(
+            "iterations_to_target",
+            "iterations to target",
+            "The same crossing, counted in evaluations of the objective instead of seconds.",
+        ),
+        Metric(
+            "target",
+            "target objective",
+            "The objective that the optimisation has to come down to: the generator's own, the median over its seeds.",
+        ),
+        Metric(
+            "speedup_at_equal_loss",
+            "speed-up at equal loss",
+            "Median time to target of the optimisation, for this generator's own objective, over this generator's "
+            "median latency at batch 1; same engine, task, size, dtype and device. A lower bound where the "
+            "optimisation did not reach the target in its time.",
+        ),
+        Metric(
+            _SPEEDUP_500,
+            f"speed-up at {REFERENCE_ITERATIONS} iterations",
+            f"{REFERENCE_ITERATIONS} times the median step of the optimisation over this generator's median latency "
+            "at batch 1, whatever either picture's loss is.",
+        ),
+        Metric(
+            "peak_memory_bytes",
+            "peak memory",
+            "CPU: the most that was resident in the cell's own process (VmHWM) during the measured part, reset after "
+            "set-up. In it: interpreter, engine, weights of the net or the descriptor, inputs, activations, and what "
+            "the allocator keeps. GPU: what the driver counts for the process.",
+        ),
+        Metric(
+            "working_memory_bytes",
+            "working memory",
+            "Peak memory less what was resident right after importing the engine: what the method itself needs, "
+            "weights included. This is the value to set beside the papers' figures.",
+        ),
+        Metric(
+            "memory_ratio",
+            "peak memory ratio",
+            "Peak memory of the optimisation over that of this generator at batch 1.",
+        ),
+        Metric(
+            "working_memory_ratio",
+            "working memory ratio",
+            "Working memory of the optimisation over that of this generator at batch 1.",
+        ),
+        Metric(
+            "objective",
+            "objective",
+            "content + style + tv of the finished picture under the run's preset, in float32: the number by which the "
+            "methods are compared. Lower is better. Comparable within one task, size, preset and set of weights only.",
+        ),
+        Metric("content", "content term", "The content loss's part of the objective, weight included."),
+        Metric("style", "style term", "The style (Gram) loss's part of the objective, weights included."),
+        Metric("tv", "total variation term", "The total variation's part of the objective, weight included."),
+        Metric(
+            "setup_s",
+            "set-up time",
+            "Seconds until the cell is ready to compute: importing the engine, loading weights and pictures, building "
+            "the nets. In no other number.",
+        ),
+        Metric(
+            "first_call_s",
+            "first call",
+            "Seconds of the very first call, which builds graphs and tunes kernels. In no other number.",
+        ),
+        Metric("parameters", "parameters", "Trained numbers of the net."),
+        Metric("net_file_bytes", "net file", "Bytes of the trained net's file on disk."),
+    )
+}
+
+STATISTICS = (
+    "Values are medians. The interval in brackets is a 95 % percentile bootstrap of that median; for a ratio both "
+    "sides are resampled. n is the number of samples, for a ratio that of the smaller side. With n = 1 a value has no "
+    "interval of its own: a ratio's then covers the spread of its other side only. With n = 2 or 3 the interval is "
+    "the whole range of the samples."
+)
+STATUSES = (
+    ("ok", "measured"),
+    ("not reached", "the target was not reached; the value is the time that was spent, a lower bound"),
+    ("lower bound", "a speed-up whose optimisation did not reach the target: the true value is higher"),
+    ("oom", "the cell ran out of memory"),
+    ("timeout", "the cell hung and was ended"),
+    ("error", "the cell failed; the reason is in the list of cells"),
+    ("skipped", "the cell was not run, because it could not have worked; the reason is in the list of cells"),
+)
+
+
+def describe(name: str) -> Metric:
+    """The metric of that name; for one of a family (time_to_target_<method>_s) with the method in its
+    label.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    for family, prefix, suffix in (
+        ("time_to_target_s", "time_to_target_", "_s"),
+        ("iterations_to_target", "iterations_to_target_", ""),
+        ("target", "target_", ""),
+    ):
+        if name.startswith(prefix) and name.endswith(suffix):
+            method = name[len(prefix) : len(name) - len(suffix)]
+            parent = METRICS[family]
+            return Metric(family, f"{parent.label}: {method}", parent.text)
+    return Metric(name, name, "")
