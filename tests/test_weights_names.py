@@ -56,6 +56,8 @@ def get_model_file(name, root):
 
 
 def fake_gluoncv(folder, monkeypatch, source, target):
+    import nst_gluon.engine  # noqa: F401
+
     package = folder / "packages"
     (package / "gluoncv" / "model_zoo").mkdir(parents=True)
     for name in ("gluoncv", "gluoncv/model_zoo"):
@@ -87,9 +89,10 @@ def test_what_gluoncv_downloads_is_verified(zoo, tmp_path, monkeypatch):
     assert os.listdir(zoo[2].parent) == []
 
 
-def test_gluoncv_that_cannot_be_imported(zoo, tmp_path, monkeypatch):
+@pytest.mark.parametrize("module", ["cv2", "mxnet"])
+def test_gluoncv_that_cannot_be_imported(zoo, tmp_path, monkeypatch, module):
     fake_gluoncv(tmp_path, monkeypatch, "x", "y")
-    (tmp_path / "packages" / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open')")
+    (tmp_path / "packages" / f"{module}.py").write_text("raise ImportError('libGL.so.1: cannot open')")
     line = refusal(weights.load, "gluon:vgg16")
     assert "gluoncv cannot be imported" in line and "libGL.so.1" in line
     for words in ("--weights FILE", "--random-weights", "MXNET_GLUON_REPO", str(zoo[2])):

@@ -250,7 +250,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_harms(made, cache):
     victim.communicate(timeout=60)
     survivor = process(made, cache, 0)
     assert survivor.communicate(timeout=120)[0].strip() == made[1].content_sha256
-    assert CACHED in visible(cache)
+    assert visible(cache) == [CACHED]
 
 
 @pytest.mark.network

@@ -39,9 +39,7 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("nst_gluon", appauthor=False))
 
 
-def load(
-    spec: PathLike | None = None, random: bool = False, progress: bool = True, seed: int = 0
-) -> VggWeights:
+def load(spec: PathLike | None = None, random: bool = False, progress: bool = True, seed: int = 0) -> VggWeights:
     """The weights that ``spec`` names: one of :data:`NAMES` or a file; None is the default, ``vgg19``.
 
     ``random`` asks for untrained weights of the named architecture from ``seed`` instead, without any
@@ -61,9 +59,7 @@ def load(
         return from_zoo(name, progress)
     path = Path(name).expanduser()
     if not os.path.lexists(path) and not path.suffix and path.parent == Path():
-        raise UserError(
-            f"weights {quoted(name)}: no such name or file; {did_you_mean(name, NAMES)}, or {FORMATS}"
-        )
+        raise UserError(f"weights {quoted(name)}: no such name or file; {did_you_mean(name, NAMES)}, or {FORMATS}")
     return load_file(path)
 
 

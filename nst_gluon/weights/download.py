@@ -86,14 +86,10 @@ def watch(
 
 def last_error(output: str) -> str:
     """What went wrong, in a few words, from everything that a downloader printed."""
-    lost = re.search(
-        r"(connection broken by|Max retries exceeded|ProxyError|SSLError|ConnectionError)", output
-    )
+    lost = re.search(r"(connection broken by|Max retries exceeded|ProxyError|SSLError|ConnectionError)", output)
     if lost:
         # pip goes on to say that it finds no such package, which is not what is wrong.
-        reason = re.search(r"\[Errno -?\d+\] ([\w ]+)", output) or re.search(
-            r"\b(\w+(?:Error|Timeout))\(", output
-        )
+        reason = re.search(r"\[Errno -?\d+\] ([\w ]+)", output) or re.search(r"\b(\w+(?:Error|Timeout))\(", output)
         return "no connection" + (f" ({reason[1].strip()})" if reason else "")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line[len("ERROR:") :] for line in lines if line.startswith("ERROR:")]

@@ -112,9 +112,7 @@ def build(
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.ascontiguousarray(array, dtype=np.float32)
         if not np.isfinite(array).all():
-            raise UserError(
-                f"{where}: {name} has values that are not finite (NaN, infinite or beyond float32)"
-            )
+            raise UserError(f"{where}: {name} has values that are not finite (NaN, infinite or beyond float32)")
         array = array.view()
         array.setflags(write=False)
         params[name] = array

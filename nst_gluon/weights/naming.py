@@ -47,9 +47,7 @@ def _scheme(title: str, pattern: str, numbering: str, scaling: Scaling | None) -
     return Scheme(title, re.compile(pattern), numbering, scaling)
 
 
-_KERAS = (
-    r"(?:.*/)?block(?P<layer>[1-5]_conv[1-4])[/_](?:block(?P=layer)(?:_\d+)?[/_])?(?P<kind>kernel|W|bias|b)"
-)
+_KERAS = r"(?:.*/)?block(?P<layer>[1-5]_conv[1-4])[/_](?:block(?P=layer)(?:_\d+)?[/_])?(?P<kind>kernel|W|bias|b)"
 SCHEMES = (
     _scheme("this suite", r"conv(?P<layer>[1-5]_[1-4])\.(?P<kind>weight|bias)", "block", None),
     _scheme(
@@ -117,14 +115,10 @@ def _weight(entries: Mapping[str, Entry], found: Mapping[str, str], key: str, wh
     return values if table is None else entries[table].read()[values]
 
 
-def _check_shape(
-    entry: Entry, key: str, shape: tuple[int, ...], arch: str, where: str, indexed: bool
-) -> bool:
+def _check_shape(entry: Entry, key: str, shape: tuple[int, ...], arch: str, where: str, indexed: bool) -> bool:
     """True if the kernel is HWIO (and not OIHW, the canonical order)."""
     if entry.dtype.kind != "f" and not indexed:
-        raise UserError(
-            f"{where}: {key} has elements of type {entry.dtype}, which should be floating-point numbers"
-        )
+        raise UserError(f"{where}: {key} has elements of type {entry.dtype}, which should be floating-point numbers")
     if entry.shape == shape:
         return False
     if len(shape) == 4 and entry.shape == (shape[2], shape[3], shape[1], shape[0]):
@@ -138,9 +132,7 @@ def _explicit(entries: Mapping[str, Entry], where: str) -> tuple[Triple, Triple]
     if not present:
         return None
     if len(present) == 1 or any(entries[n].shape != (3,) or entries[n].dtype.kind != "f" for n in present):
-        raise UserError(
-            f"{where}: mean and std should both be there, each three numbers (RGB, pictures in [0, 1])"
-        )
+        raise UserError(f"{where}: mean and std should both be there, each three numbers (RGB, pictures in [0, 1])")
     mean, std = (tuple(float(v) for v in entries[n].read()) for n in present)
     return mean, std  # type: ignore[return-value]
 
@@ -192,9 +184,7 @@ def assemble(entries: Mapping[str, Entry], where: str, title: str, torch: bool =
     arrays = {}
     for key, shape in expected_shapes(arch).items():
         if key not in found:
-            raise UserError(
-                f"{where}: {key} is missing, which {arch} needs (named as {scheme.title} names it)"
-            )
+            raise UserError(f"{where}: {key} is missing, which {arch} needs (named as {scheme.title} names it)")
         indexed = f"{key[: -len('weight')]}table" in found
         transposed = _check_shape(entries[found[key]], key, shape, arch, where, indexed)
         array = _weight(entries, found, key, where)

@@ -95,7 +95,8 @@ def find_class(module: object, name: object) -> _Global:
         return _Global("parameter")
     if module == "torch" and name in STORAGES:
         return _Global("storage", STORAGES[name])
-    raise Refused(f"it asks for {printable(f'{module}.{name}', 60)}, which no file of weights needs")
+    hint = " (save the state_dict alone, in float32 or float16)" if module.startswith("torch") else ""
+    raise Refused(f"it asks for {printable(f'{module}.{name}', 60)}, which no file of weights needs{hint}")
 
 
 def _natural(value: object, what: str) -> int:

