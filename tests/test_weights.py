@@ -65,9 +65,7 @@ def test_the_hash_is_of_names_shapes_values_and_scaling():
     digest = hashlib.sha256(
         b"b.weight 2x3\n" + struct.pack("<6f", *range(6)) + b"a.bias 2\n" + struct.pack("<2f", 1, 1)
     )
-    digest.update(
-        b"mean 3\n" + struct.pack("<3f", 0.25, 0.5, 0.75) + b"std 3\n" + struct.pack("<3f", 1, 2, 4)
-    )
+    digest.update(b"mean 3\n" + struct.pack("<3f", 0.25, 0.5, 0.75) + b"std 3\n" + struct.pack("<3f", 1, 2, 4))
     assert model.content_sha256(params, (0.25, 0.5, 0.75), (1, 2, 4)) == digest.hexdigest()
 
 
@@ -170,11 +168,8 @@ def test_keras(tmp_path, vgg16, full):
         for name, array in hwio(vgg16).items():
             layer = f"block{name[4]}_conv{name[6]}"
             kind = "W" if name.endswith("weight") else "b"
-            if full:
-                key = f"{layer}/{layer}/{'kernel' if kind == 'W' else 'bias'}:0"
-            else:
-                key = f"{layer}/{layer}_{kind}_1:0"
-            root[key] = array
+            new = {"W": "kernel", "b": "bias"}[kind]
+            root[f"{layer}/{layer}/{new}:0" if full else f"{layer}/{layer}_{kind}_1:0"] = array
         root.create_group("block1_pool")
         root["fc1/fc1/kernel:0"] = np.ones((8, 4), np.float32)
     same_net(weights.load(path), vgg16, caffe=True)
@@ -200,9 +195,7 @@ def test_npz_with_torchvisions_names(tmp_path, vgg19):
 
 def test_npz_in_fortran_order_with_a_scaling_of_its_own(tmp_path, vgg16):
     arrays = {name: np.asfortranarray(array) for name, array in vgg16.params.items()}
-    np.savez_compressed(
-        tmp_path / "w.npz", **arrays, mean=np.array([0.1, 0.2, 0.3]), std=np.array([1.0, 2.0, 3.0])
-    )
+    np.savez_compressed(tmp_path / "w.npz", **arrays, mean=np.array([0.1, 0.2, 0.3]), std=np.array([1.0, 2.0, 3.0]))
     found = weights.load(tmp_path / "w.npz")
     np.testing.assert_array_equal(found.params["conv2_1.weight"], vgg16.params["conv2_1.weight"])
     assert found.mean == (0.1, 0.2, 0.3) and found.std == (1, 2, 3)
@@ -211,9 +204,7 @@ def test_npz_in_fortran_order_with_a_scaling_of_its_own(tmp_path, vgg16):
 def test_npz_of_the_original_net(tmp_path, vgg16):
     """conv1_1_W and conv1_1_b: kernels as TensorFlow has them, the means subtracted in the order RGB."""
     arrays = renamed(vgg16, lambda k, b, i: f"conv{b}_{i}_W", lambda k, b, i: f"conv{b}_{i}_b")
-    np.savez(
-        tmp_path / "w.npz", **{k: v.transpose(2, 3, 1, 0) if v.ndim == 4 else v for k, v in arrays.items()}
-    )
+    np.savez(tmp_path / "w.npz", **{k: v.transpose(2, 3, 1, 0) if v.ndim == 4 else v for k, v in arrays.items()})
     same_net(weights.load(tmp_path / "w.npz"), vgg16, caffe=True)
 
 
@@ -230,9 +221,7 @@ def test_gluon(tmp_path, vgg16, vgg19, arch, kind):
     if kind == "saved":
         for name in zoo._collect_params_with_prefix():
             array = next(arrays, None)
-            named[name] = (
-                mx.nd.zeros((4, 4) if "weight" in name else 4) if array is None else mx.nd.array(array)
-            )
+            named[name] = mx.nd.zeros((4, 4) if "weight" in name else 4) if array is None else mx.nd.array(array)
     else:
         for name in zoo.collect_params():
             array = next(arrays, None)

@@ -45,14 +45,10 @@ def test_a_missing_layer(arrays):
 def test_a_missing_layer_of_vgg19(vgg19):
     arrays = dict(vgg19.params)
     del arrays["conv3_4.weight"]
-    assert "conv3_4.weight is missing, which vgg19" in refusal(
-        assemble, described(arrays), "w", "w", torch=True
-    )
+    assert "conv3_4.weight is missing, which vgg19" in refusal(assemble, described(arrays), "w", "w", torch=True)
 
 
-@pytest.mark.parametrize(
-    "shape", [(256, 256, 3), (256, 128, 3, 3), (), (1 << 40, 256, 3, 3), (256, 3, 3, 256)]
-)
+@pytest.mark.parametrize("shape", [(256, 256, 3), (256, 128, 3, 3), (), (1 << 40, 256, 3, 3), (256, 3, 3, 256)])
 def test_a_wrong_shape_is_refused_before_it_is_read(arrays, shape):
     entries = described(arrays)
 
@@ -82,9 +78,7 @@ def test_other_refusals(arrays, vgg16):
     norms = {**arrays, "features.1.running_mean": np.zeros(64, np.float32)}
     assert "batch norm" in refusal(assemble, described(norms), "w", "w")
     assert "mean and std" in refusal(assemble, described({**arrays, "mean": np.ones(3)}), "w", "w")
-    assert "mean and std" in refusal(
-        assemble, described({**arrays, "mean": np.ones(3), "std": np.ones(4)}), "w", "w"
-    )
+    assert "mean and std" in refusal(assemble, described({**arrays, "mean": np.ones(3), "std": np.ones(4)}), "w", "w")
     zero = {**arrays, "mean": np.ones(3), "std": np.array([1, 0, 1.0])}
     assert "std should be positive" in refusal(assemble, described(zero), "w", "w")
     unknown = {**arrays, "mean": np.array([np.nan, 0, 0]), "std": np.ones(3)}

@@ -111,9 +111,7 @@ def attacks(marker):
         "as a value": {"w": tensor("0", VALUES), "extra": Calls(os.system, touch)},
         "as an argument": {"w": Tensor(Storage("0", VALUES), (2, Calls(os.system, touch)), (1, 1))},
         "as a storage's type": {
-            "w": Tensor(
-                Storage("0", VALUES, persistent_id=("storage", Calls(os.system, touch), "0", "cpu", 24))
-            )
+            "w": Tensor(Storage("0", VALUES, persistent_id=("storage", Calls(os.system, touch), "0", "cpu", 24)))
         },
         "as a persistent id": {"w": Tensor(Storage("0", VALUES, persistent_id=Calls(os.system, touch)))},
     }

