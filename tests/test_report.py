@@ -266,6 +266,30 @@ def test_one_seed_is_said(hostile):
     assert "rest on one seed" in page.text
 
 
+def test_many_warnings_of_a_busy_machine_become_one(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
+    lines = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+    (path / "cells.jsonl").write_text("".join(json.dumps({**line, "foreign_cores": 1.25}) + "\n" for line in lines))
+    meta = json.loads((path / "run.json").read_text())
+    meta["warnings"] = [
+        f"busy machine: other processes used 1.2 cores while {line['key']} was measured" for line in lines
+    ]
+    (path / "run.json").write_text(json.dumps(meta))
+    data = read_run(path)
+    summary = analysis.summarise(path)
+    busy = [line for line in document.warnings(data, summary) if "usy machine" in line]
+    assert len(busy) == 1 and "up to 1.2 cores" in busy[0] and f"{len(lines)} of {len(lines)} cells" in busy[0]
+
+
+def test_a_net_that_is_no_better_than_the_start_is_said(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
+    summary = analysis.summarise(path)
+    assert not [line for line in document.warnings(read_run(path), summary) if "no better than the start" in line]
+    summary.loc[summary["metric"] == "iterations_to_target_johnson", "value"] = 1.0
+    found = [line for line in document.warnings(read_run(path), summary) if "no better than the start" in line]
+    assert len(found) == 1 and "Johnson net" in found[0]
+
+
 @pytest.mark.parametrize("text", ["a|b", "<b>", "`x`", "[a](http://b)", "a\nb", "*bold*", "# head", "&lt;"])
 def test_markdown_text_is_inert(text):
     shown = markdown.text(text)

@@ -18,6 +18,7 @@ from bench.report.tables import SPEEDUP_500, SPEEDUP_EQUAL, Table
 from bench.report.wording import clean, listing, measured, method_name, quantity, size_name, task_name, with_interval
 from bench.rundata import SUMMARY_COLUMNS, RunData, parse_table, read_run
 
+FEW = 10
 TITLE = "Neural style transfer: optimisation against feed-forward nets"
 
 
@@ -225,12 +226,22 @@ def alarms(run: RunData) -> list[str]:
 
 def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
     """What a reader should keep in mind for single numbers."""
-    found = [clean(line) for line in run.meta.get("warnings") or []]
+    found = list(map(clean, _together(run)))
     timed = summary[summary["metric"].str.startswith("time_to_target") & (summary["n"] == 1)]
     if len(timed):
         found.append(
             "Times to target rest on one seed: the interval of a speed-up at equal loss covers the spread of the net's "
             "latency only. Use --repeats 3 or --budget full."
+        )
+    few = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["n"].between(1, FEW - 1)]
+    if len(few):
+        found.append(f"Some times of a call or a step rest on fewer than {FEW} samples; n is in the tables.")
+    worse = summary[summary["metric"].str.startswith("iterations_to_target_") & (summary["value"] <= 1)]
+    names = sorted({method_name(name[len("iterations_to_target_") :]) for name in worse["metric"]})
+    if names:
+        found.append(
+            f"The picture that the optimisation starts from has at most the objective of the {listing(names)} already: "
+            "what such a net makes is no better than the start, and its speed-up at equal loss means little."
         )
     if (summary["status"] == NOT_REACHED).any():
         found.append(
@@ -246,3 +257,17 @@ def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
     if facts.is_dirty(run.meta):
         found.append("The suite's own code had uncommitted changes.")
     return list(dict.fromkeys(found))
+
+
+def _together(run: RunData) -> list[str]:
+    """The run's own warnings; those about single cells on a busy machine as one, where they are many."""
+    lines = [str(line) for line in run.meta.get("warnings") or []]
+    busy = [line for line in lines if line.startswith("busy machine:")]
+    foreign = [cores for record in run.records if isinstance(cores := record.get("foreign_cores"), (int, float))]
+    if len(busy) <= 3 or not foreign:
+        return lines
+    together = (
+        f"Busy machine: other processes used up to {max(foreign):.1f} cores on average while cells were measured, "
+        f"{len(busy)} of {len(run.records)} cells are affected: times may be too long."
+    )
+    return [*(line for line in lines if line not in busy), together]

@@ -110,6 +110,7 @@ def _loss_plot(
     facts = []
     for (method, _), curve in curves.groupby(["method", "seed"]):
         axes.plot(curve["seconds"].clip(lower=1e-3), curve["objective"], color=look[method][0], lw=1.3, alpha=0.75,
+                  marker="." if len(curve) < 20 else None,
                   label=f"{style.method_label(method)}, one line a seed")  # fmt: skip
         fall = curve["objective"]
         facts.append(
@@ -124,6 +125,7 @@ def _loss_plot(
         facts.append(_mark(axes, generator, target, latency, crossings, end, look[generator], below=rank == 0))
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xlim(right=max(axes.get_xlim()[1], end * 1.5))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, "s")))
     axes.set_xlabel("time of computing, without set-up")
