@@ -48,9 +48,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python -m bench run --method all --size 256,512 --budget quick",
     )
     top.add_argument("--version", action="version", version=f"nst-gluon {__version__}")
-    commands = top.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, parser_class=console.Parser
-    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=console.Parser)
     _add_run(commands)
     report = commands.add_parser("report", help="build summary, claims and report of a run again")
     report.add_argument("run", metavar="RUN", help="a run directory, a run's id, or latest")
@@ -103,9 +101,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
     add("--resume", metavar="RUN", help="go on with a run that was interrupted: its id, folder, or latest")
-    add(
-        "--json", action="store_true", help="print one JSON object on standard output, and nothing else there"
-    )
+    add("--json", action="store_true", help="print one JSON object on standard output, and nothing else there")
     add("--timeout-scale", default="1", help=argparse.SUPPRESS)
 
 
@@ -298,9 +294,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _list(what: str, out: Path) -> int:
-    rows = {"runs": _runs, "methods": _methods, "styles": _styles, "presets": _presets, "claims": _claims}[
-        what
-    ](out)
+    rows = {"runs": _runs, "methods": _methods, "styles": _styles, "presets": _presets, "claims": _claims}[what](out)
     if not rows:
         print(f"no runs below {out}; make one with python -m bench run", file=sys.stderr)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
@@ -315,9 +309,7 @@ def _runs(out: Path) -> list[tuple[str, ...]]:
         fine = sum(cell["status"] == "ok" for cell in found["cells"])
         status = found["run"].get("status", "")
         state = "unfinished" if status == "running" else status
-        rows.append(
-            (found["id"], f"{fine}/{found['planned']} ok", state, shlex.join(found["run"].get("command", [])))
-        )
+        rows.append((found["id"], f"{fine}/{found['planned']} ok", state, shlex.join(found["run"].get("command", []))))
     return rows
 
 
@@ -339,7 +331,4 @@ def _presets(out: Path) -> list[tuple[str, ...]]:
 def _claims(out: Path) -> list[tuple[str, ...]]:
     from bench.claims import CLAIMS
 
-    return [
-        (claim.id, f"{claim.published_text} {claim.unit}", f"{claim.text} ({claim.source})")
-        for claim in CLAIMS
-    ]
+    return [(claim.id, f"{claim.published_text} {claim.unit}", f"{claim.text} ({claim.source})") for claim in CLAIMS]

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +164,7 @@ def capture(threads: int) -> dict[str, Any]:
         },
         "threads": threads,
         "variables": {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name in VARIABLES or name.startswith("MXNET_")
+            name: value for name, value in sorted(os.environ.items()) if name in VARIABLES or name.startswith("MXNET_")
         },
         "memory_total_bytes": memory_total_bytes(),
         "memory_available_bytes": runtime.memory_available_bytes(),
@@ -181,9 +179,7 @@ def capture(threads: int) -> dict[str, Any]:
     }
 
 
-def fingerprint(
-    environment: Mapping[str, Any], devices: Iterable[str], dtypes: Iterable[str]
-) -> dict[str, Any]:
+def fingerprint(environment: Mapping[str, Any], devices: Iterable[str], dtypes: Iterable[str]) -> dict[str, Any]:
     """What makes numbers comparable: CPU model, cores used, GPU model if one is used, precisions.
 
     Not the clock rate, which drifts, and not the host's name, which changes.
@@ -207,18 +203,20 @@ def warnings_before(environment: Mapping[str, Any], load: list[float] | None) ->
     cores = environment["cpu"]["cores_used"]
     if load and load[0] > BUSY_CORES * cores:
         found.append(
-            f"the machine was busy before the run (load average {load[0]:.2f} on {cores} cores): "
-            f"times may be too long"
+            f"the machine was busy before the run (load average {load[0]:.2f} on {cores} cores): times may be too long"
         )
     if environment["threads"] > cores:
-        found.append(
-            f"{environment['threads']} threads on {cores} cores: oversubscribed, times may be far too long"
-        )
+        found.append(f"{environment['threads']} threads on {cores} cores: oversubscribed, times may be far too long")
     return found
 
 
-def warning_of_cell(key: str, foreign_cores: float | None) -> str | None:
-    """The warning that other processes computed while a cell was measured, or None."""
-    if foreign_cores is None or foreign_cores <= BUSY_CORES:
-        return None
-    return f"busy machine: other processes used {foreign_cores:.1f} cores on average while {key} was measured"
+def warnings_after(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the cells' records tell against their numbers; each a line for the report."""
+    known = [record["foreign_cores"] for record in records if record.get("foreign_cores") is not None]
+    busy = [cores for cores in known if cores > BUSY_CORES]
+    if not busy:
+        return []
+    return [
+        f"busy machine: other processes used up to {max(busy):.1f} cores on average while {len(busy)} of "
+        f"{len(known)} cells were measured; times may be too long"
+    ]

@@ -18,6 +18,8 @@ high-water mark. The baseline is then the value after the context was made.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import statistics
 import time
@@ -96,7 +98,10 @@ class HostMeter:
         self.was_reset = False
 
     def start(self) -> None:
-        """The measured part begins: forget the peak of the set-up, where the kernel lets us."""
+        """The measured part begins: give back what the set-up freed and forget its peak, where the system can."""
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
         self.was_reset = reset_peak()
 
     def read(self) -> Memory:

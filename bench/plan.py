@@ -29,11 +29,12 @@ GENERATE = "generate"
 OPTIMISE = "optimise"
 KINDS = {"generates": GENERATE, "optimises": OPTIMISE}
 
-# Resident bytes per pixel of the picture, above BASE_BYTES, in float32; from cells measured on a CPU. An
-# optimisation holds the descriptor's activations for the way back; a generator holds its own, per picture of
-# the batch.
-BYTES_PER_PIXEL = {OPTIMISE: 10_500, GENERATE: 3_000}
-BASE_BYTES = 600_000_000
+# Resident bytes per pixel of the picture, above BASE_BYTES, in float32 on a CPU, measured and rounded up. An
+# optimisation holds the descriptor's activations for the way back and L-BFGS's vectors. A generator's cell holds the
+# descriptor's activations too, when it scores its one picture; larger batches are not scored.
+BYTES_PER_PIXEL = {OPTIMISE: 6_000, GENERATE: 5_000}
+BYTES_PER_PIXEL_OF_BATCH = 3_500
+BASE_BYTES = 700_000_000
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ class Budget:
     """How much is measured per cell. Seconds are wall-clock.
 
     A forward pass is timed until both ``min_samples`` and ``min_seconds`` are reached, or ``max_seconds`` is
-    over (but never fewer than 3 samples). An optimisation goes on until every target is crossed and at least
-    ``min_iterations`` evaluations are done, or a limit is hit: ``max_iterations`` evaluations, or
-    ``optimise_seconds`` at 256x256 which grows with the pixels to the power ``optimise_growth``.
+    over (but never fewer than 3 samples). An optimisation ends after
+    ``max_iterations`` evaluations, or after ``optimise_seconds`` at 256x256, which grow with the pixels to
+    the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed.
     """
 
     name: str
@@ -93,7 +94,7 @@ class Budget:
     warm_up_seconds: float
     optimise_seconds: float
     optimise_growth: float
-    min_iterations: int
+    stop_early: bool
     max_iterations: int
     batches: tuple[int, ...]
     repeats: int
@@ -118,7 +119,7 @@ BUDGETS = {
             warm_up_seconds=2.0,
             optimise_seconds=10.0,
             optimise_growth=0.0,
-            min_iterations=0,
+            stop_early=True,
             max_iterations=200,
             batches=(1,),
             repeats=1,
@@ -131,7 +132,7 @@ BUDGETS = {
             warm_up_seconds=5.0,
             optimise_seconds=60.0,
             optimise_growth=0.87,
-            min_iterations=0,
+            stop_early=True,
             max_iterations=500,
             batches=(1, 4),
             repeats=1,
@@ -144,8 +145,8 @@ BUDGETS = {
             warm_up_seconds=15.0,
             optimise_seconds=1800.0,
             optimise_growth=1.0,
-            min_iterations=500,
-            max_iterations=1000,
+            stop_early=False,
+            max_iterations=500,
             batches=(1, 4),
             repeats=3,
         ),
@@ -220,9 +221,7 @@ class Plan:
             missing = [cell.key for cell in self.cells if cell not in other.cells]
             added = [cell.key for cell in other.cells if cell not in self.cells]
             if missing:
-                return f"{missing[0]} is only there" + (
-                    f" (and {len(missing) - 1} more)" if missing[1:] else ""
-                )
+                return f"{missing[0]} is only there" + (f" (and {len(missing) - 1} more)" if missing[1:] else "")
             if added:
                 return f"{added[0]} is only here" + (f" (and {len(added) - 1} more)" if added[1:] else "")
             return "the cells are in another order"
@@ -252,9 +251,7 @@ def parse_integers(argument: str, text: str, least: int = 1, most: int | None = 
         try:
             value = int(part.strip())
         except ValueError:
-            raise UserError(
-                f"{argument}: {part.strip()!r} is not a whole number; give for example 256,512"
-            ) from None
+            raise UserError(f"{argument}: {part.strip()!r} is not a whole number; give for example 256,512") from None
         if value < least:
             raise UserError(f"{argument}: {value} is too small; the least is {least}")
         if most is not None and value > most:
@@ -265,7 +262,11 @@ def parse_integers(argument: str, text: str, least: int = 1, most: int | None = 
 
 def estimate_bytes(cell: Cell) -> int:
     """About how many bytes a cell needs at its peak: a round number for refusing what cannot work."""
-    return BASE_BYTES + BYTES_PER_PIXEL[cell.kind] * cell.size * cell.size * cell.batch
+    return BASE_BYTES + _bytes_per_pixel(cell) * cell.size * cell.size
+
+
+def _bytes_per_pixel(cell: Cell) -> int:
+    return max(BYTES_PER_PIXEL[cell.kind], BYTES_PER_PIXEL_OF_BATCH * cell.batch)
 
 
 def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
@@ -278,8 +279,7 @@ def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
         limit = available.get(cell.device)
         if limit is None or estimate_bytes(cell) <= limit:
             continue
-        per_picture = BYTES_PER_PIXEL[cell.kind] * cell.batch
-        fits = math.isqrt(max(0, limit - BASE_BYTES) // per_picture) // 16 * 16
+        fits = math.isqrt(max(0, limit - BASE_BYTES) // _bytes_per_pixel(cell)) // 16 * 16
         what = f"--size: {cell.size}" + (f" with --batch {cell.batch}" if cell.batch > 1 else "")
         advice = f"use at most {fits}" if fits >= 16 else "use another machine"
         need, have = _gigabytes(estimate_bytes(cell)), _gigabytes(limit)
@@ -292,9 +292,7 @@ def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
 def without_larger_batches(plan: Plan, available: Mapping[str, int]) -> Plan:
     """``plan`` without the cells of batch 2 and more that would not fit; see :func:`check_memory`."""
     fits = [
-        cell
-        for cell in plan.cells
-        if cell.batch == 1 or estimate_bytes(cell) <= available.get(cell.device, math.inf)
+        cell for cell in plan.cells if cell.batch == 1 or estimate_bytes(cell) <= available.get(cell.device, math.inf)
     ]
     return dataclasses.replace(plan, cells=tuple(fits))
 
@@ -341,9 +339,7 @@ def build(
     ]
     if not cells:
         able = sorted({task for method in chosen for task in method.tasks})
-        raise UserError(
-            f"--task: {', '.join(method_names)} cannot do {', '.join(tasks)}; it can do {', '.join(able)}"
-        )
+        raise UserError(f"--task: {', '.join(method_names)} cannot do {', '.join(tasks)}; it can do {', '.join(able)}")
     order = {name: index for index, name in enumerate((*tasks, *method_names))}
     cells.sort(
         key=lambda c: (
@@ -366,7 +362,7 @@ def _dtypes(engine: str, kind: str, asked: Sequence[str]) -> list[str]:
 
 # -------------------------------------------------------------------------------------------------- durations
 
-START_UP_S = 8.0  # import, weights, net; and scoring the picture afterwards
+START_UP_S = 5.0  # import, weights, net; and scoring the picture afterwards
 FORWARD_S_PER_PIXEL = 1.5e-6
 STEP_S_PER_PIXEL = 5e-6
 

@@ -77,9 +77,7 @@ def picture(argument: str, name_or_file: str) -> Any:
         return {"style": assets.style_path, "content": assets.content_path}[argument](name_or_file)
     except UserError as error:
         text = str(error)
-        raise UserError(
-            f"--{text}" if text.startswith(f"{argument}:") else f"--{argument}: {text}"
-        ) from error
+        raise UserError(f"--{text}" if text.startswith(f"{argument}:") else f"--{argument}: {text}") from error
 
 
 def ask(

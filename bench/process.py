@@ -100,9 +100,7 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
                 return None
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
-    if event["event"] == "result" and (
-        event["status"] not in RESULTS or not isinstance(event.get("info", {}), dict)
-    ):
+    if event["event"] == "result" and (event["status"] not in RESULTS or not isinstance(event.get("info", {}), dict)):
         return None
     return event
 
@@ -154,9 +152,7 @@ def _signal_name(number: int) -> str:
 class Worker:
     """A running worker. Use :func:`run_worker`; this class keeps its pieces together."""
 
-    def __init__(
-        self, command: Sequence[str], spec: Mapping[str, Any], log_path: Path, marks: Mapping[str, str]
-    ):
+    def __init__(self, command: Sequence[str], spec: Mapping[str, Any], log_path: Path, marks: Mapping[str, str]):
         self.token = secrets.token_hex(8)
         read, write = os.pipe()
         environ = {**child_environment(), **marks, CELL_MARK: self.token, "PYTHONUNBUFFERED": "1"}
@@ -296,9 +292,7 @@ def run_worker(
     busy, kills = environment.busy_seconds(cores), environment.kernel_oom_kills()
     own_cpu, started = time.process_time(), time.monotonic()
     log_start = log_path.stat().st_size if log_path.exists() else 0
-    worker = Worker(
-        command, {**spec, "parent": os.getpid(), "spawned_monotonic": started}, log_path, marks or {}
-    )
+    worker = Worker(command, {**spec, "parent": os.getpid(), "spawned_monotonic": started}, log_path, marks or {})
     outcome = Outcome("error")
     result: dict[str, Any] | None = None
     timed_out: float | None = None

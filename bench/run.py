@@ -151,15 +151,11 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
     return store
 
 
-def check_same(
-    run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fingerprint: Mapping[str, Any]
-) -> None:
+def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
     """Raise a UserError if going on with ``run`` would mix numbers that cannot be compared."""
     difference = Plan.from_dict(run).difference(plan)
     if difference:
-        raise UserError(
-            f"--resume: {run['id']} has another plan ({difference}); leave the other arguments out"
-        )
+        raise UserError(f"--resume: {run['id']} has another plan ({difference}); leave the other arguments out")
     for name, value in fingerprint.items():
         if run["fingerprint"].get(name) != value:
             raise UserError(
@@ -168,9 +164,7 @@ def check_same(
             )
     for name in ("pictures", "weights", "nets"):
         if run["inputs"].get(name) != json.loads(json.dumps(inputs.get(name))):
-            raise UserError(
-                f"--resume: the {name} are not those that {run['id']} began with; start a new run"
-            )
+            raise UserError(f"--resume: the {name} are not those that {run['id']} began with; start a new run")
 
 
 @contextlib.contextmanager
@@ -208,15 +202,14 @@ def _warn(store: Store, lines: Sequence[str]) -> None:
 
 
 def _finish(store: Store, session: Mapping[str, Any], status: str) -> None:
+    _warn(store, environment.warnings_after(store.cells()))
     session = {
         **session,
         "finished": _now(),
         "load_after": environment.load_average(),
         "orchestrator_peak_memory_bytes": environment.high_water_bytes(),
     }
-    store.update(
-        status=status, finished=session["finished"], sessions=[*store.run.get("sessions", []), session]
-    )
+    store.update(status=status, finished=session["finished"], sessions=[*store.run.get("sessions", []), session])
 
 
 def _kept(store: Store, plan: Plan) -> str:

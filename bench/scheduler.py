@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import environment
 from bench.plan import GENERATE, OPTIMISE, Cell, Plan, timeout_s
 from bench.process import RUN_MARK, Outcome, run_worker
 from bench.progress import Progress
@@ -115,9 +114,6 @@ def _run_cell(
     record = _record(cell, outcome, attempts, targets)
     record.update(started=started.isoformat(timespec="seconds"), log=str(log))
     store.append(record, outcome.samples, outcome.curve)
-    warning = environment.warning_of_cell(cell.key, outcome.foreign_cores)
-    if warning:
-        store.update(warnings=[*store.run.get("warnings", []), warning])
     return record
 
 
@@ -157,9 +153,7 @@ def skip_reason(cell: Cell, records: Iterable[Mapping[str, Any]]) -> str | None:
     Smaller: neither more pixels nor a larger batch, and at least one of them less.
     """
     for record in records:
-        same = all(
-            record[name] == getattr(cell, name) for name in ("engine", "method", "task", "dtype", "device")
-        )
+        same = all(record[name] == getattr(cell, name) for name in ("engine", "method", "task", "dtype", "device"))
         smaller = record["size"] <= cell.size and record["batch"] <= cell.batch
         equal = record["size"] == cell.size and record["batch"] == cell.batch
         if same and smaller and not equal and record["status"] == "oom":

@@ -199,9 +199,7 @@ class Store:
         """
         columns = [cell[name] for name in CELL_COLUMNS]
         data = {
-            "samples.csv": _csv(
-                [*columns, metric, unit, repr(float(value))] for metric, unit, value in samples
-            ),
+            "samples.csv": _csv([*columns, metric, unit, repr(float(value))] for metric, unit, value in samples),
             "curves.csv": _csv([*columns, *point] for point in curve),
         }
         begin = {name: os.fstat(descriptor).st_size for name, descriptor in self._descriptors.items()}
@@ -271,9 +269,7 @@ def check_writable(root: Path) -> None:
     if not existing.is_dir():
         raise UserError(f"--out: {existing} is a file; give a folder that can be written")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(
-            f"--out: cannot write {existing} (permission denied); give a folder that can be written"
-        )
+        raise UserError(f"--out: cannot write {existing} (permission denied); give a folder that can be written")
 
 
 # ---------------------------------------------------------------------------------------------------- reading
@@ -291,9 +287,7 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{argument}: {path / RUN} is damaged ({' '.join(str(error).split())})") from None
     except OSError as error:
-        raise UserError(
-            f"{argument}: cannot read {path / RUN} ({(error.strerror or str(error)).lower()})"
-        ) from None
+        raise UserError(f"{argument}: cannot read {path / RUN} ({(error.strerror or str(error)).lower()})") from None
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         advice = "update this suite" if newer else "measure it again"
@@ -354,8 +348,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         cell = json.loads(line)
         rows = cell.get("rows") or {}
         whole = "status" in cell and all(
-            name in TABLES and isinstance(begin, int) and isinstance(end, int)
-            for name, (begin, end) in rows.items()
+            name in TABLES and isinstance(begin, int) and isinstance(end, int) for name, (begin, end) in rows.items()
         )
     except (ValueError, TypeError, AttributeError):
         return None

@@ -53,9 +53,7 @@ def short_table(rows: Sequence[Mapping[str, Any]]) -> str:
             )
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines
-    )
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
 
 
 def _entry(metrics: Mapping[str, Mapping[str, Any]], name: str, show: Any) -> str:

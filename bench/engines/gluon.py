@@ -19,9 +19,10 @@ from bench.worker import Context
 from nst_gluon import presets, runtime, weights
 from nst_gluon.engine import context as device_context
 from nst_gluon.engine import mx
-from nst_gluon.errors import UserError
+from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import load_net
 from nst_gluon.loss import Objective
+from nst_gluon.optimization import config_of, initial_picture, optimise
 
 
 def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) -> dict[str, Any]:
@@ -83,9 +84,7 @@ def _report_terms(context: Context, terms) -> None:
 # ------------------------------------------------------------------------------------------------- generators
 
 
-def _generate(
-    cell: Cell, settings: Settings, budget: Budget, context: Context, device, meter
-) -> dict[str, Any]:
+def _generate(cell: Cell, settings: Settings, budget: Budget, context: Context, device, meter) -> dict[str, Any]:
     net_file = settings.net(cell.method, cell.task)
     if net_file is None:
         raise UserError(f"--style: no trained net of {cell.method} for {cell.task} of {settings.style}")
@@ -117,3 +116,60 @@ def _generate(
         # Always in float32: the target is one number, whatever precision the optimisation works in.
         _report_terms(context, _objective(cell, settings, device, "float32", content).terms(picture))
     return info
+
+
+# ----------------------------------------------------------------------------------------------- optimisation
+
+
+def _optimise(cell: Cell, settings: Settings, budget: Budget, context: Context, device, meter) -> dict[str, Any]:
+    content = _content(cell, settings)
+    objective = _objective(cell, settings, device, cell.dtype, content)
+    preset = presets.get(settings.preset)
+    config = config_of(
+        preset,
+        start="noise" if content is None else None,
+        iterations=budget.max_iterations,
+        time_limit_s=budget.optimise_limit_s(cell.size),
+        target=min(context.targets.values()) if context.targets and budget.stop_early else None,
+        seed=cell.seed,
+    )
+    start = initial_picture(config, content, (cell.size, cell.size))
+    mx.nd.waitall()
+    context.ready()
+
+    meter.start()
+    # Builds the graph and is on no other clock. Its gradient is a numpy array: there is nothing left to wait
+    # for.
+    first_call = meters.timed(lambda: objective.value_and_gradient(start))
+    context.sample("first_call_s", first_call, meters.SECONDS)
+    result = optimise(objective, start, config, lambda step: context.curve(step.seconds, step.iteration, step.terms))
+    memory = _report_memory(context, meter.read())
+    for seconds in step_times([step.seconds for step in result.steps]):
+        context.sample("iteration_s", seconds, meters.SECONDS)
+    if result.stopped_because == "diverged":
+        raise NotFinite(f"diverged after {len(result.steps)} evaluations")
+    _save(result.picture, context)
+    if cell.dtype != "float32":
+        objective = _objective(cell, settings, device, "float32", content)
+    # Of the picture as it is saved, clipped, in float32; the curve is of what the optimiser saw.
+    _report_terms(context, objective.terms(result.picture))
+    return {
+        "memory": memory,
+        "stopped_because": result.stopped_because,
+        "evaluations": len(result.steps),
+        "seconds": result.seconds,
+        "best_objective_seen": result.terms.objective,
+        "start": config.start,
+        "optimizer": config.optimizer,
+        "corrections": config.corrections,
+    }
+
+
+def step_times(seconds: list[float]) -> list[float]:
+    """Times of single steps from the clock at the end of each evaluation: the optimiser's own work is
+    included.
+
+    The first is left out where there are enough: the optimiser is still setting up.
+    """
+    steps = [after - before for before, after in zip(seconds, seconds[1:])]
+    return steps[1:] if len(steps) > meters.LEAST_SAMPLES else steps

@@ -1,0 +1,32 @@
+"""An orchestrator with fake workers and fake inputs, to be killed: ``python drive.py OUT [RUN] [MODES]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from plans import fake_command, small_plan
+
+from bench import run, store
+from bench.plan import Plan
+
+INPUTS = {"pictures": {}, "weights": {"sha256": "0"}, "nets": {}}
+
+
+def main(out: str, resume: str = "", modes: str = "{}") -> int:
+    path = store.find_run(resume, Path(out), "--resume") if resume else None
+    plan = Plan.from_dict(store.read_run(path)) if path else small_plan(repeats=2)
+    how = run.How(
+        out=Path(out),
+        resume=path,
+        command=fake_command(json.loads(modes)),
+        ask=lambda *arguments: INPUTS,
+        report=False,
+        arguments=["drive"],
+    )
+    return run.execute(plan, how)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""Small plans and workers for the tests of the harness."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from bench import plan
+
+FAKE = Path(__file__).with_name("fake_worker.py")
+QUICK = plan.BUDGETS["quick"]
+SETTINGS = plan.Settings(
+    style="great_wave",
+    content="astronaut",
+    nets=(("johnson/stylize", "j.npz"), ("texture_net/stylize", "s.npz"), ("texture_net/texture", "t.npz")),
+)
+
+
+def small_plan(**changes) -> plan.Plan:
+    """Both tasks with all methods at one size, unless ``changes`` says otherwise."""
+    arguments = {
+        "engines": ["gluon"],
+        "method_names": ["gatys", "johnson", "texture_net"],
+        "tasks": ["texture", "stylize"],
+        "sizes": [64],
+        "batches": [1],
+        "dtypes": ["float32"],
+        "devices": ["cpu"],
+        "seed": 0,
+        "repeats": 1,
+        "budget": QUICK,
+        "settings": SETTINGS,
+        **changes,
+    }
+    return plan.build(**arguments)
+
+
+def fake_command(modes: dict[str, str] | None = None) -> list[str]:
+    """How to start the fake worker with a mode by cell key ("*": all others)."""
+    return [sys.executable, "-S", str(FAKE), json.dumps(modes or {})]
+
+
+def with_settings(of: plan.Plan, **changes) -> plan.Plan:
+    return dataclasses.replace(of, settings=dataclasses.replace(of.settings, **changes))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds: float = 10.0) -> bool:
+    """Poll ``condition`` until it holds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return bool(condition())
+
+
+def environment() -> dict[str, str]:
+    """The environment of a child process that imports this checkout."""
+    return {**os.environ, "PYTHONPATH": str(FAKE.parent.parent)}

@@ -1,0 +1,280 @@
+"""The command line: what it refuses, in one line, and what it prints at the end."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from drive import INPUTS
+from plans import environment, fake_command
+
+from bench import cli, engines, run, store, table
+
+NETS = {("johnson", "stylize"), ("texture_net", "stylize"), ("texture_net", "texture")}
+
+
+@pytest.fixture(autouse=True)
+def engine_is_there(monkeypatch):
+    monkeypatch.setattr(engines.Engine, "installed", lambda self: True)
+
+
+@pytest.fixture
+def nets(monkeypatch, tmp_path):
+    """Every generator has a net."""
+    monkeypatch.setattr(
+        cli.assets, "find_net",
+        lambda style, method, task: tmp_path / "net.npz" if (method, task) in NETS else None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def faked(monkeypatch, nets):
+    """``bench run`` with fake workers, fake inputs and a report that is a summary only."""
+
+    def fake(modes=None, summary="", report=True):
+        def make_report(path):
+            (path / "summary.csv").write_text(summary)
+            return str(path / "report.html")
+
+        monkeypatch.setattr(run, "make_report", make_report)
+        monkeypatch.setattr(
+            cli.run, "How",
+            functools.partial(run.How, command=fake_command(modes), ask=lambda *a: INPUTS, report=report),
+        )  # fmt: skip
+
+    return fake
+
+
+def status_and_error(capsys, *arguments: str) -> tuple[int, str]:
+    status = cli.main(list(arguments))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1, captured.err
+    assert captured.err.startswith("error: ")
+    return status, captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--size", "0"], ["--size", "0"]),
+        (["--size", "-256"], ["--size", "-256"]),
+        (["--size", "256,x"], ["--size", "'x'", "whole number"]),
+        (["--size", "12.5"], ["--size", "'12.5'"]),
+        (["--size", "100000"], ["--size", "100000", "TB", "available"]),
+        (["--size", "256", "--batch", "100000"], ["--batch 100000", "GB", "TB"]),
+        (["--method", "gatis"], ["--method", "gatis", "did you mean 'gatys'"]),
+        (["--method", ""], ["--method", "empty"]),
+        (["--engine", "tensorflow"], ["--engine", "tensorflow", "gluon"]),
+        (["--task", "stylise"], ["--task", "stylise", "did you mean 'stylize'"]),
+        (["--method", "johnson", "--task", "texture"], ["--task", "johnson cannot do texture"]),
+        (["--style", "great_wav"], ["--style", "great_wav", "did you mean 'great_wave'"]),
+        (["--style", "no such file\n.jpg"], ["--style", "no such file"]),
+        (["--content", "nobody.png"], ["--content", "nobody.png"]),
+        (["--device", "tpu"], ["--device", "tpu", "gpu:1"]),
+        (["--dtype", "float16"], ["--dtype", "float16"]),
+        (["--batch", "0"], ["--batch", "0"]),
+        (["--repeats", "0"], ["--repeats", "0"]),
+        (["--seed", "x"], ["--seed", "'x'"]),
+        (["--budget", "fast"], ["--budget", "fast", "quick"]),
+        (["--preset", "gatis"], ["--preset", "did you mean 'gatys'"]),
+        (["--target-loss", "nan"], ["--target-loss", "nan"]),
+        (["--target-loss", "-3"], ["--target-loss", "-3"]),
+        (["--target-loss", "0"], ["--target-loss", "0"]),
+        (["--threads", "0"], ["--threads", "0"]),
+        (["--net", "nowhere.npz"], ["--net", "nowhere.npz"]),
+        (["--resume", "yesterday"], ["--resume", "yesterday"]),
+        (["--wat"], ["--wat"]),
+        (["--size"], ["--size"]),
+    ],
+)
+def test_bad_values_are_one_line_that_names_the_argument(capsys, nets, tmp_path, arguments, words):
+    out = tmp_path / "results"
+    status, error = status_and_error(capsys, "run", *arguments, "--out", str(out))
+    assert status == 2
+    for word in words:
+        assert word in error
+    assert not out.exists()
+
+
+def test_a_size_that_fits_nowhere_says_what_would(capsys, nets, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli.runtime, "memory_available_bytes", lambda: 4_000_000_000)
+    status, error = status_and_error(capsys, "run", "--size", "1024", "--out", str(tmp_path / "r"))
+    assert "gatys would take about 7.0 GB and 4.0 GB are available on cpu; use at most 736" in error
+
+
+def test_an_output_folder_that_cannot_be_written(capsys, nets, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, error = status_and_error(capsys, "run", "--size", "64", "--out", str(tmp_path / "file" / "results"))
+    assert status == 2 and "--out" in error
+
+
+def test_unknown_commands_and_lists(capsys):
+    assert "did you mean 'run'" in status_and_error(capsys, "rum")[1]
+    assert "did you mean 'methods'" in status_and_error(capsys, "list", "method")[1]
+    assert status_and_error(capsys)[0] == 2
+
+
+def test_a_style_without_any_net_is_refused_when_only_generators_are_asked_for(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli.assets, "find_net", lambda *a: None)
+    out = str(tmp_path / "r")
+    status, error = status_and_error(capsys, "run", "--method", "johnson", "--size", "64", "--out", out)
+    assert status == 2 and "--style: no trained net" in error and "python -m nst_gluon train" in error
+
+
+def test_without_an_engine_it_says_what_to_install(capsys, monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    status, error = status_and_error(capsys, "run", "--size", "0", "--out", str(tmp_path / "r"))
+    assert status == 2
+    assert "no engine" in error and "pip install -e '.[cpu]'" in error
+
+
+def test_help_has_examples(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["run", "--help"])
+    assert end.value.code == 0
+    assert "python -m bench run --method all --size 256,512" in capsys.readouterr().out
+
+
+# ----------------------------------------------------------------------------------------------------------- runs
+
+SUMMARY = """\
+engine,method,task,size,batch,dtype,device,metric,unit,value,low,high,n,status
+gluon,gatys,texture,64,1,float32,cpu,iteration_s,s,0.2,0.19,0.21,30,ok
+gluon,gatys,texture,64,1,float32,cpu,time_to_target_s,s,21.5,,,1,ok
+gluon,gatys,texture,64,1,float32,cpu,peak_memory_bytes,B,1100000000,,,1,ok
+gluon,texture_net,texture,64,1,float32,cpu,latency_s,s,0.0441,0.043,0.045,20,ok
+gluon,texture_net,texture,64,1,float32,cpu,objective,1,123.456,,,1,ok
+gluon,texture_net,texture,64,1,float32,cpu,speedup_at_equal_loss,x,487.5,480,495,1,ok
+gluon,texture_net,texture,128,1,float32,cpu,speedup_at_equal_loss,x,300,300,inf,1,lower bound
+gluon,texture_net,texture,128,1,float32,cpu,latency_s,s,,,,0,timeout
+"""
+
+
+def test_a_run_ends_with_a_table_and_the_reports_path(capsys, faked, tmp_path):
+    faked(summary=SUMMARY)
+    status = cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)])
+    captured = capsys.readouterr()
+    assert status == 0
+    (found,) = store.list_runs(tmp_path)
+    lines = [line.split("  ") for line in captured.out.splitlines()]
+    assert lines[0][0] == "method"
+    assert "21.5 s to target" in captured.out and "1100 MB" in captured.out
+    row = next(line for line in captured.out.splitlines() if "texture_net  texture  64" in line)
+    assert "44.1 ms" in row and "488x [480, 495]" in row and "123.5" in row
+    assert "more than 300x" in captured.out and "timeout" in captured.out
+    assert captured.out.splitlines()[-1] == f"report: {found['path'] / 'report.html'}"
+    assert "[5/5]" in captured.err
+    recorded = found["run"]
+    assert recorded["command"][:4] == ["python", "-m", "bench", "run"]
+    assert recorded["status"] == "complete" and recorded["seeds"] == [0]
+    assert recorded["sessions"][0]["load_before"] and recorded["sessions"][0]["load_after"]
+    assert recorded["environment"]["variables"]["OMP_NUM_THREADS"]
+
+
+def test_with_json_standard_output_is_one_object(capsys, faked, tmp_path):
+    faked({"gluon-johnson-stylize-64-b1-float32-cpu-s0": "segfault"}, SUMMARY)
+    status = cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path), "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert status == answer["exit_status"] == 2
+    assert answer["cells"] == {"ok": 4, "error": 1}
+    assert answer["failed"][0]["key"].startswith("gluon-johnson")
+    assert answer["summary"][1]["value"] == 21.5
+    assert answer["summary"][6]["high"] is None  # JSON knows no infinity
+    assert answer["run"] == store.list_runs(tmp_path)[0]["id"]
+
+
+def test_a_failed_cell_makes_the_exit_status_2_and_is_named_with_its_reason(capsys, faked, tmp_path):
+    faked({"gluon-johnson-stylize-64-b1-float32-cpu-s0": "oom"})
+    assert cli.main(["run", "--size", "64,128", "--batch", "1", "--out", str(tmp_path)]) == 2
+    out = capsys.readouterr().out
+    assert "oom: gluon-johnson-stylize-64-b1-float32-cpu-s0: out of memory" in out
+    assert "skipped: gluon-johnson-stylize-128-b1-float32-cpu-s0: 64x64 at batch 1 ran out" in out
+
+
+def test_resume_takes_the_plan_from_the_run(capsys, faked, tmp_path):
+    faked()
+    assert cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)]) == 0
+    path = store.list_runs(tmp_path)[0]["path"]
+    before = (path / "starts.txt").read_text()
+    assert cli.main(["run", "--resume", path.name, "--out", str(tmp_path)]) == 0
+    assert cli.main(["run", "--resume", "latest", "--size", "64", "--batch", "1", "--out", str(tmp_path)]) == 0
+    assert (path / "starts.txt").read_text() == before
+    capsys.readouterr()
+    status, error = status_and_error(capsys, "run", "--resume", str(path), "--size", "128")
+    assert status == 2 and "--resume" in error and "another plan" in error
+
+
+def test_resuming_a_run_of_another_schema(capsys, faked, tmp_path):
+    faked()
+    cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)])
+    path = store.list_runs(tmp_path)[0]["path"]
+    record = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**record, "schema_version": 99}))
+    capsys.readouterr()
+    for command in (["run", "--resume", str(path)], ["report", str(path)]):
+        status, error = status_and_error(capsys, *command)
+        assert status == 2 and "schema_version 99" in error
+
+
+def test_random_weights_are_marked(capsys, faked, tmp_path):
+    faked()
+    cli.main(["run", "--size", "64", "--batch", "1", "--random-weights", "--out", str(tmp_path)])
+    recorded = store.list_runs(tmp_path)[0]["run"]
+    assert recorded["settings"]["random_weights"] is True
+    assert any("random descriptor weights" in line for line in recorded["warnings"])
+    assert "warning: random descriptor weights" in capsys.readouterr().out
+
+
+def test_lists(capsys, faked, tmp_path):
+    faked()
+    cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)])
+    capsys.readouterr()
+    expected = {
+        "runs": "5/5 ok  complete  python -m bench run --size 64",
+        "methods": "johnson",
+        "styles": "great_wave",
+        "presets": "texture_net",
+    }
+    for what, words in expected.items():
+        assert cli.main(["list", what, "--out", str(tmp_path)]) == 0
+        assert words in capsys.readouterr().out
+    assert cli.main(["list", "runs", "--out", str(tmp_path / "nothing")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "no runs below" in captured.err
+
+
+def test_list_claims(capsys):
+    pytest.importorskip("pandas")
+    assert cli.main(["list", "claims"]) == 0
+    assert "500" in capsys.readouterr().out
+
+
+def test_a_table_without_numbers_is_a_table():
+    row = dict(zip(("engine", "method", "task", "size", "batch", "dtype", "device"),
+                   ("gluon", "gatys", "texture", 64, 1, "float32", "cpu")))  # fmt: skip
+    text = table.short_table([{**row, "metric": "iteration_s", "value": None, "status": "oom"}])
+    assert "oom" in text.splitlines()[1]
+
+
+def test_ctrl_c_before_anything_is_measured(tmp_path):
+    """While the inputs are being prepared: status 130, no traceback, nothing written."""
+    code = (
+        "import os, signal, sys\n"
+        "from bench import cli, engines, run\n"
+        "def ask(*a): os.kill(os.getpid(), signal.SIGINT)\n"
+        "engines.Engine.installed = lambda self: True\n"
+        "how = run.How\n"
+        "cli.run.How = lambda **k: how(ask=ask, **k)\n"
+        f"sys.exit(cli.main(['run', '--method', 'gatys', '--size', '64', '--out', {str(tmp_path / 'r')!r}]))"
+    )
+    child = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert child.returncode == 130
+    assert "Traceback" not in child.stderr
+    assert not os.path.exists(tmp_path / "r")

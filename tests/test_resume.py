@@ -1,0 +1,192 @@
+"""The orchestrator killed with SIGKILL at any moment, and gone on with: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from drive import INPUTS
+from plans import alive, environment, fake_command, small_plan, wait_until, with_settings
+
+from bench import run, store
+from nst_gluon.errors import UserError
+
+DRIVE = Path(__file__).with_name("drive.py")
+KILLS = 12
+
+
+def start(out: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(DRIVE), str(out), *arguments],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def started(path: Path) -> list[str]:
+    file = path / "starts.txt"
+    return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_killed_again_and_again_it_loses_nothing_and_measures_nothing_twice(tmp_path):
+    chance = random.Random(0)
+    child = start(tmp_path, "", '{"*": "slow"}')
+    assert wait_until(lambda: store.list_runs(tmp_path))
+    path = store.list_runs(tmp_path)[0]["path"]
+    kept: list[str] = []
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.0, 0.4))
+        child.kill()
+        child.wait()
+        committed = [cell["key"] for cell in store.read_cells(path)]
+        assert committed[: len(kept)] == kept
+        kept = committed
+        before = len(started(path))
+        child = start(tmp_path, path.name, '{"*": "slow"}')
+        assert wait_until(lambda: len(started(path)) > before or child.poll() is not None)  # noqa: B023
+        assert not set(kept) & set(started(path)[before:])
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 0, errors
+    cells = store.read_cells(path)
+    assert [cell["key"] for cell in cells] == [cell.key for cell in small_plan(repeats=2).cells]
+    assert {cell["status"] for cell in cells} == {"ok"}
+    identity = ("method", "task", "size", "seed")
+    for name, expected in (("samples.csv", 4), ("curves.csv", 5)):
+        rows = csv.DictReader(io.StringIO((path / name).read_text()))
+        counts = Counter(tuple(row[column] for column in identity) for row in rows)
+        assert set(counts.values()) == {expected}
+        assert len(counts) == (6 if name == "samples.csv" else 4)
+    record = store.read_run(path)
+    assert record["status"] == "complete"
+
+
+def test_a_killed_orchestrator_takes_a_worker_that_is_ours_with_it_at_the_latest_on_resume(tmp_path):
+    child = start(tmp_path, "", '{"*": "hang"}')
+    assert wait_until(lambda: store.list_runs(tmp_path))
+    path = store.list_runs(tmp_path)[0]["path"]
+    assert wait_until(lambda: len(started(path)) == 1)
+    child.kill()
+    child.wait()
+    orphan = int((path / "starts.txt").read_text().split()[1])
+    assert alive(orphan)  # the fake worker does not ask the kernel to die with its parent; the real one does
+    child = start(tmp_path, path.name)
+    assert wait_until(lambda: not alive(orphan))
+    child.communicate(timeout=60)
+    assert child.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_says_how_to_go_on(tmp_path, number):
+    first, second = (cell.key for cell in small_plan(repeats=2).cells[:2])
+    child = start(tmp_path, "", json.dumps({second: "hang"}))
+    assert wait_until(lambda: store.list_runs(tmp_path))
+    path = store.list_runs(tmp_path)[0]["path"]
+    assert wait_until(lambda: len(started(path)) == 2)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "Traceback" not in errors
+    last = errors.strip().splitlines()[-1]
+    assert f"python -m bench run --resume {path.name} --out {tmp_path}" in last and "1 of 10 cells" in last
+    assert store.read_run(path)["status"] == "interrupted"
+    assert [cell["key"] for cell in store.read_cells(path)] == [first]
+    assert not alive(int((path / "starts.txt").read_text().split()[3]))
+
+
+# ---------------------------------------------------------------------------------------------------- refusals
+
+
+def execute(plan, out, resume=None, modes=None, inputs=INPUTS):
+    how = run.How(
+        out=out, resume=resume, quiet=True, command=fake_command(modes), ask=lambda *a: inputs, report=False,
+        arguments=["test"],
+    )  # fmt: skip
+    return run.execute(plan, how)
+
+
+@pytest.fixture
+def finished(tmp_path):
+    assert execute(small_plan(method_names=["johnson"]), tmp_path) == 0
+    return store.list_runs(tmp_path)[0]["path"]
+
+
+def test_another_plan_is_refused_in_one_line(finished):
+    before = (finished / "cells.jsonl").read_bytes()
+    for plan, words in (
+        (small_plan(), "only here"),
+        (small_plan(method_names=["johnson"], seed=3), "only there"),
+        (with_settings(small_plan(method_names=["johnson"]), preset="gatys"), "preset is 'texture_net' there"),
+    ):
+        with pytest.raises(UserError, match=f"^--resume: .* another plan .*{words}") as error:
+            execute(plan, finished.parent, finished)
+        assert "\n" not in str(error.value)
+    assert (finished / "cells.jsonl").read_bytes() == before
+
+
+def test_other_inputs_are_refused(finished):
+    with pytest.raises(UserError, match="the weights are not those"):
+        execute(small_plan(method_names=["johnson"]), finished.parent, finished,
+                inputs={**INPUTS, "weights": {"sha256": "1"}})  # fmt: skip
+
+
+def test_another_machine_is_refused(finished, monkeypatch):
+    monkeypatch.setattr(run.environment, "cpu_model", lambda: "another processor")
+    with pytest.raises(UserError, match="measured on another machine .*another processor"):
+        execute(small_plan(method_names=["johnson"]), finished.parent, finished)
+
+
+def test_a_finished_run_is_not_measured_again(finished):
+    before = started(finished)
+    assert execute(small_plan(method_names=["johnson"]), finished.parent, finished) == 0
+    assert started(finished) == before
+    assert len(store.read_run(finished)["sessions"]) == 2
+
+
+def test_inputs_that_are_wrong_leave_nothing_behind(tmp_path):
+    def ask(*arguments):
+        raise UserError("--style: not a picture")
+
+    how = run.How(out=tmp_path / "results", quiet=True, command=fake_command(), ask=ask, report=False)
+    with pytest.raises(UserError, match="not a picture"):
+        run.execute(small_plan(), how)
+    assert not (tmp_path / "results").exists()
+
+    def ask_late(engines, sizes, settings, keep_in):
+        if keep_in is not None:
+            raise UserError("--content: not a picture")
+        return INPUTS
+
+    with pytest.raises(UserError, match="not a picture"):
+        run.execute(small_plan(), run.How(out=tmp_path / "results", quiet=True, ask=ask_late, report=False))
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_the_orchestrator_stays_small(tmp_path):
+    """It imports neither an engine nor numpy, and what it used is in run.json."""
+    child = start(tmp_path)
+    child.communicate(timeout=60)
+    run_json = store.list_runs(tmp_path)[0]["run"]
+    assert 0 < run_json["sessions"][-1]["orchestrator_peak_memory_bytes"] < 60_000_000
+
+
+def test_a_full_disk_ends_with_one_line_and_a_way_on(tmp_path):
+    second = small_plan(repeats=2).cells[1].key
+    child = subprocess.run(
+        [sys.executable, "-c", "import sys; from drive import main; from nst_gluon import console;"
+         f"sys.exit(console.run(lambda: main({str(tmp_path)!r}, '', {json.dumps({second: 'disk_full'})!r})))"],
+        env={**environment(), "PYTHONPATH": f"{DRIVE.parent}{os.pathsep}{DRIVE.parent.parent}"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert child.returncode == 2
+    error = child.stderr.strip().splitlines()[-1]
+    assert error.startswith("error: --out: no space left") and "--resume" in error
+    assert len(store.list_runs(tmp_path)[0]["cells"]) == 1
