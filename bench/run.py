@@ -65,30 +65,39 @@ def execute(plan: Plan, how: How) -> int:
     store = _open(plan, how, inputs, machine)
     try:
         with _terminable():
-            load = environment.load_average()
-            session = {"started": _now(), "command": list(how.arguments), "load_before": load}
-            _warn(store, environment.warnings_before(machine, load))
-            if plan.settings.random_weights:
-                _warn(
-                    store,
-                    ["random descriptor weights: objectives compare methods but say nothing of pictures"],
-                )
-            progress = Progress(plan.budget, quiet=how.quiet)
-            options = Options(command=how.command, timeout_scale=how.timeout_scale)
-            try:
-                records = run_cells(plan, store, options, progress, unavailable(plan))
-            except KeyboardInterrupt:
-                _finish(store, session, "interrupted")
-                print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, how)}", file=sys.stderr)
-                return INTERRUPTED
-            except DiskFull as error:
-                with contextlib.suppress(UserError):
-                    _finish(store, session, "disk full")
-                raise DiskFull(f"{error}, then {_go_on(store, how)}") from error
-            _finish(store, session, "complete")
-            return _conclude(store, records, how)
+            return _measure(plan, how, store, machine)
+    except DiskFull as error:
+        if how.resume is None and not store.cells():
+            shutil.rmtree(store.path, ignore_errors=True)
+            raise
+        with contextlib.suppress(UserError):
+            store.update(status="disk full")
+        raise DiskFull(f"{error}, then {_go_on(store, how)}") from error
     finally:
         store.close()
+
+
+def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> int:
+    load = environment.load_average()
+    session = {"started": _now(), "command": list(how.arguments), "load_before": load}
+    warnings = environment.warnings_before(machine, load)
+    if plan.settings.random_weights:
+        warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
+    _warn(store, warnings)
+    progress = Progress(plan.budget, quiet=how.quiet)
+    options = Options(command=how.command, timeout_scale=how.timeout_scale)
+    try:
+        records = run_cells(plan, store, options, progress, unavailable(plan))
+    except KeyboardInterrupt:
+        _finish(store, session, "interrupted")
+        print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, how)}", file=sys.stderr)
+        return INTERRUPTED
+    _finish(store, session, "complete")
+    try:
+        return _conclude(store, records, how)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {_kept(store, plan)}; python -m bench report {store.path}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def run_sizes(plan: Plan) -> list[int]:

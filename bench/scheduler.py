@@ -16,7 +16,7 @@ from typing import Any
 from bench.plan import GENERATE, OPTIMISE, Cell, Plan, timeout_s
 from bench.process import RUN_MARK, Outcome, run_worker
 from bench.progress import Progress
-from bench.store import DiskFull, Store
+from bench.store import FULL, DiskFull, Store
 
 HEADLINES = (
     "setup_s", "first_call_s", "latency_s", "iteration_s", "peak_memory_bytes", "working_memory_bytes",
@@ -99,16 +99,21 @@ def _run_cell(
     attempts, outcome = 0, None
     while outcome is None or (outcome.crashed and attempts <= options.retries):
         attempts += 1
-        outcome = run_worker(
-            options.command,
-            spec,
-            timeout_s=limit_s,
-            log_path=store.path / log,
-            marks={RUN_MARK: store.path.name},
-            on_event=progress.event,
-            on_tick=progress.tick,
-            grace_s=options.grace_s,
-        )
+        try:
+            outcome = run_worker(
+                options.command,
+                spec,
+                timeout_s=limit_s,
+                log_path=store.path / log,
+                marks={RUN_MARK: store.path.name},
+                on_event=progress.event,
+                on_tick=progress.tick,
+                grace_s=options.grace_s,
+            )
+        except OSError as error:
+            if error.errno in FULL:  # the log could not be begun
+                raise DiskFull.at(store.path) from error
+            raise
     if outcome.status == "disk_full":
         raise DiskFull.at(store.path)
     record = _record(cell, outcome, attempts, targets)

@@ -190,3 +190,11 @@ def test_a_full_disk_ends_with_one_line_and_a_way_on(tmp_path):
     error = child.stderr.strip().splitlines()[-1]
     assert error.startswith("error: --out: no space left") and "--resume" in error
     assert len(store.list_runs(tmp_path)[0]["cells"]) == 1
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_run(tmp_path):
+    plan = small_plan()
+    with pytest.raises(UserError, match="^--out: no space left") as error:
+        execute(plan, tmp_path / "results", modes={plan.cells[0].key: "disk_full"})
+    assert "--resume" not in str(error.value)
+    assert list((tmp_path / "results").iterdir()) == []

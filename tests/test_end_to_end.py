@@ -1,0 +1,145 @@
+"""One small real run: the real engine, a random descriptor, nets that nobody trained, and the report at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plans import environment
+
+pytest.importorskip("mxnet", reason="needs an engine")
+
+NETS = (("texture_net", "texture"), ("texture_net", "stylize"), ("johnson", "stylize"))
+MAKE_NETS = """
+import sys
+import numpy as np
+from nst_gluon import generator, netfile
+from nst_gluon.engine import mx
+for name in sys.argv[2:]:
+    method, task = name.split("/")
+    module = generator.method_module(method)
+    architecture = module.architecture(task)
+    mx.random.seed(0), np.random.seed(0)
+    net = module.build(architecture)
+    net.initialize(module.initializer())
+    picture = np.full((1, 3, 64, 64), 0.5, "float32") if task == "stylize" else None
+    size = (1, *module.working_size(architecture, 64, 64))
+    inputs = module.inputs(architecture, picture, np.random.default_rng(0), size, 1.0)
+    net(*(mx.nd.array(array) for array in inputs)).wait_to_read()
+    params = {key: value.data().asnumpy() for key, value in generator.parameters_of(net).items()}
+    meta = {"method": method, "task": task, "style": "great_wave", "architecture": architecture}
+    netfile.save(f"{sys.argv[1]}/{method}-{task}.npz", params, meta)
+"""
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nets")
+    names = ["/".join(net) for net in NETS]
+    subprocess.run([sys.executable, "-c", MAKE_NETS, str(folder), *names], check=True, env=environment())
+    return [argument for net in NETS for argument in ("--net", str(folder / f"{'-'.join(net)}.npz"))]
+
+
+def bench(nets, out, *arguments: str) -> tuple[int, dict]:
+    """Exit status and the JSON answer of a quick run with a random descriptor."""
+    child = subprocess.run(
+        [sys.executable, "-m", "bench", "run", "--size", "64", "--budget", "quick", "--random-weights", "--json",
+         "--threads", "1", "--out", str(out), *nets, *arguments],
+        env=environment(), capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert child.stdout, child.stderr
+    return child.returncode, json.loads(child.stdout)
+
+
+@pytest.fixture(scope="module")
+def finished(nets, tmp_path_factory):
+    status, answer = bench(nets, tmp_path_factory.mktemp("results"))
+    assert status == 0, answer["failed"]
+    return Path(answer["path"]), answer
+
+
+def rows(path) -> list[dict]:
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_every_cell_is_ok_and_both_tasks_have_a_speed_up_at_equal_loss(finished):
+    path, answer = finished
+    assert answer["cells"] == {"ok": 5}
+    found = {
+        (row["method"], row["task"]): row["value"]
+        for row in answer["summary"]
+        if row["metric"] == "speedup_at_equal_loss"
+    }
+    assert set(found) == set(NETS)
+    assert all(value and value > 0 for value in found.values())
+
+
+def test_the_run_directory_is_complete(finished):
+    path, answer = finished
+    names = {entry.name for entry in path.iterdir()}
+    assert {"run.json", "cells.jsonl", "samples.csv", "curves.csv", "summary.csv", "claims.csv", "report.md",
+            "report.html", "plots", "images", "logs"} <= names  # fmt: skip
+    pictures = {entry.name for entry in (path / "images").iterdir()}
+    assert {"style.png", "content.png"} < pictures and len(pictures) == 7
+    assert answer["report"] == str(path / "report.html")
+
+
+def test_the_summary_is_what_the_samples_and_curves_say(finished):
+    path, answer = finished
+    samples = rows(path / "samples.csv")
+    summary = {(row["method"], row["task"], row["metric"]): row["value"] for row in answer["summary"]}
+
+    def median(method: str, task: str, metric: str) -> float:
+        values = [
+            float(row["value"])
+            for row in samples
+            if (row["method"], row["task"], row["metric"]) == (method, task, metric)
+        ]
+        return statistics.median(values)
+
+    for method, task in NETS:
+        assert summary[method, task, "latency_s"] == pytest.approx(median(method, task, "latency_s"), rel=1e-6)
+        steps = 500 * median("gatys", task, "iteration_s") / median(method, task, "latency_s")
+        assert summary[method, task, "speedup_at_500_iterations"] == pytest.approx(steps, rel=1e-6)
+
+
+def test_each_number_is_plausible(finished):
+    path, _ = finished
+    for row in rows(path / "samples.csv"):
+        value = float(row["value"])
+        assert value >= 0
+        if row["metric"] == "peak_memory_bytes":
+            assert 1e8 < value < 4e9
+        if row["metric"] == "working_memory_bytes":
+            assert 1e6 < value < 3e9
+    for cell in map(json.loads, (path / "cells.jsonl").read_text().splitlines()):
+        if cell["kind"] == "optimise":
+            assert cell["targets"] and cell["evaluations"] >= 1
+            best = min(float(row["objective"]) for row in rows(path / "curves.csv") if row["task"] == cell["task"])
+            # The picture is saved clipped to [0, 1]; otherwise it is the best one of the curve.
+            assert cell["medians"]["objective"] == pytest.approx(best, rel=0.05)
+
+
+def test_the_orchestrator_never_grew(finished):
+    path, _ = finished
+    run = json.loads((path / "run.json").read_text())
+    assert run["sessions"][0]["orchestrator_peak_memory_bytes"] < 150e6
+    assert run["inputs"]["weights"]["random"] is True
+    assert set(run["inputs"]["nets"]) == {"/".join(net) for net in NETS}
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_pictures_bit_for_bit(nets, finished, tmp_path):
+    path, _ = finished
+    status, answer = bench(nets, tmp_path, "--task", "texture")
+    assert status == 0
+    again = sorted(Path(answer["path"], "images").glob("gluon-*.png"))
+    assert len(again) == 2
+    for picture in again:
+        assert picture.read_bytes() == (path / "images" / picture.name).read_bytes()
