@@ -52,8 +52,11 @@ def gram(F, features, shape: tuple[int, int, int, int], divisor: str):
     return product * scale if scale != 1.0 else product
 
 
-def _reduce(F, squared, axes: tuple[int, ...], how: str):
-    return F.mean(squared, axis=axes) if how == "mean" else F.sum(squared, axis=axes)
+def _reduce(F, squared, target, axes: tuple[int, ...], how: str):
+    if how == "sum":
+        return F.sum(squared, axis=axes)
+    mean = F.mean(squared, axis=axes)
+    return F.broadcast_div(mean, F.mean(F.square(target), axis=axes)) if how == "relative" else mean
 
 
 def style_loss(F, actual, target, reduction: str, picture: tuple[int, int]):
@@ -61,12 +64,12 @@ def style_loss(F, actual, target, reduction: str, picture: tuple[int, int]):
     squared = F.square(F.broadcast_sub(actual, target))
     if reduction == "picture":
         return F.sum(squared, axis=(1, 2)) * (1.0 / (4 * 3**2 * (picture[0] * picture[1]) ** 2))
-    return _reduce(F, squared, (1, 2), reduction)
+    return _reduce(F, squared, target, (1, 2), reduction)
 
 
 def content_loss(F, actual, target, reduction: str):
     """Squared difference of activations (N, C, H, W), reduced over each picture."""
-    return _reduce(F, F.square(F.broadcast_sub(actual, target)), (1, 2, 3), reduction)
+    return _reduce(F, F.square(F.broadcast_sub(actual, target)), target, (1, 2, 3), reduction)
 
 
 def _difference(F, x, axis: int):
@@ -148,7 +151,7 @@ class Objective:
         dtype: str = "float32",
         ctx=None,
     ):
-        self.preset, self.weights, self.task, self.dtype = preset, weights, task, dtype
+        self.preset, self.arch, self.task, self.dtype = preset, weights.arch, task, dtype
         self.ctx = ctx or mx.cpu()
         self._names = [n for n, _ in preset.style_layers]
         self._content_names = [n for n, _ in preset.content_layers] if task == "stylize" else []
@@ -168,7 +171,7 @@ class Objective:
 
     def _features(self, picture: np.ndarray, names: Sequence[str]) -> list:
         x = mx.nd.array(picture, ctx=self.ctx, dtype="float32")
-        return describe(mx.nd, x, self._arrays, self.weights.arch, names, self.preset.pooling, self.dtype)
+        return describe(mx.nd, x, self._arrays, self.arch, names, self.preset.pooling, self.dtype)
 
     def _style_targets(self, style: np.ndarray) -> list:
         self._check(style.shape, "style picture")
@@ -191,7 +194,7 @@ class Objective:
         graph = self._graphs.get(shape)
         if graph is None:
             self._check(shape, "picture")
-            graph = _Graph(self.preset, self.weights.arch, shape, bool(self._content_names), self.dtype)
+            graph = _Graph(self.preset, self.arch, shape, bool(self._content_names), self.dtype)
             graph.hybridize(static_alloc=True, static_shape=True)
             self._graphs[shape] = graph
         return graph(x, *self._arrays, *self._grams, *(targets or ()))

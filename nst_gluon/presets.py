@@ -23,9 +23,9 @@ class Preset:
     Attributes:
         content_layers, style_layers: ``(name, weight)`` pairs; the weights are absolute.
         gram: divisor of the Gram: ``chw`` (C*H*W), ``hw`` (H*W) or ``none``.
-        style_reduction: ``mean`` or ``sum`` over the squared difference of two Grams; ``picture`` is Keras's
-            sum / (4 * 3**2 * (H*W)**2) with H, W of the picture.
-        content_reduction: ``mean`` or ``sum`` over the squared difference of two activations.
+        style_reduction: ``mean`` or ``sum`` over the squared difference of two Grams; ``relative``: its mean over the
+            mean square of the target's Gram; ``picture`` is Keras's sum / (4 * 3**2 * (H*W)**2), H and W the picture's.
+        content_reduction: ``mean``, ``sum`` or ``relative`` over the squared difference of two activations.
         tv: ``none``; ``l1``: (mean|dx| + mean|dy|) / 2; ``squared``: sum dx^2 + sum dy^2;
             ``keras``: sum (dx^2 + dy^2)^1.25.
         tv_scale: what the total variation sees: the picture in [0, 1] times ``unit`` = 1, ``byte`` = 255 or
@@ -99,16 +99,18 @@ PRESETS: dict[str, Preset] = {
             name="texture_net",
             source="Ulyanov, Lebedev, Vedaldi, Lempitsky 2016, sections 3.1 and 4 (layers, Gram by C*H*W)",
             arch="vgg19",
-            content_layers=_equal(1.0, "relu4_2"),
-            style_layers=_equal(50.0, *_GATYS_LAYERS),
+            content_layers=_equal(50.0, "relu4_2"),
+            style_layers=_equal(1e3 / 5, *_GATYS_LAYERS),
             gram="chw",
-            style_reduction="mean",
-            content_reduction="mean",
+            style_reduction="relative",
+            content_reduction="relative",
             start="noise",
             iterations=2000,
             learning_rate=0.1,
             size=256,
-            note="alpha is a free knob of the paper; 50 balances content and style for VGG-19's original weights",
+            note="layers count alike: each difference is relative to its target, which does for any weights what "
+            "Gatys et al. 2015 (section 2) do by rescaling the network; in the original VGG-19 relu4_1 would otherwise "
+            "outweigh relu1_1 ten thousand times. The balance of content and style is a free knob of the paper",
         ),
         Preset(
             name="d2l",

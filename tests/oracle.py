@@ -1,4 +1,4 @@
-"""The descriptor and the losses once more, in plain float64 numpy, from the papers' formulas: no engine, no shared code."""
+"""The descriptor and the losses once more, in plain float64 numpy from the papers' formulas: no engine in it."""
 
 from __future__ import annotations
 
@@ -70,9 +70,14 @@ def _mean_style(p, s, names) -> float:
 
 
 def texture_net(picture, style, content, weights) -> tuple[float, float, float]:
+    """Every difference relative to the mean square of its target."""
     p, s, c = (describe(v, weights) for v in (picture, style, content))
-    names = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    return np.mean((p["relu4_2"] - c["relu4_2"]) ** 2), 50 * _mean_style(p, s, names), 0.0
+    total = 0.0
+    for name in ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"):
+        a, b = (gram(v[name]) / v[name].size for v in (p, s))
+        total += 200 * ((a - b) ** 2).sum() / (b**2).sum()
+    difference = ((p["relu4_2"] - c["relu4_2"]) ** 2).sum() / (c["relu4_2"] ** 2).sum()
+    return 50 * difference, total, 0.0
 
 
 def johnson(picture, style, content, weights) -> tuple[float, float, float]:

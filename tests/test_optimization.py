@@ -89,7 +89,7 @@ def test_start_pictures():
     start = initial_picture(OptimizationConfig(start="content"), content, (4, 6))
     assert (start == content).all()
     a, b = (initial_picture(OptimizationConfig(seed=s), None, (4, 6)) for s in (1, 1))
-    assert (a == b).all() and 0 <= a.min() and a.max() < 1
+    assert (a == b).all() and a.min() >= 0 and a.max() < 1
     assert (a != initial_picture(OptimizationConfig(seed=2), None, (4, 6))).any()
     with pytest.raises(UserError, match="--start"):
         initial_picture(OptimizationConfig(start="content"), None, (4, 6))
