@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import oracle
 import pytest
 
-import oracle
 from nst_gluon import presets, vgg
 from nst_gluon import weights as vgg_weights
 from nst_gluon.engine import mx
