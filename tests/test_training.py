@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_gluon import netfile
+from nst_gluon import assets, netfile
 from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import load_net
 from nst_gluon.train_run import LOG_COLUMNS, train
@@ -36,7 +36,7 @@ def log(folder: Path) -> np.ndarray:
 def test_published_schedules():
     paper = defaults(TrainConfig("texture_net", "texture", "great_wave", iterations=2000))
     rates = [learning_rate(paper, i) for i in (0, 999, 1000, 1199, 1200, 1999)]
-    np.testing.assert_allclose(rates, [0.1, 0.1, 0.07, 0.07, 0.049, 0.1 * 0.7**5])
+    np.testing.assert_allclose(rates, 0.01 * 0.7 ** np.array([0, 0, 1, 1, 2, 5]))
     johnson = defaults(TrainConfig("johnson", "stylize", "great_wave", iterations=40_000))
     assert learning_rate(johnson, 0) == learning_rate(johnson, 39_999) == 1e-3
 
@@ -139,3 +139,9 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path):
     assert colours == {(1, 0, 0), (0, 0, 1)}
     later = list(contents(config, first=4))
     np.testing.assert_array_equal(batches[4], later[0])
+
+
+def test_a_net_is_not_trained_on_what_it_is_measured_on():
+    names = {path.stem for path in assets.training_pictures("great_wave")}
+    assert "astronaut" not in names and "great_wave" not in names and len(names) >= 5
+    assert "great_wave" in {path.stem for path in assets.training_pictures("auvers")}

@@ -10,6 +10,8 @@ from nst_gluon.files import PathLike, quoted
 
 FOLDER = Path(__file__).resolve().parent
 STYLES = ("great_wave", "auvers", "moulin_de_la_galette", "brick", "gravel", "grass")
+PAINTINGS = ("great_wave", "auvers", "moulin_de_la_galette")
+HELD_OUT = "astronaut"
 CONTENTS = ("astronaut", "chelsea", "coffee", "rocket")
 
 
@@ -44,8 +46,18 @@ def contents() -> list[str]:
 
 
 def photos() -> list[Path]:
-    """The bundled photos, which nets are trained on when no folder is given."""
+    """The bundled photos."""
     return [_picture(name) for name in CONTENTS]
+
+
+def training_pictures(style: PathLike) -> list[Path]:
+    """What nets are trained on when no folder is given: the bundled photos and paintings.
+
+    Without the style itself, and without the photo that benchmarks and reports stylise: a net is not measured on a
+    picture that it has seen.
+    """
+    left_out = {HELD_OUT, Path(style).stem}
+    return [_picture(name) for name in CONTENTS + PAINTINGS if name not in left_out]
 
 
 def style_path(name_or_file: PathLike) -> Path:
