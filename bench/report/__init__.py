@@ -1,4 +1,4 @@
-"""Reports from a run directory, and from nothing else: report.md, report.html, plots/*.svg, plots/*.png."""
+"""Reports from a run directory, and from nothing else: report.md, report.html, plots/*, images/row.png."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ def build(run_dir: str | Path) -> Path:
     missing). Raises UserError when the folder is no run or cannot be written.
     """
     from bench import analysis, claims
-    from bench.report import document, html, markdown, plots
+    from bench.report import document, html, markdown, pictures, plots
+    from bench.rundata import read_run
     from nst_gluon.files import write_atomically
 
     directory = Path(run_dir)
@@ -21,5 +22,8 @@ def build(run_dir: str | Path) -> Path:
         claims.evaluate(directory)
     made = document.make(directory)
     plots.write_all(made.plots, directory / "plots")
+    row = pictures.row(read_run(directory))
+    if row is not None:
+        write_atomically(directory / "images" / "row.png", row)
     write_atomically(directory / "report.md", markdown.write(made).encode())
     return write_atomically(directory / "report.html", html.write(made).encode())

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.plan import OPTIMISE
@@ -85,6 +87,30 @@ def _path(run: RunData, record: Mapping[str, Any]) -> str | None:
 def _rank(record: Mapping[str, Any]) -> tuple:
     return (record.get("engine") != "gluon", record.get("dtype") != "float32", str(record.get("device")),
             record.get("seed", 0))  # fmt: skip
+
+
+def row(run: RunData) -> bytes | None:
+    """One PNG with the inputs and, at the smallest size, what each method made of them; None without any output."""
+    made = outputs(run)
+    if not made:
+        return None
+    smallest = min(picture.size for picture in made)
+    shown = inputs(run) + sorted(
+        (picture for picture in made if picture.size == smallest), key=lambda picture: (picture.task, picture.title)
+    )
+    figure = Figure(figsize=(1.75 * len(shown), 2.1), dpi=150)
+    for axes, picture in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
+        data = _jpeg(picture.file, 256, 95)
+        if data:
+            with Image.open(io.BytesIO(data)) as opened:
+                axes.imshow(np.asarray(opened), interpolation="lanczos")
+        what = picture.note if picture.size == 0 else task_name(picture.task)
+        axes.set_title(f"{picture.title}\n{what}", fontsize=8)
+        axes.set_axis_off()
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.84, wspace=0.04)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", facecolor="white")
+    return stream.getvalue()
 
 
 def embed(pictures: list[Picture]) -> dict[Path, str]:
