@@ -156,7 +156,8 @@ def quiet_dependencies() -> None:
     """Keep what MXNet and gluoncv tell their developers (numpy's old names, distutils) off the terminal."""
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.filterwarnings("ignore", category=category, module=r"(mxnet|gluoncv|pkg_resources)(\.|$)")
-    warnings.filterwarnings("ignore", message=".*pkg_resources", category=UserWarning)
+    for message in (".*pkg_resources", "Setuptools is replacing distutils"):
+        warnings.filterwarnings("ignore", message=message, category=UserWarning)
 
 
 @contextlib.contextmanager
