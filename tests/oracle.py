@@ -77,7 +77,7 @@ def texture_net(picture, style, content, weights) -> tuple[float, float, float]:
         a, b = (gram(v[name]) / v[name].size for v in (p, s))
         total += 200 * ((a - b) ** 2).sum() / (b**2).sum()
     difference = ((p["relu4_2"] - c["relu4_2"]) ** 2).sum() / (c["relu4_2"] ** 2).sum()
-    return 50 * difference, total, 0.0
+    return 200 * difference, total, 0.0
 
 
 def johnson(picture, style, content, weights) -> tuple[float, float, float]:
