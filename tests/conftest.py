@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.abc
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A background job of a shell ignores Ctrl-C and so would the programs that the tests start: undo that for them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from nst_gluon import runtime
 
