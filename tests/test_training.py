@@ -68,12 +68,13 @@ def test_the_same_seed_gives_the_same_net_and_another_another(config, tmp_path):
 
 def test_a_killed_run_resumes_to_the_same_net(tmp_path):
     """kill -9 in the middle of a real process; the resumed run ends where the uninterrupted one does."""
+    config = replace(JOHNSON, iterations=8)  # enough that it is never over when the kill comes
     program = (
         "import sys; from pathlib import Path; from nst_gluon.engine import mx\n"
         "from nst_gluon.train_run import train; from nst_gluon.training import TrainConfig\n"
-        f"train({JOHNSON!r}, Path(sys.argv[1]), checkpoint_every=1)\n"
+        f"train({config!r}, Path(sys.argv[1]), checkpoint_every=1)\n"
     )
-    whole = train(JOHNSON, tmp_path / "whole")
+    whole = train(config, tmp_path / "whole")
     folder = tmp_path / "killed"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", program, str(folder)], env=environment)
@@ -84,7 +85,7 @@ def test_a_killed_run_resumes_to_the_same_net(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not list(folder.glob("*stylize.npz"))
-    resumed = train(JOHNSON, folder, checkpoint_every=1)
+    resumed = train(config, folder, checkpoint_every=1)
     a, b = netfile.load(whole)[0], netfile.load(resumed)[0]
     assert all((a[name] == b[name]).all() for name in a)
     columns = [0, 2, 3, 4, 5, 6]  # all but the seconds
