@@ -59,9 +59,12 @@ class TextureNet(PictureNet):
         content: whether a content picture (N, 3, M, M') comes before the K noise tensors, largest first.
         norm: ``batch`` (the paper) or ``instance`` (the later version, which made stylisation good).
         padding: ``circular`` (the paper; textures that tile) or ``reflect`` (photographs do not).
+        noise: the noise that the net is trained with is uniform in [0, noise); see :func:`inputs`.
     """
 
-    def __init__(self, scales: int = 5, content: bool = False, norm: str = "batch", padding: str = "circular"):
+    def __init__(
+        self, scales: int = 5, content: bool = False, norm: str = "batch", padding: str = "circular", noise: float = 1.0
+    ):
         super().__init__(norm)
         self.scales, self._content = scales, content
         with self.name_scope():
@@ -110,7 +113,8 @@ def architecture(task: str) -> dict:
     """The keyword arguments of :class:`TextureNet` that a new net for ``task`` gets."""
     if task == "texture":
         return {"scales": 5, "content": False, "norm": "batch", "padding": "circular"}
-    return {"scales": 6, "content": True, "norm": "instance", "padding": "reflect"}
+    # Noise as strong as the content drowns it: nets trained so ignored the photo altogether.
+    return {"scales": 6, "content": True, "norm": "instance", "padding": "reflect", "noise": 0.1}
 
 
 def working_size(architecture: dict, height: int, width: int) -> tuple[int, int]:
@@ -130,8 +134,11 @@ def inputs(
     shape: tuple[int, int, int],
     noise_scale: float,
 ) -> list[np.ndarray]:
-    """What the net takes: the content (N, 3, H, W), if it stylises, and fresh noise for ``shape`` = (N, H, W)."""
-    noise = sample_noise(rng, *shape, architecture["scales"], noise_scale)
+    """What the net takes: the content (N, 3, H, W), if it stylises, and fresh noise for ``shape`` = (N, H, W).
+
+    ``noise_scale`` multiplies the net's own amplitude: the paper's balance of style and content at test time.
+    """
+    noise = sample_noise(rng, *shape, architecture["scales"], noise_scale * architecture.get("noise", 1.0))
     return [content, *noise] if architecture.get("content") else noise
 
 
