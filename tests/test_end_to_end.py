@@ -86,7 +86,7 @@ def test_the_run_directory_is_complete(finished):
     assert {"run.json", "cells.jsonl", "samples.csv", "curves.csv", "summary.csv", "claims.csv", "report.md",
             "report.html", "plots", "images", "logs"} <= names  # fmt: skip
     pictures = {entry.name for entry in (path / "images").iterdir()}
-    assert {"style.png", "content.png"} < pictures and len(pictures) == 7
+    assert {"style.png", "content.png", "row.png"} < pictures and len(pictures) == 8
     assert answer["report"] == str(path / "report.html")
 
 
