@@ -64,31 +64,35 @@ def parameters(weights: VggWeights, layers: Sequence[str], dtype: str, ctx) -> l
             kernel = kernel / np.reshape(weights.std, (1, 3, 1, 1))
         for value in (kernel, weights.params[f"{name}.bias"]):
             array = mx.nd.array(value, ctx=ctx, dtype="float32")
-            arrays.append(mx.nd.amp_cast(array, dtype=BFLOAT16) if dtype == "bfloat16" else array)
+            half = dtype == "bfloat16" and step != (1, 1)
+            arrays.append(mx.nd.amp_cast(array, dtype=BFLOAT16) if half else array)
     return arrays
 
 
 def describe(F, x, arrays: Sequence, arch: str, layers: Sequence[str], pooling: str, dtype: str) -> list:
     """Named activations of ``x`` (N, 3, H, W), float32, in the order of ``layers``.
 
-    ``F`` is ``mx.nd`` or ``mx.sym``. In bfloat16 only the convolutions, ReLUs and poolings are in half precision; the
+    ``F`` is ``mx.nd`` or ``mx.sym``. In bfloat16 only convolutions, ReLUs and poolings are in half precision; the
     activations that are handed out are float32 again, since Grams need the range and the digits.
+    The first convolution, with its three input channels, stays in float32: it is slower in bfloat16 and its activation
+    is the largest to convert back.
     """
     kinds = [parse_layer(name, arch) for name in layers]
     named = {}
+    half = False
     x = F.broadcast_sub(x, arrays[0])
-    if dtype == "bfloat16":
-        x = F.amp_cast(x, dtype=BFLOAT16)
     for position, (block, index) in enumerate(plan(arch, layers)):
         if index == 1 and block > 1:
             x = F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type=pooling)
+        if position == 1 and dtype == "bfloat16":
+            half, x = True, F.amp_cast(x, dtype=BFLOAT16)
         weight, bias = arrays[1 + 2 * position : 3 + 2 * position]
         x = F.Convolution(x, weight, bias, kernel=(3, 3), pad=(1, 1), num_filter=CHANNELS[block - 1])
         for kind in ("conv", "relu"):
             if kind == "relu":
                 x = F.Activation(x, act_type="relu")
             if (kind, block, index) in kinds:
-                named[kind, block, index] = F.amp_cast(x, dtype="float32") if dtype == "bfloat16" else x
+                named[kind, block, index] = F.amp_cast(x, dtype="float32") if half else x
     return [named[kind] for kind in kinds]
 
 
