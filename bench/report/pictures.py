@@ -25,7 +25,7 @@ _QUALITIES = ((LONGEST_SIDE, 88), (384, 82), (256, 78), (160, 70))
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture; ``path`` is relative to the run directory, with slashes."""
+    """One picture; ``path`` is relative to the run directory; ``steps`` says how many an optimisation took."""
 
     title: str
     note: str
@@ -34,6 +34,7 @@ class Picture:
     path: str
     task: str
     size: int
+    steps: str = ""
 
 
 def inputs(run: RunData) -> list[Picture]:
@@ -68,10 +69,12 @@ def _output(run: RunData, record: Mapping[str, Any]) -> Picture:
     note = [task_name(task), size_name(size)]
     if isinstance(objective, (int, float)):
         note.append(f"objective {quantity(float(objective), '1')}")
+    steps = ""
     if record.get("kind") == OPTIMISE and record.get("evaluations"):
         note.append(f"{record['evaluations']} evaluations")
+        steps = f", {record['evaluations']} steps"
     alt = f"The picture that the {method_name(method)} made: {task_name(task)} at {size_name(size)}"
-    return Picture(method_name(method), ", ".join(note), alt, run.directory / path, path, task, size)
+    return Picture(method_name(method), ", ".join(note), alt, run.directory / path, path, task, size, steps)
 
 
 def _path(run: RunData, record: Mapping[str, Any]) -> str | None:
@@ -104,8 +107,8 @@ def row(run: RunData) -> bytes | None:
         if data:
             with Image.open(io.BytesIO(data)) as opened:
                 axes.imshow(np.asarray(opened), interpolation="lanczos")
-        what = picture.note if picture.size == 0 else task_name(picture.task)
-        axes.set_title(f"{picture.title}\n{what}", fontsize=8)
+        what = picture.note if picture.size == 0 else f"{task_name(picture.task)}{picture.steps}"
+        axes.set_title(f"{picture.title}\n{what}", fontsize=7)
         axes.set_axis_off()
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.84, wspace=0.04)
     stream = io.BytesIO()
