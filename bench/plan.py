@@ -84,7 +84,8 @@ class Budget:
     A forward pass is timed until both ``min_samples`` and ``min_seconds`` are reached, or ``max_seconds`` is
     over (but never fewer than 3 samples). An optimisation ends after
     ``max_iterations`` evaluations, or after ``optimise_seconds`` at 256x256, which grow with the pixels to
-    the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed.
+    the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed and
+    ``least_iterations`` evaluations are done, which show where the curve goes from there.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Budget:
     optimise_seconds: float
     optimise_growth: float
     stop_early: bool
+    least_iterations: int
     max_iterations: int
     batches: tuple[int, ...]
     repeats: int
@@ -120,6 +122,7 @@ BUDGETS = {
             optimise_seconds=10.0,
             optimise_growth=0.0,
             stop_early=True,
+            least_iterations=0,
             max_iterations=200,
             batches=(1,),
             repeats=1,
@@ -133,6 +136,7 @@ BUDGETS = {
             optimise_seconds=60.0,
             optimise_growth=0.87,
             stop_early=True,
+            least_iterations=100,
             max_iterations=500,
             batches=(1, 4),
             repeats=1,
@@ -146,6 +150,7 @@ BUDGETS = {
             optimise_seconds=1800.0,
             optimise_growth=1.0,
             stop_early=False,
+            least_iterations=500,
             max_iterations=500,
             batches=(1, 4),
             repeats=3,

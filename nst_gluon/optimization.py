@@ -34,7 +34,7 @@ class OptimizationConfig:
         start: ``noise`` (uniform in [0, 1]) or ``content``.
         pyramid: coarse to fine: (longer side in pixels, evaluations) of each stage before the full size.
         time_limit_s: seconds of the method's own clock; None: no limit.
-        target: stop as soon as the objective is at or below it.
+        target: stop as soon as the objective is at or below it, but not before ``least_iterations`` evaluations.
         corrections: L-BFGS's memory, in pairs of vectors.
         learning_rate, decay_every, decay: Adam's rate (of pixels in [0, 1]), multiplied by ``decay`` every so many.
     """
@@ -45,6 +45,7 @@ class OptimizationConfig:
     pyramid: tuple[tuple[int, int], ...] = ()
     time_limit_s: float | None = None
     target: float | None = None
+    least_iterations: int = 0
     seed: int = 0
     corrections: int = 10
     learning_rate: float = 0.02
@@ -176,7 +177,8 @@ class _Run:
 
     def _check(self, step: Step) -> None:
         config = self.config
-        if config.target is not None and step.terms.objective <= config.target:
+        reached = config.target is not None and self.best[0].objective <= config.target
+        if reached and step.iteration >= config.least_iterations:
             self.reason = "target"
         elif step.iteration >= config.iterations:
             self.reason = "iterations"

@@ -47,6 +47,8 @@ def test_stops_at_the_target_the_iteration_limit_or_the_time_limit():
     target = optimise(Bowl(GOAL), NOISE, OptimizationConfig(target=first / 100))
     assert target.stopped_because == "target"
     assert target.terms.objective <= first / 100 < target.steps[-2].terms.objective
+    late = optimise(Bowl(GOAL), NOISE, OptimizationConfig(target=first / 100, least_iterations=len(target.steps) + 5))
+    assert late.stopped_because == "target" and len(late.steps) == len(target.steps) + 5
     count = optimise(Bowl(GOAL), NOISE, OptimizationConfig(iterations=7))
     assert count.stopped_because == "iterations" and len(count.steps) == 7
     slow = optimise(

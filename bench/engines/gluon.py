@@ -131,6 +131,7 @@ def _optimise(cell: Cell, settings: Settings, budget: Budget, context: Context, 
         iterations=budget.max_iterations,
         time_limit_s=budget.optimise_limit_s(cell.size),
         target=min(context.targets.values()) if context.targets and budget.stop_early else None,
+        least_iterations=budget.least_iterations,
         seed=cell.seed,
     )
     start = initial_picture(config, content, (cell.size, cell.size))
