@@ -21,8 +21,7 @@ from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.presets import Preset
 from nst_gluon.vgg import describe, layer_shape, parameters
 from nst_gluon.weights import VggWeights
-
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from nst_gluon.weights.model import IMAGENET_STD
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def total_variation(F, x, kind: str):
     if kind == "squared":
         return F.sum(F.square(dx), axis=axes) + F.sum(F.square(dy), axis=axes)
     both = F.square(F.slice_axis(dx, axis=2, begin=0, end=-1)) + F.square(F.slice_axis(dy, axis=3, begin=0, end=-1))
-    # x^1.25 has an infinite second derivative at 0 but a gradient of 0 there: x * sqrt(sqrt(x)) would give 0/0.
+    # Not x * sqrt(sqrt(x)): its gradient at 0 would be 0/0.
     return F.sum(F.power(both, 1.25), axis=axes)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Callable
 
@@ -126,22 +126,11 @@ class _Clock:
     def seconds(self) -> float:
         return time.perf_counter() - self._start - self._lost
 
-    def paused(self):
-        return _Pause(self)
-
-    def add_lost(self, seconds: float) -> None:
-        self._lost += seconds
-
-
-class _Pause:
-    def __init__(self, clock: _Clock):
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *error) -> None:
-        self._clock.add_lost(time.perf_counter() - self._began)
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._lost += time.perf_counter() - began
 
 
 class _Stop(Exception):

@@ -32,7 +32,8 @@ class Preset:
             ``imagenet`` = 1/std per channel.
         arch: the descriptor that the source uses. Layer names are those of VGG-16 and VGG-19 alike, so another
             descriptor can be asked for; results name the weights that were used.
-        start, optimizer, iterations, learning_rate, size: the source's way of minimising it.
+        start, optimizer, iterations, learning_rate, size: the source's way of minimising it over pixels; how nets
+            are trained on it is :func:`nst_gluon.training.defaults`.
     """
 
     name: str
@@ -106,7 +107,6 @@ PRESETS: dict[str, Preset] = {
             content_reduction="relative",
             start="noise",
             iterations=2000,
-            learning_rate=0.1,
             size=256,
             note="layers count alike: each difference is relative to its target, which does for any weights what "
             "Gatys et al. 2015 (section 2) do by rescaling the network; in the original VGG-19 relu4_1 would otherwise "
