@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import engines, plan, run, store
+from bench.commands import baseline, compare, merge, selftest
 from nst_gluon import __version__, assets, console, methods, presets, runtime
 from nst_gluon.errors import UserError, did_you_mean
 
 RESULTS = Path("results")
+COMMANDS = {"compare": compare, "baseline": baseline, "selftest": selftest, "merge": merge}
 LISTS = ("runs", "methods", "styles", "presets", "claims")
 LARGEST_SIZE, LARGEST_BATCH = 1_000_000, 100_000
 
@@ -57,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list " + ", ".join(LISTS))
     listing.add_argument("what", nargs="?", default="runs", choices=LISTS)
     listing.add_argument("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
+    for module in COMMANDS.values():
+        module.add(commands)
     commands.add_parser("doctor", help="what this machine can run, and what to do about the rest")
     return top
 
@@ -119,6 +123,8 @@ def _main(arguments: list[str]) -> int:
         return _report(options)
     if options.command == "list":
         return _list(options.what, Path(options.out))
+    if options.command in COMMANDS:
+        return COMMANDS[options.command].main(options)
     from bench import doctor
 
     return doctor.run()
