@@ -85,7 +85,8 @@ class Budget:
     over (but never fewer than 3 samples). An optimisation ends after
     ``max_iterations`` evaluations, or after ``optimise_seconds`` at 256x256, which grow with the pixels to
     the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed and
-    ``least_iterations`` evaluations are done, which show where the curve goes from there.
+    ``least_iterations`` evaluations are done, which show where the curve goes from there. Without ``score`` no
+    picture is made of what was timed, and no objective of it.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Budget:
     max_iterations: int
     batches: tuple[int, ...]
     repeats: int
+    score: bool = True
 
     def optimise_limit_s(self, size: int) -> float:
         """Seconds that an optimisation of a size x size picture may take."""
@@ -157,6 +159,24 @@ BUDGETS = {
         ),
     )
 }
+
+
+# One block of a comparison of two revisions: just enough calls for a median, in a process that ends soon.
+GATE = Budget(
+    name="gate",
+    min_samples=10,
+    min_seconds=0.5,
+    max_seconds=3.0,
+    warm_up_seconds=1.0,
+    optimise_seconds=3.0,
+    optimise_growth=0.0,
+    stop_early=False,
+    least_iterations=0,
+    max_iterations=10,
+    batches=(1,),
+    repeats=1,
+    score=False,
+)
 
 
 @dataclass(frozen=True)

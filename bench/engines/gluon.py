@@ -109,7 +109,7 @@ def _generate(cell: Cell, settings: Settings, budget: Budget, context: Context, 
     context.sample("parameters", generator.parameter_count, meters.PURE)
     context.sample("net_file_bytes", os.path.getsize(net_file), meters.BYTES)
     info = {"memory": memory, "warm_up_calls": len(warm_up), "warm_up_stable": meters.is_stable(warm_up)}
-    if cell.batch == 1:
+    if cell.batch == 1 and budget.score:
         context.progress("scoring")
         picture = generator.generate(content, (cell.size, cell.size), seed=cell.seed)
         _save(picture, context)
@@ -149,11 +149,12 @@ def _optimise(cell: Cell, settings: Settings, budget: Budget, context: Context, 
         context.sample("iteration_s", seconds, meters.SECONDS)
     if result.stopped_because == "diverged":
         raise NotFinite(f"diverged after {len(result.steps)} evaluations")
-    _save(result.picture, context)
-    if cell.dtype != "float32":
-        objective = _objective(cell, settings, device, "float32", content)
-    # Of the picture as it is saved, clipped, in float32; the curve is of what the optimiser saw.
-    _report_terms(context, objective.terms(result.picture))
+    if budget.score:
+        _save(result.picture, context)
+        if cell.dtype != "float32":
+            objective = _objective(cell, settings, device, "float32", content)
+        # Of the picture as it is saved, clipped, in float32; the curve is of what the optimiser saw.
+        _report_terms(context, objective.terms(result.picture))
     return {
         "memory": memory,
         "stopped_because": result.stopped_because,
