@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from bench import engines, plan, run, store
-from bench.commands import baseline, compare, merge, selftest
+from bench import engines, plan, run, shards, store
+from bench.commands import baseline, compare, listing, merge, selftest
 from nst_gluon import __version__, assets, console, methods, presets, runtime
 from nst_gluon.errors import UserError, did_you_mean
 
 RESULTS = Path("results")
-COMMANDS = {"compare": compare, "baseline": baseline, "selftest": selftest, "merge": merge}
-LISTS = ("runs", "methods", "styles", "presets", "claims")
+COMMANDS = {"list": listing, "compare": compare, "baseline": baseline, "selftest": selftest, "merge": merge}
 LARGEST_SIZE, LARGEST_BATCH = 1_000_000, 100_000
 
 # What decides a plan: given together with --resume, it must be the plan of that run.
@@ -39,6 +38,7 @@ PLAN_DEFAULTS = {
     "random_weights": None,
     "net": None,
     "threads": None,
+    "shard": None,
 }
 
 
@@ -56,9 +56,6 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("run", metavar="RUN", help="a run directory, a run's id, or latest")
     report.add_argument("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
     report.add_argument("--open", action="store_true", help="open the report in a browser")
-    listing = commands.add_parser("list", help="list " + ", ".join(LISTS))
-    listing.add_argument("what", nargs="?", default="runs", choices=LISTS)
-    listing.add_argument("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
     for module in COMMANDS.values():
         module.add(commands)
     commands.add_parser("doctor", help="what this machine can run, and what to do about the rest")
@@ -72,6 +69,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         description="Measure every combination of the lists given, each in a fresh process, and report.",
         epilog="examples:\n  python -m bench run --method all --size 256,512\n"
         "  python -m bench run --method texture_net --task texture --size 256 --batch 1,4,16\n"
+        "  python -m bench run --method all --size 256,512 --shard 1/2\n"
         "  python -m bench run --resume latest",
     )
     defaults = PLAN_DEFAULTS
@@ -103,6 +101,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="threads of the engine (OMP_NUM_THREADS, or all cores that may be used)",
     )
+    add("--shard", metavar="I/N", help="measure part I of N only, of about equal length; see merge")
     add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
     add("--resume", metavar="RUN", help="go on with a run that was interrupted: its id, folder, or latest")
     add("--json", action="store_true", help="print one JSON object on standard output, and nothing else there")
@@ -121,8 +120,6 @@ def _main(arguments: list[str]) -> int:
         return _run(options, arguments)
     if options.command == "report":
         return _report(options)
-    if options.command == "list":
-        return _list(options.what, Path(options.out))
     if options.command in COMMANDS:
         return COMMANDS[options.command].main(options)
     from bench import doctor
@@ -139,8 +136,10 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.resume is not None:
         resume = store.find_run(options.resume, out, "--resume")
         out = resume.parent
+        begun = store.read_run(resume, "--resume")
+        _check_resumable(begun, resume)
         if all(getattr(options, name) is None for name in PLAN_DEFAULTS):
-            what = plan.Plan.from_dict(store.read_run(resume, "--resume"))
+            what = plan.Plan.from_dict(begun)
             for name in {cell.engine for cell in what.cells}:
                 engines.get(name).check()
         else:
@@ -156,6 +155,15 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         arguments=["python", "-m", "bench", *arguments],
     )
     return run.execute(what, how)
+
+
+def _check_resumable(record: Mapping[str, Any], path: Path) -> None:
+    """Refuse what no run wrote: it has nothing to go on with."""
+    if record.get("merged_from"):
+        parts = ", ".join(str(part["id"]) for part in record["merged_from"])
+        raise UserError(f"--resume: {path} was merged from {parts}; go on with those, then merge again")
+    if record.get("baseline"):
+        raise UserError(f"--resume: {path} is a baseline; start a new run and save that")
 
 
 def make_plan(options: argparse.Namespace) -> plan.Plan:
@@ -207,12 +215,14 @@ def make_plan(options: argparse.Namespace) -> plan.Plan:
         budget=plan.BUDGETS[given["budget"]],
         settings=settings,
     )
+    if run.unavailable(built) and all(cell.key in run.unavailable(built) for cell in built.cells):
+        raise UserError(f"--style: {next(iter(run.unavailable(built).values()))}")
+    if given["shard"] is not None:  # before anything that depends on this machine, so that all split one and the same
+        built = shards.take(built, *shards.parse(given["shard"]))
     memory = _memory(devices)
     if batches is None:  # nobody asked for these batches: leave out those that cannot fit
         built = plan.without_larger_batches(built, memory)
     plan.check_memory(built.cells, memory)
-    if run.unavailable(built) and all(cell.key in run.unavailable(built) for cell in built.cells):
-        raise UserError(f"--style: {next(iter(run.unavailable(built).values()))}")
     return built
 
 
@@ -297,44 +307,3 @@ def _report(options: argparse.Namespace) -> int:
 
         webbrowser.open(page.resolve().as_uri())
     return run.OK
-
-
-def _list(what: str, out: Path) -> int:
-    rows = {"runs": _runs, "methods": _methods, "styles": _styles, "presets": _presets, "claims": _claims}[what](out)
-    if not rows:
-        print(f"no runs below {out}; make one with python -m bench run", file=sys.stderr)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
-    for row in rows:
-        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip())
-    return run.OK
-
-
-def _runs(out: Path) -> list[tuple[str, ...]]:
-    rows = []
-    for found in store.list_runs(out):
-        fine = sum(cell["status"] == "ok" for cell in found["cells"])
-        status = found["run"].get("status", "")
-        state = "unfinished" if status == "running" else status
-        rows.append((found["id"], f"{fine}/{found['planned']} ok", state, shlex.join(found["run"].get("command", []))))
-    return rows
-
-
-def _methods(out: Path) -> list[tuple[str, ...]]:
-    return [(m.name, m.kind, ",".join(m.tasks), m.description) for m in methods.METHODS.values()]
-
-
-def _styles(out: Path) -> list[tuple[str, ...]]:
-    nets = {}
-    for net in assets.nets():
-        nets.setdefault(net.style, []).append(f"{net.method}/{net.task}")
-    return [(name, "trained nets: " + (", ".join(nets.get(name, [])) or "none")) for name in assets.styles()]
-
-
-def _presets(out: Path) -> list[tuple[str, ...]]:
-    return [(name, preset.source) for name, preset in presets.PRESETS.items()]
-
-
-def _claims(out: Path) -> list[tuple[str, ...]]:
-    from bench.claims import CLAIMS
-
-    return [(claim.id, f"{claim.published_text} {claim.unit}", f"{claim.text} ({claim.source})") for claim in CLAIMS]

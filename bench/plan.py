@@ -11,12 +11,15 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import engines as registry
+from bench.budgets import BUDGETS as BUDGETS
+from bench.budgets import GATE as GATE
+from bench.budgets import Budget
 from nst_gluon import assets, methods
 from nst_gluon.errors import UserError, did_you_mean
 
@@ -78,108 +81,6 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How much is measured per cell. Seconds are wall-clock.
-
-    A forward pass is timed until both ``min_samples`` and ``min_seconds`` are reached, or ``max_seconds`` is
-    over (but never fewer than 3 samples). An optimisation ends after
-    ``max_iterations`` evaluations, or after ``optimise_seconds`` at 256x256, which grow with the pixels to
-    the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed and
-    ``least_iterations`` evaluations are done, which show where the curve goes from there. Without ``score`` no
-    picture is made of what was timed, and no objective of it.
-    """
-
-    name: str
-    min_samples: int
-    min_seconds: float
-    max_seconds: float
-    warm_up_seconds: float
-    optimise_seconds: float
-    optimise_growth: float
-    stop_early: bool
-    least_iterations: int
-    max_iterations: int
-    batches: tuple[int, ...]
-    repeats: int
-    score: bool = True
-
-    def optimise_limit_s(self, size: int) -> float:
-        """Seconds that an optimisation of a size x size picture may take."""
-        return self.optimise_seconds * max(1.0, (size / 256) ** 2) ** self.optimise_growth
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Budget:
-        return cls(**{**fields, "batches": tuple(fields["batches"])})
-
-
-BUDGETS = {
-    budget.name: budget
-    for budget in (
-        Budget(
-            name="quick",
-            min_samples=5,
-            min_seconds=0.5,
-            max_seconds=10.0,
-            warm_up_seconds=2.0,
-            optimise_seconds=10.0,
-            optimise_growth=0.0,
-            stop_early=True,
-            least_iterations=0,
-            max_iterations=200,
-            batches=(1,),
-            repeats=1,
-        ),
-        Budget(
-            name="standard",
-            min_samples=10,
-            min_seconds=5.0,
-            max_seconds=60.0,
-            warm_up_seconds=5.0,
-            optimise_seconds=60.0,
-            optimise_growth=0.87,
-            stop_early=True,
-            least_iterations=100,
-            max_iterations=500,
-            batches=(1, 4),
-            repeats=1,
-        ),
-        Budget(
-            name="full",
-            min_samples=20,
-            min_seconds=10.0,
-            max_seconds=300.0,
-            warm_up_seconds=15.0,
-            optimise_seconds=1800.0,
-            optimise_growth=1.0,
-            stop_early=False,
-            least_iterations=500,
-            max_iterations=500,
-            batches=(1, 4),
-            repeats=3,
-        ),
-    )
-}
-
-
-# One block of a comparison of two revisions: just enough calls for a median, in a process that ends soon.
-GATE = Budget(
-    name="gate",
-    min_samples=10,
-    min_seconds=0.5,
-    max_seconds=3.0,
-    warm_up_seconds=1.0,
-    optimise_seconds=3.0,
-    optimise_growth=0.0,
-    stop_early=False,
-    least_iterations=0,
-    max_iterations=10,
-    batches=(1,),
-    repeats=1,
-    score=False,
-)
-
-
-@dataclass(frozen=True)
 class Settings:
     """What all cells of a run share: pictures, objective, weights, nets and threads.
 
@@ -211,15 +112,43 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """Which part of a larger plan a plan is: number ``index`` (from 1) of ``of``.
+
+    ``plan_fingerprint`` is :meth:`Plan.fingerprint` of the whole plan with files by their names alone, so that it is
+    the same on every machine; ``total`` is how many cells the whole has, and ``positions`` says where in it this
+    part's cells stand, in their order.
+    """
+
+    index: int
+    of: int
+    plan_fingerprint: str
+    total: int
+    positions: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.of}"
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Shard:
+        return cls(**{**fields, "positions": tuple(fields["positions"])})
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The cells of a run in the order in which they are measured, with their budget and shared settings."""
+    """The cells of a run in the order in which they are measured, with their budget and shared settings.
+
+    ``shard`` says which part of a larger plan this is; None for a plan that is whole.
+    """
 
     cells: tuple[Cell, ...]
     budget: Budget
     settings: Settings
+    shard: Shard | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if name != "shard" or value is not None}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Plan:
@@ -227,7 +156,16 @@ class Plan:
             cells=tuple(Cell.from_dict(cell) for cell in fields["cells"]),
             budget=Budget.from_dict(fields["budget"]),
             settings=Settings.from_dict(fields["settings"]),
+            shard=Shard.from_dict(fields["shard"]) if fields.get("shard") else None,
         )
+
+    def only(self, wanted: Callable[[Cell], bool]) -> Plan:
+        """The plan with those of its cells alone that are ``wanted``; a shard keeps their places in the whole."""
+        kept = [index for index, cell in enumerate(self.cells) if wanted(cell)]
+        shard = self.shard and dataclasses.replace(
+            self.shard, positions=tuple(self.shard.positions[index] for index in kept)
+        )
+        return dataclasses.replace(self, cells=tuple(self.cells[index] for index in kept), shard=shard)
 
     def fingerprint(self) -> str:
         """A hash of everything that decides what is measured; equal for equal plans only."""
@@ -236,6 +174,9 @@ class Plan:
 
     def difference(self, other: Plan) -> str | None:
         """What ``other`` has that differs from this plan, in a few words; None if nothing does."""
+        if str(self.shard) != str(other.shard):
+            here, there = (f"shard {plan.shard}" if plan.shard else "not a shard" for plan in (other, self))
+            return f"it is {there} there and {here} here"
         for part in ("settings", "budget"):
             mine, theirs = getattr(self, part), getattr(other, part)
             for field in dataclasses.fields(mine):
@@ -316,10 +257,9 @@ def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
 
 def without_larger_batches(plan: Plan, available: Mapping[str, int]) -> Plan:
     """``plan`` without the cells of batch 2 and more that would not fit; see :func:`check_memory`."""
-    fits = [
-        cell for cell in plan.cells if cell.batch == 1 or estimate_bytes(cell) <= available.get(cell.device, math.inf)
-    ]
-    return dataclasses.replace(plan, cells=tuple(fits))
+    return plan.only(
+        lambda cell: cell.batch == 1 or estimate_bytes(cell) <= available.get(cell.device, math.inf)
+    )
 
 
 def _gigabytes(count: int) -> str:

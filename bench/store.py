@@ -53,6 +53,18 @@ class DiskFull(UserError):
         return cls(f"--out: no space left for {path}; every finished cell is kept, free some space")
 
 
+class NoRun(UserError):
+    """A folder that is no run directory at all."""
+
+
+class OtherSchema(UserError):
+    """A run directory of a ``version`` of the schema that this suite does not read."""
+
+    def __init__(self, message: str, version: Any):
+        super().__init__(message)
+        self.version = version
+
+
 def explain(error: OSError, path: Path) -> UserError:
     """The one line for a file or folder that cannot be written."""
     if error.errno in FULL:
@@ -276,14 +288,14 @@ def check_writable(root: Path) -> None:
 
 
 def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
-    """run.json of a run directory. Raises UserError if it is not one, or of a schema that this suite does not
-    read.
+    """run.json of a run directory. Raises NoRun if it is none, OtherSchema if it is of another schema, and a UserError
+    if it cannot be read.
     """
     try:
         run = json.loads((path / RUN).read_text(encoding="utf-8"))
         version = run["schema_version"]
-    except FileNotFoundError:
-        raise UserError(f"{argument}: {path} is not a run directory (it has no {RUN})") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoRun(f"{argument}: {path} is not a run directory (it has no {RUN})") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{argument}: {path / RUN} is damaged ({' '.join(str(error).split())})") from None
     except OSError as error:
@@ -292,7 +304,7 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         advice = "update this suite" if newer else "measure it again"
         known = f"this suite reads {SCHEMA_VERSION}"
-        raise UserError(f"{argument}: {path} has schema_version {version!r} and {known}; {advice}")
+        raise OtherSchema(f"{argument}: {path} has schema_version {version!r} and {known}; {advice}", version)
     return run
 
 

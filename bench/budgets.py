@@ -1,0 +1,109 @@
+"""How much is measured per cell: the budgets that a run can be given, by name. Imports no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is measured per cell. Seconds are wall-clock.
+
+    A forward pass is timed until both ``min_samples`` and ``min_seconds`` are reached, or ``max_seconds`` is
+    over (but never fewer than 3 samples). An optimisation ends after
+    ``max_iterations`` evaluations, or after ``optimise_seconds`` at 256x256, which grow with the pixels to
+    the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed and
+    ``least_iterations`` evaluations are done, which show where the curve goes from there. Without ``score`` no
+    picture is made of what was timed, and no objective of it.
+    """
+
+    name: str
+    min_samples: int
+    min_seconds: float
+    max_seconds: float
+    warm_up_seconds: float
+    optimise_seconds: float
+    optimise_growth: float
+    stop_early: bool
+    least_iterations: int
+    max_iterations: int
+    batches: tuple[int, ...]
+    repeats: int
+    score: bool = True
+
+    def optimise_limit_s(self, size: int) -> float:
+        """Seconds that an optimisation of a size x size picture may take."""
+        return self.optimise_seconds * max(1.0, (size / 256) ** 2) ** self.optimise_growth
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Budget:
+        return cls(**{**fields, "batches": tuple(fields["batches"])})
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in (
+        Budget(
+            name="quick",
+            min_samples=5,
+            min_seconds=0.5,
+            max_seconds=10.0,
+            warm_up_seconds=2.0,
+            optimise_seconds=10.0,
+            optimise_growth=0.0,
+            stop_early=True,
+            least_iterations=0,
+            max_iterations=200,
+            batches=(1,),
+            repeats=1,
+        ),
+        Budget(
+            name="standard",
+            min_samples=10,
+            min_seconds=5.0,
+            max_seconds=60.0,
+            warm_up_seconds=5.0,
+            optimise_seconds=60.0,
+            optimise_growth=0.87,
+            stop_early=True,
+            least_iterations=100,
+            max_iterations=500,
+            batches=(1, 4),
+            repeats=1,
+        ),
+        Budget(
+            name="full",
+            min_samples=20,
+            min_seconds=10.0,
+            max_seconds=300.0,
+            warm_up_seconds=15.0,
+            optimise_seconds=1800.0,
+            optimise_growth=1.0,
+            stop_early=False,
+            least_iterations=500,
+            max_iterations=500,
+            batches=(1, 4),
+            repeats=3,
+        ),
+    )
+}
+
+
+# One block of a comparison of two revisions: just enough calls for a median, in a process that ends soon.
+GATE = Budget(
+    name="gate",
+    min_samples=10,
+    min_seconds=0.5,
+    max_seconds=3.0,
+    warm_up_seconds=1.0,
+    optimise_seconds=3.0,
+    optimise_growth=0.0,
+    stop_early=False,
+    least_iterations=0,
+    max_iterations=10,
+    batches=(1,),
+    repeats=1,
+    score=False,
+)
