@@ -27,10 +27,11 @@ from nst_gluon.optimization import config_of, initial_picture, optimise
 
 def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) -> dict[str, Any]:
     """Measure ``cell``; returns facts for its record."""
+    # Before anything is done with the engine: its threads allocate a few megabytes whenever they get round to it.
+    host = meters.HostMeter()
     device = device_context(cell.device)
     mx.random.seed(cell.seed)
     np.random.seed(cell.seed)
-    host = meters.HostMeter()
     meter = host if device.device_type == "cpu" else _gpu_meter(cell, device)
     measure = _generate if cell.kind == GENERATE else _optimise
     info = measure(cell, settings, budget, context, device, meter)
