@@ -257,9 +257,7 @@ def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
 
 def without_larger_batches(plan: Plan, available: Mapping[str, int]) -> Plan:
     """``plan`` without the cells of batch 2 and more that would not fit; see :func:`check_memory`."""
-    return plan.only(
-        lambda cell: cell.batch == 1 or estimate_bytes(cell) <= available.get(cell.device, math.inf)
-    )
+    return plan.only(lambda cell: cell.batch == 1 or estimate_bytes(cell) <= available.get(cell.device, math.inf))
 
 
 def _gigabytes(count: int) -> str:

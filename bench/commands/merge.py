@@ -1,15 +1,51 @@
-"""``bench merge``: the runs of several machines as one."""
+"""``bench merge``: the parts of a run, or the runs of several machines, as one run with one report."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
+
+from bench import store
+from nst_gluon.errors import UserError
+
+RESULTS = "results"
+FACETS = ("machine",)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
-    commands.add_parser("merge", help="join the runs of several machines")
+    command = commands.add_parser(
+        "merge",
+        help="join several runs into one, with one report",
+        description="Join runs of one and the same measurement (style, content, nets, weights, preset, budget) into a "
+        "new run, and report.\nThey must be of one machine, unless --facet machine keeps the machines apart.",
+        epilog="examples:\n"
+        "  python -m bench merge results/20300101T120000Z-1a2b results/20300101T120000Z-3c4d\n"
+        "  python -m bench merge laptop/RUN server/RUN --facet machine --out results",
+    )
+    command.add_argument("runs", metavar="DIR", nargs="+", help="two or more run directories, or ids below --out")
+    command.add_argument("--facet", choices=FACETS, metavar="machine", help="keep the machines apart, side by side")
+    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the command; returns the exit status."""
-    raise NotImplementedError
+    """Merge, report, and print the report's path; returns the exit status."""
+    from bench import merge, parts, report
+
+    out = Path(options.out)
+    paths = list({(path := store.find_run(text, out, "DIR")).resolve(): path for text in options.runs}.values())
+    if len(paths) < 2:
+        raise UserError(f"DIR: {paths[0]} alone is nothing to merge; give two runs or more")
+    facet = ["--facet", options.facet] if options.facet else []
+    command = ["python", "-m", "bench", "merge", *options.runs, *facet]
+    merged = merge.join([parts.read(path) for path in paths], bool(facet), command)
+    made = merge.write(merged, out, report.build)
+    for label, machine in merged.run.get("machines", {}).items():
+        print(f"{label}: {machine['cpu']}, {machine['cores']} cores ({', '.join(machine['runs'])})", file=sys.stderr)
+    for warning in merged.run["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    done, planned = len(merged.finished), len(merged.run["cells"])
+    print(f"merged {len(paths)} runs, {merged.run['status']}: {done} of {planned} cells", file=sys.stderr)
+    print(made / "report.html")
+    return 0

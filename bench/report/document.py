@@ -11,7 +11,7 @@ import pandas as pd
 from bench import claims
 from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, REFERENCE_ITERATIONS, kinds_of
 from bench.plan import GENERATE, OPTIMISE
-from bench.report import facts, pictures, plots, tables
+from bench.report import facts, origin, pictures, plots, tables
 from bench.report.pictures import Picture
 from bench.report.plots import Plot
 from bench.report.tables import SPEEDUP_500, SPEEDUP_EQUAL, Table
@@ -68,10 +68,10 @@ def make(run_dir: str | Path) -> Document:
         answer=answer,
         further=further,
         subject=subject(run),
-        machine=facts.machine(run.meta),
-        software=facts.software(run.meta),
+        machine=origin.machine(run.meta),
+        software=origin.software(run.meta),
         when=facts.when(run.meta),
-        revision=facts.revision(run.meta),
+        revision=origin.revision(run.meta),
         command=facts.command(run.meta),
         alarms=tuple(alarms(run)),
         warnings=tuple(warnings(run, summary)),
@@ -86,8 +86,12 @@ def make(run_dir: str | Path) -> Document:
         plots=tuple(plots.draw_all(run, summary)),
         troubled=tables.troubled_cells(run),
         metrics=tuple(tables.metric_tables(summary)),
-        records=tuple(found for found in (tables.inputs(run), tables.environment(run), tables.sessions(run)) if found),
+        records=tuple(found for found in _records(run) if found),
     )
+
+
+def _records(run: RunData) -> list[Table | None]:
+    return [origin.merged(run), tables.inputs(run), tables.environment(run), tables.sessions(run)]
 
 
 # ----------------------------------------------------------------------------------------------------- the sentences
@@ -103,13 +107,15 @@ def answers(summary: pd.DataFrame) -> tuple[str, str]:
     what = f"{size_name(row['size'])} {'texture' if row['task'] == 'texture' else 'stylisation'}"
     sentence = f"The {method_name(row['method'])} made a {what} {_faster(row)} than optimisation at equal loss"
     sentence += _memory(summary, row)
+    devices = known["device"].nunique() > 1
+    sentence += f", on {clean(row['device'], 40)}" if devices else ""
     sentence += ", on one seed." if row["n"] == 1 else "."
     if len(known) == 1:
         return sentence, ""
     low, high = known.loc[known["value"].idxmin()], known.loc[known["value"].idxmax()]
     further = (
-        f"Over all {len(known)} combinations of net, task and size the speed-up at equal loss goes from {_place(low)} "
-        f"to {_place(high)}."
+        f"Over all {len(known)} combinations of net, {'task, size and device' if devices else 'task and size'} the "
+        f"speed-up at equal loss goes from {_place(low, devices)} to {_place(high, devices)}."
     )
     fixed = summary[(summary["metric"] == SPEEDUP_500) & (summary["batch"] == 1) & summary["value"].notna()]
     if len(fixed):
@@ -177,9 +183,10 @@ def _memory(summary: pd.DataFrame, row: Mapping) -> str:
     return f", with {quantity(ratio if ratio >= 1 else 1 / ratio, 'x')} {'less' if ratio >= 1 else 'more'} memory"
 
 
-def _place(row: Mapping) -> str:
+def _place(row: Mapping, with_device: bool) -> str:
     value = measured(row["value"], "x", row["status"])
-    return f"{value} ({method_name(row['method'])}, {task_name(row['task'])}, {size_name(row['size'])})"
+    device = f", {clean(row['device'], 40)}" if with_device else ""
+    return f"{value} ({method_name(row['method'])}, {task_name(row['task'])}, {size_name(row['size'])}{device})"
 
 
 def subject(run: RunData) -> str:
@@ -215,10 +222,11 @@ def alarms(run: RunData) -> list[str]:
             "RANDOM WEIGHTS: the descriptor was not trained. Losses, times to target and speed-ups at equal loss mean "
             "nothing here; times and memory per step or per call do."
         )
-    planned = len(run.meta.get("cells") or ()) or len(run.records)
+    planned = max(len(run.meta.get("cells") or ()) or len(run.records), origin.planned(run.meta))
     state = str(run.meta.get("status", "complete"))
-    if state != "complete" or len(run.records) < planned:
+    if state != "complete" or len(run.records) < len(run.meta.get("cells") or ()):
         words = {"running": "has not ended", "interrupted": "was interrupted", "disk full": "ended on a full disk"}
+        words["partial"] = "was merged from parts that are not all here, or not all complete"
         state = words.get(state, "is not complete")
         found.append(f"This run {state}: {len(run.records)} of {planned} cells are here.")
     return found
@@ -226,7 +234,12 @@ def alarms(run: RunData) -> list[str]:
 
 def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
     """What a reader should keep in mind for single numbers."""
-    found = list(map(clean, _together(run)))
+    found = [*filter(None, [origin.shard(run.meta)]), *map(clean, _together(run))]
+    if origin.several(run.meta):
+        found.append(
+            "Several machines stand side by side. Every ratio is of one machine; a verdict rests on one machine too, "
+            "which is named beside it."
+        )
     timed = summary[summary["metric"].str.startswith("time_to_target") & (summary["n"] == 1)]
     if len(timed):
         found.append(
@@ -254,7 +267,7 @@ def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
     failed = int((run.cells["status"] != OK).sum())
     if failed:
         found.append(f"{failed} of {len(run.cells)} cells have no result; the list of cells says why.")
-    if facts.is_dirty(run.meta):
+    if origin.is_dirty(run.meta):
         found.append("The suite's own code had uncommitted changes.")
     return list(dict.fromkeys(found))
 

@@ -261,7 +261,7 @@ def _against(rows: pd.DataFrame, axis: str, name: str, title: str, unit_label: s
 
 def _draw_series(axes: Axes, series: _Series, axis: str, place: int, count: int) -> list[str]:
     rows = series.rows.sort_values(axis)
-    spread = 1 + 0.035 * (place - (count - 1) / 2)  # side by side, so that marks at one size do not hide each other
+    spread = 1 + min(0.035, 0.35 / count) * (place - (count - 1) / 2)  # side by side, so that marks at one size do not hide each other
     fine = rows[rows["value"].notna()]
     x = fine[axis].to_numpy(dtype=float) * spread
     face = style.PAPER if series.hollow else series.colour
@@ -287,11 +287,14 @@ def _draw_series(axes: Axes, series: _Series, axis: str, place: int, count: int)
 def _series(rows: pd.DataFrame) -> Iterator[_Series]:
     look = style.marks(rows["method"])
     extras = _distinct(rows)
+    devices = sorted(rows["device"].unique())
     for (method, task, *rest), group in rows.groupby(["method", "task", *EXTRAS], sort=True):
         name = clean(method_name(method), 24)
         more = [str(value) for value, column in zip(rest, EXTRAS) if column in extras]
         text = ", ".join([name, *([task_name(task)] if rows["task"].nunique() > 1 else []), *more])
         colour, marker = look[method]
+        device = rest[EXTRAS.index("device")]
+        colour = style.tint(colour, devices.index(device) / len(devices))
         yield _Series(text, colour, marker, style.LINES.get(task, ":"), task == "texture", group)
 
 

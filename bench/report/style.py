@@ -29,6 +29,7 @@ LINES = {"stylize": "-", "texture": (0, (4, 2))}
 
 # Inches. At 9 points the type is readable when the figure fills a telephone's width.
 WIDTH, AXES_HEIGHT = 4.8, 2.5
+LONGEST_OF_TWO = 36  # characters of a legend's entry that still leave room for another beside it
 LEFT, RIGHT, TOP, BOTTOM, LEGEND_ROW = 0.78, 0.15, 0.32, 0.52, 0.19
 RC: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -73,6 +74,14 @@ def marks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {**_FIXED, **{name: _FURTHER[index % len(_FURTHER)] for index, name in enumerate(others)}}
 
 
+def tint(colour: str, part: float) -> str:
+    """``colour`` with ``part`` of it (0 to 1) replaced by white."""
+    if not part:
+        return colour
+    channels = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return "#" + "".join(f"{round(channel + (255 - channel) * part):02x}" for channel in channels)
+
+
 def label(text: str) -> str:
     """Text for a plot: cleaned, and with no character that matplotlib would take for mathematics."""
     return clean(text, 60).replace("$", r"\$")
@@ -88,13 +97,14 @@ def figure() -> tuple[Figure, Axes]:
     return made, made.add_subplot()
 
 
-def finish(drawn: Figure, columns: int = 2) -> None:
+def finish(drawn: Figure) -> None:
     """Lay the figure out: the legend below the axes, where it covers no data, and every axes of the same
     size.
     """
     axes = drawn.axes[0]
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles))
+    columns = 1 if max(map(len, labels), default=0) > LONGEST_OF_TWO else 2
     rows = math.ceil(len(unique) / columns)
     height = TOP + AXES_HEIGHT + BOTTOM + rows * LEGEND_ROW + 0.08
     drawn.set_size_inches(WIDTH, height)

@@ -203,6 +203,7 @@ def troubled_cells(run: RunData) -> Table | None:
     is none.
     """
     lowest = run.curves.groupby(list(CELL_COLUMNS))["objective"].min().to_dict()
+    devices = run.cells["device"].nunique() > 1
     seeds: dict[tuple[str, ...], list[str]] = {}
     for record in run.records:
         status, reason = str(record.get("status")), clean(record.get("reason") or "")
@@ -213,6 +214,7 @@ def troubled_cells(run: RunData) -> Table | None:
             if not reason:
                 continue
         cell = (task_name(str(record.get("task"))), str(record.get("size")), method_name(str(record.get("method"))))
+        cell += (clean(record.get("device"), 40),) if devices else ()
         seeds.setdefault((*cell, str(record.get("batch")), status, reason), []).append(str(record.get("seed")))
     if not seeds:
         return None
@@ -220,8 +222,9 @@ def troubled_cells(run: RunData) -> Table | None:
         [*cell, batch, ", ".join(found), Entry(status_name(status), tone="missing"), reason]
         for (*cell, batch, status, reason), found in seeds.items()
     ]
-    columns = ["task", "size", "method", "batch", "seed", "status", "reason"]
-    return table("troubled", "Failed, skipped and time-limited cells", columns, rows, (1, 3, 4))
+    columns = ["task", "size", "method", *(["device"] if devices else []), "batch", "seed", "status", "reason"]
+    numbers = (1, columns.index("batch"), columns.index("seed"))
+    return table("troubled", "Failed, skipped and time-limited cells", columns, rows, numbers)
 
 
 def _stopped_short(record: Mapping[str, Any], lowest: float) -> str:
