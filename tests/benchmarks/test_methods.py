@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
+
 import pytest
 
-from nst_gluon import assets, presets
+from nst_gluon import assets, presets, vgg
 from nst_gluon.engine import mx
 from nst_gluon.generator import load_net
 from nst_gluon.loss import Objective, content_loss, gram, style_loss, total_variation
 from nst_gluon.optimization import config_of, optimise
+
+PRESET = presets.get("texture_net")
+TERMS = "loss terms, forward and backward"
+NETS = {f"{net.method}-{net.task}": net for net in assets.nets() if net.style == "great_wave"}
 
 
 def backward(function, x):
@@ -24,39 +32,95 @@ def backward(function, x):
 
 
 @pytest.fixture(scope="session")
-def activation():
-    return mx.nd.random.uniform(shape=(1, 64, 256, 256))
+def activations(weights, style, content):
+    """Real activations by layer: (the content's, the style's), NDArrays."""
+    layers = ("relu1_1", "relu4_1", "relu4_2")
+    descriptor = vgg.Descriptor(weights, layers)
+    # Copies: the descriptor's own outputs would keep all of its buffers alive.
+    pairs = [[feature.copy() for feature in descriptor(mx.nd.array(picture))] for picture in (content, style)]
+    return dict(zip(layers, zip(*pairs)))
 
 
-def test_style_loss(measure, activation):
-    target = gram(mx.nd, activation * 0.5, activation.shape, "chw")
-    measure(
-        backward(
-            lambda x: style_loss(mx.nd, gram(mx.nd, x, x.shape, "chw"), target, "mean", (256, 256)), activation.copy()
-        )
-    )
+# The first layer has the largest activation, the fourth block the largest Gram.
+@pytest.mark.parametrize("layer", ["relu1_1", "relu4_1"])
+def test_gram(measure, activations, layer):
+    feature = activations[layer][0].copy()
+    measure(backward(lambda x: gram(mx.nd, x, x.shape, PRESET.gram), feature), TERMS)
 
 
-def test_content_loss(measure, activation):
-    target = activation * 0.5
-    measure(backward(lambda x: content_loss(mx.nd, x, target, "mean"), activation.copy()))
+def test_style_loss(measure, activations):
+    actual, target = (gram(mx.nd, x, x.shape, PRESET.gram) for x in activations["relu4_1"])
+    size = activations["relu1_1"][0].shape[2:]
+    measure(backward(lambda g: style_loss(mx.nd, g, target, PRESET.style_reduction, size), actual), TERMS)
+
+
+def test_content_loss(measure, activations):
+    target = activations["relu4_2"][0]
+    measure(backward(lambda x: content_loss(mx.nd, x, target, PRESET.content_reduction), target * 0.5), TERMS)
 
 
 @pytest.mark.parametrize("kind", ["l1", "squared", "keras"])
 def test_total_variation(measure, content, kind):
-    measure(backward(lambda x: total_variation(mx.nd, x, kind), mx.nd.array(content)))
+    measure(backward(lambda x: total_variation(mx.nd, x, kind), mx.nd.array(content)), TERMS)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+# ------------------------------------------------------------------------------------------------------ optimisation
+
+
+class _Enough(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def descent(objective: Objective, start, config):
+    """A function that takes one step of an optimisation: from the end of one evaluation to the end of the next.
+
+    SciPy's L-BFGS cannot be left and entered again, so it has a thread of its own that waits between two steps.
+    """
+    go, done = queue.SimpleQueue(), queue.SimpleQueue()
+
+    def wait(step=None):
+        done.put(step)
+        if not go.get():
+            raise _Enough
+
+    def work():
+        try:
+            with contextlib.suppress(_Enough):
+                wait()
+                optimise(objective, start, config, wait)
+            done.put("the optimisation ended by itself")
+        except BaseException as error:
+            done.put(repr(error))
+
+    def step():
+        go.put(True)
+        ended = done.get()
+        if isinstance(ended, str):
+            raise RuntimeError(ended)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    done.get()
+    try:
+        yield step
+    finally:
+        go.put(False)
+        thread.join(timeout=60)
+
+
 def test_optimisation_step(measure, weights, style, content, dtype):
-    preset = presets.get("texture_net")
-    objective = Objective(preset, weights, "stylize", style, content, dtype=dtype)
-    config = config_of(preset, iterations=2, start="content")
-    measure(lambda: optimise(objective, content, config), rounds=5)
+    objective = Objective(PRESET, weights, "stylize", style, content, dtype=dtype)
+    config = config_of(PRESET, iterations=100_000, start="content")
+    with descent(objective, content, config) as step:
+        measure(step, "optimisation: one step (objective, gradient, L-BFGS)")
 
 
-@pytest.mark.parametrize("net", assets.nets(), ids=lambda net: net.path.stem)
-def test_generator_forward(measure, net, content):
-    generator = load_net(net.path)
-    inputs = generator.inputs(content, (256, 256))
-    measure(lambda: generator.forward(*inputs))
+# -------------------------------------------------------------------------------------------------------- generators
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_generator_forward(measure, content, net):
+    generator = load_net(NETS[net].path)
+    inputs = generator.inputs(content if generator.task == "stylize" else None, content.shape[2:])
+    measure(lambda: generator.forward(*inputs), "generator, forward")
