@@ -261,7 +261,8 @@ def _against(rows: pd.DataFrame, axis: str, name: str, title: str, unit_label: s
 
 def _draw_series(axes: Axes, series: _Series, axis: str, place: int, count: int) -> list[str]:
     rows = series.rows.sort_values(axis)
-    spread = 1 + min(0.035, 0.35 / count) * (place - (count - 1) / 2)  # side by side, so that marks at one size do not hide each other
+    # Side by side, so that marks at one size do not hide each other.
+    spread = 1 + min(0.035, 0.35 / count) * (place - (count - 1) / 2)
     fine = rows[rows["value"].notna()]
     x = fine[axis].to_numpy(dtype=float) * spread
     face = style.PAPER if series.hollow else series.colour
