@@ -52,6 +52,11 @@ def short_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 _entry(metrics, "objective", lambda value: f"{value:.4g}") or "-",
             )
         )
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of as many texts each as columns of one width."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
 

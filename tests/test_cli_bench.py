@@ -13,7 +13,7 @@ import pytest
 from drive import INPUTS
 from plans import environment, fake_command
 
-from bench import cli, engines, run, store, table
+from bench import arguments, cli, engines, run, store, table
 
 NETS = {("johnson", "stylize"), ("texture_net", "stylize"), ("texture_net", "texture")}
 
@@ -27,7 +27,7 @@ def engine_is_there(monkeypatch):
 def nets(monkeypatch, tmp_path):
     """Every generator has a net."""
     monkeypatch.setattr(
-        cli.assets, "find_net",
+        arguments.assets, "find_net",
         lambda style, method, task: tmp_path / "net.npz" if (method, task) in NETS else None,
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_unknown_commands_and_lists(capsys):
 
 
 def test_a_style_without_any_net_is_refused_when_only_generators_are_asked_for(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(cli.assets, "find_net", lambda *a: None)
+    monkeypatch.setattr(arguments.assets, "find_net", lambda *a: None)
     out = str(tmp_path / "r")
     status, error = status_and_error(capsys, "run", "--method", "johnson", "--size", "64", "--out", out)
     assert status == 2 and "--style: no trained net" in error and "python -m nst_gluon train" in error
