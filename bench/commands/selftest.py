@@ -3,13 +3,56 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
+
+from bench.commands import compare
+
+TIME_S = 600.0
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
-    commands.add_parser("selftest", help="how small a change this machine can tell")
+    command = commands.add_parser(
+        "selftest",
+        help="how small a change this machine can tell",
+        description="Measure this suite against itself and tell the rate of false alarms, the smallest slow-down that "
+        "nine of ten comparisons detect, and how much each number differs from process to process. What it finds is "
+        "kept for this machine, and comparisons of two runs use it.",
+        epilog="example:\n  python -m bench selftest --method texture_net --task texture --time 120",
+    )
+    compare.add_arguments(command)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the command; returns the exit status."""
-    raise NotImplementedError
+    """Measure and tell; returns 0, or 2 if nothing could be measured."""
+    import json
+
+    from bench import comparison, selftest, sides
+    from bench.environment import SOURCE
+    from bench.regression import CELLS_FAILED, GATED_METRICS, PASS, Rules
+
+    out = Path(options.out)
+    plan, limit = compare.plan_of(options), compare.time_limit(options, TIME_S)
+    itself = sides.Revision("this suite", None, SOURCE)
+    folder = comparison.new_folder(out)
+    measured, fingerprint = comparison.measure(
+        {"baseline": itself, "candidate": itself}, plan, folder, Rules(least_rounds=10**6), GATED_METRICS, limit,
+        SOURCE, compare.tell,
+    )  # fmt: skip
+    for failure in measured.failures:
+        print(f"{failure['status']}: {failure['cell']}: {failure['reason']}", file=sys.stderr)
+    kept = measured.samples[measured.samples["metric"].isin(list(GATED_METRICS))]
+    rows = selftest.analyse(kept, Rules(), most=max(measured.rounds, Rules().least_rounds))
+    result = {
+        "schema_version": selftest.SCHEMA_VERSION, "fingerprint": fingerprint, "rounds": measured.rounds,
+        "seconds": measured.seconds, "samples": str(folder / "samples.csv"), "warnings": measured.warnings,
+        "rows": rows,
+    }  # fmt: skip
+    path = selftest.keep(out, result) if rows else None
+    if options.json:
+        print(json.dumps({**result, "path": str(path)}, indent=2))
+    else:
+        print(selftest.table(result))
+        print(f"kept for this machine: {path}" if path else "nothing was measured")
+    return PASS if rows and not measured.failures else CELLS_FAILED

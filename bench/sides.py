@@ -1,0 +1,113 @@
+"""What a user means by BASELINE and CANDIDATE: something that was measured, or a revision that can be.
+
+Measured: a run directory, a saved baseline, or the JSON of pytest-benchmark. To be measured: a git revision, or a
+folder that holds the suite ("." is the working tree as it is).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench import baselines, kernels, revisions, store
+from bench.gate import cell_name
+from bench.plan import CELL_COLUMNS
+from bench.rundata import read_run
+from nst_gluon.errors import UserError
+
+POOL_COLUMNS = ("cell", "metric", "unit", "value")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Samples of a finished run: ``samples`` has POOL_COLUMNS, ``failed`` the reasons by cell name."""
+
+    label: str
+    fingerprint: Mapping[str, Any]
+    samples: pd.DataFrame
+    failed: Mapping[str, tuple[str, str]]
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Named:
+    """A saved baseline: which entry it is depends on the machine of the other side."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A revision or, where ``revision`` is None, the working tree in ``folder``."""
+
+    label: str
+    revision: str | None
+    folder: Path | None = None
+
+
+def parse(text: str, argument: str, results: Path, repository: Path) -> Measured | Named | Revision:
+    """What ``text`` means; raises a UserError that says what could be meant where it means nothing."""
+    path = Path(text)
+    if (path / store.RUN).is_file():
+        return from_run(path, argument)
+    if path.is_file():
+        return from_kernels(path, argument)
+    if text in baselines.names(results):
+        return Named(text)
+    if path.is_dir() and revisions.is_checkout(path):
+        return Revision(str(path), None, path.resolve())
+    revision = revisions.resolve(text, repository)
+    if revision:
+        return Revision(f"{text} ({revision[:9]})" if not revision.startswith(text) else text[:12], revision)
+    if text == "latest" or (results / text / store.RUN).is_file():
+        return from_run(store.find_run(text, results, argument), argument)
+    known = ", ".join(baselines.names(results)) or "none"
+    raise UserError(
+        f"{argument}: {text!r} is no run directory, baseline ({known}), pytest-benchmark JSON, git revision or checkout"
+    )
+
+
+def from_run(path: Path, argument: str) -> Measured:
+    """A run directory's samples, by cell; the seeds of a cell are taken together."""
+    store.read_run(path, argument)
+    run = read_run(path)
+    samples = run.samples
+    names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in map(tuple, _cells(samples).to_numpy())}
+    table = pd.DataFrame({
+        "cell": [names[key] for key in map(tuple, _columns(samples).to_numpy())],
+        "metric": samples["metric"], "unit": samples["unit"], "value": samples["value"],
+    }, columns=list(POOL_COLUMNS))  # fmt: skip
+    failed = {cell_name(r): (r["status"], r["reason"]) for r in run.records if r["status"] not in ("ok", "skipped")}
+    git = (run.meta.get("environment") or {}).get("git") or {}
+    return Measured(run.meta["id"], run.meta.get("fingerprint", {}), table, failed, git.get("revision"))
+
+
+def _columns(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples[list(CELL_COLUMNS)]
+
+
+def _cells(samples: pd.DataFrame) -> pd.DataFrame:
+    return _columns(samples).drop_duplicates()
+
+
+def from_kernels(path: Path, argument: str) -> Measured:
+    """The samples of a pytest-benchmark JSON."""
+    if not kernels.is_kernels(path):
+        raise UserError(f"{argument}: {path} is neither a run directory nor a JSON of pytest-benchmark")
+    meta, samples = kernels.read(path)
+    return Measured(path.name, meta["fingerprint"], samples, {}, meta.get("revision"))
+
+
+def difference(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> str | None:
+    """What keeps two fingerprints from being compared, in a few words; None if nothing does.
+
+    The precisions are not looked at: each cell names its own.
+    """
+    for name in dict.fromkeys([*baseline, *candidate]):
+        if name != "dtypes" and baseline.get(name) != candidate.get(name):
+            return f"{name} is {baseline.get(name)!r} there and {candidate.get(name)!r} here"
+    return None
