@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 import os
 import platform
 import re
@@ -21,10 +22,15 @@ DISTRIBUTIONS = (
 )  # fmt: skip
 VARIABLES = (
     "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY",
-    "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE",
+    "OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS", "OMP_THREAD_LIMIT", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE",
     "DNNL_MAX_CPU_ISA", "LD_PRELOAD", "MALLOC_ARENA_MAX",
 )  # fmt: skip
+# Pools of threads beside the engine's own.
+OTHER_THREADS = ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 BUSY_CORES = 0.25
+AFTER = ("busy machine:", "drift:", "clock rate:", "warm-up:")  # how the lines of warnings_after begin
+MOST_DRIFT, MOST_CLOCK_LOSS, MOST_DROPPED = 0.05, 0.10, 0.25
 
 
 def _read(path: str | Path) -> str:
@@ -71,6 +77,21 @@ def busy_seconds(cpus: Iterable[int]) -> float | None:
     return total / os.sysconf("SC_CLK_TCK") if found else None
 
 
+def cpu_mhz(cpus: Iterable[int] | None = None) -> float | None:
+    """The clock rate in MHz of the fastest of ``cpus`` (those of this process) now; None where it is not told.
+
+    The fastest, because the one that asks is at work and the others may be idle.
+    """
+    wanted = affinity() if cpus is None else cpus
+    folder = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
+    rates = [int(text) / 1000 for cpu in wanted if (text := _read(folder.format(cpu)).strip()).isdigit()]
+    if not rates:
+        blocks = re.findall(r"^processor\s*:\s*(\d+)$(.*?)(?=^processor|\Z)", _read("/proc/cpuinfo"), re.M | re.S)
+        told = {int(cpu): re.search(r"^cpu MHz\s*:\s*([\d.]+)$", text, re.M) for cpu, text in blocks}
+        rates = [float(told[cpu].group(1)) for cpu in wanted if told.get(cpu)]
+    return round(max(rates), 1) if rates else None
+
+
 def kernel_oom_kills() -> int | None:
     """How many processes the kernel has killed for want of memory since boot; None where it is not told."""
     match = re.search(r"^oom_kill (\d+)$", _read("/proc/vmstat"), re.MULTILINE)
@@ -104,10 +125,16 @@ def gpus() -> list[dict[str, Any]]:
     ]
 
 
-def high_water_bytes(field: str = "VmHWM") -> int | None:
-    """A memory field of /proc/self/status in bytes (VmHWM: the most that was ever resident)."""
-    match = re.search(rf"^{field}:\s*(\d+) kB", _read("/proc/self/status"), re.MULTILINE)
+def high_water_bytes(field: str = "VmHWM", pid: int | str = "self") -> int | None:
+    """A memory field of /proc/<pid>/status in bytes (VmHWM: the most that was ever resident)."""
+    match = re.search(rf"^{field}:\s*(\d+) kB", _read(f"/proc/{pid}/status"), re.MULTILINE)
     return int(match.group(1)) * 1024 if match else None
+
+
+def address_space_limit(pid: int | str = "self") -> int | None:
+    """Bytes that a process may map at most (ulimit -v); None where there is no limit, or none is told."""
+    match = re.search(r"^Max address space\s+(\d+)", _read(f"/proc/{pid}/limits"), re.MULTILINE)
+    return int(match.group(1)) if match else None
 
 
 # --------------------------------------------------------------------------------------------------- software
@@ -205,18 +232,153 @@ def warnings_before(environment: Mapping[str, Any], load: list[float] | None) ->
         found.append(
             f"the machine was busy before the run (load average {load[0]:.2f} on {cores} cores): times may be too long"
         )
-    if environment["threads"] > cores:
-        found.append(f"{environment['threads']} threads on {cores} cores: oversubscribed, times may be far too long")
+    return found + oversubscription(environment["threads"], cores, environment.get("variables") or {})
+
+
+def oversubscription(threads: int, cores: int, variables: Mapping[str, str]) -> list[str]:
+    """A line for each setting that makes more threads than there are cores for them.
+
+    Args:
+        threads: of the engine's OpenMP (--threads, OMP_NUM_THREADS).
+        cores: those that this process may use at once: affinity and quota.
+        variables: environment variables by name.
+    """
+    found = []
+    if threads > cores:
+        found.append(f"{threads} threads on {cores} cores: oversubscribed, times may be far too long")
+    levels = [int(part) for part in variables.get("OMP_NUM_THREADS", "").split(",") if part.strip().isdigit()]
+    if len(levels) > 1 and math.prod(levels) > max(cores, threads):
+        found.append(
+            f"OMP_NUM_THREADS={variables['OMP_NUM_THREADS']}: {math.prod(levels)} nested threads on {cores} cores: "
+            "oversubscribed, times may be far too long"
+        )
+    for name in OTHER_THREADS:
+        count = variables.get(name, "").strip()
+        if count.isdigit() and int(count) > cores:
+            found.append(f"{name}={count} on {cores} cores: oversubscribed, times may be far too long")
+    workers = variables.get("MXNET_CPU_WORKER_NTHREADS", "").strip()
+    if workers.isdigit() and int(workers) > 1 and int(workers) * threads > cores:
+        found.append(
+            f"MXNET_CPU_WORKER_NTHREADS={workers} workers of {threads} threads each on {cores} cores: oversubscribed, "
+            "times may be far too long"
+        )
+    bound = bound_processors(variables)
+    if bound is not None and bound < min(threads, cores):
+        found.append(
+            f"{threads} threads are bound to {bound} of {cores} cores ({binding(variables)}): they take turns, times "
+            "may be far too long"
+        )
+    return found
+
+
+def binding(variables: Mapping[str, str]) -> str:
+    """The variables that bind OpenMP's threads, as a shell would set them."""
+    names = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
+    return " ".join(f"{name}={variables[name]}" for name in names if variables.get(name))
+
+
+def bound_processors(variables: Mapping[str, str]) -> int | None:
+    """How many processors OpenMP's threads are bound to together; None where they are not bound, or to all.
+
+    libgomp's rules: OMP_PLACES, or else GOMP_CPU_AFFINITY, names the places; OMP_PROC_BIND=false switches binding
+    off, and master (or primary) puts every thread into the first one's place.
+    """
+    bind = variables.get("OMP_PROC_BIND", "").split(",")[0].strip().lower()
+    if bind == "false":
+        return None
+    places = parse_places(variables.get("OMP_PLACES", ""))
+    if places is None:
+        places = [{cpu} for cpu in parse_processors(variables.get("GOMP_CPU_AFFINITY", ""))] or None
+    if bind in ("master", "primary"):
+        return len(places[0]) if places else 1
+    return len(set().union(*places)) if places else None
+
+
+def parse_places(text: str) -> list[set[int]] | None:
+    """The places of OMP_PLACES: "{0,1},{2:2}", "{0}:4:2", "cores(2)"; None where it limits nothing or is not
+    understood. An abstract place counts as one processor.
+    """
+    text = text.replace(" ", "")
+    abstract = re.fullmatch(r"(threads|cores)\((\d+)\)", text.lower())
+    if abstract:
+        return [{place} for place in range(int(abstract.group(2)))] or None
+    if not re.fullmatch(r"\{[\d:,]+\}(:\d+){0,2}(,\{[\d:,]+\}(:\d+){0,2})*", text):
+        return None
+    places = []
+    for inner, count, stride in re.findall(r"\{([\d:,]+)\}(?::(\d+))?(?::(\d+))?", text):
+        place = set()
+        for part in inner.split(","):
+            numbers = [int(number) for number in part.split(":") if number]
+            first, length, step = (*numbers, *(0, 1, 1)[len(numbers) :])[:3]
+            place |= {first + index * step for index in range(length)}
+        repeats = [index * int(stride or len(place)) for index in range(int(count or 1))]
+        places += [{cpu + offset for cpu in place} for offset in repeats]
+    return places or None
+
+
+def parse_processors(text: str) -> list[int]:
+    """The processors of GOMP_CPU_AFFINITY: "0 3 1-2 4-15:2"; what is not understood is left out."""
+    found = []
+    for first, last, step in re.findall(r"(\d+)(?:-(\d+)(?::(\d+))?)?", text):
+        found += range(int(first), int(last or first) + 1, int(step or 1) or 1)
     return found
 
 
 def warnings_after(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the cells' records tell against their numbers; each a line for the report."""
+    return [*busy(records), *drifted(records), *slowed(records), *unsettled(records)]
+
+
+def busy(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Other processes that computed meanwhile."""
     known = [record["foreign_cores"] for record in records if record.get("foreign_cores") is not None]
-    busy = [cores for cores in known if cores > BUSY_CORES]
-    if not busy:
+    foreign = [cores for cores in known if cores > BUSY_CORES]
+    if not foreign:
         return []
     return [
-        f"busy machine: other processes used up to {max(busy):.1f} cores on average while {len(busy)} of "
+        f"busy machine: other processes used up to {max(foreign):.1f} cores on average while {len(foreign)} of "
         f"{len(known)} cells were measured; times may be too long"
+    ]
+
+
+def drifted(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Times that went up or down while a cell was measured."""
+    known = [(record["drift"], record.get("key", "?")) for record in records if record.get("drift") is not None]
+    found = [(drift, key) for drift, key in known if abs(drift) > MOST_DRIFT]
+    if not found:
+        return []
+    drift, key = max(found, key=lambda pair: abs(pair[0]))
+    return [
+        f"drift: the times changed steadily while {len(found)} of {len(known)} cells were measured, most by "
+        f"{drift:+.0%} in {key}: heat, the clock rate, or the load of the machine"
+    ]
+
+
+def slowed(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A processor whose clock rate fell while a cell was measured."""
+    known = []
+    for record in records:
+        before, after = (record.get("info") or {}).get("cpu_mhz") or (None, None)
+        if before and after:
+            known.append((1 - after / before, before, after))
+    found = [loss for loss in known if loss[0] > MOST_CLOCK_LOSS]
+    if not found:
+        return []
+    _, before, after = max(found)
+    return [
+        f"clock rate: the processor slowed down while {len(found)} of {len(known)} cells were measured, most from "
+        f"{before:.0f} to {after:.0f} MHz; times may be too long"
+    ]
+
+
+def unsettled(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Cells whose warm-up was much too short: many of their first samples had to be left out."""
+    known = [info for record in records if (info := record.get("info") or {}).get("timed_samples")]
+    found = [info for info in known if info.get("dropped_samples", 0) > MOST_DROPPED * info["timed_samples"]]
+    if not found:
+        return []
+    worst = max(found, key=lambda info: info["dropped_samples"] / info["timed_samples"])
+    return [
+        f"warm-up: the first times were still falling in {len(found)} of {len(known)} cells, and up to "
+        f"{worst['dropped_samples']} of {worst['timed_samples']} samples of a cell were left out for that"
     ]

@@ -27,11 +27,19 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 RUN_MARK, CELL_MARK = "NST_BENCH_RUN", "NST_BENCH_CELL"
 
 LONGEST_LINE = 1 << 20
-TICK_S = 0.2
+TICK_S, FIRST_TICK_S, FIRST_TICKS = 0.2, 0.02, 50
 OOM_PHRASES = (
     "MemoryError", "bad_alloc", "Cannot allocate memory", "out of memory", "cudaErrorMemoryAllocation",
-    "CUDNN_STATUS_ALLOC_FAILED", "ENOMEM",
+    "CUDNN_STATUS_ALLOC_FAILED", "ENOMEM", "Failed to allocate CPU Memory", "Unable to allocate",
+    "failed to map segment from shared object", "could not create a memory object",
 )  # fmt: skip
+# What engine and libraries say when they cannot map memory, and on other occasions too: they count under a limit of the
+# address space only. The first is a thread that cannot be started for want of a stack.
+LIMITED_PHRASES = ("Resource temporarily unavailable", "could not create a primitive")
+# How a process ends whose C++ threads cannot allocate; MXNet's handler of SIGSEGV turns it into exit status 255.
+FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+FATAL_EXIT, FATAL_WORDS = 255, "Segmentation fault"
+NEAR_LIMIT = 0.5
 
 # Fields that an event must have, and whether each is a finite number or a text.
 EVENTS: dict[str, dict[str, type]] = {
@@ -109,12 +117,22 @@ def _reject(name: str) -> float:
     raise ValueError(name)
 
 
+def out_of_memory_phrase(text: str, limited: bool = False) -> str | None:
+    """What in ``text`` says that memory could not be had; None if nothing does.
+
+    ``limited``: the process's address space is limited, see LIMITED_PHRASES.
+    """
+    phrases = (*OOM_PHRASES, *LIMITED_PHRASES) if limited else OOM_PHRASES
+    return next((phrase for phrase in phrases if phrase.lower() in text.lower()), None)
+
+
 def classify(
     exit_code: int,
     result: Mapping[str, Any] | None,
     log_tail: str,
     timed_out: float | None = None,
     kernel_kills: int | None = None,
+    near_limit: int | None = None,
 ) -> tuple[str, str, bool]:
     """(status, reason, crashed) of an ended worker.
 
@@ -124,17 +142,24 @@ def classify(
         log_tail: the end of what it printed.
         timed_out: seconds after which we killed it, None if we did not.
         kernel_kills: processes that the kernel killed meanwhile for want of memory, None if unknown.
+        near_limit: the limit of its address space in bytes, if it had one and came near it.
     """
     if result is not None:
         return result["status"], " ".join(str(result.get("reason", "")).split()), False
+    phrase = out_of_memory_phrase(log_tail, near_limit is not None)
     if timed_out is not None:
+        if phrase:
+            return "oom", f"out of memory ({phrase}), and then no result; killed after {timed_out:.0f} s", False
         return "timeout", f"no result after {timed_out:.0f} s; killed", False
-    phrase = next((phrase for phrase in OOM_PHRASES if phrase.lower() in log_tail.lower()), None)
     if exit_code == -signal.SIGKILL:
         who = "killed by the kernel" if kernel_kills else "killed by SIGKILL, most likely"
         return "oom", f"{who} for want of memory", False
     if phrase and exit_code != 0:
         return "oom", f"out of memory ({phrase})", False
+    fatal = -exit_code in FATAL_SIGNALS or (exit_code == FATAL_EXIT and FATAL_WORDS in log_tail)
+    if near_limit is not None and fatal:
+        what = _signal_name(-exit_code) if exit_code < 0 else FATAL_WORDS
+        return "oom", f"{what} near the limit of {near_limit / 1e6:,.0f} MB, most likely for want of memory", False
     if exit_code == 0:
         return "error", "ended with exit status 0 but without a result", True
     what = f"killed by {_signal_name(-exit_code)}" if exit_code < 0 else f"exit status {exit_code}"
@@ -176,6 +201,8 @@ class Worker:
         self.garbage = 0
         self.exit_code: int | None = None
         self.cpu_seconds = 0.0
+        self.waits, self.mapped = 0, 0
+        self.limit: int | None = None
         # A worker that dies at once closes its end; the exit code says why.
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(spec).encode() + b"\n")
@@ -213,16 +240,28 @@ class Worker:
         """
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def look(self) -> None:
+        """Note the limit of the worker's address space, if it has one, and how much of it was ever mapped."""
+        self.limit = environment.address_space_limit(self.process.pid) or self.limit
+        if self.limit is not None:
+            self.mapped = max(self.mapped, environment.high_water_bytes("VmPeak", self.process.pid) or 0)
+
+    def near_limit(self) -> int | None:
+        """The limit of its address space in bytes, if more than NEAR_LIMIT of it was mapped."""
+        return self.limit if self.limit is not None and self.mapped > NEAR_LIMIT * self.limit else None
+
     def signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
     def wait(self) -> None:
-        """Sleep until something has arrived, or a moment has passed."""
+        """Sleep until something has arrived, or a moment has passed: a short one while libraries are loaded."""
+        self.waits += 1
+        moment = FIRST_TICK_S if self.closed or self.waits <= FIRST_TICKS else TICK_S
         if self.closed:
-            time.sleep(0.02)
+            time.sleep(moment)
         else:
-            select.select([self.pipe], [], [], TICK_S)
+            select.select([self.pipe], [], [], moment)
 
     def terminate(self, grace_s: float) -> None:
         """SIGTERM to the group, and SIGKILL if the worker has not ended ``grace_s`` later."""
@@ -300,6 +339,7 @@ def run_worker(
     try:
         while True:
             ended = worker.ended()  # asked before reading, so that nothing it wrote is missed
+            worker.look()
             for event in worker.events():
                 if event["event"] != "result":
                     outcome.record(event)
@@ -324,7 +364,7 @@ def run_worker(
     kills_after, busy_after = environment.kernel_oom_kills(), environment.busy_seconds(cores)
     kernel_kills = None if kills is None or kills_after is None else kills_after - kills
     status, outcome.reason, outcome.crashed = classify(
-        worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills
+        worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills, worker.near_limit()
     )
     outcome.user_error = status == "user_error"
     outcome.status = "error" if outcome.user_error else status

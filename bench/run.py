@@ -203,15 +203,18 @@ def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def _warn(store: Store, lines: Sequence[str]) -> None:
-    known = store.run.get("warnings", [])
-    new = [line for line in lines if line not in known]
-    if new:
-        store.update(warnings=[*known, *new])
+def _warn(store: Store, lines: Sequence[str], instead_of: Sequence[str] = ()) -> None:
+    """Add what the run does not carry yet; lines that begin with one of ``instead_of`` are replaced."""
+    before = store.run.get("warnings", [])
+    known = [line for line in before if not line.startswith(tuple(instead_of))]
+    after = [*known, *(line for line in lines if line not in known)]
+    if after != before:
+        store.update(warnings=after)
 
 
 def _finish(store: Store, session: Mapping[str, Any], status: str) -> None:
-    _warn(store, environment.warnings_after(store.cells()))
+    # They speak of all cells, those of earlier sessions too.
+    _warn(store, environment.warnings_after(store.cells()), instead_of=environment.AFTER)
     session = {
         **session,
         "finished": _now(),

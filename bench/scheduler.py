@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import meters
 from bench.plan import GENERATE, OPTIMISE, Cell, Plan, timeout_s
 from bench.process import RUN_MARK, Outcome, run_worker
 from bench.progress import Progress
@@ -22,6 +23,7 @@ HEADLINES = (
     "setup_s", "first_call_s", "latency_s", "iteration_s", "peak_memory_bytes", "working_memory_bytes",
     "objective",
 )  # fmt: skip
+TIMES = ("latency_s", "iteration_s")
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def _record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, f
         "exit_code": outcome.exit_code,
         "garbage_lines": outcome.garbage_lines,
         "stragglers": outcome.stragglers,
+        "drift": _drift(outcome.samples),
         "foreign_cores": None if outcome.foreign_cores is None else round(outcome.foreign_cores, 3),
         "targets": dict(targets),
         "medians": headline,
@@ -147,6 +150,12 @@ def _record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, f
         "image": outcome.image,
         "info": outcome.info,
     }
+
+
+def _drift(samples: Sequence[tuple[str, str, float]]) -> float | None:
+    """How much a cell's times changed while they were taken (see :func:`meters.drift`); None without any."""
+    values = [value for name, _, value in samples if name in TIMES]
+    return round(meters.drift(values), 4) if values else None
 
 
 # -------------------------------------------------------------------------------------------------- decisions

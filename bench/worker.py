@@ -15,15 +15,20 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import engines
+from bench import engines, environment
+from bench.meters import NotSynchronised
 from bench.plan import Budget, Cell, Settings
-from bench.process import OOM_PHRASES
+from bench.process import out_of_memory_phrase
 from nst_gluon import runtime
-from nst_gluon.errors import NotFinite, UserError
+from nst_gluon.errors import EngineMissing, NotFinite, UserError
+
+# A comparison of two revisions starts the worker of each: raised when the JSON line that a worker reads, or the
+# events that it writes, change in a way that the other side would not understand.
+PROTOCOL = 1
 
 PR_SET_PDEATHSIG = 1
 
@@ -91,20 +96,33 @@ def die_with_parent(parent: int) -> None:
 def failure(error: BaseException) -> tuple[str, str] | None:
     """(status, reason) for an exception that the harness understands; None for a crash."""
     text = " ".join(str(error).split())
-    chain: BaseException | None = error
-    while chain is not None:
-        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT):
-            return "disk_full", text
-        chain = chain.__cause__ or chain.__context__
-    if isinstance(error, MemoryError):
-        return "oom", f"out of memory ({text or 'MemoryError'})"[:300]
+    causes = list(_chain(error))
+    if any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
+        return "disk_full", text
+    if any(_is_out_of_memory(cause) for cause in causes):
+        return "oom", f"out of memory ({text or type(error).__name__})"[:300]
     if isinstance(error, UserError):
         return "user_error", text
-    if isinstance(error, NotFinite):
+    if isinstance(error, (NotFinite, NotSynchronised)):
         return "error", text
-    if any(phrase.lower() in text.lower() for phrase in OOM_PHRASES):
-        return "oom", f"out of memory ({text})"[:300]
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those that led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if isinstance(error, UserError) and not isinstance(error, EngineMissing):
+        return False  # it quotes names that users gave to their files
+    return out_of_memory_phrase(str(error), environment.address_space_limit() is not None) is not None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,8 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = failure(error)
         if known is None:
             raise
-        traceback.print_exc()
+        # First the result: without memory even the traceback may fail, or the engine hang when it shuts down.
         context.emit("result", status=known[0], reason=known[1])
+        traceback.print_exc()
         return 0
     context.emit("result", status="ok", info=info)
     return 0

@@ -2,7 +2,8 @@
 
 What is on the clock: one forward pass of a generator on inputs that lie on the device already, or one
 evaluation of the objective and its gradient with the optimiser's own step. What is not: reading and saving
-pictures, drawing noise, scoring. Every reading of a clock comes after waitall().
+pictures, drawing noise, scoring. Every reading of a clock comes after waitall(), and whether that was enough is
+checked on results that are brought to the host.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import meters
+from bench import environment, meters
 from bench.plan import GENERATE, Budget, Cell, Settings
 from bench.prepare import prepared
 from bench.worker import Context
@@ -23,6 +24,8 @@ from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import load_net
 from nst_gluon.loss import Objective
 from nst_gluon.optimization import config_of, initial_picture, optimise
+
+synchronise = mx.nd.waitall
 
 
 def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) -> dict[str, Any]:
@@ -44,7 +47,27 @@ def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) ->
 def _gpu_meter(cell: Cell, device) -> meters.GpuMeter:
     mx.nd.zeros((1,), ctx=device).wait_to_read()  # makes the CUDA context, which is no one method's need
     gpu = runtime.gpu_devices()[runtime.parse_device(cell.device).index]
-    return meters.GpuMeter(gpu.nvml_index)
+
+    def empty_cache() -> None:
+        mx.nd.waitall()
+        device.empty_cache()
+
+    return meters.GpuMeter(
+        gpu.nvml_index,
+        device_memory=lambda: mx.context.gpu_memory_info(device.device_id),
+        empty_cache=empty_cache,
+    )
+
+
+def _report_times(context: Context, metric: str, times: list[float], mhz: tuple) -> dict[str, Any]:
+    """Send the samples, those that still belong to the warm-up under a name of their own; facts for the record.
+
+    ``mhz`` is the processor's clock before and after, None where it is not told.
+    """
+    dropped = meters.settled(times)
+    for index, seconds in enumerate(times):
+        context.sample(metric if index >= dropped else f"warm_up_{metric}", seconds, meters.SECONDS)
+    return {"timed_samples": len(times), "dropped_samples": dropped, "cpu_mhz": list(mhz)}
 
 
 def _report_memory(context: Context, memory: meters.Memory) -> dict[str, Any]:
@@ -95,21 +118,33 @@ def _generate(cell: Cell, settings: Settings, budget: Budget, context: Context, 
     mx.nd.waitall()
     context.ready()
 
-    def forward() -> None:
-        generator.forward(*inputs)
-        mx.nd.waitall()
+    def forward():
+        return generator.forward(*inputs)
+
+    def finish(result) -> None:
+        result.asnumpy()
 
     meter.start()
-    context.sample("first_call_s", meters.timed(forward), meters.SECONDS)
+    context.sample("first_call_s", meters.timed(forward, synchronise), meters.SECONDS)
     context.progress("warming up")
-    warm_up = meters.warm_up(forward, budget.warm_up_seconds)
+    warm_up = meters.warm_up(forward, budget.warm_up_seconds, synchronise)
+    with meter.paused():  # now, lest unfinished calls queue up by the thousand while samples are taken
+        meters.check_synchronised(forward, synchronise, finish, warm_up)
     context.progress("timing")
-    for seconds in meters.sample(forward, budget.min_samples, budget.min_seconds, budget.max_seconds):
-        context.sample("latency_s", seconds, meters.SECONDS)
+    mhz = environment.cpu_mhz()
+    times = meters.sample(forward, budget.min_samples, budget.min_seconds, budget.max_seconds, synchronise)
+    mhz_after = environment.cpu_mhz()
     memory = _report_memory(context, meter.read())
+    meters.check_synchronised(forward, synchronise, finish, times)
+    facts = _report_times(context, "latency_s", times, (mhz, mhz_after))
     context.sample("parameters", generator.parameter_count, meters.PURE)
     context.sample("net_file_bytes", os.path.getsize(net_file), meters.BYTES)
-    info = {"memory": memory, "warm_up_calls": len(warm_up), "warm_up_stable": meters.is_stable(warm_up)}
+    info = {
+        "memory": memory,
+        "warm_up_calls": len(warm_up),
+        "warm_up_stable": meters.is_stable(warm_up),
+        **facts,
+    }
     if cell.batch == 1 and budget.score:
         context.progress("scoring")
         picture = generator.generate(content, (cell.size, cell.size), seed=cell.seed)
@@ -140,14 +175,18 @@ def _optimise(cell: Cell, settings: Settings, budget: Budget, context: Context, 
     context.ready()
 
     meter.start()
-    # Builds the graph and is on no other clock. Its gradient is a numpy array: there is nothing left to wait
-    # for.
-    first_call = meters.timed(lambda: objective.value_and_gradient(start))
+    # Builds the graph and is on no other clock.
+    first_call = meters.timed(lambda: objective.value_and_gradient(start), synchronise)
     context.sample("first_call_s", first_call, meters.SECONDS)
+    mhz = environment.cpu_mhz()
     result = optimise(objective, start, config, lambda step: context.curve(step.seconds, step.iteration, step.terms))
+    mhz_after = environment.cpu_mhz()
     memory = _report_memory(context, meter.read())
-    for seconds in step_times([step.seconds for step in result.steps]):
-        context.sample("iteration_s", seconds, meters.SECONDS)
+    times = step_times([step.seconds for step in result.steps])
+    if times:
+        # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
+        meters.check_synchronised(lambda: objective.value_and_gradient(start)[1], synchronise, np.array, times)
+    facts = _report_times(context, "iteration_s", times, (mhz, mhz_after))
     if result.stopped_because == "diverged":
         raise NotFinite(f"diverged after {len(result.steps)} evaluations")
     if budget.score:
@@ -165,6 +204,7 @@ def _optimise(cell: Cell, settings: Settings, budget: Budget, context: Context, 
         "start": config.start,
         "optimizer": config.optimizer,
         "corrections": config.corrections,
+        **facts,
     }
 
 

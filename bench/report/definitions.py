@@ -25,8 +25,9 @@ METRICS: dict[str, Metric] = {
             "latency_s",
             "latency of one call",
             "Seconds of one forward pass of a trained net on a batch that is in memory already, from the call to the "
-            "last finished operation (synchronised on both sides), after warm-up. Not in it: loading the net, the "
-            "first call, reading and writing pictures.",
+            "last finished operation (synchronised on both sides, and checked: results that are brought to the host "
+            "must not take longer), after warm-up. Not in it: loading the net, the first call, first samples that "
+            "were still slower than the later ones, reading and writing pictures.",
         ),
         Metric(
             "throughput_images_per_s",
@@ -37,7 +38,19 @@ METRICS: dict[str, Metric] = {
             "iteration_s",
             "time of one optimisation step",
             "Seconds from one evaluation of the objective to the next: objective and gradient through the descriptor, "
-            "and the optimiser's own work. Saving pictures and writing files are off the clock.",
+            "and the optimiser's own work. Saving pictures and writing files are off the clock; first steps that were "
+            "still slower than the later ones are left out.",
+        ),
+        Metric(
+            "warm_up_latency_s",
+            "latency while still warming up",
+            "First samples after the warm-up that were still slower than the later half of the samples, by more than "
+            "5 % and more than their noise; at most half of a cell's samples. In no other number.",
+        ),
+        Metric(
+            "warm_up_iteration_s",
+            "optimisation step while still warming up",
+            "The same of an optimisation's first steps. In no other number; the time to target contains them.",
         ),
         Metric(
             "time_to_target_s",
@@ -76,13 +89,41 @@ METRICS: dict[str, Metric] = {
             "peak memory",
             "CPU: the most that was resident in the cell's own process (VmHWM) during the measured part, reset after "
             "set-up. In it: interpreter, engine, weights of the net or the descriptor, inputs, activations, and what "
-            "the allocator keeps. GPU: what the driver counts for the process.",
+            "the allocator keeps; not in it: what loading needed for a while, and scoring. GPU: what the driver counts "
+            "for the process (process_bytes), or where it does not tell for the device (device_bytes).",
         ),
         Metric(
             "working_memory_bytes",
             "working memory",
-            "Peak memory less what was resident right after importing the engine: what the method itself needs, "
-            "weights included. This is the value to set beside the papers' figures.",
+            "Peak memory less what was resident right after importing the engine (import_baseline_bytes): what the "
+            "method itself needs, weights included. On a GPU less what was in use once the context was made. This is "
+            "the value to set beside the papers' figures.",
+        ),
+        Metric(
+            "import_baseline_bytes",
+            "resident after the import",
+            "In cells.jsonl, info.memory. Bytes resident after importing the engine: interpreter, engine, libraries; "
+            "no weights, no net, no picture.",
+        ),
+        Metric(
+            "process_bytes",
+            "GPU memory of the process",
+            "In cells.jsonl, info.memory. What the driver (NVML) counts for the cell's process at the end: context, "
+            "kernels, and the engine's pool, which gives nothing back and so is at its highest. None where the driver "
+            "does not tell. process_baseline_bytes is the same once the context was made.",
+        ),
+        Metric(
+            "device_bytes",
+            "GPU memory of the device",
+            "In cells.jsonl, info.memory. What is in use on the whole device (NVML), other programs included. "
+            "device_baseline_bytes is the same once the context was made; mxnet_used_bytes the same as the engine "
+            "sees it (total less free of gpu_memory_info).",
+        ),
+        Metric(
+            "mxnet_pool_cached_bytes",
+            "free blocks in the engine's pool",
+            "In cells.jsonl, info.memory. The part of mxnet_used_bytes that was in no array at the end but kept by "
+            "MXNet's pool for later: what emptying the pool gave back to the device.",
         ),
         Metric(
             "memory_ratio",

@@ -5,11 +5,11 @@ field.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bench.report.wording import clean, quantity
+from bench.report.wording import clean, quantity, still_warming_up
 
 Meta = Mapping[str, Any]
 
@@ -94,6 +94,22 @@ def revision(meta: Meta) -> str:
 
 def is_dirty(meta: Meta) -> bool:
     return bool(get(meta, "environment", "git", "dirty"))
+
+
+def warm_up(records: Iterable[Mapping[str, Any]]) -> str:
+    """One sentence: how many samples were left out as still warming up, in how many cells; empty for none."""
+    infos = [info for record in records if isinstance(info := record.get("info"), Mapping)]
+    timed = [info for info in infos if _count(info, "timed_samples")]
+    dropped = [count for info in timed if (count := _count(info, "dropped_samples"))]
+    if not dropped:
+        return ""
+    total = sum(_count(info, "timed_samples") for info in timed)
+    return still_warming_up(sum(dropped), total, len(dropped), len(timed), max(dropped))
+
+
+def _count(info: Mapping[str, Any], name: str) -> int:
+    value = info.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -145,3 +145,14 @@ def with_interval(value: float, low: float, high: float, unit: str, status: str 
 def listing(names: list[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def still_warming_up(dropped: int, samples: int, cells: int, of_cells: int, most: int) -> str:
+    """One sentence on samples that were left out: ``dropped`` of ``samples``, in ``cells`` of ``of_cells`` cells."""
+    where = "in the one cell" if of_cells == 1 else f"in {cells} of {of_cells} cells"
+    each = "" if cells == 1 else f", at most {most} in one"
+    were = "was" if dropped == 1 else "were"
+    return (
+        f"{dropped} of {samples} timed samples {were} still slower than the rest and {were} left out as warm-up "
+        f"({where}{each}); samples.csv has them as warm_up_latency_s and warm_up_iteration_s."
+    )
