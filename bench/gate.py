@@ -116,9 +116,9 @@ class Gate:
                         open_cells.remove(cell)
         rows = self.rows()
         stopped = TIME_IS_UP if (rows["verdict"] == regression.INCONCLUSIVE).any() else DECIDED
-        return Measured(
-            self.frame(), rows, self.failures, stopped, number, self.clock() - started, self._warnings()
-        )
+        samples = self.frame()
+        rounds = int(samples["round"].max()) if len(samples) else 0
+        return Measured(samples, rows, self.failures, stopped, rounds, self.clock() - started, self._warnings())
 
     def frame(self) -> pd.DataFrame:
         """Every sample so far."""

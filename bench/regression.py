@@ -180,11 +180,11 @@ def compare_rounds(samples: pd.DataFrame, rules: Rules = Rules()) -> pd.DataFram
     rows = []
     for (cell, metric, unit), group in blocks.groupby(["cell", "metric", "unit"], sort=False):
         least = rules.floor(cell, metric, unit)
+        rounds = rounds_of(group)
         sides = {
-            side: group.loc[group["position"].isin([p for p, s in enumerate(ORDER) if s == side]), "value"].median()
+            side: _median(np.exp(rounds[[p for p, s in enumerate(ORDER) if s == side]].to_numpy()).ravel())
             for side in (BASELINE, CANDIDATE)
         }
-        rounds = rounds_of(group)
         ratio, floor = interval(paired(rounds)), noise_floor(rounds, least)
         low, high = math.exp(ratio.low), math.exp(ratio.high)
         few = len(rounds) < rules.least_rounds
