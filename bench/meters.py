@@ -33,7 +33,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,27 +224,17 @@ class HostMeter:
     def __init__(self) -> None:
         self.baseline = high_water_bytes("VmRSS") or 0
         self.was_reset = False
-        self._kept = 0
 
     def start(self) -> None:
         """The measured part begins: give back what the set-up freed and forget its peak, where the system can."""
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-        self._kept, self.was_reset = 0, reset_peak()
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """What is done inside does not count towards the peak, where the system can forget it."""
-        self._kept = max(self._kept, high_water_bytes() or 0)
-        try:
-            yield
-        finally:
-            reset_peak()
+        self.was_reset = reset_peak()
 
     def read(self) -> Memory:
         """The peak since :meth:`start`."""
-        peak = max(self._kept, high_water_bytes() or 0)
+        peak = high_water_bytes() or 0
         details = {"import_baseline_bytes": self.baseline, "peak_reset": self.was_reset}
         return Memory(peak, max(0, peak - self.baseline), "VmHWM of the worker", details)
 
@@ -307,10 +297,6 @@ class GpuMeter:
 
     def start(self) -> None:
         """The pool's high-water mark cannot be reset: set-up that outweighs the measured part would show."""
-
-    def paused(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing: the pool's high-water mark cannot be paused either."""
-        return contextlib.nullcontext()
 
     def pool(self) -> dict[str, int]:
         """What the engine says is in use on the device, and how much of it its pool only kept; empties the pool."""
