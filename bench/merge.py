@@ -88,7 +88,7 @@ def _add(finished: dict[Cell, tuple[Part, Finished]], part: Part, done: Finished
         return
     other, known = finished[done.cell]
     if known != done:
-        where = f"both {other.id} and {part.id}" if other.path != part.path else f"{part.id} twice"
+        where = f"both {other.path} and {part.path}" if other.path != part.path else f"{part.path} twice"
         raise UserError(f"{ARGUMENT}: {done.cell.key} is in {where}, with different results; leave one out")
 
 
@@ -111,7 +111,7 @@ def _refuse_machines(parts: Sequence[Part]) -> None:
             name = machine_difference(other.fingerprint, part.fingerprint)
             if name:
                 raise UserError(
-                    f"{ARGUMENT}: {part.id} was measured on another machine than {other.id} ({name} is "
+                    f"{ARGUMENT}: {part.path} was measured on another machine than {other.path} ({name} is "
                     f"{part.fingerprint.get(name)!r} and {other.fingerprint.get(name)!r}); --facet machine keeps "
                     "machines apart"
                 )
@@ -207,7 +207,7 @@ def _origin(part: Part) -> list[dict[str, Any]]:
         return [{**entry, **label} for entry in part.run["merged_from"]]
     shard = part.run.get("shard")
     entry = {
-        "id": str(part.run.get("id") or part.id),
+        "id": part.id,
         "status": part.run.get("status"),
         "created": part.run.get("created"),
         "cells": len(part.finished),

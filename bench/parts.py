@@ -43,7 +43,8 @@ class Part:
 
     @property
     def id(self) -> str:
-        return self.path.name
+        """The run's own name, which its folder may have lost on the way here."""
+        return str(self.run.get("id") or self.path.name)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -137,10 +138,11 @@ def check_comparable(first: Part, other: Part) -> None:
             if name.startswith("nets.") and not (name in mine and name in theirs):
                 continue
             if mine.get(name) != theirs.get(name):
+                what = name if kind == "inputs" else f"{kind} ({name})"
+                values = f"{_short(theirs.get(name))} and {_short(mine.get(name))}"
                 raise UserError(
-                    f"{ARGUMENT}: {other.id} has another {name if kind == 'inputs' else f'{kind} ({name})'} than "
-                    f"{first.id} ({_short(theirs.get(name))} and {_short(mine.get(name))}); merge runs of one and the "
-                    "same measurement"
+                    f"{ARGUMENT}: {other.path} has another {what} than {first.path} ({values}); merge runs of one and "
+                    "the same measurement"
                 )
 
 

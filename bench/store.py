@@ -294,6 +294,8 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     try:
         run = json.loads((path / RUN).read_text(encoding="utf-8"))
         version = run["schema_version"]
+        if not isinstance(run.get("cells") or [], list):
+            raise TypeError("cells is not a list")
     except (FileNotFoundError, NotADirectoryError):
         raise NoRun(f"{argument}: {path} is not a run directory (it has no {RUN})") from None
     except (ValueError, KeyError, TypeError) as error:

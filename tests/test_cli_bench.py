@@ -13,7 +13,7 @@ import pytest
 from drive import INPUTS
 from plans import environment, fake_command
 
-from bench import arguments, cli, engines, run, store, table
+from bench import arguments, cli, engines, plan, run, store, table
 
 NETS = {("johnson", "stylize"), ("texture_net", "stylize"), ("texture_net", "texture")}
 
@@ -89,6 +89,11 @@ def status_and_error(capsys, *arguments: str) -> tuple[int, str]:
         (["--threads", "0"], ["--threads", "0"]),
         (["--net", "nowhere.npz"], ["--net", "nowhere.npz"]),
         (["--resume", "yesterday"], ["--resume", "yesterday"]),
+        (["--shard", "0/2"], ["--shard", "no part 0 of 2", "1/2 to 2/2"]),
+        (["--shard", "3/2"], ["--shard", "no part 3 of 2"]),
+        (["--shard", "a/b"], ["--shard", "'a/b'", "1/3"]),
+        (["--shard", "2"], ["--shard", "'2'"]),
+        (["--size", "64", "--shard", "1/9"], ["--shard", "9 parts are too many", "at most 2"]),
         (["--wat"], ["--wat"]),
         (["--size"], ["--size"]),
     ],
@@ -248,6 +253,73 @@ def test_lists(capsys, faked, tmp_path):
     assert cli.main(["list", "runs", "--out", str(tmp_path / "nothing")]) == 0
     captured = capsys.readouterr()
     assert captured.out == "" and "no runs below" in captured.err
+
+
+def test_runs_that_cannot_be_read_are_listed_and_other_folders_are_not(capsys, faked, tmp_path):
+    faked()
+    cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)])
+    for name, text in {
+        "20000101T000000Z-old": '{"schema_version": 0, "id": "old"}',
+        "20000102T000000Z-bad": '{"schema_ver',
+        "20000103T000000Z-odd": "[]",
+        "20000104T000000Z-new": '{"schema_version": 2}',
+        "20000105T000000Z-cells": '{"schema_version": 1, "cells": 5, "command": 7}',
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(text)
+    (tmp_path / "baselines" / "main").mkdir(parents=True)
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / "comparison.json").write_text("{}")
+    (tmp_path / "README.md").write_text("")
+    capsys.readouterr()
+    assert cli.main(["list", "runs", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert lines[0].split("  ")[0] == "20000101T000000Z-old"
+    assert lines[0].endswith("schema 0: not read by this suite")
+    assert "damaged" in lines[1] and "damaged" in lines[2] and "damaged" in lines[4]
+    assert lines[3].endswith("schema 2: not read by this suite")
+    assert "5/5 ok  complete" in lines[5]
+    assert [found["run"]["status"] for found in store.list_runs(tmp_path)][-1] == "complete"
+
+
+def test_a_shard_is_measured_recorded_and_kept_on_resume(capsys, faked, tmp_path):
+    faked()
+    common = ["run", "--size", "64,128", "--batch", "1", "--out", str(tmp_path)]
+    keys, fingerprints = [], set()
+    for index in (1, 2, 3):
+        assert cli.main([*common, "--shard", f"{index}/3"]) == 0
+        path = sorted(store.list_runs(tmp_path), key=lambda found: found["run"]["created"])[-1]["path"]
+        path = path.rename(tmp_path / f"shard-{index}")
+        record = store.read_run(path)
+        assert (record["shard"]["index"], record["shard"]["of"], record["shard"]["total"]) == (index, 3, 10)
+        assert [cell["key"] for cell in store.read_cells(path)] == [
+            plan.Cell.from_dict(cell).key for cell in record["cells"]
+        ]
+        keys += [cell["key"] for cell in store.read_cells(path)]
+        fingerprints.add(record["shard"]["plan_fingerprint"])
+        path.rename(tmp_path.parent / f"{tmp_path.name}-{index}")
+    assert cli.main(common) == 0
+    (found,) = store.list_runs(tmp_path)
+    assert fingerprints == {found["run"]["plan_fingerprint"]}
+    assert sorted(keys) == sorted(cell["key"] for cell in found["cells"])
+    first = tmp_path.parent / f"{tmp_path.name}-1"
+    before = store.read_run(first)["shard"]
+    assert cli.main(["run", "--resume", str(first)]) == 0
+    assert cli.main(["run", "--resume", str(first), *common[1:-2], "--shard", "1/3"]) == 0
+    assert store.read_run(first)["shard"] == before
+    capsys.readouterr()
+    for other in ([], ["--shard", "2/3"]):
+        status, error = status_and_error(capsys, "run", "--resume", str(first), *common[1:-2], *other)
+        assert status == 2 and "another plan" in error and "shard 1/3 there" in error
+
+
+def test_a_shard_of_a_style_without_nets_still_records_what_it_cannot_do(capsys, faked, monkeypatch, tmp_path):
+    faked()
+    monkeypatch.setattr(arguments.assets, "find_net", lambda *a: None)
+    assert cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path), "--shard", "1/2"]) == 2
+    (found,) = store.list_runs(tmp_path)
+    assert {cell["status"] for cell in found["cells"]} == {"ok", "skipped"}
 
 
 def test_list_claims(capsys):

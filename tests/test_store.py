@@ -205,8 +205,22 @@ def test_another_schema_or_a_damaged_record_is_one_clear_line(run, text, words):
 
 
 def test_a_folder_that_is_no_run(tmp_path):
-    with pytest.raises(UserError, match="not a run directory"):
-        store.read_run(tmp_path)
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file", tmp_path / "nothing"):
+        with pytest.raises(store.NoRun, match="not a run directory"):
+            store.read_run(path)
+
+
+def test_another_schema_is_told_apart_from_damage(run):
+    run.close()
+    (run.path / "run.json").write_text('{"schema_version": 9}')
+    with pytest.raises(store.OtherSchema) as error:
+        store.read_run(run.path)
+    assert error.value.version == 9
+    (run.path / "run.json").write_text("{")
+    with pytest.raises(UserError) as damaged:
+        store.read_run(run.path)
+    assert not isinstance(damaged.value, (store.OtherSchema, store.NoRun))
 
 
 def test_two_processes_do_not_write_to_one_run(run):
