@@ -110,13 +110,15 @@ def sample(
 
 
 def materialised(call: Callable[[], Any], finish: Callable[[Any], Any], calls: int) -> float:
-    """Seconds of ``calls`` calls back to back until the last result lies on the host, less the copying."""
+    """Seconds of ``calls`` calls back to back until the last result lies on the host, less the copying, which is what
+    bringing it there once more takes.
+    """
     started = clock()
     for _ in range(calls):
         result = call()
     finish(result)
     ready = clock()
-    finish(result)  # computed by now: this is the copying alone
+    finish(result)
     return max(0.0, 2 * ready - started - clock())
 
 
@@ -149,9 +151,15 @@ def check_synchronised(
             return
         found.append(seconds / calls)
     raise NotSynchronised(
-        f"not synchronised: samples say {1e3 * claimed:.3g} ms a call, "
-        f"the results took {1e3 * statistics.median(found):.3g} ms a call"
+        f"not synchronised: samples say {milliseconds(claimed)} a call, "
+        f"the results took {milliseconds(statistics.median(found))} a call"
     )
+
+
+def milliseconds(seconds: float) -> str:
+    """For people: "0.2 ms", "65.1 ms", "1,234 ms"."""
+    value = 1e3 * seconds
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def is_late(seconds: float, calls: int, claimed: float) -> bool:
