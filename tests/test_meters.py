@@ -82,16 +82,30 @@ needs_proc = pytest.mark.skipif(environment.high_water_bytes() is None, reason="
 
 @needs_proc
 @pytest.mark.parametrize("size", [64, 256, 1024])
-def test_the_host_meter_measures_a_known_allocation(size):
-    """Within 3 %: the working memory is what was allocated and touched after the baseline."""
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_host_meter_measures_a_known_allocation(size, kept):
+    """Within 3 %: the working memory is what was allocated and touched after the baseline, kept or given back, and
+    the peak is that and the baseline.
+    """
     if environment.memory_total_bytes() < 4 * size * MB:
         pytest.skip(f"this machine is too small to allocate {size} MB")
-    peak, working = child(
+    peak, working, baseline = child(
         f"meter = meters.HostMeter(); meter.start(); block = bytearray(b'x') * ({size} << 20)\n"
-        "memory = meter.read(); print(memory.peak, memory.working)"
+        + ("" if kept else "del block\n")
+        + "memory = meter.read(); print(memory.peak, memory.working, memory.details['import_baseline_bytes'])"
     )
     assert working == pytest.approx(size * MB, rel=0.03)
-    assert peak > working
+    assert peak == pytest.approx(size * MB + baseline, rel=0.03)
+    assert 0 < baseline < 64 * MB
+
+
+@needs_proc
+def test_memory_that_is_never_touched_does_not_count():
+    (working,) = child(
+        "import mmap; meter = meters.HostMeter(); meter.start(); block = mmap.mmap(-1, 512 << 20)\n"
+        "print(meter.read().working)"
+    )
+    assert working < 16 * MB
 
 
 @needs_proc
@@ -169,6 +183,67 @@ def test_the_gpu_meter_falls_back_to_the_device_where_processes_are_hidden(proce
     nvml.used = 900 * MB
     memory = meter.read()
     assert (memory.peak, memory.working, memory.source) == (900 * MB, 500 * MB, "NVML, whole device")
+
+
+class FakePool:
+    """MXNet's pool on a device: it takes memory from the device, and gives back only what is free when told to."""
+
+    def __init__(self, nvml, total: int = 80_000 * MB):
+        self.nvml, self.total, self.cached = nvml, total, 0
+
+    def allocate(self, size: int, pid: int = 7) -> None:
+        fresh = max(0, size - self.cached)
+        self.cached -= size - fresh
+        self.nvml.used += fresh
+        self.nvml.processes[pid] += fresh
+
+    def release(self, size: int) -> None:
+        self.cached += size
+
+    def info(self) -> tuple[int, int]:
+        return self.total - self.nvml.used, self.total
+
+    def empty(self) -> None:
+        self.nvml.used -= self.cached
+        self.nvml.processes[7] -= self.cached
+        self.cached = 0
+
+
+@pytest.mark.parametrize("size", [64, 256, 1024])
+def test_the_gpu_meter_measures_a_known_allocation_and_what_the_pool_only_kept(size):
+    """Of ``size`` MB that were used, a quarter is free again at the end: the peak is all, the pool has a quarter."""
+    nvml = FakeNvml({7: 500 * MB, 8: 9000 * MB}, used=9500 * MB)
+    pool = FakePool(nvml)
+    meter = meters.GpuMeter(0, nvml, pid=7, device_memory=pool.info, empty_cache=pool.empty)
+    meter.start()
+    pool.allocate(size * MB // 2)
+    pool.allocate(size * MB // 2)
+    pool.release(size * MB // 2)
+    pool.allocate(size * MB // 4)  # from the pool: the device does not notice
+    memory = meter.read()
+    assert memory.working == pytest.approx(size * MB, rel=0.03)
+    assert memory.peak == pytest.approx((500 + size) * MB, rel=0.03)
+    assert memory.details["mxnet_used_bytes"] == pytest.approx((9500 + size) * MB, rel=0.03)
+    assert memory.details["mxnet_used_bytes"] == memory.details["device_bytes"]
+    assert memory.details["mxnet_pool_cached_bytes"] == pytest.approx(size * MB / 4, rel=0.03)
+
+
+def test_the_pool_is_emptied_after_everything_else_was_read_and_others_do_not_count():
+    nvml = FakeNvml({7: 100 * MB}, used=100 * MB)
+    steps = []
+
+    def info() -> tuple[int, int]:
+        steps.append("info")
+        return 1000 * MB - nvml.used, 1000 * MB
+
+    def empty() -> None:
+        steps.append("empty")
+        nvml.used += 50 * MB  # meanwhile somebody else has taken memory
+
+    details = meters.GpuMeter(0, nvml, pid=7, device_memory=info, empty_cache=empty).read().details
+    assert steps == ["info", "empty", "info"]
+    assert details["device_bytes"] == 100 * MB and details["mxnet_pool_cached_bytes"] == 0
+    assert "mxnet_used_bytes" not in meters.GpuMeter(0, nvml, pid=7).read().details
 
 
 # ------------------------------------------------------------------------------------------------- environment
