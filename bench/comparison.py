@@ -30,9 +30,12 @@ POOL_FLOORS = {"s": 0.10, "B": 0.10}
 
 @dataclass(frozen=True)
 class How:
-    """What is compared and when it counts as a regression; ``floor`` replaces the least floor of times."""
+    """What is compared and when it counts as a regression.
 
-    metrics: Sequence[str]
+    ``metrics``: those asked for; None: those of the sides. ``floor`` replaces the least floor of times.
+    """
+
+    metrics: Sequence[str] | None
     fail_on: Sequence[str]
     floor: float | None
     results: Path
@@ -118,7 +121,8 @@ def of_revisions(
     """Measure two revisions in one job and compare them; the samples go to ``folder``."""
     pair, rules = {BASELINE: baseline, CANDIDATE: candidate}, how.rules(Rules().floors)
     try:
-        measured, fingerprint = measure(pair, plan, folder, rules, how.metrics, time_limit_s, repository, tell)
+        metrics = how.metrics or regression.GATED_METRICS
+        measured, fingerprint = measure(pair, plan, folder, rules, metrics, time_limit_s, repository, tell)
     except NotComparable as reason:
         nothing = gate.Measured(pd.DataFrame(), _no_rows(), [], FROM_SAMPLES, 0, 0.0, [str(reason)])
         return _finish(_head(pair, {}), nothing, how, rules, passed=True)
@@ -169,7 +173,8 @@ def of_runs(
             f"this machine's noise is not known: less than {100 * rules.floors['s']:.0f} % counts as no change; "
             "python -m bench selftest finds out"
         )
-    kept = [side.samples[side.samples["metric"].isin(list(how.metrics))] for side in (baseline, candidate)]
+    metrics = how.metrics or [name for name in baseline.metrics if name in candidate.metrics]
+    kept = [side.samples[side.samples["metric"].isin(metrics)] for side in (baseline, candidate)]
     rows = regression.compare_pools(*kept, rules)
     other = sides.difference(baseline.fingerprint, candidate.fingerprint)
     if other:

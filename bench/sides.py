@@ -16,6 +16,7 @@ import pandas as pd
 from bench import baselines, kernels, revisions, store
 from bench.gate import cell_name
 from bench.plan import CELL_COLUMNS
+from bench.regression import GATED_METRICS
 from bench.rundata import read_run
 from nst_gluon.errors import UserError
 
@@ -24,13 +25,17 @@ POOL_COLUMNS = ("cell", "metric", "unit", "value")
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples of a finished run: ``samples`` has POOL_COLUMNS, ``failed`` the reasons by cell name."""
+    """Samples of a finished run: ``samples`` has POOL_COLUMNS, ``failed`` status and reason by cell name.
+
+    ``metrics`` are those that can be trusted enough to be compared unless others are asked for.
+    """
 
     label: str
     fingerprint: Mapping[str, Any]
     samples: pd.DataFrame
     failed: Mapping[str, tuple[str, str]]
     revision: str | None = None
+    metrics: tuple[str, ...] = GATED_METRICS
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ def parse(text: str, argument: str, results: Path, repository: Path) -> Measured
 
 def from_run(path: Path, argument: str) -> Measured:
     """A run directory's samples, by cell; the seeds of a cell are taken together."""
-    store.read_run(path, argument)
+    if store.read_run(path, argument).get("machines"):
+        raise UserError(f"{argument}: {path} is several machines side by side; compare the runs that it is made of")
     run = read_run(path)
     samples = run.samples
     names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in map(tuple, _cells(samples).to_numpy())}
@@ -95,11 +101,15 @@ def _cells(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def from_kernels(path: Path, argument: str) -> Measured:
-    """The samples of a pytest-benchmark JSON."""
+    """The samples of a pytest-benchmark JSON.
+
+    All its benchmarks share one process, whose allocator keeps what it likes: their working memory is not compared.
+    """
     if not kernels.is_kernels(path):
         raise UserError(f"{argument}: {path} is neither a run directory nor a JSON of pytest-benchmark")
-    meta, samples = kernels.read(path)
-    return Measured(path.name, meta["fingerprint"], samples, {}, meta.get("revision"))
+    meta, samples = kernels.read(path, argument)
+    kept = ("latency_s", "peak_memory_bytes")
+    return Measured(path.name, meta["fingerprint"], samples, {}, meta.get("revision"), kept)
 
 
 def difference(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> str | None:

@@ -219,7 +219,7 @@ def repository(tmp_path, monkeypatch):
     commit("second")
     monkeypatch.chdir(folder)
     made = gate.Gate
-    monkeypatch.setattr(gate, "Gate", lambda *arguments: made(*arguments, run_block=block))
+    monkeypatch.setattr(gate, "Gate", lambda *arguments, **more: made(*arguments, run_block=block, **more))
     monkeypatch.setattr(comparison.prepare, "ask", lambda *arguments: {})
     return folder, commit
 
@@ -276,6 +276,21 @@ def test_a_revision_of_before_comparisons_passes_and_says_so(tmp_path, capsys, r
     assert status == 0
     assert result["rows"] == []
     assert "older than comparisons" in result["warnings"][0]
+
+
+def test_the_self_test_tells_of_this_machine_and_keeps_it(tmp_path, capsys, repository, monkeypatch):
+    from bench import environment
+
+    monkeypatch.setattr(environment, "SOURCE", repository[0])
+    made = gate.Gate
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr(gate, "Gate", lambda *a: made(*a, clock=lambda: float(next(clock))))
+    assert cli.main(["selftest", *REVISIONS, "--time", "150", "--out", str(tmp_path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    (row,) = result["rows"]
+    assert row["verdict"] == "same" and row["false_alarm_rate"] == 0
+    assert 0.05 < row["smallest_detected"] < 0.2
+    assert selftest.floors(tmp_path, result["fingerprint"])[("texture_net texture 64", "latency_s")] < 0.1
 
 
 def test_the_sides_can_be_told_apart(tmp_path, repository):

@@ -22,13 +22,14 @@ def rounds_of_samples(
     rng: np.random.Generator, rounds: int = 6, shift: float = 1.0, draw=None, drift: float = 0.0, unit: str = "s",
     samples: int = 10,
 ) -> pd.DataFrame:
-    """A B B A samples around 20 ms; ``shift`` multiplies the candidate, ``drift`` grows per block, ``draw`` is noise."""
+    """A B B A samples around 20 ms: ``shift`` is the candidate's, ``drift`` grows per block, ``draw`` is noise."""
+    metric = "latency_s" if unit == "s" else "peak_memory_bytes"
     draw = draw or (lambda n: np.exp(rng.normal(0, 0.02, n)))
     rows = []
     for block, (number, (position, side)) in enumerate(itertools.product(range(1, rounds + 1), enumerate(ORDER))):
         factor = (shift if side == "candidate" else 1.0) * (1 + drift) ** block
         for value in 0.02 * factor * draw(samples):
-            rows.append((side, number, position, CELL, "latency_s" if unit == "s" else "peak_memory_bytes", unit, value))
+            rows.append((side, number, position, CELL, metric, unit, value))
     return pd.DataFrame(rows, columns=["side", "round", "position", "cell", "metric", "unit", "value"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -60,10 +61,9 @@ def main(options: argparse.Namespace) -> int:
     """Compare; returns the exit status of :func:`bench.regression.exit_status`."""
     from bench import comparison, sides
     from bench.environment import SOURCE
-    from bench.regression import GATED_METRICS, VERDICTS
-    from bench.report import comparison as pages
+    from bench.regression import VERDICTS
 
-    metrics = _names("--metric", options.metric, None) if options.metric else list(GATED_METRICS)
+    metrics = _names("--metric", options.metric, None) if options.metric is not None else None
     fail_on = _names("--fail-on", options.fail_on, VERDICTS)
     floor = None if options.floor is None else console.number("--floor", 0.0, 5.0)(options.floor) / 100
     out, repository = Path(options.out), Path.cwd() if (Path.cwd() / ".git").exists() else SOURCE
@@ -86,15 +86,21 @@ def main(options: argparse.Namespace) -> int:
     else:
         result = comparison.of_runs(*pair, how)
         folder = comparison.new_folder(out)
+    from bench.report import comparison as pages  # draws, and is not needed while something is measured
+
     pages.write(result, folder)
     if options.json:
         import json
 
         print(json.dumps({**result, "folder": str(folder)}, indent=2))
     else:
-        print(pages.terminal(result, width=shutil.get_terminal_size((120, 24)).columns))
+        print(pages.terminal(result, width=shutil.get_terminal_size((120, 24)).columns, colour=_colours()))
         print(f"comparison: {folder / 'compare.html'}")
     return result["exit_status"]
+
+
+def _colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def tell(line: str) -> None:
