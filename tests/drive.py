@@ -1,4 +1,4 @@
-"""An orchestrator with fake workers and fake inputs, to be killed: ``python drive.py OUT [RUN] [MODES]``."""
+"""An orchestrator with fake workers and fake inputs, to be killed: ``python drive.py OUT [RUN] [MODES] [REPEATS]``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bench.plan import Plan
 INPUTS = {"pictures": {}, "weights": {"sha256": "0"}, "nets": {}}
 
 
-def main(out: str, resume: str = "", modes: str = "{}") -> int:
+def main(out: str, resume: str = "", modes: str = "{}", repeats: str = "2") -> int:
     path = store.find_run(resume, Path(out), "--resume") if resume else None
-    plan = Plan.from_dict(store.read_run(path)) if path else small_plan(repeats=2)
+    plan = Plan.from_dict(store.read_run(path)) if path else small_plan(repeats=int(repeats))
     how = run.How(
         out=Path(out),
         resume=path,

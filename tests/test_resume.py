@@ -18,11 +18,12 @@ import pytest
 from drive import INPUTS
 from plans import alive, environment, fake_command, small_plan, wait_until, with_settings
 
-from bench import run, store
+from bench import run, rundata, store
 from nst_gluon.errors import UserError
 
 DRIVE = Path(__file__).with_name("drive.py")
-KILLS = 12
+KILLS, REPEATS = 50, 10
+SAMPLES, POINTS = 4, 5  # rows of a fake generator and of a fake optimisation
 
 
 def start(out: Path, *arguments: str) -> subprocess.Popen:
@@ -37,36 +38,49 @@ def started(path: Path) -> list[str]:
     return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def test_killed_again_and_again_it_loses_nothing_and_measures_nothing_twice(tmp_path):
+def check_readable(path: Path) -> list[str]:
+    """The keys of the committed cells; whatever moment a kill hit, everything is readable and in step."""
+    assert store.read_run(path)["status"] == "running"
+    keys = [cell["key"] for cell in store.read_cells(path)]
+    data = rundata.read_run(path)
+    assert [record["key"] for record in data.records] == keys
+    kinds = Counter(record["kind"] for record in data.records)
+    assert (len(data.samples), len(data.curves)) == (SAMPLES * kinds["generate"], POINTS * kinds["optimise"])
+    return keys
+
+
+def test_killed_fifty_times_it_loses_nothing_and_measures_nothing_twice(tmp_path):
     chance = random.Random(0)
-    child = start(tmp_path, "", '{"*": "slow"}')
+    modes = '{"*": "slow"}'
+    child = start(tmp_path, "", modes, str(REPEATS))
     assert wait_until(lambda: store.list_runs(tmp_path))
     path = store.list_runs(tmp_path)[0]["path"]
     kept: list[str] = []
-    for _ in range(KILLS):
-        time.sleep(chance.uniform(0.0, 0.4))
+    before, killed = 0, 0
+    for number in range(KILLS):
+        if number % 2:  # half of the kills hit at work, the others while it starts and recovers
+            assert wait_until(lambda: len(started(path)) > before or child.poll() is not None)  # noqa: B023
+        time.sleep(chance.uniform(0.0, 0.2))
         child.kill()
-        child.wait()
-        committed = [cell["key"] for cell in store.read_cells(path)]
-        assert committed[: len(kept)] == kept
-        kept = committed
-        before = len(started(path))
-        child = start(tmp_path, path.name, '{"*": "slow"}')
-        assert wait_until(lambda: len(started(path)) > before or child.poll() is not None)  # noqa: B023
+        killed += child.wait() == -signal.SIGKILL
+        child.communicate()
         assert not set(kept) & set(started(path)[before:])
+        committed = check_readable(path)
+        assert committed[: len(kept)] == kept
+        kept, before = committed, len(started(path))
+        child = start(tmp_path, path.name, modes)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 0, errors
+    assert killed == KILLS  # it was at work every time
     cells = store.read_cells(path)
-    assert [cell["key"] for cell in cells] == [cell.key for cell in small_plan(repeats=2).cells]
+    assert [cell["key"] for cell in cells] == [cell.key for cell in small_plan(repeats=REPEATS).cells]
     assert {cell["status"] for cell in cells} == {"ok"}
-    identity = ("method", "task", "size", "seed")
-    for name, expected in (("samples.csv", 4), ("curves.csv", 5)):
-        rows = csv.DictReader(io.StringIO((path / name).read_text()))
-        counts = Counter(tuple(row[column] for column in identity) for row in rows)
+    for name, expected, count in (("samples.csv", SAMPLES, 3 * REPEATS), ("curves.csv", POINTS, 2 * REPEATS)):
+        table = csv.DictReader(io.StringIO((path / name).read_text()))
+        counts = Counter((row["method"], row["task"], row["seed"]) for row in table)
         assert set(counts.values()) == {expected}
-        assert len(counts) == (6 if name == "samples.csv" else 4)
-    record = store.read_run(path)
-    assert record["status"] == "complete"
+        assert len(counts) == count
+    assert store.read_run(path)["status"] == "complete"
 
 
 def test_a_killed_orchestrator_takes_a_worker_that_is_ours_with_it_at_the_latest_on_resume(tmp_path):
