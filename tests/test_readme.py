@@ -22,12 +22,14 @@ RUN_ELSEWHERE = {
     "python -m pytest": ".ci/run, as it stands",
     "python -m pip install -e '.[cu112]'": "needs 1.5 GB and an NVIDIA GPU; tests/test_packaging.py checks its pins",
     "python -m bench run --method all --size 256,512 --device gpu": "test_without_a_gpu_the_gpu_line_says_so",
+    "python -m bench compare HEAD~1 HEAD": "the end of .ci/run, where the clone has the commit before",
     "uv venv --python 3.11 --seed .venv": "needs uv",
     ". .venv/bin/activate": "needs uv",
 }
 # What makes the others affordable, and nothing else: fewer pixels, fewer steps.
 SHORTER = [
     ("bench run --method all --size 256,512", "bench run --method all --size 64 --budget quick"),
+    ("bench selftest", "bench selftest --method texture_net --task texture --size 64 --time 10"),
     ("--iterations 1200", "--iterations 2 --size 64"),
     ("--size 256", "--size 64"),
 ]

@@ -72,6 +72,11 @@ while True:
         x += i * i
     target[:] = source
 """
+KINDS = {
+    "unchanged": "the same code twice, the other core busy",
+    "slower": "a copy that takes 15 % longer",
+    "hungrier": "a copy that needs 5 % more working memory",
+}
 COLUMNS = ("kind", "trial", "exit_status", "seconds", "rounds", "load", "metric", "baseline", "candidate", "ratio",
            "low", "high", "floor", "verdict")  # fmt: skip
 
@@ -125,30 +130,32 @@ def _append(path: Path, columns: tuple[str, ...], rows) -> None:
         table.writerows(rows)
 
 
-def summary() -> pd.DataFrame:
-    """The record in a few lines: per kind, how many gates, how many red, which verdicts, how long."""
-    record = pd.read_csv(HERE / "trials.csv")
-    found = []
-    for kind, group in record.groupby("kind", sort=False):
+def summary(record: pd.DataFrame) -> str:
+    """The record as a Markdown table: per kind, how many gates, what they said, how long they took."""
+    lines = [
+        "| revisions compared | gates | red | verdict on what was changed | its ratio | seconds a gate: median, most |",
+        "| --- | ---: | ---: | --- | ---: | ---: |",
+    ]
+    for kind, text in KINDS.items():
+        group = record[record["kind"] == kind]
         gates = group.drop_duplicates("trial")
         watched = group[group["metric"] == ("working_memory_bytes" if kind == "hungrier" else "latency_s")]
-        verdicts = watched["verdict"].value_counts().to_dict()
-        found.append({
-            "kind": kind, "gates": len(gates), "red": int((gates["exit_status"] == 1).sum()),
-            "verdicts": ", ".join(f"{count} {name}" for name, count in verdicts.items()),
-            "ratio": round(watched["ratio"].median(), 3), "median seconds": gates["seconds"].median(),
-            "most seconds": gates["seconds"].max(), "median load": gates["load"].median(),
-        })  # fmt: skip
-    return pd.DataFrame(found)
+        verdicts = ", ".join(f"{count} {name}" for name, count in watched["verdict"].value_counts().items())
+        red, ratio = int((gates["exit_status"] == 1).sum()), watched["ratio"].median()
+        lines.append(
+            f"| {text} | {len(gates)} | {red} | {verdicts} | {ratio:.3f} | "
+            f"{gates['seconds'].median():.0f}, {gates['seconds'].max():.0f} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["unchanged", *PATCHES, "summary"])
+    parser.add_argument("kind", choices=[*KINDS, "summary"])
     parser.add_argument("--count", type=int, default=10)
     options = parser.parse_args()
     if options.kind == "summary":
-        print(summary().to_string(index=False))
+        print(summary(pd.read_csv(HERE / "trials.csv")))
         return
     done = 0
     if (HERE / "trials.csv").exists():
