@@ -35,11 +35,11 @@ OOM_PHRASES = (
 )  # fmt: skip
 # What engine and libraries say when they cannot map memory, and on other occasions too: they count under a limit of the
 # address space only. The first is a thread that cannot be started for want of a stack.
-LIMITED_PHRASES = ("Resource temporarily unavailable", "could not create a primitive")
+LIMITED_PHRASES = ("Resource temporarily unavailable", "could not create a", "could not execute a primitive")
 # How a process ends whose C++ threads cannot allocate; MXNet's handler of SIGSEGV turns it into exit status 255.
 FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
 FATAL_EXIT, FATAL_WORDS = 255, "Segmentation fault"
-NEAR_LIMIT = 0.5
+NEAR_LIMIT, AT_LIMIT = 0.5, 0.9  # of the address space that a crash, and a hang, are put down to; OpenBLAS hangs
 
 # Fields that an event must have, and whether each is a finite number or a text.
 EVENTS: dict[str, dict[str, type]] = {
@@ -132,7 +132,8 @@ def classify(
     log_tail: str,
     timed_out: float | None = None,
     kernel_kills: int | None = None,
-    near_limit: int | None = None,
+    limit: int | None = None,
+    mapped: int = 0,
 ) -> tuple[str, str, bool]:
     """(status, reason, crashed) of an ended worker.
 
@@ -142,14 +143,18 @@ def classify(
         log_tail: the end of what it printed.
         timed_out: seconds after which we killed it, None if we did not.
         kernel_kills: processes that the kernel killed meanwhile for want of memory, None if unknown.
-        near_limit: the limit of its address space in bytes, if it had one and came near it.
+        limit, mapped: the limit of its address space in bytes, if it had one, and the most that it was seen to map.
     """
     if result is not None:
         return result["status"], " ".join(str(result.get("reason", "")).split()), False
-    phrase = out_of_memory_phrase(log_tail, near_limit is not None)
+    near_limit = limit is not None and mapped > NEAR_LIMIT * limit
+    space = f"the limit of {limit / 1e6:,.0f} MB, most likely for want of memory" if limit is not None else ""
+    phrase = out_of_memory_phrase(log_tail, near_limit)
     if timed_out is not None:
         if phrase:
             return "oom", f"out of memory ({phrase}), and then no result; killed after {timed_out:.0f} s", False
+        if limit is not None and mapped > AT_LIMIT * limit:
+            return "oom", f"no result after {timed_out:.0f} s at {space}; killed", False
         return "timeout", f"no result after {timed_out:.0f} s; killed", False
     if exit_code == -signal.SIGKILL:
         who = "killed by the kernel" if kernel_kills else "killed by SIGKILL, most likely"
@@ -157,9 +162,8 @@ def classify(
     if phrase and exit_code != 0:
         return "oom", f"out of memory ({phrase})", False
     fatal = -exit_code in FATAL_SIGNALS or (exit_code == FATAL_EXIT and FATAL_WORDS in log_tail)
-    if near_limit is not None and fatal:
-        what = _signal_name(-exit_code) if exit_code < 0 else FATAL_WORDS
-        return "oom", f"{what} near the limit of {near_limit / 1e6:,.0f} MB, most likely for want of memory", False
+    if near_limit and fatal:
+        return "oom", f"{_signal_name(-exit_code) if exit_code < 0 else FATAL_WORDS} near {space}", False
     if exit_code == 0:
         return "error", "ended with exit status 0 but without a result", True
     what = f"killed by {_signal_name(-exit_code)}" if exit_code < 0 else f"exit status {exit_code}"
@@ -245,10 +249,6 @@ class Worker:
         self.limit = environment.address_space_limit(self.process.pid) or self.limit
         if self.limit is not None:
             self.mapped = max(self.mapped, environment.high_water_bytes("VmPeak", self.process.pid) or 0)
-
-    def near_limit(self) -> int | None:
-        """The limit of its address space in bytes, if more than NEAR_LIMIT of it was mapped."""
-        return self.limit if self.limit is not None and self.mapped > NEAR_LIMIT * self.limit else None
 
     def signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -364,7 +364,7 @@ def run_worker(
     kills_after, busy_after = environment.kernel_oom_kills(), environment.busy_seconds(cores)
     kernel_kills = None if kills is None or kills_after is None else kills_after - kills
     status, outcome.reason, outcome.crashed = classify(
-        worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills, worker.near_limit()
+        worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills, worker.limit, worker.mapped
     )
     outcome.user_error = status == "user_error"
     outcome.status = "error" if outcome.user_error else status

@@ -22,7 +22,7 @@ from typing import Any
 from bench import engines, environment
 from bench.meters import NotSynchronised
 from bench.plan import Budget, Cell, Settings
-from bench.process import out_of_memory_phrase
+from bench.process import NEAR_LIMIT, out_of_memory_phrase
 from nst_gluon import runtime
 from nst_gluon.errors import EngineMissing, NotFinite, UserError
 
@@ -122,7 +122,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, UserError) and not isinstance(error, EngineMissing):
         return False  # it quotes names that users gave to their files
-    return out_of_memory_phrase(str(error), environment.address_space_limit() is not None) is not None
+    return out_of_memory_phrase(str(error), _near_limit()) is not None
+
+
+def _near_limit() -> bool:
+    """Whether this process may map only so much memory (ulimit -v) and has come near that."""
+    limit = environment.address_space_limit()
+    return limit is not None and (environment.high_water_bytes("VmPeak") or 0) > NEAR_LIMIT * limit
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,8 @@ import pytest
 from plans import QUICK, alive, environment, small_plan, wait_until
 
 from bench import engines, process, worker
-from nst_gluon.errors import NotFinite, UserError
+from bench.meters import NotSynchronised
+from nst_gluon.errors import EngineMissing, NotFinite, UserError
 
 PLAN = small_plan()
 
@@ -30,7 +31,18 @@ def chained(outer: Exception, inner: Exception) -> Exception:
         (RuntimeError("[bt] cudaMalloc failed: out of memory"), "oom"),
         (RuntimeError("std::bad_alloc"), "oom"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "oom"),
+        (RuntimeError("MXNetError: Failed to allocate CPU Memory"), "oom"),
+        (ImportError("Original error was: libblas.so: failed to map segment from shared object"), "oom"),
+        (
+            EngineMissing("no engine: MXNet cannot be imported (libX.so: failed to map segment from shared object)"),
+            "oom",
+        ),
+        (EngineMissing("no engine: python -m pip install -e '.[cpu]'"), "user_error"),
+        (chained(UserError("net: cannot be read"), MemoryError()), "oom"),
+        (chained(UserError("net: cannot be read"), OSError(errno.ENOMEM, "Cannot allocate memory")), "oom"),
         (UserError("net: too old"), "user_error"),
+        (UserError("--style: no file 'out of memory.png'"), "user_error"),
+        (NotSynchronised("not synchronised: samples say 1 ms a call"), "error"),
         (NotFinite("the objective became nan"), "error"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
         (chained(UserError("cannot write"), OSError(errno.ENOSPC, "No space left on device")), "disk_full"),
@@ -45,6 +57,26 @@ def test_failures_that_are_understood(error, status):
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("y"), RuntimeError("operator not found")])
 def test_anything_else_is_a_crash(error):
     assert worker.failure(error) is None
+
+
+def test_what_only_means_memory_under_a_limit(monkeypatch):
+    error = RuntimeError("MXNetError: Resource temporarily unavailable")
+    assert worker.failure(error) is None
+    monkeypatch.setattr(worker.environment, "address_space_limit", lambda: 1 << 50)
+    assert worker.failure(error) is None  # far from it
+    monkeypatch.setattr(worker.environment, "address_space_limit", lambda: 1 << 20)
+    assert worker.failure(error)[0] == "oom"
+    assert worker.failure(ValueError("x")) is None
+
+
+def test_exceptions_that_caused_each_other_come_to_an_end():
+    first, second = ValueError("a"), ValueError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert worker.failure(first) is None
+
+
+def test_the_protocol_has_a_number():
+    assert isinstance(worker.PROTOCOL, int) and worker.PROTOCOL >= 1
 
 
 def test_the_context_speaks_the_protocol(tmp_path):

@@ -79,7 +79,7 @@ def when(meta: Meta) -> str:
     if created is None:
         return ""
     day = created.strftime("%Y-%m-%d %H:%M")
-    if finished is None:
+    if finished is None or finished < created:  # the clock was set back meanwhile
         return day
     minutes = (finished - created).total_seconds() / 60
     return f"{day}, {minutes:.0f} min" if minutes >= 2 else f"{day}, {minutes * 60:.0f} s"

@@ -26,7 +26,8 @@ import pandas as pd
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
-PLAN = ["--method", "texture_net", "--task", "texture", "--size", "128", "--threads", "1", "--time", "120"]
+PLAN = ["--method", "texture_net", "--task", "texture", "--size", "128", "--threads", "1"]
+TIME_S = {"unchanged": "60", "slower": "290", "hungrier": "290"}
 WORKING_BYTES = 64e6  # of the texture network at 128, as the gate itself measures it
 
 # Appended to nst_gluon/generator.py of the candidate: real work and real memory, in proportion.
@@ -101,7 +102,8 @@ def trial(kind: str, number: int, folder: Path, revisions: tuple[str, str]) -> N
     """One gate, recorded."""
     load, begun = os.getloadavg()[0], time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "compare", *revisions, *PLAN, "--json", "--out", str(folder / "out")],
+        [sys.executable, "-m", "bench", "compare", *revisions, *PLAN, "--time", TIME_S[kind], "--json",
+         "--out", str(folder / "out")],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
     )  # fmt: skip
     seconds = time.monotonic() - begun
