@@ -44,6 +44,12 @@ def main() -> None:
         measure(pause)
         emit("result", status="ok", info={"pid": os.getpid(), "targets": spec["targets"]})
 
+    def drifting() -> None:
+        for number in range(12):
+            emit("sample", metric="latency_s", unit="s", value=0.1 + 0.005 * number)
+        emit("sample", metric="objective", unit="1", value=100.0)
+        emit("result", status="ok", info={"cpu_mhz": [3000.0, 2400.0], "timed_samples": 24, "dropped_samples": 12})
+
     def crash_once() -> None:
         if (run_dir / "starts.txt").read_text().count(f"{key} ") == 1:
             emit("sample", metric="latency_s", unit="s", value=99.0)
@@ -87,6 +93,7 @@ def main() -> None:
     actions = {
         "ok": ok,
         "slow": lambda: ok(0.02),
+        "drifting": drifting,
         "crash": lambda: (print("it broke", file=sys.stderr, flush=True), os._exit(3)),
         "crash_once": crash_once,
         "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),

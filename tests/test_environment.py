@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from plans import small_plan
+from drive import INPUTS
+from plans import fake_command, small_plan
 
-from bench import environment, run
+from bench import environment, run, store
 from bench.store import Store
 
 IDLE = [0.0, 0.0, 0.0]
@@ -190,3 +191,18 @@ def test_the_warnings_of_a_run_that_was_gone_on_with_replace_those_of_its_first_
     run._warn(store, [], instead_of=environment.AFTER)
     assert store.run["warnings"] == [first]
     store.close()
+
+
+def test_a_run_carries_what_its_cells_tell_against_it(tmp_path):
+    plan = small_plan(method_names=["johnson", "texture_net"], tasks=["stylize"])
+    how = run.How(
+        out=tmp_path, quiet=True, command=fake_command({plan.cells[0].key: "drifting"}), ask=lambda *arguments: INPUTS,
+        report=False, arguments=["test"],
+    )  # fmt: skip
+    assert run.execute(plan, how) == run.OK
+    (found,) = store.list_runs(tmp_path)
+    assert [record["drift"] for record in found["cells"]] == [pytest.approx(0.43, abs=0.01), 0.0]
+    lines = "\n".join(found["run"]["warnings"])
+    assert f"1 of 2 cells were measured, most by +43% in {plan.cells[0].key}" in lines
+    assert "slowed down while 1 of 1 cells were measured, most from 3000 to 2400 MHz" in lines
+    assert "up to 12 of 24 samples of a cell were left out" in lines

@@ -34,7 +34,7 @@ def chained(outer: Exception, inner: Exception) -> Exception:
         (RuntimeError("MXNetError: Failed to allocate CPU Memory"), "oom"),
         (ImportError("Original error was: libblas.so: failed to map segment from shared object"), "oom"),
         (
-            EngineMissing("no engine: MXNet cannot be imported (libX.so: failed to map segment from shared object)"),
+            EngineMissing("no engine: MXNet (libX.so: failed to map segment from shared object)"),
             "oom",
         ),
         (EngineMissing("no engine: python -m pip install -e '.[cpu]'"), "user_error"),
