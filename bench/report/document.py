@@ -240,6 +240,7 @@ def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
             "Several machines stand side by side. Every ratio is of one machine; a verdict rests on one machine too, "
             "which is named beside it."
         )
+    found += filter(None, [facts.warm_up(run.records)])
     timed = summary[summary["metric"].str.startswith("time_to_target") & (summary["n"] == 1)]
     if len(timed):
         found.append(

@@ -158,7 +158,8 @@ def metric_tables(summary: pd.DataFrame) -> list[Table]:
 _ORDER = (
     SPEEDUP_EQUAL, SPEEDUP_500, "latency_s", "time_to_target_s", "iterations_to_target", "target", "iteration_s",
     "throughput_images_per_s", "peak_memory_bytes", "working_memory_bytes", "memory_ratio", "working_memory_ratio",
-    "objective", "content", "style", "tv", "setup_s", "first_call_s", "parameters", "net_file_bytes",
+    "objective", "content", "style", "tv", "setup_s", "first_call_s", "warm_up_latency_s", "warm_up_iteration_s",
+    "parameters", "net_file_bytes",
 )  # fmt: skip
 
 
