@@ -237,9 +237,7 @@ def compare_pools(baseline: pd.DataFrame, candidate: pd.DataFrame, rules: Rules 
 
 def _single(ratio: float, unit: str, floor: float) -> tuple[str, str]:
     """One sample a side has no interval. A time is then inconclusive; a memory peak is taken as it is."""
-    if unit != "B":
-        return INCONCLUSIVE, "one sample a side"
-    return verdict(ratio, ratio, floor, floor), "one sample a side: the ratio as it is"
+    return (verdict(ratio, ratio, floor, floor), "") if unit == "B" else (INCONCLUSIVE, "one sample a side")
 
 
 def _median(values: np.ndarray) -> float:
