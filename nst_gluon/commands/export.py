@@ -1,4 +1,4 @@
-"""``export``: a trained net as files that MXNet's own loaders read, without this package."""
+"""``export``: a trained net as files that others read, without this package: MXNet's own loaders, or ONNX."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from nst_gluon import assets, runtime
-from nst_gluon.commands import options
+from nst_gluon.commands import export_onnx, options
 from nst_gluon.errors import NotFinite, UserError, did_you_mean
 from nst_gluon.files import write_atomically
 
-FORMATS = ("mxnet",)
+FORMATS = ("mxnet", "onnx")
 TOLERANCE = 1e-3  # of the picture's range; rounding alone makes about 1e-6
 CHECK_SIZE = 96
 
@@ -24,22 +24,24 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``export``."""
     parser = commands.add_parser(
         "export",
-        help="a trained net for MXNet's own loaders",
-        description="Write NAME-symbol.json and NAME-0000.params, which mxnet.gluon.SymbolBlock.imports\n"
-        "reads, and NAME.json, which describes their inputs. The exported net must make the same picture\n"
-        "as the original before anything is written.",
-        epilog=options.example("export great_wave-johnson-stylize --output exported"),
+        help="a trained net for MXNet's own loaders, or as ONNX",
+        description="mxnet: NAME-symbol.json and NAME-0000.params, which mxnet.gluon.SymbolBlock.imports\n"
+        "reads, and NAME.json, which describes their inputs. onnx: one file for ONNX Runtime and others,\n"
+        "and a model card beside it. The exported net must make the same picture as the original before\n"
+        "anything is written.",
+        epilog=options.example("export great_wave-johnson-stylize --format onnx --output waves.onnx"),
     )
     parser.add_argument(
         "net", metavar="NET", help="a file that train wrote, or the name of a bundled net (see list nets)"
     )
-    parser.add_argument("--format", choices=FORMATS, default="mxnet", metavar="FORMAT", help="mxnet (default)")
+    parser.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], metavar="FORMAT", help="mxnet (default) or onnx"
+    )
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path("."),
-        metavar="FOLDER",
-        help="made if missing (default: this folder)",
+        metavar="PATH",
+        help="mxnet: a folder, made if missing (default: this one); onnx: a file (default: NAME.onnx)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.set_defaults(run=run)
@@ -108,14 +110,19 @@ def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
 def run(args: argparse.Namespace) -> int:
     """Export, check, write."""
     path = net_path(args.net)
-    targets = [args.output / f"{path.stem}{end}" for end in ("-symbol.json", "-0000.params", ".json")]
+    return export_onnx.run(args, path) if args.format == "onnx" else _run_mxnet(args, path)
+
+
+def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
+    output = args.output or Path(".")
+    targets = [output / f"{path.stem}{end}" for end in ("-symbol.json", "-0000.params", ".json")]
     existing = [target for target in targets if target.exists()]
     if existing and not args.force:
         raise UserError(f"--output: {str(existing[0])!r} exists; name another folder, or --force to overwrite it")
     files, difference = export_mxnet(path, path.stem)
     if not difference <= TOLERANCE:
         raise NotFinite(f"the exported net makes another picture than {str(path)!r} (difference {difference:g})")
-    args.output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        print(write_atomically(args.output / name, data))
+        print(write_atomically(output / name, data))
     return 0
