@@ -171,7 +171,8 @@ def test_the_same_pictures_as_the_engine(untrained, method, task, changes):
         arrays = method_module(method).inputs(meta["architecture"], content, rng, (batch, *size), 1.0)
         (picture,) = session.run(None, dict(zip(names, arrays)))
         assert expected.std() > 0.01
-        np.testing.assert_allclose(picture, expected, atol=1e-4)
+        # Untrained nets amplify rounding; a wrong layer is wrong by 0.1. Bundled nets are held to TOLERANCE below.
+        np.testing.assert_allclose(picture, expected, atol=1e-3)
 
 
 @needs_onnx
