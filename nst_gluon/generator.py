@@ -17,6 +17,7 @@ import numpy as np
 from nst_gluon import methods, netfile
 from nst_gluon.engine import mx
 from nst_gluon.errors import UserError
+from nst_gluon.inference import Inference
 from nst_gluon.layers import SCRATCH
 
 
@@ -73,6 +74,9 @@ class Generator:
         self.net = self._module.build(self._architecture)
         load_parameters(self.net, params, self._ctx, where)
         self.net.hybridize(static_alloc=True, static_shape=True)
+        # The graph for inference is built for oneDNN; elsewhere the net itself does.
+        on_cpu = self._ctx.device_type == "cpu"
+        self._run = Inference(self._module, self._architecture, params, self._ctx) if on_cpu else self.net
         self.parameter_count = sum(v.size for k, v in params.items() if not k.endswith(("running_mean", "running_var")))
 
     def inputs(
@@ -104,7 +108,7 @@ class Generator:
 
     def forward(self, *inputs):
         """One pass of the net: an NDArray (N, 3, H', W') at the working size, not clipped. Asynchronous."""
-        return self.net(*inputs)
+        return self._run(*inputs)
 
     def generate(
         self,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from nst_gluon.engine import mx
+from nst_gluon.inference import Builder, crop_channels, phase_kernel
 from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn, pad, upsample
 
 MULTIPLE = 4
@@ -97,3 +98,26 @@ def inputs(
 def build(architecture: dict) -> JohnsonNet:
     """A net from the ``architecture`` of a net file: keyword arguments of :class:`JohnsonNet`."""
     return JohnsonNet(**architecture)
+
+
+def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int, ...]], padded: bool = False):
+    """The net as a graph for inference: the input ``data0`` as :class:`JohnsonNet` takes it, the same pictures.
+
+    ``padded``: the input has its surroundings of 8 pixels a residual block on each side already.
+    """
+    residuals = architecture.get("residuals", 5)
+    x = mx.sym.var("data0") - 0.5
+    x = x if padded else pad(mx.sym, x, 8 * residuals, "reflect")
+    x = builder.unit(x, "conv1.conv", "norm1", 0, pad=4)
+    x = builder.unit(x, "down1.conv", "norm2", 0, stride=2, pad=1)
+    x = builder.unit(x, "down2.conv", "norm3", 0, stride=2, pad=1)
+    for k in range(residuals):
+        y = builder.unit(x, f"residual.{k}.conv1", f"residual.{k}.norm1", 0)
+        y = builder.unit(y, f"residual.{k}.conv2", f"residual.{k}.norm2", None)
+        x = y + mx.sym.slice(x, begin=(None, None, 2, 2), end=(None, None, -2, -2))
+    x = builder.unit(x, "up1.conv", "norm4", 0, pad=1, upsample=True)
+    x = builder.unit(x, "up2.conv", "norm5", 0, pad=1, upsample=True)
+    weight, bias = builder.kernel("conv2.conv", None)
+    x = builder.convolution(x, phase_kernel(weight), np.tile(bias, 4), stride=2, pad=4)
+    x = crop_channels(mx.sym.Activation(x, act_type="tanh"), 12)
+    return 0.5 + TANH_SCALE * mx.sym.depth_to_space(x, block_size=2)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from nst_gluon.engine import mx
+from nst_gluon.inference import Builder, crop_channels
 from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn, upsample
 
 NOISE_CHANNELS = 3
@@ -145,3 +146,125 @@ def inputs(
 def build(architecture: dict) -> TextureNet:
     """A net from the ``architecture`` of a net file: keyword arguments of :class:`TextureNet`."""
     return TextureNet(**architecture)
+
+
+def margins(scales: int) -> list[int]:
+    """Pixels that each scale's result, finest first, must have around what is wanted, where nothing is padded.
+
+    A join's two 3x3 convolutions take 2 pixels a side, and a coarser pixel is two finer ones.
+    """
+    found = [0]
+    for _ in range(scales - 1):
+        found.append(-(-(found[-1] + 2) // 2))
+    return found
+
+
+def surroundings(scales: int) -> list[int]:
+    """Pixels around each scale's noise that its part of the picture depends on: :func:`margins` and its blocks."""
+    return [margin + (4 if k < scales - 1 else 2) for k, margin in enumerate(margins(scales))]
+
+
+class _Drawing:
+    """The graph of :class:`TextureNet` for inference.
+
+    Where normalisations are folded and padding is circular, the noise is wrapped around once, generously, and no
+    convolution is padded. Otherwise every 3x3 convolution is, as in training.
+    """
+
+    def __init__(self, builder: Builder, architecture: dict):
+        self.builder, self.scales = builder, architecture["scales"]
+        self.padding = architecture.get("padding", "circular")
+        self.unpadded = builder.folds and self.padding == "circular"
+        # A shift before zero padding is not the same as one after it.
+        self.folds_joins = builder.folds and self.padding != "zero"
+        self.zeros = 1 if self.padding == "zero" else 0
+
+    def padded(self, x):
+        return x if self.unpadded or self.zeros else pad_smoothly(x, self.padding)
+
+    def block(self, x, name: str, first: int = 1):
+        """The convolutions of a block from number ``first`` on."""
+        for number in range(first, 4):
+            three = number < 3
+            x = self.padded(x) if three else x
+            pad = self.zeros if three else 0
+            x = self.builder.unit(x, f"{name}.conv{number}.conv", f"{name}.norm{number}", LEAK, pad=pad)
+        return x
+
+    def join(self, number: int, deep, shallow, surplus: int):
+        """``surplus``: pixels a side that the deep branch, upsampled, has more than the shallow one."""
+        builder, name = self.builder, f"joins.{number}"
+        width = WIDTH * (number + 1)
+        weight, bias = builder.kernel(f"{name}.block.conv1.conv", f"{name}.block.norm1")
+        if self.folds_joins:
+            affines = [builder.affine(f"{name}.{norm}") for norm in ("deep_norm", "shallow_norm")]
+            scale, shift = (np.concatenate(parts)[:, None, None] for parts in zip(*affines))
+            weight, bias = weight * scale, bias + (weight * shift).sum(axis=(1, 2, 3))
+        else:
+            deep = builder.normalise(deep, f"{name}.deep_norm")
+            shallow = builder.normalise(shallow, f"{name}.shallow_norm")
+        if self.unpadded:
+            crop = 2 + surplus
+        else:
+            # Reflection of an upsampled picture by one pixel repeats the edge of the coarse one.
+            deep = deep if self.zeros else pad_smoothly(deep, "edge" if self.padding == "reflect" else self.padding)
+            crop = 1 if self.zeros else 3
+        deep = builder.upsampled_convolution(deep, weight[:, :width], None, crop)
+        x = builder.convolution(self.padded(shallow), weight[:, width:], bias, pad=self.zeros) + deep
+        norm = f"{name}.block.norm1"
+        x = builder.activate(x, LEAK) if builder.folds else builder.normalise(x, norm, LEAK)
+        return self.block(x, f"{name}.block", first=2)
+
+
+def pad_smoothly(x, mode: str):
+    """(N, C, H, W) with one pixel more on each side: ``circular``, ``reflect`` or ``edge`` (the edge repeated).
+
+    With ``slice``, which takes oneDNN's memory layouts as they are.
+    """
+    first, last = {"circular": (-1, 0), "reflect": (1, -2), "edge": (0, -1)}[mode]
+    for axis in (2, 3):
+        parts = [_one(x, axis, first), x, _one(x, axis, last)]
+        x = mx.sym.concat(*parts, dim=axis)
+    return x
+
+
+def _one(x, axis: int, index: int):
+    """The pixels (N, C, 1, W) or (N, C, H, 1) at ``index`` of ``axis``."""
+    none = (None,) * axis
+    return mx.sym.slice(x, begin=(*none, index), end=(*none, index + 1 if index != -1 else None))
+
+
+def wrap(x, amount: int, shape: tuple[int, ...]):
+    """(N, C, H, W) of the given shape, repeated without end, with ``amount`` pixels more on each side."""
+    for axis in (2, 3):
+        copies = -(-amount // shape[axis])
+        begin = copies * shape[axis] - amount
+        x = mx.sym.concat(*[x] * (2 * copies + 1), dim=axis)
+        x = mx.sym.slice_axis(x, axis=axis, begin=begin, end=begin + shape[axis] + 2 * amount)
+    return x
+
+
+def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int, ...]], padded: bool = False):
+    """The net as a graph for inference: inputs ``data0``, ``data1`` ... as :class:`TextureNet` takes them.
+
+    ``padded``: the inputs have their :func:`surroundings` already (circular padding with folded normalisation only).
+    """
+    drawing = _Drawing(builder, architecture)
+    scales = drawing.scales
+    inputs = [mx.sym.var(f"data{i}") for i in range(len(shapes))]
+    content, noise = (inputs[0], inputs[1:]) if architecture.get("content") else (None, inputs)
+    branches = []
+    for k, z in enumerate(noise):
+        if content is not None:
+            z = mx.sym.concat(z, content, dim=1)
+            content = mx.sym.Pooling(content, kernel=(2, 2), stride=(2, 2), pool_type="avg")
+        if drawing.unpadded and not padded:
+            z = wrap(z, surroundings(scales)[k], shapes[k - len(noise)])
+        branches.append(drawing.block(z, f"blocks.{k}"))
+    need = margins(scales)
+    x = branches[-1]
+    for number in range(scales - 1):
+        k = scales - 2 - number
+        x = drawing.join(number, x, branches[k], 2 * need[k + 1] - need[k] - 2)
+    weight, bias = builder.kernel("output", None)
+    return crop_channels(builder.convolution(x, weight, bias + np.float32(0.5)), 3)

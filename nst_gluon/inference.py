@@ -1,0 +1,283 @@
+"""The graph that a trained net makes pictures with: other operators than it is trained with, the same picture.
+
+A method's module draws the graph with a :class:`Builder` (``inference_graph`` of :mod:`nst_gluon.johnson` and
+:mod:`nst_gluon.texture_net`); :class:`Inference` compiles it, one graph for each size, and runs it. What makes it fast,
+measured in ``results/speed/inference.md``:
+
+- oneDNN's AVX-512 kernels want multiples of 16 output channels: zero channels are added, with zero weights.
+- Normalisation with known statistics (batch norm, or instance norm whose statistics were taken before) is folded into
+  the weights, and oneDNN applies activations and sums as it writes a convolution's result.
+- Instance norm is the batch norm operator in train mode with the ReLU inside it, in oneDNN's own memory layout.
+- Upsampling by 2 and the 3x3 convolution after it are one transposed convolution, 4x4 with stride 2: 4/9 of the work.
+- A convolution of a concatenation is the sum of two.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+import numpy as np
+
+from nst_gluon.engine import mx
+
+# Output channels for which oneDNN takes its AVX-512 kernels.
+LANES = 16
+# Gluon's default for batch norm, and that of layers.InstanceNorm.
+EPSILON = 1e-5
+# Graphs that stay compiled: a picture's size and that of its tiles, say. Each holds its own memory.
+KEPT_GRAPHS = 2
+
+S = mx.sym
+
+# Otherwise the engine announces on stderr that it fuses operators.
+os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+
+
+def laid_out(channels: int) -> int:
+    """Channels that an activation of ``channels`` has inside a graph: the next multiple of LANES."""
+    return -(-channels // LANES) * LANES
+
+
+def fit(array: np.ndarray, *sizes: int) -> np.ndarray:
+    """``array`` with zeros appended so that its first axes have the given sizes."""
+    edges = [(0, size - have) for size, have in zip(sizes, array.shape)]
+    return np.pad(array, edges + [(0, 0)] * (array.ndim - len(sizes)))
+
+
+def upsampling_kernel(weight: np.ndarray) -> np.ndarray:
+    """Weights (in, out, 4, 4) of the transposed convolution with stride 2 that equals nearest upsampling by 2 and
+    then the 3x3 convolution ``weight`` (out, in, 3, 3).
+
+    Each low-resolution pixel is a 2x2 square, which the convolution smears over 4x4. On n pixels, with ``pad`` 2 the
+    result is the 2n - 2 pixels of the unpadded convolution, with 1 the 2n of the zero-padded one.
+    """
+    flipped = weight[:, :, ::-1, ::-1]
+    kernel = sum(np.pad(flipped, ((0, 0), (0, 0), (i, 1 - i), (j, 1 - j))) for i in (0, 1) for j in (0, 1))
+    return np.ascontiguousarray(kernel.transpose(1, 0, 2, 3))
+
+
+def phase_kernel(weight: np.ndarray) -> np.ndarray:
+    """Weights (4 * out, in, k + 1, k + 1) of the convolution with stride 2 whose channels, taken apart by
+    ``depth_to_space``, are the convolution ``weight`` (out, in, k, k) with stride 1.
+
+    Few output channels leave most of a vector unit idle; four times as many at a quarter of the pixels do not.
+    """
+    phases = [np.pad(weight, ((0, 0), (0, 0), (i, 1 - i), (j, 1 - j))) for i in (0, 1) for j in (0, 1)]
+    return np.concatenate(phases)
+
+
+class Builder:
+    """Symbols of a graph, and the arrays that they need.
+
+    Args:
+        params: the net's parameters by structural name.
+        statistics: mean and variance (C,) of each normalisation, by its structural name, to be folded into weights;
+            None takes them from the picture at hand, in train mode (instance norm).
+        measure: whether to remember the statistics of each normalisation as outputs, in ``measured``.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, np.ndarray],
+        statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+        measure: bool = False,
+    ):
+        self.params, self.statistics, self.measure = params, statistics, measure
+        self.arrays: dict[str, np.ndarray] = {}
+        self.measured: dict[str, tuple] = {}
+
+    @property
+    def folds(self) -> bool:
+        """Whether normalisations are folded into convolutions."""
+        return self.statistics is not None
+
+    def constant(self, value: np.ndarray, auxiliary: bool = False):
+        """A symbol for an array that is part of the graph."""
+        name = f"{'auxiliary' if auxiliary else 'constant'}{len(self.arrays)}"
+        self.arrays[name] = np.ascontiguousarray(value, dtype=np.float32)
+        return S.var(name)
+
+    def affine(self, norm: str) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and shift (C,) that the normalisation ``norm`` is, with its statistics known."""
+        mean, variance = self.statistics[norm]
+        scale = self.params[f"{norm}.gamma"] / np.sqrt(variance + EPSILON)
+        return scale, self.params[f"{norm}.beta"] - scale * mean
+
+    def kernel(self, conv: str, norm: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Weight and bias of a convolution, ``norm`` folded in; no bias where a normalisation takes it away again."""
+        weight, bias = self.params[f"{conv}.weight"], self.params[f"{conv}.bias"]
+        if norm is None:
+            return weight, bias
+        if not self.folds:
+            return weight, None
+        scale, shift = self.affine(norm)
+        return weight * scale[:, None, None, None], bias * scale + shift
+
+    def convolution(self, x, weight: np.ndarray, bias: np.ndarray | None, stride: int = 1, pad: int = 0):
+        """A convolution of ``x``, whose channels are laid out or, where they are fewer than LANES, as they are."""
+        out, source = weight.shape[:2]
+        kernel = self.constant(fit(weight, laid_out(out), source if source < 8 else laid_out(source)))
+        shift = () if bias is None else (self.constant(fit(bias, laid_out(out))),)
+        return S.Convolution(
+            x, kernel, *shift, num_filter=laid_out(out), kernel=weight.shape[2:], no_bias=bias is None,
+            stride=(stride, stride), pad=(pad, pad),
+        )  # fmt: skip
+
+    def upsampled_convolution(self, x, weight: np.ndarray, bias: np.ndarray | None, pad: int):
+        """Nearest upsampling by 2, then the 3x3 convolution ``weight``; ``pad`` as in :func:`upsampling_kernel`."""
+        out, source = weight.shape[:2]
+        kernel = self.constant(upsampling_kernel(fit(weight, laid_out(out), laid_out(source))))
+        shift = () if bias is None else (self.constant(fit(bias, laid_out(out))),)
+        return S.Deconvolution(
+            x, kernel, *shift, num_filter=laid_out(out), kernel=(4, 4), stride=(2, 2), pad=(pad, pad),
+            no_bias=bias is None,
+        )  # fmt: skip
+
+    def activate(self, x, leak: float | None):
+        """ReLU, leaky for a ``leak`` above 0; None leaves ``x`` as it is."""
+        if leak is None:
+            return x
+        return S.LeakyReLU(x, act_type="leaky", slope=leak) if leak else S.Activation(x, act_type="relu")
+
+    def normalise(self, x, norm: str, leak: float | None = None):
+        """``norm`` of ``x`` and the activation after it, where the norm is not folded into a convolution."""
+        gamma, beta = self.params[f"{norm}.gamma"], self.params[f"{norm}.beta"]
+        width = laid_out(len(gamma))
+        known = (np.zeros(width), np.ones(width))
+        if self.folds:
+            known = [fit(value, width) for value in self.statistics[norm]]
+        arrays = [self.constant(fit(gamma, width)), self.constant(fit(beta, width))]
+        arrays += [self.constant(value, auxiliary=True) for value in known]
+        if self.measure:
+            mean = S.mean(x, axis=(0, 2, 3), keepdims=True)
+            self.measured[norm] = (mean, S.mean(S.square(S.broadcast_sub(x, mean)), axis=(0, 2, 3)))
+        settings = {"fix_gamma": False, "eps": EPSILON, "momentum": 1.0, "use_global_stats": self.folds}
+        if leak == 0 and not self.folds:
+            return S.contrib.BatchNormWithReLU(x, *arrays, **settings)[0]
+        return self.activate(S.BatchNorm(x, *arrays, **settings)[0], leak)
+
+    def unit(self, x, conv: str, norm: str, leak: float | None, stride: int = 1, pad: int = 0, upsample: bool = False):
+        """Convolution, normalisation, activation (None: none); ``upsample`` by 2 before, zero padding ``pad``."""
+        weight, bias = self.kernel(conv, norm)
+        if upsample:
+            y = self.upsampled_convolution(x, weight, bias, pad)
+        else:
+            y = self.convolution(x, weight, bias, stride, pad)
+        return self.activate(y, leak) if self.folds else self.normalise(y, norm, leak)
+
+
+def running_statistics(params: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean and variance of each batch norm by its structural name; empty for a net with instance norm."""
+    end = ".running_mean"
+    norms = [name[: -len(end)] for name in params if name.endswith(end)]
+    return {norm: (params[f"{norm}.running_mean"], params[f"{norm}.running_var"]) for norm in norms}
+
+
+def crop_channels(x, channels: int):
+    """The first ``channels`` channels of (N, C, H, W).
+
+    With ``slice_axis``: oneDNN's ``slice`` dies of a division by zero inside a block of channels.
+    """
+    return S.slice_axis(x, axis=1, begin=0, end=channels)
+
+
+class _Compiled:
+    """One graph for one size of its inputs."""
+
+    def __init__(self, outputs, arrays: Mapping[str, np.ndarray], inputs: Sequence, ctx, train: bool):
+        self._train, self._ctx = train, ctx
+        values = {name: mx.nd.array(value, ctx=ctx) for name, value in arrays.items()}
+        named = {f"data{i}": value for i, value in enumerate(inputs)}
+        symbol = S.Group(outputs)
+        if not train:
+            auxiliary = set(symbol.list_auxiliary_states())
+            symbol = symbol.optimize_for(
+                "MKLDNN",
+                {name: value for name, value in {**values, **named}.items() if name not in auxiliary},
+                {name: values[name] for name in auxiliary},
+            )
+        names = symbol.list_inputs()
+        self._slots = [names.index(name) for name in named]
+        self._values = [values.get(name) for name in names]
+        flags = {
+            "data_indices": self._slots,
+            "param_indices": [i for i, name in enumerate(names) if name in values],
+            "static_alloc": True,
+            "static_shape": True,
+        }
+        self._op = mx.nd.CachedOp(symbol, list(flags.items()))
+
+    def __call__(self, *inputs) -> list:
+        values = list(self._values)
+        for slot, value in zip(self._slots, inputs):
+            values[slot] = value
+        with mx.autograd.train_mode() if self._train else mx.autograd.predict_mode():
+            out = self._op(*values)
+        return list(out) if isinstance(out, (list, tuple)) else [out]
+
+
+class Inference:
+    """A trained net as a function from its inputs to pictures, on the CPU.
+
+    Args:
+        module: the method's, with ``inference_graph(builder, architecture, shapes, padded)``.
+        architecture: as in a net file.
+        params: the parameters by structural name, float32.
+        statistics: see :class:`Builder`; by default those of batch norm, and for instance norm each picture's own.
+        padded: whether inputs come with the surroundings that a tile needs (see :mod:`nst_gluon.tiles`).
+    """
+
+    def __init__(
+        self,
+        module: ModuleType,
+        architecture: Mapping,
+        params: Mapping[str, np.ndarray],
+        ctx=None,
+        statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+        padded: bool = False,
+    ):
+        self._module, self._architecture, self._params = module, architecture, params
+        self._ctx, self._padded = ctx or mx.cpu(), padded
+        self._statistics = statistics or running_statistics(params) or None
+        self._graphs: OrderedDict[tuple, _Compiled] = OrderedDict()
+
+    def _compile(self, inputs: Sequence, measure: bool) -> tuple[_Compiled, list[str]]:
+        builder = Builder(self._params, self._statistics, measure)
+        shapes = [tuple(value.shape) for value in inputs]
+        outputs = [self._module.inference_graph(builder, self._architecture, shapes, self._padded)]
+        for mean, variance in builder.measured.values():
+            outputs += [mean, variance]
+        train = not builder.folds
+        return _Compiled(outputs, builder.arrays, inputs, self._ctx, train), list(builder.measured)
+
+    def _picture(self, inputs: Sequence):
+        key = tuple(tuple(value.shape) for value in inputs)
+        if key not in self._graphs:
+            while len(self._graphs) >= KEPT_GRAPHS:
+                self._graphs.popitem(last=False)
+            self._graphs[key] = self._compile(inputs, measure=False)[0]
+        self._graphs.move_to_end(key)
+        return self._graphs[key](*inputs)[0]
+
+    def __call__(self, *inputs):
+        """Pictures (N, 3, H, W), not clipped, of NDArrays (N, C, H, W). Asynchronous.
+
+        Where each picture has statistics of its own, the pictures of a batch go through one by one.
+        """
+        if self._statistics is not None or inputs[0].shape[0] == 1:
+            return self._picture(inputs)
+        count = inputs[0].shape[0]
+        return mx.nd.concat(*(self._picture([x[i : i + 1] for x in inputs]) for i in range(count)), dim=0)
+
+    def measure(self, *inputs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean and variance of each normalisation, over the whole batch, by structural name."""
+        graph, names = self._compile(inputs, measure=True)
+        values = [value.asnumpy().ravel() for value in graph(*inputs)[1:]]
+        found = {}
+        for name, mean, variance in zip(names, values[::2], values[1::2]):
+            width = len(self._params[f"{name}.gamma"])
+            found[name] = mean[:width], variance[:width]
+        return found
