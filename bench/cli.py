@@ -10,12 +10,15 @@ from typing import Any
 
 from bench import engines, plan, run, store
 from bench.arguments import PLAN_DEFAULTS, make_plan
-from bench.commands import baseline, compare, listing, merge, selftest
+from bench.commands import baseline, compare, listing, merge, roofline, selftest
 from nst_gluon import __version__, console, methods, runtime
 from nst_gluon.errors import UserError
 
 RESULTS = Path("results")
-COMMANDS = {"list": listing, "compare": compare, "baseline": baseline, "selftest": selftest, "merge": merge}
+COMMANDS = {
+    "list": listing, "compare": compare, "baseline": baseline, "selftest": selftest, "merge": merge,
+    "roofline": roofline,
+}  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,89 @@
+"""What this machine can do at most through the engine: one process, ``python -m bench.engines.peaks THREADS``.
+
+Prints one JSON object: for each precision the times of a large matrix product by its side, and the times of a copy of
+an array that no cache holds. Whoever started it takes the best: everything that disturbs makes it slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nst_gluon import runtime
+
+SIDES = (1024, 2048)
+REPETITIONS = 12
+CACHES = 8  # the copied array is so many times larger than the last cache
+LEAST_COPY = 256 * 2**20
+FLOAT_BYTES = 4
+L3 = "/sys/devices/system/cpu/cpu0/cache/index3/size"
+
+
+def timed(call: Callable[[], Any], repetitions: int) -> list[float]:
+    """Seconds of each call, after one that does not count; ``call`` returns an array to wait for."""
+    times = []
+    for _ in range(repetitions + 1):
+        begun = time.perf_counter()
+        call().wait_to_read()
+        times.append(time.perf_counter() - begun)
+    return times[1:]
+
+
+def cache_bytes() -> int:
+    """The last cache's size; 0 where it is not told."""
+    try:
+        with open(L3, encoding="ascii") as stream:
+            text = stream.read().strip()
+    except OSError:
+        return 0
+    return int(text[:-1]) * 1024 if text.endswith("K") and text[:-1].isdigit() else 0
+
+
+def copy_elements() -> int:
+    """Floats in the array that is copied: far more than the caches hold, and no more than an eighth of the memory."""
+    wanted = max(LEAST_COPY, CACHES * cache_bytes())
+    return min(wanted, runtime.memory_available_bytes() // 8) // FLOAT_BYTES
+
+
+def measure(dtypes: Sequence[str], sides: Sequence[int], elements: int, repetitions: int) -> dict[str, Any]:
+    """``products``: {precision: {side: seconds}}; ``copy``: {"bytes": read and written, "seconds": of each copy}."""
+    from nst_gluon.engine import mx
+
+    bfloat16 = np.dtype([("bfloat16", np.uint16)])
+    products: dict[str, dict[str, list[float]]] = {}
+    for dtype in dtypes:
+        products[dtype] = {}
+        for side in sides:
+            a, b = (mx.nd.random.uniform(shape=(side, side)) for _ in range(2))
+            if dtype == "bfloat16":
+                a, b = (mx.nd.amp_cast(array, dtype=bfloat16) for array in (a, b))
+
+            def product(a=a, b=b, side=side):
+                # oneDNN's matrix product; mx.nd.dot is OpenBLAS's, which is half as fast.
+                return mx.nd.FullyConnected(a, b, no_bias=True, num_hidden=side)
+
+            mx.nd.waitall()
+            products[dtype][str(side)] = timed(product, repetitions)
+    source, target = mx.nd.ones((elements,)), mx.nd.zeros((elements,))
+    mx.nd.waitall()
+    ways = (lambda: mx.nd.identity(source, out=target), lambda: source.copyto(target))
+    seconds = [time for way in ways for time in timed(way, repetitions)]
+    return {"products": products, "copy": {"bytes": 2 * FLOAT_BYTES * elements, "seconds": seconds}}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.engines.peaks")
+    parser.add_argument("threads", type=int)
+    runtime.prepare(parser.parse_args().threads)
+    dtypes = runtime.DTYPES if runtime.cpu_supports_bfloat16() else runtime.DTYPES[:1]
+    print(json.dumps(measure(dtypes, SIDES, copy_elements(), REPETITIONS)))
+
+
+if __name__ == "__main__":
+    main()
