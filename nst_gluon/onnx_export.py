@@ -25,9 +25,11 @@ EPSILON = 1e-5
 # As in nst_gluon.johnson and nst_gluon.texture_net, which cannot be imported without the engine.
 TANH_SCALE, LEAK = 150 / 255, 0.01
 TO_THE_END = np.iinfo(np.int64).max
-# Not square, a multiple of every net's step, with more than the 40 pixels that Johnson's padding mirrors.
-CHECK_SIZE = (128, 160)
-TOLERANCE = 1e-4
+# Not square, and a multiple of every net's step.
+CHECK_SIZE = (256, 320)
+# Half a step of an 8-bit picture. The bundled nets stay below 1e-4 (tests/test_export.py), but instance norms amplify
+# rounding, and how much is a matter of the net and not of the export.
+TOLERANCE = 0.5 / 255
 
 Affine = tuple[np.ndarray, np.ndarray]
 
@@ -36,6 +38,9 @@ def require():
     """The package ``onnx``; a UserError, in one line with what to install, where it is missing."""
     try:
         import onnx
+        import onnx.checker
+        import onnx.helper
+        import onnx.numpy_helper
     except ImportError as error:
         raise UserError(f"--format: onnx needs the package onnx ({' '.join(str(error).split())}): {INSTALL}") from None
     return onnx
@@ -304,7 +309,7 @@ def _text(fact: Any) -> str:
 def difference(model: bytes, net: Path) -> float:
     """How far the picture of an exported net, by ONNX Runtime, is from the original's by the engine, at most.
 
-    Of a bundled photo of CHECK_SIZE and, where the net takes noise, of one seed's; in units of the picture's range.
+    For a bundled photo of CHECK_SIZE and, where the net takes noise, that of one seed; as a part of the range [0, 1].
 
     Raises:
         ImportError: ONNX Runtime is missing.
