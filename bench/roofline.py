@@ -4,9 +4,10 @@ A cell's operations per second (:mod:`bench.costs` over its measured time) stand
 peak of a large matrix product in its precision, and its operations per byte times the bandwidth of a copy. Both limits
 are measured through the engine, in a process of their own, and kept for the machine below results/roofline.
 
-The bytes are those of operators that run one by one from memory to memory. What stays in a cache, or is fused, is not
-moved at all, so that a cell may lie above its roof. A step of the optimisation has the optimiser's own work in its time
-and not among its operations. Imports no engine.
+Operations and bytes are those of the architecture as it is written, its operators one by one from memory to memory.
+What stays in a cache, or is fused, is not moved at all, and a cleverer graph of the same net (an upsampling inside a
+convolution) does with fewer operations, so that a cell may lie above its roof. A step of the optimisation has the
+optimiser's own work in its time and not among its operations. Imports no engine.
 """
 
 from __future__ import annotations

@@ -1,0 +1,85 @@
+"""One block of ours: a descent on the common objective. ``gluon_descent.py JSON`` prints one JSON object.
+
+JSON: content, style (square PNGs of the side ``size``), size, preset, threads, dtype, start, iterations, coarse
+(pairs of a side and evaluations), pictures (null, or [folder, steps]: the first at full size, and every so many).
+
+``seconds`` and ``objective`` are those of every evaluation at full size, on the method's own clock; writing pictures
+is off it. The pictures are clipped and rounded to 8 bits, as every picture that is scored.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+begun = time.perf_counter()
+
+from nst_gluon import runtime  # noqa: E402  (the clock and the threads come first)
+
+spec = json.loads(sys.argv[1])
+runtime.prepare(spec["threads"])
+
+import numpy as np  # noqa: E402
+
+from nst_gluon import images, presets, weights  # noqa: E402
+from nst_gluon.engine import mx  # noqa: E402
+from nst_gluon.loss import Objective  # noqa: E402
+from nst_gluon.optimization import config_of, initial_picture, optimise  # noqa: E402
+
+
+class Seen:
+    """An objective that remembers the picture it was last asked about."""
+
+    def __init__(self, objective):
+        self._objective = objective
+
+    def value_and_gradient(self, picture):
+        self.picture = picture
+        return self._objective.value_and_gradient(picture)
+
+    def __getattr__(self, name):
+        return getattr(self._objective, name)
+
+
+def objective(side):
+    content, style = (images.load(spec[name], side) for name in ("content", "style"))
+    return Objective(presets.get(spec["preset"]), found, "stylize", style, content, dtype=spec["dtype"])
+
+
+found = weights.load(None, progress=False)
+side = spec["size"]
+full = Seen(objective(side))
+coarse = [objective(small) for small, _ in spec["coarse"]]
+content = images.load(spec["content"], side)
+config = config_of(
+    presets.get(spec["preset"]),
+    iterations=spec["iterations"],
+    optimizer="lbfgs",
+    start=spec["start"],
+    pyramid=tuple((small, evaluations) for small, evaluations in spec["coarse"]),
+)
+for stage, pixels in zip((*coarse, full), [*(small for small, _ in spec["coarse"]), side]):
+    stage.value_and_gradient(images.resize(content, (pixels, pixels)))  # builds the graph, off the clock
+mx.nd.waitall()
+setup_s = time.perf_counter() - begun
+pictures = []
+
+
+def keep(step):
+    if not spec["pictures"] or step.size != (side, side):
+        return
+    if step.iteration == 1 or step.iteration % spec["pictures"][1] == 0:
+        path = Path(spec["pictures"][0]) / f"ours-{step.iteration:04d}.png"
+        images.save(np.clip(full.picture, 0, 1), path)
+        pictures.append([step.iteration, step.seconds, str(path)])
+
+
+result = optimise(full, initial_picture(config, content, (side, side)), config, keep, coarse)
+steps = [step for step in result.steps if step.size == (side, side)]
+print(json.dumps({
+    "setup_s": setup_s,
+    "seconds": [step.seconds for step in steps],
+    "objective": [step.terms.objective for step in steps],
+    "pictures": pictures,
+    "versions": {"mxnet": mx.__version__, "numpy": np.__version__},
+}))  # fmt: skip

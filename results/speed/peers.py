@@ -1,0 +1,148 @@
+"""What the comparisons with public peers share: blocks in fresh processes, in turns; their record; the table.
+
+A block is one program of ``blocks/`` in one process. Each round has four, in the order A B B A (A the peer, B ours), so
+that whatever slows the machine for a while hits both halves of a pair; see bench/regression.py, which gives the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+
+import pandas as pd  # noqa: E402  (the suite's own packages need not be installed)
+
+from bench import environment, process, regression, store  # noqa: E402
+from bench.table import aligned  # noqa: E402
+from nst_gluon import console, runtime  # noqa: E402
+from nst_gluon.errors import UserError  # noqa: E402
+
+COLUMNS = ("cell", "metric", "unit", "round", "position", "side", "value")
+LIMIT_S = 3600
+PEER, OURS = regression.BASELINE, regression.CANDIDATE
+NAMES = {PEER: "peer", OURS: "ours"}
+
+
+def parser(description: str, output: str) -> argparse.ArgumentParser:
+    """The arguments that every comparison has."""
+    made = console.Parser(description=description)
+    made.add_argument("--peer-python", required=True, metavar="FILE", help="the Python of the peer's environment")
+    made.add_argument("--size", default="256,512", metavar="LIST", help="sides in pixels (%(default)s)")
+    made.add_argument("--threads", metavar="N", help="threads of both (all cores that may be used)")
+    made.add_argument("--rounds", default="5", metavar="N", help="rounds of four blocks (%(default)s)")
+    made.add_argument("--output", type=Path, default=HERE / output, metavar="FILE", help="the record (%(default)s)")
+    made.add_argument("--force", action="store_true", help="overwrite the record")
+    return made
+
+
+def numbers(argument: str, text: str, least: int = 1) -> list[int]:
+    """A list of whole numbers, "256,512"."""
+    return [console.whole_number(argument, least)(part.strip()) for part in text.split(",")]
+
+
+def threads_of(options: argparse.Namespace) -> int:
+    """The threads of both sides."""
+    return runtime.available_cores() if options.threads is None else numbers("--threads", options.threads)[0]
+
+
+def check(options: argparse.Namespace, package: str) -> None:
+    """Refuse, before anything is measured, a peer without its package and a record that is there already."""
+    for path in (options.output, facts_path(options.output)):
+        if path.exists() and not options.force:
+            raise UserError(f"--output: {str(path)!r} exists; give another name, or --force to overwrite it")
+    if not options.output.absolute().parent.is_dir():
+        raise UserError(f"--output: there is no folder {str(options.output.absolute().parent)!r}")
+    try:
+        done = subprocess.run(
+            [options.peer_python, "-I", "-c", f"import {package}"], capture_output=True, text=True, timeout=300
+        )
+    except OSError as error:
+        raise UserError(f"--peer-python: cannot run {options.peer_python!r} ({error.strerror})") from None
+    if done.returncode:
+        raise UserError(f"--peer-python: {options.peer_python!r} has no {package}; install it there")
+
+
+def block(python: str, program: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one program of ``blocks/`` in a fresh process; what it printed.
+
+    Raises:
+        UserError: it failed; its last words are in the line.
+    """
+    ours = python == sys.executable
+    variables = process.child_environment() if ours else {**os.environ, "PYTHONPATH": ""}
+    variables["OMP_NUM_THREADS"] = str(spec["threads"])
+    done = subprocess.run(
+        [python, str(HERE / "blocks" / program), json.dumps(spec)],
+        env=variables, capture_output=True, text=True, timeout=LIMIT_S,
+    )  # fmt: skip
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise UserError(f"{program}: {last}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def facts_path(output: Path) -> Path:
+    """Where the machine, versions and settings of a record are written."""
+    return output.with_suffix(".json")
+
+
+class Record:
+    """The CSV file, written row by row, and beside it a JSON file with machine, versions and settings."""
+
+    def __init__(self, output: Path, threads: int, settings: Mapping[str, Any]):
+        self.rows: list[dict[str, Any]] = []
+        self.facts: dict[str, Any] = {
+            "settings": dict(settings),
+            "environment": environment.capture(threads),
+            "load_before": environment.load_average(),
+            "versions": {},
+        }
+        self._output = output
+        with open(output, "w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerow(COLUMNS)
+
+    def add(self, cell: str, place: tuple[int, int], metric: str, values: Sequence[float], unit: str = "s") -> None:
+        """Rows of one block, whose ``place`` is (round, position)."""
+        side = NAMES[regression.ORDER[place[1]]]
+        rows = [dict(zip(COLUMNS, (cell, metric, unit, *place, side, value))) for value in values]
+        self.rows += rows
+        with open(self._output, "a", newline="", encoding="utf-8") as stream:
+            csv.DictWriter(stream, COLUMNS, lineterminator="\n").writerows(rows)
+
+    def finish(self) -> pd.DataFrame:
+        """Write the facts; returns all rows."""
+        self.facts["load_after"] = environment.load_average()
+        store.write_json(facts_path(self._output), self.facts)
+        return pd.DataFrame(self.rows, columns=list(COLUMNS))
+
+
+def alternate(rounds: int, sides: Mapping[str, Callable[[int, int], None]], what: str) -> None:
+    """Call each side's function with (round, position), in turns."""
+    for number in range(rounds):
+        for position, side in enumerate(regression.ORDER):
+            begun = time.monotonic()
+            sides[side](number, position)
+            took = time.monotonic() - begun
+            print(f"{what}: round {number + 1}/{rounds}, {NAMES[side]}: {took:.0f} s", file=sys.stderr, flush=True)
+
+
+def table(samples: pd.DataFrame, peer: str) -> str:
+    """Medians of both sides and ours over theirs with its interval, for every cell and metric."""
+    lines = [("what", "metric", f"{peer}, ms", "ours, ms", "ours / theirs", "95 % interval", "verdict on ours")]
+    for row in regression.compare_rounds(samples).itertuples():
+        lines.append((
+            row.cell, row.metric, f"{row.baseline * 1e3:,.1f}", f"{row.candidate * 1e3:,.1f}", f"{row.ratio:.3f}",
+            f"[{row.low:.3f}, {row.high:.3f}]", f"{row.verdict}{f' ({row.note})' if row.note else ''}",
+        ))  # fmt: skip
+    return aligned(lines)

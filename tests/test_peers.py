@@ -1,0 +1,150 @@
+"""The comparisons with public peers (results/speed): arguments, records and tables, with blocks that are made up."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nst_gluon import console, images
+from nst_gluon.errors import UserError
+
+FOLDER = Path(__file__).resolve().parent.parent / "results" / "speed"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """One of the scripts as a module, under a name that hides no package: ``script("pastiche")``."""
+    monkeypatch.syspath_prepend(FOLDER)
+
+    def load(name: str):
+        spec = importlib.util.spec_from_file_location(f"script_{name}", FOLDER / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    yield load
+    sys.modules.pop("peers", None)
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capsys):
+    """Run a script's main with arguments and made-up blocks: (status, standard output, error lines)."""
+
+    def run(module, block, *arguments: str):
+        module.peers.block = block
+        monkeypatch.setattr(sys, "argv", ["script", "--peer-python", sys.executable, *arguments])
+        monkeypatch.setattr(module.peers, "check", lambda options, package: None)
+        status = console.run(module.main)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def fake_pass(python, program, spec):
+    ours = program.startswith("gluon")
+    assert np.load(spec["content"]).shape == (1, 3, 64, 64)
+    return {"latency_s": [0.1 if ours else 0.2] * spec["samples"], "grid": [0.5], "versions": {"fake": "1"}}
+
+
+def test_onnxruntime_in_turns(script, call, tmp_path):
+    module = script("onnxruntime")
+    output = tmp_path / "o.csv"
+    (tmp_path / "net.onnx").touch()
+    arguments = ["--size", "64", "--rounds", "4", "--samples", "2", "--output", str(output), "--onnx",
+                 str(tmp_path / "net.onnx")]  # fmt: skip
+    status, out, _ = call(module, fake_pass, *arguments)
+    assert status == 0 and "64, float32" in out and "0.500" in out and "faster" in out
+    found = rows(output)
+    assert [row["side"] for row in found[:8:2]] == ["peer", "ours", "ours", "peer"] and len(found) == 4 * 4 * 2
+    facts = json.loads((tmp_path / "o.json").read_text())
+    assert facts["versions"] == {"peer": {"fake": "1"}, "ours": {"fake": "1"}}
+    assert facts["settings"]["sizes"] == [64] and "cpu" in facts["environment"]
+
+
+def test_different_pictures_are_not_compared(script, call, tmp_path):
+    def block(python, program, spec):
+        return {**fake_pass(python, program, spec), "grid": [0.5 if program.startswith("gluon") else 0.6]}
+
+    (tmp_path / "net.onnx").touch()
+    arguments = ["--size", "64", "--output", str(tmp_path / "o.csv"), "--onnx", str(tmp_path / "net.onnx")]
+    status, out, err = call(script("onnxruntime"), block, *arguments)
+    assert status == console.MISUSED and out == "" and "different pictures" in err
+
+
+def test_pastiche_steps_and_descents(script, call, tmp_path):
+    module = script("pastiche")
+    scored = {}
+
+    def block(python, program, spec):
+        ours = program.startswith("gluon")
+        clock = np.arange(1, spec["iterations"] + 1) * (0.1 if ours else 0.3)
+        pictures = []
+        if spec["pictures"]:
+            folder, every = spec["pictures"]
+            for step in range(every, spec["iterations"] + 1, every):
+                path = Path(folder) / f"{step}.png"
+                images.save(np.full((1, 3, 8, 8), step / 255, np.float32), path)
+                scored[str(path)] = 1000 / step
+                pictures.append([step, clock[step - 1], str(path)])
+        return {"setup_s": 1.0, "seconds": clock.tolist(), "pictures": pictures, "versions": {}}
+
+    module.Scores.__call__ = lambda self, picture, spec: scored[picture]
+    output = tmp_path / "p.csv"
+    status, out, err = call(module, block, "--size", "64", "--rounds", "1", "--descent-rounds", "1", "--samples", "4",
+                            "--iterations", "40", "--every", "10", "--output", str(output))  # fmt: skip
+    assert status == 0, err
+    found = rows(output)
+    steps = [float(row["value"]) for row in found if row["metric"] == "iteration_s" and row["side"] == "peer"]
+    assert steps == pytest.approx([0.3] * len(steps)) and len(steps) == 2 * 2 * 4
+    times = {(row["cell"], row["side"]): float(row["value"]) for row in found if row["metric"] == "time_to_target_s"}
+    assert times["descent, 64, matched, objective 25", "peer"] == pytest.approx(12)
+    assert times["descent, 64, matched, objective 25", "ours"] == pytest.approx(4)
+    assert {cell.rsplit(" ", 1)[1] for cell, _ in times} == {"100", "50", "25"}
+    assert len(rows(tmp_path / "p-curves.csv")) == 2 * 4 * 4
+    assert "0.333" in out and "not reached" not in out
+    assert json.loads((tmp_path / "p.json").read_text())["setup_s"]["ours"] == [1.0] * (2 * 2 + 2 * 2)
+
+
+def test_what_pastiche_s_arguments_mean(script):
+    module = script("pastiche")
+    assert module.stages("4:50,2:30", 256) == [(64, 50), (128, 30)] and module.stages("none", 256) == []
+    assert module.stages("4:1", 32) == [(16, 1)]
+    for text in ("4", "4:5:6", "x:1", "0:3"):
+        with pytest.raises(UserError, match="--coarse"):
+            module.stages(text, 256)
+    assert module.targets_of([9.0, 5.0, 6.0, 2.0]) == [9.0, 5.0, 2.0]
+    assert module.targets_of([9.0, 10.0, 11.0, 12.0]) == [9.0]
+    assert module.names("--part", "step", module.PARTS) == ["step"]
+    with pytest.raises(UserError, match="--part: unknown 'stp'"):
+        module.names("--part", "stp", module.PARTS)
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnxruntime", "onnxruntime"), ("pastiche", "pastiche")])
+def test_a_peer_that_is_not_there_is_one_line(script, name, package, monkeypatch, capsys, tmp_path):
+    module = script(name)
+    for python, said in (("/nowhere/python", "cannot run"), ("/bin/false", f"has no {package}")):
+        monkeypatch.setattr(sys, "argv", ["script", "--peer-python", python, "--output", str(tmp_path / "x.csv")])
+        assert console.run(module.main) == console.MISUSED
+        captured = capsys.readouterr()
+        assert said in captured.err and len(captured.err.splitlines()) == 1 and list(tmp_path.iterdir()) == []
+    (tmp_path / "x.csv").write_text("precious")
+    assert console.run(module.main) == console.MISUSED
+    assert "exists" in capsys.readouterr().err and (tmp_path / "x.csv").read_text() == "precious"
+
+
+def test_a_block_that_fails_is_one_line(script):
+    peers = script("onnxruntime").peers
+    with pytest.raises(UserError, match=r"gluon_johnson\.py: .+"):
+        peers.block(sys.executable, "gluon_johnson.py", {"threads": 1})
