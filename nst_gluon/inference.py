@@ -30,6 +30,10 @@ EPSILON = 1e-5
 # Graphs that stay compiled: a picture's size and that of its tiles, say. Each holds its own memory.
 KEPT_GRAPHS = 2
 
+# What names of symbols begin with whose statistics are not known yet.
+MARK = "unknown_"
+
+Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 S = mx.sym
 
 # Otherwise the engine announces on stderr that it fuses operators.
@@ -76,33 +80,41 @@ class Builder:
         params: the net's parameters by structural name.
         statistics: mean and variance (C,) of each normalisation, by its structural name, to be folded into weights;
             None takes them from the picture at hand, in train mode (instance norm).
-        measure: whether to remember the statistics of each normalisation as outputs, in ``measured``.
+
+    Where some statistics are known and others are not, ``unknown`` holds by name what the next ones are to be taken
+    from: the inputs of those normalisations that depend on known ones only.
     """
 
-    def __init__(
-        self,
-        params: Mapping[str, np.ndarray],
-        statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
-        measure: bool = False,
-    ):
-        self.params, self.statistics, self.measure = params, statistics, measure
+    def __init__(self, params: Mapping[str, np.ndarray], statistics: Statistics | None = None):
+        self.params, self.statistics = params, statistics
         self.arrays: dict[str, np.ndarray] = {}
-        self.measured: dict[str, tuple] = {}
+        self.unknown: dict[str, object] = {}
 
     @property
     def folds(self) -> bool:
         """Whether normalisations are folded into convolutions."""
         return self.statistics is not None
 
-    def constant(self, value: np.ndarray, auxiliary: bool = False):
+    def note(self, x, norm: str):
+        """``x``, the input of ``norm``: noted if the statistics of ``norm`` are the next that are to be taken.
+
+        What is made of it from here on means nothing, and bears a mark in its name.
+        """
+        if not self.folds or norm in self.statistics:
+            return x
+        if not any(name.startswith(MARK) for name in x.get_internals().list_outputs()):
+            self.unknown[norm] = x
+        return S.identity(x, name=f"{MARK}{norm}")
+
+    def constant(self, value: np.ndarray):
         """A symbol for an array that is part of the graph."""
-        name = f"{'auxiliary' if auxiliary else 'constant'}{len(self.arrays)}"
+        name = f"constant{len(self.arrays)}"
         self.arrays[name] = np.ascontiguousarray(value, dtype=np.float32)
         return S.var(name)
 
     def affine(self, norm: str) -> tuple[np.ndarray, np.ndarray]:
-        """Scale and shift (C,) that the normalisation ``norm`` is, with its statistics known."""
-        mean, variance = self.statistics[norm]
+        """Scale and shift (C,) that the normalisation ``norm`` is; of an unknown one, those of (0, 1)."""
+        mean, variance = self.statistics.get(norm, (np.float32(0), np.float32(1)))
         scale = self.params[f"{norm}.gamma"] / np.sqrt(variance + EPSILON)
         return scale, self.params[f"{norm}.beta"] - scale * mean
 
@@ -113,6 +125,8 @@ class Builder:
             return weight, bias
         if not self.folds:
             return weight, None
+        if norm not in self.statistics:
+            return weight, bias
         scale, shift = self.affine(norm)
         return weight * scale[:, None, None, None], bias * scale + shift
 
@@ -146,14 +160,10 @@ class Builder:
         """``norm`` of ``x`` and the activation after it, where the norm is not folded into a convolution."""
         gamma, beta = self.params[f"{norm}.gamma"], self.params[f"{norm}.beta"]
         width = laid_out(len(gamma))
-        known = (np.zeros(width), np.ones(width))
-        if self.folds:
-            known = [fit(value, width) for value in self.statistics[norm]]
-        arrays = [self.constant(fit(gamma, width)), self.constant(fit(beta, width))]
-        arrays += [self.constant(value, auxiliary=True) for value in known]
-        if self.measure:
-            mean = S.mean(x, axis=(0, 2, 3), keepdims=True)
-            self.measured[norm] = (mean, S.mean(S.square(S.broadcast_sub(x, mean)), axis=(0, 2, 3)))
+        known = self.statistics.get(norm) if self.folds else None
+        mean, variance = known or (np.zeros(width, np.float32), np.ones(width, np.float32))
+        x = self.note(x, norm)
+        arrays = [self.constant(fit(value, width)) for value in (gamma, beta, mean, variance)]
         settings = {"fix_gamma": False, "eps": EPSILON, "momentum": 1.0, "use_global_stats": self.folds}
         if leak == 0 and not self.folds:
             return S.contrib.BatchNormWithReLU(x, *arrays, **settings)[0]
@@ -166,10 +176,10 @@ class Builder:
             y = self.upsampled_convolution(x, weight, bias, pad)
         else:
             y = self.convolution(x, weight, bias, stride, pad)
-        return self.activate(y, leak) if self.folds else self.normalise(y, norm, leak)
+        return self.activate(self.note(y, norm), leak) if self.folds else self.normalise(y, norm, leak)
 
 
-def running_statistics(params: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def running_statistics(params: Mapping[str, np.ndarray]) -> Statistics:
     """Mean and variance of each batch norm by its structural name; empty for a net with instance norm."""
     end = ".running_mean"
     norms = [name[: -len(end)] for name in params if name.endswith(end)]
@@ -184,26 +194,24 @@ def crop_channels(x, channels: int):
     return S.slice_axis(x, axis=1, begin=0, end=channels)
 
 
-class _Compiled:
-    """One graph for one size of its inputs."""
+class Compiled:
+    """A graph for one size of its inputs (NDArrays): a function from them to the list of its outputs."""
 
-    def __init__(self, outputs, arrays: Mapping[str, np.ndarray], inputs: Sequence, ctx, train: bool):
-        self._train, self._ctx = train, ctx
-        values = {name: mx.nd.array(value, ctx=ctx) for name, value in arrays.items()}
-        named = {f"data{i}": value for i, value in enumerate(inputs)}
+    def __init__(self, outputs: Sequence, arrays: Mapping[str, np.ndarray], inputs: Sequence, ctx, train: bool):
+        self._train = train
         symbol = S.Group(outputs)
+        needed = set(symbol.list_inputs())
+        values = {name: mx.nd.array(value, ctx=ctx) for name, value in arrays.items() if name in needed}
+        self._named = [name for name in (f"data{i}" for i in range(len(inputs))) if name in needed]
         if not train:
-            auxiliary = set(symbol.list_auxiliary_states())
-            symbol = symbol.optimize_for(
-                "MKLDNN",
-                {name: value for name, value in {**values, **named}.items() if name not in auxiliary},
-                {name: values[name] for name in auxiliary},
-            )
+            every = {**values, **{name: inputs[int(name[4:])] for name in self._named}}
+            auxiliary = {name: every.pop(name) for name in symbol.list_auxiliary_states()}
+            symbol = symbol.optimize_for("MKLDNN", every, auxiliary)
         names = symbol.list_inputs()
-        self._slots = [names.index(name) for name in named]
+        self._slots = [(names.index(name), int(name[4:])) for name in self._named]
         self._values = [values.get(name) for name in names]
         flags = {
-            "data_indices": self._slots,
+            "data_indices": [slot for slot, _ in self._slots],
             "param_indices": [i for i, name in enumerate(names) if name in values],
             "static_alloc": True,
             "static_shape": True,
@@ -212,8 +220,8 @@ class _Compiled:
 
     def __call__(self, *inputs) -> list:
         values = list(self._values)
-        for slot, value in zip(self._slots, inputs):
-            values[slot] = value
+        for slot, number in self._slots:
+            values[slot] = inputs[number]
         with mx.autograd.train_mode() if self._train else mx.autograd.predict_mode():
             out = self._op(*values)
         return list(out) if isinstance(out, (list, tuple)) else [out]
@@ -236,29 +244,39 @@ class Inference:
         architecture: Mapping,
         params: Mapping[str, np.ndarray],
         ctx=None,
-        statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+        statistics: Statistics | None = None,
         padded: bool = False,
     ):
-        self._module, self._architecture, self._params = module, architecture, params
+        self.module, self.architecture, self.params = module, architecture, params
         self._ctx, self._padded = ctx or mx.cpu(), padded
-        self._statistics = statistics or running_statistics(params) or None
-        self._graphs: OrderedDict[tuple, _Compiled] = OrderedDict()
+        self.statistics = running_statistics(params) or None if statistics is None else statistics
+        self._graphs: OrderedDict[tuple, Compiled] = OrderedDict()
 
-    def _compile(self, inputs: Sequence, measure: bool) -> tuple[_Compiled, list[str]]:
-        builder = Builder(self._params, self._statistics, measure)
+    def with_statistics(self, statistics: Statistics) -> Inference:
+        """This net for tiles: with statistics of the whole picture, and inputs that have their surroundings."""
+        return Inference(self.module, self.architecture, self.params, self._ctx, statistics, padded=True)
+
+    def _draw(self, inputs: Sequence) -> tuple[Builder, object]:
+        builder = Builder(self.params, self.statistics)
         shapes = [tuple(value.shape) for value in inputs]
-        outputs = [self._module.inference_graph(builder, self._architecture, shapes, self._padded)]
-        for mean, variance in builder.measured.values():
-            outputs += [mean, variance]
-        train = not builder.folds
-        return _Compiled(outputs, builder.arrays, inputs, self._ctx, train), list(builder.measured)
+        return builder, self.module.inference_graph(builder, self.architecture, shapes, self._padded)
+
+    def unknown(self, inputs: Sequence) -> tuple[Compiled | None, list[str]]:
+        """What the next unknown statistics are to be taken from, for inputs of that size: a graph whose outputs are
+        the inputs of the normalisations named; (None, []) when all are known. See :class:`Builder`."""
+        builder, _ = self._draw(inputs)
+        if not builder.unknown:
+            return None, []
+        outputs = list(builder.unknown.values())
+        return Compiled(outputs, builder.arrays, inputs, self._ctx, train=False), list(builder.unknown)
 
     def _picture(self, inputs: Sequence):
         key = tuple(tuple(value.shape) for value in inputs)
         if key not in self._graphs:
             while len(self._graphs) >= KEPT_GRAPHS:
                 self._graphs.popitem(last=False)
-            self._graphs[key] = self._compile(inputs, measure=False)[0]
+            builder, picture = self._draw(inputs)
+            self._graphs[key] = Compiled([picture], builder.arrays, inputs, self._ctx, train=not builder.folds)
         self._graphs.move_to_end(key)
         return self._graphs[key](*inputs)[0]
 
@@ -267,17 +285,7 @@ class Inference:
 
         Where each picture has statistics of its own, the pictures of a batch go through one by one.
         """
-        if self._statistics is not None or inputs[0].shape[0] == 1:
-            return self._picture(inputs)
         count = inputs[0].shape[0]
+        if self.statistics is not None or count == 1:
+            return self._picture(inputs)
         return mx.nd.concat(*(self._picture([x[i : i + 1] for x in inputs]) for i in range(count)), dim=0)
-
-    def measure(self, *inputs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and variance of each normalisation, over the whole batch, by structural name."""
-        graph, names = self._compile(inputs, measure=True)
-        values = [value.asnumpy().ravel() for value in graph(*inputs)[1:]]
-        found = {}
-        for name, mean, variance in zip(names, values[::2], values[1::2]):
-            width = len(self._params[f"{name}.gamma"])
-            found[name] = mean[:width], variance[:width]
-        return found

@@ -121,3 +121,34 @@ def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int
     x = builder.convolution(x, phase_kernel(weight), np.tile(bias, 4), stride=2, pad=4)
     x = crop_channels(mx.sym.Activation(x, act_type="tanh"), 12)
     return 0.5 + TANH_SCALE * mx.sym.depth_to_space(x, block_size=2)
+
+
+def normalised_at(architecture: dict, norm: str) -> int:
+    """How many pixels of the picture a pixel of the activations is wide that ``norm`` normalises."""
+    return {"norm1": 1, "norm2": 2, "norm3": 4, "norm4": 2, "norm5": 1}.get(norm, 4)
+
+
+def surroundings(architecture: dict) -> list[int]:
+    """Pixels of each input that a part of the picture needs on each side: those that the net's padding takes up."""
+    return [8 * architecture.get("residuals", 5)]
+
+
+def overlap(architecture: dict) -> int:
+    """Pixels at a tile's edge, a multiple of 4, that its padding may have spoilt: 16 with five residual blocks or any.
+
+    The receptive field of 4 x 4 pixels, followed from the output back to the input, beyond :func:`surroundings`.
+    """
+    low, high = -4, MULTIPLE - 1 + 4
+    for _ in range(2):
+        low, high = (low - 1) // 2, (high + 1) // 2
+    reach = 2 * architecture.get("residuals", 5)
+    low, high = low - reach, high + reach
+    for _ in range(2):
+        low, high = 2 * low - 1, 2 * high + 1
+    beyond = max(4 - low, high + 4 - (MULTIPLE - 1)) - surroundings(architecture)[0]
+    return -(-beyond // MULTIPLE) * MULTIPLE
+
+
+def extends(architecture: dict) -> str:
+    """How a picture goes on beyond its edge, as far as the net is concerned: ``reflect`` or ``circular``."""
+    return "reflect"

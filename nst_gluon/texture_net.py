@@ -159,9 +159,39 @@ def margins(scales: int) -> list[int]:
     return found
 
 
-def surroundings(scales: int) -> list[int]:
+def reach(scales: int) -> list[int]:
     """Pixels around each scale's noise that its part of the picture depends on: :func:`margins` and its blocks."""
     return [margin + (4 if k < scales - 1 else 2) for k, margin in enumerate(margins(scales))]
+
+
+def extends(architecture: dict) -> str:
+    """How a picture goes on beyond its edge, as far as the net is concerned: ``circular``, ``reflect`` or ``zero``."""
+    return architecture.get("padding", "circular")
+
+
+def surroundings(architecture: dict) -> list[int]:
+    """Pixels of each noise tensor that a tile's graph takes on each side (content: those of the first).
+
+    All that it depends on where the picture wraps around; elsewhere none, since each convolution has its padding.
+    """
+    reaches = reach(architecture["scales"])
+    return reaches if extends(architecture) == "circular" else [0] * len(reaches)
+
+
+def overlap(architecture: dict) -> int:
+    """Pixels at a tile's edge, a multiple of 2^(K-1), that its padding may have spoilt: the largest :func:`reach`."""
+    scales = architecture["scales"]
+    if extends(architecture) == "circular":
+        return 0
+    return max(-(-(pixels << k) >> (scales - 1)) << (scales - 1) for k, pixels in enumerate(reach(scales)))
+
+
+def normalised_at(architecture: dict, norm: str) -> int:
+    """How many pixels of the picture a pixel of the activations is wide that ``norm`` normalises."""
+    kind, number, rest = norm.split(".", 2)
+    if kind == "blocks":
+        return 2 ** int(number)
+    return 2 ** (architecture["scales"] - 2 - int(number) + (rest == "deep_norm"))
 
 
 class _Drawing:
@@ -197,6 +227,7 @@ class _Drawing:
         width = WIDTH * (number + 1)
         weight, bias = builder.kernel(f"{name}.block.conv1.conv", f"{name}.block.norm1")
         if self.folds_joins:
+            deep, shallow = builder.note(deep, f"{name}.deep_norm"), builder.note(shallow, f"{name}.shallow_norm")
             affines = [builder.affine(f"{name}.{norm}") for norm in ("deep_norm", "shallow_norm")]
             scale, shift = (np.concatenate(parts)[:, None, None] for parts in zip(*affines))
             weight, bias = weight * scale, bias + (weight * shift).sum(axis=(1, 2, 3))
@@ -212,7 +243,7 @@ class _Drawing:
         deep = builder.upsampled_convolution(deep, weight[:, :width], None, crop)
         x = builder.convolution(self.padded(shallow), weight[:, width:], bias, pad=self.zeros) + deep
         norm = f"{name}.block.norm1"
-        x = builder.activate(x, LEAK) if builder.folds else builder.normalise(x, norm, LEAK)
+        x = builder.activate(builder.note(x, norm), LEAK) if builder.folds else builder.normalise(x, norm, LEAK)
         return self.block(x, f"{name}.block", first=2)
 
 
@@ -247,7 +278,7 @@ def wrap(x, amount: int, shape: tuple[int, ...]):
 def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int, ...]], padded: bool = False):
     """The net as a graph for inference: inputs ``data0``, ``data1`` ... as :class:`TextureNet` takes them.
 
-    ``padded``: the inputs have their :func:`surroundings` already (circular padding with folded normalisation only).
+    ``padded``: the inputs have their :func:`surroundings` already.
     """
     drawing = _Drawing(builder, architecture)
     scales = drawing.scales
@@ -259,7 +290,7 @@ def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int
             z = mx.sym.concat(z, content, dim=1)
             content = mx.sym.Pooling(content, kernel=(2, 2), stride=(2, 2), pool_type="avg")
         if drawing.unpadded and not padded:
-            z = wrap(z, surroundings(scales)[k], shapes[k - len(noise)])
+            z = wrap(z, reach(scales)[k], shapes[k - len(noise)])
         branches.append(drawing.block(z, f"blocks.{k}"))
     need = margins(scales)
     x = branches[-1]
