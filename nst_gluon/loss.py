@@ -11,15 +11,17 @@ Everything that is trained, optimised or reported goes through here. Every funct
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from nst_gluon.engine import mx
 from nst_gluon.errors import NotFinite, UserError
-from nst_gluon.presets import Preset
-from nst_gluon.vgg import describe, layer_shape, parameters
+from nst_gluon.presets import LayerWeights, Preset
+from nst_gluon.segments import give_memory_back, spans, within
+from nst_gluon.vgg import arrays_of_part, describe_part, layer_shape, parameters, plan
 from nst_gluon.weights import VggWeights
 from nst_gluon.weights.model import IMAGENET_STD
 
@@ -38,17 +40,22 @@ class Terms:
 
 
 def gram(F, features, shape: tuple[int, int, int, int], divisor: str):
-    """Gram matrices (N, C, C) of activations of the given ``shape`` (N, C, H, W)."""
+    """Gram matrices (N, C, C) of activations of the given ``shape`` (N, C, H, W).
+
+    The gradient is that of a loss which is symmetric in the Gram, as every difference of two Grams is: dF = 2 dG F,
+    one product and one array instead of dG F + dG' F.
+    """
     n, c, h, w = shape
     scale = {"chw": 1.0 / (c * h * w), "hw": 1.0 / (h * w), "none": 1.0}[divisor]
     if n == 1:
         flat = F.reshape(features, shape=(c, h * w))
         # FullyConnected(x, x) = x x^T, the fastest matrix product that the engine has for one picture.
-        product = F.expand_dims(F.FullyConnected(flat, flat, no_bias=True, num_hidden=c), axis=0)
+        product = F.FullyConnected(flat, F.BlockGrad(flat), no_bias=True, num_hidden=c)
+        product = F.expand_dims(product, axis=0)
     else:
         flat = F.reshape(features, shape=(n, c, h * w))
-        product = F.batch_dot(flat, flat, transpose_b=True)
-    return product * scale if scale != 1.0 else product
+        product = F.batch_dot(flat, F.BlockGrad(flat), transpose_b=True)
+    return (2 * scale) * product - scale * F.BlockGrad(product)
 
 
 def _reduce(F, squared, target, axes: tuple[int, ...], how: str):
@@ -96,34 +103,36 @@ def _tv_input(F, x, scale: str):
 
 
 class _Graph(mx.gluon.HybridBlock):
-    """The objective of pictures of one shape as one graph: x, descriptor arrays, Grams, content targets -> terms."""
+    """The objective of pictures (N, 3, H, W) of one ``shape``, or one segment of it, as one graph.
 
-    def __init__(self, preset: Preset, arch: str, shape, has_content: bool, dtype: str):
+    Inputs: the picture, or what the segment before it handed on; the descriptor arrays, Grams and content targets of
+    this segment. Outputs: objective, content, style and tv of the
+    segment's own layers, each (N,), and, but for the last segment, what it hands on.
+    """
+
+    def __init__(self, preset: Preset, content: LayerWeights, steps, span: tuple[int, int], shape, dtype: str):
         super().__init__()
-        self._preset, self._arch, self._shape, self._dtype = preset, arch, shape, dtype
-        self._content = preset.content_layers if has_content else ()
+        self._preset, self._steps, self._span, self._shape, self._dtype = preset, steps, span, shape, dtype
+        self.style = within(preset.style_layers, steps, span)
+        self.content = within(content, steps, span)
 
     def hybrid_forward(self, F, x, *arrays):
         preset, (n, _, height, width) = self._preset, self._shape
-        style_names = [name for name, _ in preset.style_layers]
-        names = style_names + [name for name, _ in self._content]
-        vgg, targets = arrays[: -len(names)], arrays[-len(names) :]
-        features = describe(F, x, vgg, self._arch, names, preset.pooling, self._dtype)
-        style = content = 0.0
-        for (name, weight), feature, target in zip(preset.style_layers, features, targets):
+        names = [name for name, _ in self.style + self.content]
+        vgg, targets = arrays[: len(arrays) - len(names)], arrays[len(arrays) - len(names) :]
+        features, out = describe_part(F, x, vgg, self._steps, self._span, names, preset.pooling, self._dtype)
+        zero = F.zeros_like(F.reshape(F.slice(x, begin=(0, 0, 0, 0), end=(n, 1, 1, 1)), shape=(n,)))
+        style = content = tv = zero
+        pairs = list(zip(features, targets))
+        for (name, weight), (feature, target) in zip(self.style, pairs):
             actual = gram(F, feature, (n, *layer_shape(name, height, width)), preset.gram)
             style = style + weight * style_loss(F, actual, target, preset.style_reduction, (height, width))
-        for (_, weight), feature, target in zip(
-            self._content, features[len(style_names) :], targets[len(style_names) :]
-        ):
+        for (_, weight), (feature, target) in zip(self.content, pairs[len(self.style) :]):
             content = content + weight * content_loss(F, feature, target, preset.content_reduction)
-        zero = F.zeros_like(style)
-        if not self._content:
-            content = zero
-        tv = zero
-        if preset.tv != "none":
+        if preset.tv != "none" and self._span[0] == 0:
             tv = preset.tv_weight * total_variation(F, _tv_input(F, x, preset.tv_scale), preset.tv)
-        return style + content + tv, content, style, tv
+        terms = style + content + tv, content, style, tv
+        return terms if self._span[1] == len(self._steps) else (*terms, out)
 
 
 class Objective:
@@ -135,9 +144,11 @@ class Objective:
         style: the style picture, numpy (1, 3, h, w), RGB in [0, 1].
         content: the content picture (1, 3, H, W); may be given later through :meth:`content_targets`.
         dtype: precision of the descriptor's convolutions.
+        segments: into how many parts the descriptor is cut for :meth:`value_and_gradient`; more than one takes less
+            memory and about one more forward pass (:mod:`nst_gluon.segments`).
 
     Raises:
-        UserError: the picture is too small for the preset's deepest layer.
+        UserError: the picture is too small for the preset's deepest layer, or there are not so many segments.
     """
 
     def __init__(
@@ -149,15 +160,32 @@ class Objective:
         content: np.ndarray | None = None,
         dtype: str = "float32",
         ctx=None,
+        segments: int = 1,
     ):
         self.preset, self.arch, self.task, self.dtype = preset, weights.arch, task, dtype
         self.ctx = ctx or mx.cpu()
         self._names = [n for n, _ in preset.style_layers]
-        self._content_names = [n for n, _ in preset.content_layers] if task == "stylize" else []
+        self._content = preset.content_layers if task == "stylize" else ()
+        self._content_names = [n for n, _ in self._content]
+        self._steps = plan(self.arch, self._names + self._content_names)
+        self._spans = spans(self._steps, segments)
+        if segments > 1:
+            give_memory_back()
         self._arrays = parameters(weights, self._names + self._content_names, dtype, self.ctx)
-        self._graphs: dict[tuple[int, ...], _Graph] = {}
-        self._grams = self._style_targets(style)
+        self._aim(style, content)
+
+    def _aim(self, style: np.ndarray, content: np.ndarray | None) -> None:
+        self._graphs: dict[tuple, _Graph] = {}
+        self._check(style.shape, "style picture")
+        self._grams = self._each(style, self._names, lambda f: gram(mx.nd, f, f.shape, self.preset.gram))
+        mx.nd.waitall()
         self._targets = self.content_targets(content) if content is not None and self._content_names else None
+
+    def aimed_at(self, style: np.ndarray, content: np.ndarray | None = None) -> Objective:
+        """The same objective for other pictures, of another size for example; it shares the descriptor's weights."""
+        other = copy.copy(self)
+        other._aim(style, content)
+        return other
 
     def _check(self, shape: Sequence[int], what: str) -> None:
         blocks = max(int(name[4]) for name in self._names + self._content_names)
@@ -168,35 +196,49 @@ class Objective:
                 f"both sides need at least {max(smallest, 2)}"
             )
 
-    def _features(self, picture: np.ndarray, names: Sequence[str]) -> list:
-        x = mx.nd.array(picture, ctx=self.ctx, dtype="float32")
-        return describe(mx.nd, x, self._arrays, self.arch, names, self.preset.pooling, self.dtype)
+    def _each(self, picture: np.ndarray, names: Sequence[str], use: Callable) -> list:
+        """``use`` of each named activation of a picture, in order; what is not used any more is freed on the way."""
+        x, found = mx.nd.array(picture, ctx=self.ctx, dtype="float32"), {}
+        for span in spans(plan(self.arch, names), len(plan(self.arch, names))):
+            inside = [name for name, _ in within([(name, 1.0) for name in names], self._steps, span)]
+            features, x = self._part(x, span, inside)
+            found.update(zip(inside, map(use, features)))
+        return [found[name] for name in names]
 
-    def _style_targets(self, style: np.ndarray) -> list:
-        self._check(style.shape, "style picture")
-        features = self._features(style, self._names)
-        grams = [gram(mx.nd, f, f.shape, self.preset.gram) for f in features]
-        mx.nd.waitall()
-        return grams
+    def _part(self, x, span: tuple[int, int], names: Sequence[str] = ()) -> tuple[list, object]:
+        arrays = arrays_of_part(self._arrays, span)
+        return describe_part(mx.nd, x, arrays, self._steps, span, names, self.preset.pooling, self.dtype)
 
     def content_targets(self, content: np.ndarray) -> list:
         """The content layers' activations of pictures (N, 3, H, W): what :meth:`loss` compares with."""
         self._check(content.shape, "content picture")
-        return self._features(content, self._content_names)
+        return self._each(content, self._content_names, lambda feature: feature)
+
+    def _graph(self, shape: tuple[int, ...], span: tuple[int, int]) -> _Graph:
+        graph = self._graphs.get((shape, span))
+        if graph is None:
+            self._check(shape, "picture")
+            graph = _Graph(self.preset, self._content, self._steps, span, shape, self.dtype)
+            # A static graph keeps its memory from call to call: the segments' would add up.
+            whole = span == (0, len(self._steps))
+            graph.hybridize(static_alloc=whole, static_shape=whole)
+            self._graphs[shape, span] = graph
+        return graph
+
+    def _inputs(self, graph: _Graph, span: tuple[int, int], content_targets: list | None) -> list:
+        """What a graph takes besides the picture."""
+        if self._content_names and content_targets is None:
+            raise UserError("content: this objective needs a content picture")
+        grams, contents = dict(zip(self._names, self._grams)), dict(zip(self._content_names, content_targets or ()))
+        targets = [grams[name] for name, _ in graph.style] + [contents[name] for name, _ in graph.content]
+        return [*arrays_of_part(self._arrays, span), *targets]
 
     def loss(self, x, content_targets: list | None = None) -> tuple:
         """(objective, content, style, tv), each an NDArray (N,), of pictures ``x`` (N, 3, H, W), differentiable."""
         targets = content_targets if content_targets is not None else self._targets
-        if self._content_names and targets is None:
-            raise UserError("content: this objective needs a content picture")
-        shape = tuple(x.shape)
-        graph = self._graphs.get(shape)
-        if graph is None:
-            self._check(shape, "picture")
-            graph = _Graph(self.preset, self.arch, shape, bool(self._content_names), self.dtype)
-            graph.hybridize(static_alloc=True, static_shape=True)
-            self._graphs[shape] = graph
-        return graph(x, *self._arrays, *self._grams, *(targets or ()))
+        span = (0, len(self._steps))
+        graph = self._graph(tuple(x.shape), span)
+        return graph(x, *self._inputs(graph, span, targets))
 
     def terms(self, picture: np.ndarray) -> Terms:
         """The terms of one picture (1, 3, H, W) in [0, 1] (of several: their mean)."""
@@ -211,14 +253,29 @@ class Objective:
         """
         if not np.isfinite(picture).all():  # ReLU and pooling would hide it: the engine's take NaN for 0
             raise NotFinite("the picture has values that are NaN or infinite")
-        x = mx.nd.array(picture, ctx=self.ctx, dtype="float32")
-        x.attach_grad()
-        # train mode: MXNet's poolings keep what their gradient needs only there (in predict mode it comes out wrong).
-        with mx.autograd.record():
-            values = self.loss(x)
-        values[0].backward()
-        gradient = x.grad.asnumpy()
-        terms = Terms(*(float(v.asscalar()) for v in values))
+        shape = tuple(picture.shape)
+        entering = [mx.nd.array(picture, ctx=self.ctx, dtype="float32")]
+        for span in self._spans[:-1]:
+            entering.append(self._part(entering[-1], span)[1])
+        gradient, parts = None, []
+        for span in reversed(self._spans):
+            gradient, values = self._backward(shape, span, entering.pop(), gradient)
+            parts.append(values)
+        gradient = gradient.asnumpy()
+        terms = Terms(*(sum(float(part[i].asscalar()) for part in parts) for i in range(4)))
         if not np.isfinite(terms.objective) or not np.isfinite(gradient).all():
             raise NotFinite(f"the objective became {terms.objective}, or its gradient is not finite")
         return terms, gradient
+
+    def _backward(self, shape: tuple[int, ...], span: tuple[int, int], x, upstream) -> tuple:
+        """The gradient to what enters a segment, given the one to what it hands on (None: the last); its terms."""
+        graph = self._graph(shape, span)
+        x.attach_grad()
+        # train mode: MXNet's poolings keep what their gradient needs only there (in predict mode it comes out wrong).
+        with mx.autograd.record():
+            objective, *terms = graph(x, *self._inputs(graph, span, self._targets))
+        if upstream is None:
+            objective.backward()
+        else:
+            mx.autograd.backward([objective, terms.pop()], [mx.nd.ones_like(objective), upstream])
+        return x.grad, [objective.detach(), *(term.detach() for term in terms)]

@@ -77,23 +77,56 @@ def describe(F, x, arrays: Sequence, arch: str, layers: Sequence[str], pooling: 
     The first convolution, with its three input channels, stays in float32: it is slower in bfloat16 and its activation
     is the largest to convert back.
     """
-    kinds = [parse_layer(name, arch) for name in layers]
+    steps = plan(arch, layers)
+    return describe_part(F, x, arrays, steps, (0, len(steps)), layers, pooling, dtype)[0]
+
+
+def describe_part(
+    F,
+    x,
+    arrays: Sequence,
+    steps: Sequence[tuple[int, int]],
+    span: tuple[int, int],
+    layers: Sequence[str],
+    pooling: str,
+    dtype: str,
+) -> tuple[list, object]:
+    """:func:`describe` from the convolution ``span[0]`` of ``steps`` up to ``span[1]``, which is not in it any more.
+
+    Args:
+        x: what the part before it handed on, float32; the picture for the first part.
+        arrays: those of this part alone, see :func:`arrays_of_part`.
+        layers: the named activations that lie in this part.
+
+    Returns:
+        The named activations, and what the next part takes, both float32: already pooled where a block ends.
+    """
+    first, last = span
+    kinds = [parse_layer(name, "vgg19") for name in layers]
     named = {}
     half = False
-    x = F.broadcast_sub(x, arrays[0])
-    for position, (block, index) in enumerate(plan(arch, layers)):
-        if index == 1 and block > 1:
-            x = F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type=pooling)
-        if position == 1 and dtype == "bfloat16":
+    if first == 0:
+        x, arrays = F.broadcast_sub(x, arrays[0]), arrays[1:]
+    for position in range(first, last):
+        block, index = steps[position]
+        if position > 0 and dtype == "bfloat16" and not half:
             half, x = True, F.amp_cast(x, dtype=BFLOAT16)
-        weight, bias = arrays[1 + 2 * position : 3 + 2 * position]
+        weight, bias = arrays[2 * (position - first) : 2 * (position - first) + 2]
         x = F.Convolution(x, weight, bias, kernel=(3, 3), pad=(1, 1), num_filter=CHANNELS[block - 1])
         for kind in ("conv", "relu"):
             if kind == "relu":
                 x = F.Activation(x, act_type="relu")
             if (kind, block, index) in kinds:
                 named[kind, block, index] = F.amp_cast(x, dtype="float32") if half else x
-    return [named[kind] for kind in kinds]
+        if position + 1 < len(steps) and steps[position + 1][0] > block:
+            x = F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type=pooling)
+    return [named[kind] for kind in kinds], F.amp_cast(x, dtype="float32") if half else x
+
+
+def arrays_of_part(arrays: Sequence, span: tuple[int, int]) -> list:
+    """The arrays of :func:`parameters` that :func:`describe_part` takes: the mean goes with the first part."""
+    first, last = span
+    return [*(arrays[:1] if first == 0 else ()), *arrays[1 + 2 * first : 1 + 2 * last]]
 
 
 class _Description(mx.gluon.HybridBlock):

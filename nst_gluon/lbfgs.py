@@ -1,0 +1,133 @@
+"""L-BFGS on flat float32 vectors (Nocedal & Wright 2006, algorithms 7.4 and 7.5).
+
+Why not SciPy's L-BFGS-B, which was here before: a picture has no bounds, and that one works in float64 on copies; its
+first step has length 1 in all the pixels together, which is next to nothing for a picture. Objective of the preset
+``texture_net``, great_wave (and astronaut) at 128x128, after 2, 4, 8, 15, 30 and 60 evaluations:
+
+    texture from noise     SciPy 1154  430  219  124  80  49    here  592  343  222  120  78  46
+    stylize from noise     SciPy 1351  605  377  267 202 161    here  778  516  381  272 205 160
+    stylize from content   SciPy 1996  950  403  202 153 136    here  956  611  307  191 150 135
+
+At 256x256 (texture) SciPy reaches 135 at its evaluation 13.0, this at 11.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+SUFFICIENT = 1e-4  # of the decrease that the slope promises (Armijo)
+FLAT = 0.9  # the slope must have come down to this part of it (Wolfe)
+LONGER = 2.5  # a step at whose end the slope is still steeper is made so much longer
+TRIALS = 8
+
+Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+class Memory:
+    """The last ``size`` pairs of (step, change of the gradient), and the direction that follows from them."""
+
+    def __init__(self, size: int, length: int):
+        self._steps, self._changes = (np.empty((size, length), np.float32) for _ in range(2))
+        self._curvature = np.zeros(size)
+        self._order: list[int] = []  # rows, the oldest first
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def clear(self) -> None:
+        self._order.clear()
+
+    def add(self, step: np.ndarray, change: np.ndarray) -> None:
+        """Remember a pair, unless the curvature along it is not positive; the oldest makes room."""
+        product = float(step @ change)
+        if not product > 1e-10 * float(change @ change):
+            return
+        row = self._order.pop(0) if len(self._order) == len(self._steps) else len(self._order)
+        self._steps[row], self._changes[row], self._curvature[row] = step, change, product
+        self._order.append(row)
+
+    def direction(self, gradient: np.ndarray) -> np.ndarray:
+        """Minus the inverse Hessian's approximation times ``gradient``; steepest descent while it is empty."""
+        found, along = -gradient, {}
+        for row in reversed(self._order):
+            along[row] = float(self._steps[row] @ found) / self._curvature[row]
+            found -= np.float32(along[row]) * self._changes[row]
+        if self._order:
+            last = self._order[-1]
+            found *= np.float32(self._curvature[last] / float(self._changes[last] @ self._changes[last]))
+        for row in self._order:
+            back = float(self._changes[row] @ found) / self._curvature[row]
+            found += np.float32(along[row] - back) * self._steps[row]
+        return found
+
+
+def minimise(function: Function, start: np.ndarray, memory: int = 10, first_step: float = 0.05) -> np.ndarray:
+    """Go downhill from ``start`` until no step leads down any more; usually ``function`` ends it by raising.
+
+    Args:
+        function: a vector (n,), float32, to its value and gradient (n,), float32. Both must stay as they are.
+        memory: pairs of vectors to remember.
+        first_step: root mean square of the first step, which has no curvature to go by.
+
+    Returns:
+        The lowest point that was found.
+    """
+    x = np.asarray(start, dtype=np.float32).ravel()
+    value, gradient = function(x)
+    known = Memory(memory, x.size)
+    while True:
+        direction = known.direction(gradient)
+        slope = float(gradient @ direction)
+        if not slope < 0:
+            if not len(known):
+                return x
+            known.clear()
+            continue
+        length = 1.0 if len(known) else first_step * np.sqrt(x.size) / float(np.linalg.norm(direction))
+        trials = _along(function, x, direction, value, slope, length)
+        best = min(trials, key=lambda trial: trial[0])
+        if not best[0] < value:
+            if not len(known):
+                return x
+            known.clear()
+            continue
+        known.add(best[1] - x, best[2] - gradient)
+        value, x, gradient = best
+
+
+def _along(
+    function: Function, x: np.ndarray, direction: np.ndarray, value: float, slope: float, length: float
+) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+    """The points that a line search visits, as (value, point, gradient): the first is nearly always good enough.
+
+    Too long a step is followed by the minimum of the cubic through both ends, too short a one by a longer one.
+    """
+    low, high = (0.0, value, slope), None
+    for _ in range(TRIALS):
+        point = x + np.float32(length) * direction
+        reached, gradient = function(point)
+        yield reached, point, gradient
+        end = (length, reached, float(gradient @ direction))
+        if reached > value + SUFFICIENT * length * slope:
+            high = end
+        elif end[2] < FLAT * slope:
+            low = end
+        else:
+            return
+        length = length * LONGER if high is None else _cubic_minimum(low, high)
+
+
+def _cubic_minimum(low: tuple[float, float, float], high: tuple[float, float, float]) -> float:
+    """Where the cubic through two ends (length, value, slope) is lowest, well within them; else their middle."""
+    (a, value_a, slope_a), (b, value_b, slope_b) = low, high
+    one = slope_a + slope_b - 3 * (value_a - value_b) / (a - b)
+    root = one * one - slope_a * slope_b
+    found = 0.5 * (a + b)
+    if np.isfinite(root) and root >= 0:
+        two = float(np.sqrt(root)) * (1 if b > a else -1)
+        below = slope_b - slope_a + 2 * two
+        found = b - (b - a) * (slope_b + two - one) / below if below else found
+    margin = 0.1 * abs(b - a)
+    return min(max(found, min(a, b) + margin), max(a, b) - margin)
