@@ -63,20 +63,24 @@ class Generator:
     Attributes:
         method, task: what it was trained for.
         meta: the net file's description (:mod:`nst_gluon.netfile`).
+        module, architecture: the method's module, and what its nets are built from.
+        context: MXNet's, where it computes.
+        net: the net as it is trained, with the file's parameters.
+        inference: what makes the pictures: its graph for inference on a CPU, ``net`` elsewhere.
         parameter_count: learnt parameters, running statistics not counted.
     """
 
     def __init__(self, params: dict[str, np.ndarray], meta: dict, ctx=None, where: str = "net"):
         self.method, self.task, self.meta = meta["method"], meta["task"], meta
-        self._module = method_module(self.method)
-        self._architecture = meta["architecture"]
-        self._ctx = ctx or mx.cpu()
-        self.net = self._module.build(self._architecture)
-        load_parameters(self.net, params, self._ctx, where)
+        self.module = method_module(self.method)
+        self.architecture = meta["architecture"]
+        self.context = ctx or mx.cpu()
+        self.net = self.module.build(self.architecture)
+        load_parameters(self.net, params, self.context, where)
         self.net.hybridize(static_alloc=True, static_shape=True)
         # The graph for inference is built for oneDNN; elsewhere the net itself does.
-        on_cpu = self._ctx.device_type == "cpu"
-        self._run = Inference(self._module, self._architecture, params, self._ctx) if on_cpu else self.net
+        on_cpu = self.context.device_type == "cpu"
+        self.inference = Inference(self.module, self.architecture, params, self.context) if on_cpu else self.net
         self.parameter_count = sum(v.size for k, v in params.items() if not k.endswith(("running_mean", "running_var")))
 
     def inputs(
@@ -97,18 +101,18 @@ class Generator:
         if self.task == "stylize" and content is None:
             raise UserError("content: this net stylises a picture and was given none")
         height, width = size or content.shape[2:]
-        full = self._module.working_size(self._architecture, height, width)
+        full = self.module.working_size(self.architecture, height, width)
         if content is not None:
             content = np.broadcast_to(content, (batch, *content.shape[1:])).astype("float32")
             edges = ((0, 0), (0, 0), (0, full[0] - height), (0, full[1] - width))
             content = np.pad(content, edges, mode="reflect") if full != (height, width) else content
         rng = np.random.default_rng(seed)
-        arrays = self._module.inputs(self._architecture, content, rng, (batch, *full), noise_scale)
-        return tuple(mx.nd.array(a, ctx=self._ctx, dtype="float32") for a in arrays)
+        arrays = self.module.inputs(self.architecture, content, rng, (batch, *full), noise_scale)
+        return tuple(mx.nd.array(a, ctx=self.context, dtype="float32") for a in arrays)
 
     def forward(self, *inputs):
         """One pass of the net: an NDArray (N, 3, H', W') at the working size, not clipped. Asynchronous."""
-        return self._run(*inputs)
+        return self.inference(*inputs)
 
     def generate(
         self,

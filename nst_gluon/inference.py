@@ -270,6 +270,10 @@ class Inference:
         outputs = list(builder.unknown.values())
         return Compiled(outputs, builder.arrays, inputs, self._ctx, train=False), list(builder.unknown)
 
+    def unknown_names(self, inputs: Sequence) -> list[str]:
+        """The normalisations whose statistics :meth:`unknown` is about."""
+        return list(self._draw(inputs)[0].unknown)
+
     def _picture(self, inputs: Sequence):
         key = tuple(tuple(value.shape) for value in inputs)
         if key not in self._graphs:

@@ -152,3 +152,15 @@ def overlap(architecture: dict) -> int:
 def extends(architecture: dict) -> str:
     """How a picture goes on beyond its edge, as far as the net is concerned: ``reflect`` or ``circular``."""
     return "reflect"
+
+
+def tile_inputs(
+    architecture: dict,
+    content: np.ndarray,
+    seed: int,
+    full: tuple[int, int],
+    window: tuple[tuple[int, int], tuple[int, int]],
+    noise_scale: float,
+) -> list[np.ndarray]:
+    """What a tile's graph takes: the content of the ``window`` of a picture of ``full`` pixels, and around it."""
+    return [content]

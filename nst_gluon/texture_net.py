@@ -105,6 +105,30 @@ def sample_noise(
     ]
 
 
+def sample_noise_window(
+    seed: int, full: tuple[int, int], k: int, rows: np.ndarray, columns: np.ndarray, scale: float
+) -> np.ndarray:
+    """Pixels of the ``k``-th array of :func:`sample_noise` with batch 1 and ``default_rng(seed)``, and no others made.
+
+    ``rows`` and ``columns`` are indices into it; returns (1, 3, len(rows), len(columns)). The generator jumps: two
+    float32 numbers are one step of it.
+    """
+    start = sum(NOISE_CHANNELS * (full[0] >> i) * (full[1] >> i) for i in range(k))
+    height, width = full[0] >> k, full[1] >> k
+    source = np.random.PCG64(seed)
+    state = source.state
+    low, high = int(columns.min()), int(columns.max()) + 1
+    out = np.empty((1, NOISE_CHANNELS, len(rows), len(columns)), np.float32)
+    for channel in range(NOISE_CHANNELS):
+        for number, row in enumerate(rows):
+            steps, odd = divmod(start + (channel * height + int(row)) * width + low, 2)
+            source.state = state
+            source.advance(steps)
+            line = np.random.Generator(source).random(high - low + odd, dtype=np.float32)
+            out[0, channel, number] = line[odd:][columns - low]
+    return out * np.float32(scale)
+
+
 def initializer():
     """Xavier, as in the paper's section 4."""
     return mx.init.Xavier()
@@ -140,6 +164,29 @@ def inputs(
     ``noise_scale`` multiplies the net's own amplitude: the paper's balance of style and content at test time.
     """
     noise = sample_noise(rng, *shape, architecture["scales"], noise_scale * architecture.get("noise", 1.0))
+    return [content, *noise] if architecture.get("content") else noise
+
+
+def tile_inputs(
+    architecture: dict,
+    content: np.ndarray | None,
+    seed: int,
+    full: tuple[int, int],
+    window: tuple[tuple[int, int], tuple[int, int]],
+    noise_scale: float,
+) -> list[np.ndarray]:
+    """What a tile's graph takes: its part of what :func:`inputs` gives for the whole, with its :func:`surroundings`.
+
+    ``window``: the tile's rows and columns, (begin, end) each, of a picture of ``full`` pixels; ``content`` is its own.
+    """
+    amplitude = noise_scale * architecture.get("noise", 1.0)
+    noise = []
+    for k, around in enumerate(surroundings(architecture)):
+        rows, columns = (
+            np.arange((begin >> k) - around, (end >> k) + around) % (length >> k)
+            for (begin, end), length in zip(window, full)
+        )
+        noise.append(sample_noise_window(seed, full, k, rows, columns, amplitude))
     return [content, *noise] if architecture.get("content") else noise
 
 

@@ -102,6 +102,9 @@ def test_all_commands_are_there():
         ("stylize chelsea --method gatys --noise-scale nan", "--noise-scale: 'nan' is not a number"),
         ("stylize chelsea --method gatys --coarse 64,32", "--coarse: 64,32 does not ascend"),
         ("stylize chelsea --method gatys --size 64 --coarse 64", "--coarse: 64 is not smaller"),
+        ("stylize chelsea --method gatys --tile 256", "--tile: gatys optimises the picture as a whole"),
+        ("stylize chelsea --tile some", "--tile: 'some' is neither auto nor off nor a number of pixels"),
+        ("stylize chelsea --tile 5", "--tile: 5 is too small"),
         ("stylize chelsea --method gatys --output x.gif", "--output: 'x.gif' does not end in"),
         ("stylize chelsea --method gatys --output nowhere/x.png", "--output: there is no folder"),
         ("stylize chelsea --method gatys --output .", "--output: "),
@@ -109,7 +112,10 @@ def test_all_commands_are_there():
         ("stylize chelsea --style brick --method johnson", "--style: no net of johnson for stylize of 'brick'"),
         ("stylize chelsea --method gatys --size 100000", "GiB"),
         ("stylize chelsea --method gatys --size 20000", "--size: 20000x"),
-        ("texture --method johnson", "--method: johnson cannot do 'texture'; use gatys, texture_net"),
+        ("texture --method johnson", "--method: johnson cannot do 'texture'; use gatys, gatys_pyramid, net_gatys, tex"),
+        ("stylize chelsea --method net_gatys --start noise", "--start: net_gatys starts from a net's picture"),
+        ("stylize chelsea --method gatys --size 32 --segments 0", "--segments: 0 is too small"),
+        ("stylize chelsea --method gatys --size 32 --segments 99", "--segments: 99 is not possible"),
         ("texture --method gatys --style nowhere.jpg", "--style: 'nowhere.jpg'"),
         ("texture --method gatys --threads 0", "--threads: 0 is too small"),
         ("score chelsea", "--style"),
@@ -303,6 +309,35 @@ def test_stylize_with_a_net_of_ones_own(capsys, picture, net, method):
     assert size_of(out) == (70, 50)
 
 
+def test_tiles_on_request(capsys, picture, net):
+    photo, file = str(picture("photo.png", 150, 130)), str(net("johnson", "stylize"))
+    for tile in ("off", "96"):
+        out = run(capsys, "stylize", photo, "--net", file, "--tile", tile, "--output", f"{tile}.png")
+        assert size_of(out) == (130, 150)
+    whole, tiled = (np.asarray(Image.open(f"{tile}.png")).astype(int) for tile in ("off", "96"))
+    assert np.abs(whole - tiled).max() <= 1
+
+
+def test_tiles_where_memory_is_short(capsys, monkeypatch, picture, net):
+    from nst_gluon import tiles
+    from nst_gluon.commands import options
+
+    sides = []
+
+    class Noted(tiles.Tiling):
+        def __init__(self, *arguments):
+            sides.append(arguments[3])
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(tiles, "Tiling", Noted)
+    monkeypatch.setattr(runtime, "memory_available_bytes", lambda: options.BASE_BYTES + 6_000_000)
+    photo, file = str(picture("photo.png", 150, 130)), str(net("johnson", "stylize"))
+    run(capsys, "stylize", photo, "--net", file, "--output", "x.jpg")
+    assert len(sides) == 1 and 16 <= sides[0] < 150
+    run(capsys, "stylize", str(picture("small.png", 40, 40)), "--net", file, "--output", "y.png")
+    assert len(sides) == 1
+
+
 def test_the_noise_scale_changes_a_texture_net_s_picture(capsys, picture, net):
     photo, file = str(picture("photo.png", 64, 64)), str(net("texture_net", "stylize"))
     for scale in ("0", "1"):
@@ -452,7 +487,8 @@ def test_export_of_a_texture_net_has_an_input_per_scale(capsys, net):
 def test_list(capsys):
     everything = json.loads(run(capsys, "list", "--json"))
     assert set(everything) == {"methods", "presets", "styles", "contents", "nets"}
-    assert [entry["name"] for entry in everything["methods"]] == ["gatys", "johnson", "texture_net"]
+    names = ["gatys", "gatys_pyramid", "net_gatys", "johnson", "texture_net"]
+    assert [entry["name"] for entry in everything["methods"]] == names
     assert run(capsys, "list", "styles").split()[0] == "great_wave"
 
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from nst_gluon.weights import VggWeights
 
 # Resident bytes per pixel of the picture above BASE_BYTES, float32, measured on a CPU: an optimisation keeps
-# the descriptor's activations for the way back, a descriptor's forward pass and a net do not.
+# the descriptor's activations for the way back, a descriptor's forward pass does not, and a net's graph for inference
+# holds a few activations at a time (560 on the CPU).
 BASE_BYTES = 450_000_000
-OPTIMISE_BYTES, FORWARD_BYTES = 5_500, 3_000
+OPTIMISE_BYTES, FORWARD_BYTES, NET_BYTES = 5_500, 3_000, 700
 WEIGHTS = "vgg19 (default), gluon:vgg16, gluon:vgg19, or a file (.pth, .h5, .npz, .params)"
 DEFAULT_PRESET = "texture_net"
 
@@ -34,6 +35,15 @@ class Engine:
 
     context: object
     dtype: str
+
+
+def parse_tile(text: str) -> int | str:
+    """``auto``, ``off`` or the side of a tile in pixels; anything else is a UserError."""
+    if text in ("auto", "off"):
+        return text
+    if text.isdigit():
+        return whole_number("--tile", 16)(text)
+    raise UserError(f"--tile: {text!r} is neither auto nor off nor a number of pixels, e.g. 512")
 
 
 def example(text: str) -> str:
@@ -172,10 +182,15 @@ def check_output(path: Path, force: bool) -> Path:
     return path
 
 
+def fits_memory(height: int, width: int, bytes_per_pixel: int) -> bool:
+    """Whether what is planned with a picture fits into the memory that is available."""
+    return BASE_BYTES + bytes_per_pixel * height * width <= runtime.memory_available_bytes()
+
+
 def check_memory(height: int, width: int, bytes_per_pixel: int, argument: str = "--size") -> None:
     """Refuse a picture that does not fit into the memory, and say how much it would take."""
     needed, available = BASE_BYTES + bytes_per_pixel * height * width, runtime.memory_available_bytes()
-    if needed > available:
+    if not fits_memory(height, width, bytes_per_pixel):
         raise UserError(
             f"{argument}: {width}x{height} pixels would take about {needed / 2**30:.1f} GiB and "
             f"{available / 2**30:.1f} GiB are available; use a smaller size"

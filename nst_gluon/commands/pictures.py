@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import io
+import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
-from nst_gluon import assets, images, methods, netfile, presets
-from nst_gluon.commands import options
+from nst_gluon import assets, images, methods, netfile, runtime
+from nst_gluon.commands import descent, options
+from nst_gluon.commands.descent import DEFAULT_ITERATIONS, DEFAULT_STYLE
 from nst_gluon.console import number, whole_number
 from nst_gluon.errors import UserError
+from nst_gluon.files import write_atomically
 
-DEFAULT_STYLE = "great_wave"
-DEFAULT_ITERATIONS = 200
+if TYPE_CHECKING:
+    from nst_gluon.generator import Generator
+
 DEFAULT_SIZE = {"stylize": 512, "texture": 256}
-OPTIMISERS_ONLY = ("preset", "iterations", "optimizer", "start", "coarse", "style_size", "weights", "random_weights")
+# Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; the contents of
+# tiles and of the picture as it is read and written, in bytes a pixel.
+WHOLE_PIXELS, TILE_SIDE = 2048**2, 512
+TILE_BYTES, PICTURE_BYTES = 2_600, 24
+OPTIMISERS_ONLY = (
+    "preset", "iterations", "optimizer", "start", "coarse", "style_size", "segments", "weights", "random_weights",
+)  # fmt: skip
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -65,6 +78,14 @@ def _add_options(parser: argparse.ArgumentParser, task: str, default_name: str) 
         metavar="X",
         help="texture_net: amount of noise, 0 to 1 or more (default: 1)",
     )
+    nets.add_argument(
+        "--tile",
+        type=options.parse_tile,
+        default="auto",
+        metavar="N",
+        help="make the picture in tiles of N pixels, in little memory; off: in one piece; auto (default):\n"
+        "tiles where it would not fit into memory or has more than 2048 x 2048 pixels",
+    )
     gatys = parser.add_argument_group("optimisation")
     gatys.add_argument(
         "--preset",
@@ -88,10 +109,18 @@ def _add_options(parser: argparse.ArgumentParser, task: str, default_name: str) 
         )
     gatys.add_argument(
         "--coarse",
-        type=_coarse,
+        type=descent.parse_coarse,
         default=(),
         metavar="LIST",
-        help="sides of smaller pictures to begin with, such as 128,256; half as many steps for each",
+        help="sides of smaller pictures to begin with, such as 128,256; half as many steps for each "
+        "(gatys_pyramid chooses sides and a few steps by itself)",
+    )
+    gatys.add_argument(
+        "--segments",
+        type=descent.parse_segments,
+        metavar="N",
+        help="compute the descriptor in N parts, one after another: less memory, a third more time; auto (default: "
+        "if it would not fit otherwise) or off",
     )
     gatys.add_argument(
         "--style-size",
@@ -128,6 +157,8 @@ def _choose(args: argparse.Namespace) -> tuple[methods.Method, str, Path | None]
         method, net = next((pair for pair in found if pair[1]), (methods.get("gatys"), None))
         return method, name, net
     args.method.check_task(args.task)
+    if args.method.from_net:
+        return args.method, name, _net_to_begin_with(style, args.task)
     if args.method.kind == "optimises":
         return args.method, name, None
     net = assets.find_net(style, args.method.name, args.task)
@@ -139,6 +170,16 @@ def _choose(args: argparse.Namespace) -> tuple[methods.Method, str, Path | None]
     return args.method, name, net
 
 
+def _net_to_begin_with(style: str, task: str) -> Path:
+    """The bundled net of the first method that has one for the style."""
+    generators = [name for name, method in methods.METHODS.items() if method.kind == "generates"]
+    nets = filter(None, (assets.find_net(style, name, task) for name in generators))
+    net = next(nets, None)
+    if net is None:
+        raise UserError(f"--style: no net for {task} of {style!r} is bundled to begin with; use --method gatys")
+    return net
+
+
 def _check_options(args: argparse.Namespace, method: methods.Method) -> None:
     if method.kind == "generates":
         given = [name for name in OPTIMISERS_ONLY if getattr(args, name, None)]
@@ -146,6 +187,10 @@ def _check_options(args: argparse.Namespace, method: methods.Method) -> None:
         if given:
             option = "--" + given[0].replace("_", "-")
             raise UserError(f"{option}: {method.name} works in one pass; {option} is for --method gatys")
+    elif args.tile != "auto":
+        raise UserError(f"--tile: {method.name} optimises the picture as a whole; --tile is for nets")
+    if method.from_net and args.start:
+        raise UserError(f"--start: {method.name} starts from a net's picture; leave --start out")
     if args.noise_scale is not None and method.name != "texture_net":
         raise UserError(f"--noise-scale: {method.name} takes no noise; it is for --method texture_net")
 
@@ -165,7 +210,9 @@ def run(args: argparse.Namespace) -> int:
     method, style, net = _choose(args)
     _check_options(args, method)
     optimises = method.kind == "optimises"
-    bytes_per_pixel = options.OPTIMISE_BYTES if optimises else options.FORWARD_BYTES
+    bytes_per_pixel = descent.bytes_per_pixel(args) if optimises else PICTURE_BYTES
+    if args.tile == "off":
+        bytes_per_pixel = options.NET_BYTES
     if args.task == "stylize":
         content = _content(args, bytes_per_pixel)
         size = content.shape[2:]
@@ -177,12 +224,43 @@ def run(args: argparse.Namespace) -> int:
         parts = [style, method.name, "texture"]
     mark = ["random-weights"] if args.random_weights else []
     output = options.check_output(args.output or Path("-".join(parts + mark) + ".png"), args.force)
-    picture = _optimise(args, content, size) if optimises else _generate(args, net, content, size)
-    print(images.save(picture, output, overwrite=args.force))
+    picture = None if net is None else _generate(args, net, content, size)
+    if optimises:
+        start = images.from_uint8(picture) if picture is not None and picture.dtype == np.uint8 else picture
+        picture = descent.picture(args, method, start, content, size)
+    save = _save_pixels if picture.dtype == np.uint8 else images.save
+    print(save(picture, output, args.force))
     return 0
 
 
+def _save_pixels(pixels: np.ndarray, path: Path, overwrite: bool) -> Path:
+    """:func:`nst_gluon.images.save` of uint8 (H, W, 3), which never becomes floats again."""
+    kind = images.SAVE_FORMATS[path.suffix.lower()]
+    stream = io.BytesIO()
+    try:
+        Image.fromarray(pixels).save(stream, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    except (OSError, ValueError) as error:
+        height, width = pixels.shape[:2]
+        raise UserError(f"--output: {kind} cannot hold {width} x {height} pixels; end the name in .png") from error
+    return write_atomically(path, stream.getbuffer(), overwrite)
+
+
+def _tile_side(tile: int | str, generator: Generator, size: tuple[int, int]) -> int | None:
+    """The side of the tiles that the picture is made in; None makes it in one piece."""
+    if tile == "off" or (tile == "auto" and generator.context.device_type != "cpu"):
+        return None
+    if tile != "auto":
+        return tile
+    if size[0] * size[1] <= WHOLE_PIXELS and options.fits_memory(*size, options.NET_BYTES):
+        return None
+    from nst_gluon.tiles import least_side
+
+    room = (runtime.memory_available_bytes() - options.BASE_BYTES) // 2
+    return max(min(TILE_SIDE, math.isqrt(max(room, 0) // TILE_BYTES)), least_side(generator))
+
+
 def _generate(args: argparse.Namespace, net: Path, content: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    """The net's picture: float32 (1, 3, H, W) in [0, 1], or uint8 (H, W, 3) if it was made in tiles."""
     engine = options.start_engine(args)
     from nst_gluon.generator import load_net
 
@@ -190,68 +268,11 @@ def _generate(args: argparse.Namespace, net: Path, content: np.ndarray | None, s
     if generator.meta.get("weights", {}).get("random"):
         print("note: this net was trained with random weights", file=sys.stderr)
     scale = 1.0 if args.noise_scale is None else args.noise_scale
+    side = _tile_side(args.tile, generator, size)
+    if side is not None:
+        from nst_gluon.tiles import Tiling
+
+        tiling = Tiling(generator, content, size, side, args.seed, scale)
+        with tqdm(unit="tile", total=tiling.work, disable=True if args.quiet else None) as bar:
+            return tiling.pixels(bar.update)
     return generator.generate(content, size, seed=args.seed, noise_scale=scale)
-
-
-def _coarse(text: str) -> tuple[int, ...]:
-    sides = tuple(whole_number("--coarse", 16, 128)(part.strip()) for part in text.split(","))
-    if list(sides) != sorted(set(sides)):
-        raise UserError(f"--coarse: {text} does not ascend; give e.g. 128,256")
-    return sides
-
-
-def _optimise(args: argparse.Namespace, content: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
-    full = max(size)
-    if args.coarse and args.coarse[-1] >= full:
-        raise UserError(f"--coarse: {args.coarse[-1]} is not smaller than the picture's {full} pixels")
-    style_path = options.style_path(args.style or DEFAULT_STYLE)
-    style_size = args.style_size or full
-    style = options.load_picture("--style", style_path, style_size)
-
-    engine = options.start_engine(args)
-    weights = options.load_weights(args)
-    from nst_gluon.loss import Objective
-    from nst_gluon.optimization import config_of, initial_picture, optimise, stage_size
-
-    preset = args.preset or presets.get(options.DEFAULT_PRESET)
-
-    def objective(side: int) -> Objective:
-        scaled = max(16, round(style_size * side / full))
-        small = None if content is None else images.resize(content, stage_size(size, side))
-        return Objective(
-            preset,
-            weights,
-            args.task,
-            style if side == full else options.load_picture("--style", style_path, scaled),
-            content if side == full else small,
-            engine.dtype,
-            engine.context,
-        )
-
-    iterations = args.iterations or DEFAULT_ITERATIONS
-    config = config_of(
-        preset,
-        iterations=iterations,
-        optimizer=args.optimizer or "lbfgs",
-        start="noise" if content is None else args.start or "content",
-        pyramid=tuple((side, max(1, iterations // 2)) for side in args.coarse),
-        seed=args.seed,
-    )
-    total = iterations + sum(evaluations for _, evaluations in config.pyramid)
-    with tqdm(total=total, unit="step", disable=True if args.quiet else None) as bar:
-
-        def show(step) -> None:
-            bar.update()
-            bar.set_postfix(objective=f"{step.terms.objective:.5g}", refresh=False)
-
-        result = optimise(
-            objective(full),
-            initial_picture(config, content, size),
-            config,
-            show,
-            [objective(side) for side in args.coarse],
-        )
-    if not args.quiet:
-        terms = ", ".join(f"{name} {value:.5g}" for name, value in result.terms.as_dict().items())
-        print(f"{terms}; {len(result.steps)} steps, stopped by: {result.stopped_because}", file=sys.stderr)
-    return result.picture
