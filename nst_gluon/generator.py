@@ -70,7 +70,9 @@ class Generator:
         parameter_count: learnt parameters, running statistics not counted.
     """
 
-    def __init__(self, params: dict[str, np.ndarray], meta: dict, ctx=None, where: str = "net"):
+    def __init__(
+        self, params: dict[str, np.ndarray], meta: dict, ctx=None, where: str = "net", dtype: str = "float32"
+    ):
         self.method, self.task, self.meta = meta["method"], meta["task"], meta
         self.module = method_module(self.method)
         self.architecture = meta["architecture"]
@@ -79,8 +81,9 @@ class Generator:
         load_parameters(self.net, params, self.context, where)
         self.net.hybridize(static_alloc=True, static_shape=True)
         # The graph for inference is built for oneDNN; elsewhere the net itself does.
-        on_cpu = self.context.device_type == "cpu"
-        self.inference = Inference(self.module, self.architecture, params, self.context) if on_cpu else self.net
+        self.inference = self.net
+        if self.context.device_type == "cpu":
+            self.inference = Inference(self.module, self.architecture, params, self.context, dtype=dtype)
         self.parameter_count = sum(v.size for k, v in params.items() if not k.endswith(("running_mean", "running_var")))
 
     def inputs(
@@ -130,8 +133,8 @@ class Generator:
         return np.clip(out[:, :, :height, :width], 0.0, 1.0)
 
 
-def load_net(path: str | Path, ctx=None) -> Generator:
-    """Reads a trained net.
+def load_net(path: str | Path, ctx=None, dtype: str = "float32") -> Generator:
+    """Reads a trained net, which is to make its pictures in ``dtype``: float32 or, on a CPU that has it, bfloat16.
 
     Raises:
         UserError: not a net file, or not one whose architecture this version knows.
@@ -140,4 +143,4 @@ def load_net(path: str | Path, ctx=None) -> Generator:
     missing = [key for key in ("method", "task", "architecture") if key not in meta]
     if missing:
         raise UserError(f"{path}: not a trained net: its description lacks {missing[0]!r}")
-    return Generator(params, meta, ctx, where=str(path))
+    return Generator(params, meta, ctx, str(path), dtype)

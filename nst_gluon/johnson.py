@@ -119,7 +119,7 @@ def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int
     x = builder.unit(x, "up2.conv", "norm5", 0, pad=1, upsample=True)
     weight, bias = builder.kernel("conv2.conv", None)
     x = builder.convolution(x, phase_kernel(weight), np.tile(bias, 4), stride=2, pad=4)
-    x = crop_channels(mx.sym.Activation(x, act_type="tanh"), 12)
+    x = crop_channels(mx.sym.Activation(builder.single(x), act_type="tanh"), 12)
     return 0.5 + TANH_SCALE * mx.sym.depth_to_space(x, block_size=2)
 
 

@@ -345,4 +345,4 @@ def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int
         k = scales - 2 - number
         x = drawing.join(number, x, branches[k], 2 * need[k + 1] - need[k] - 2)
     weight, bias = builder.kernel("output", None)
-    return crop_channels(builder.convolution(x, weight, bias + np.float32(0.5)), 3)
+    return crop_channels(builder.single(builder.convolution(x, weight, bias + np.float32(0.5))), 3)

@@ -80,7 +80,9 @@ def test_pictures_go_on_as_numpy_pads(length):
         np.testing.assert_array_equal(tiles.continued(-7, length + 7, length, mode), expected)
 
 
-@pytest.mark.parametrize(("length", "side", "overlap"), [(100, 20, 4), (96, 32, 8), (40, 40, 8), (36, 32, 8), (4, 8, 0)])
+@pytest.mark.parametrize(
+    ("length", "side", "overlap"), [(100, 20, 4), (96, 32, 8), (40, 40, 8), (36, 32, 8), (4, 8, 0)]
+)
 def test_spans_cover_everything_once(length, side, overlap):
     found = tiles.spans(length, side, overlap)
     assert [span.first for span in found] == [0, *(span.last for span in found[:-1])] and found[-1].last == length

@@ -55,7 +55,7 @@ ENGINES = {
             package="mxnet",
             install="install it with python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU) "
             "on Python 3.9 to 3.11",
-            generate_dtypes=("float32",),
+            generate_dtypes=("float32", "bfloat16"),
             optimise_dtypes=("float32", "bfloat16"),
         ),
     )

@@ -1,29 +1,34 @@
 """Executes one cell with the suite's own methods on MXNet/Gluon. Imported in workers only.
 
 What is on the clock: one forward pass of a generator on inputs that lie on the device already, or one
-evaluation of the objective and its gradient with the optimiser's own step. What is not: reading and saving
+evaluation of the objective and its gradient with the optimiser's own step; of a start from a net, that net's inputs
+and forward pass too. What is not: reading and saving
 pictures, drawing noise, scoring. Every reading of a clock comes after waitall(), and whether that was enough is
 checked on results that are brought to the host.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import environment, meters
-from bench.plan import GENERATE, Budget, Cell, Settings
+from bench.plan import GENERATE, Budget, Cell, Settings, segments_for
 from bench.prepare import prepared
 from bench.worker import Context
-from nst_gluon import presets, runtime, weights
+from nst_gluon import images, methods, presets, runtime, weights
 from nst_gluon.engine import context as device_context
 from nst_gluon.engine import mx
 from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import load_net
 from nst_gluon.loss import Objective
-from nst_gluon.optimization import config_of, initial_picture, optimise
+from nst_gluon.optimization import Result, config_of, initial_picture, optimise
+from nst_gluon.pyramid import Schedule, stage_size, style_side
 
 synchronise = mx.nd.waitall
 
@@ -89,12 +94,16 @@ def _objective(cell: Cell, settings: Settings, device, dtype: str, content) -> O
         content,
         dtype=dtype,
         ctx=device,
+        segments=segments_for(cell, _available(cell)),
     )
 
 
-def _save(picture: np.ndarray, context: Context) -> None:
-    from nst_gluon import images
+def _available(cell: Cell) -> int | None:
+    """Bytes that the cell can have, None where nobody has to ask."""
+    return runtime.memory_available_bytes() if cell.device == "cpu" else None
 
+
+def _save(picture: np.ndarray, context: Context) -> None:
     path = context.image()
     images.save(picture, path)
     context.saved(path)
@@ -113,7 +122,7 @@ def _generate(cell: Cell, settings: Settings, budget: Budget, context: Context, 
     if net_file is None:
         raise UserError(f"--style: no trained net of {cell.method} for {cell.task} of {settings.style}")
     content = _content(cell, settings)
-    generator = load_net(net_file, device)
+    generator = load_net(net_file, device, cell.dtype)
     inputs = generator.inputs(content, (cell.size, cell.size), cell.batch, cell.seed)
     mx.nd.waitall()
     context.ready()
@@ -156,34 +165,57 @@ def _generate(cell: Cell, settings: Settings, budget: Budget, context: Context, 
 
 
 def _optimise(cell: Cell, settings: Settings, budget: Budget, context: Context, device, meter) -> dict[str, Any]:
-    content = _content(cell, settings)
+    content, size = _content(cell, settings), (cell.size, cell.size)
     objective = _objective(cell, settings, device, cell.dtype, content)
-    preset = presets.get(settings.preset)
+    preset, method = presets.get(settings.preset), methods.get(cell.method)
+    levels = Schedule().levels(size) if cell.method == "gatys_pyramid" else ()
+    coarse = [_coarser(objective, settings, content, cell.size, side) for side, _ in levels]
     config = config_of(
         preset,
-        start="noise" if content is None else None,
+        start="net" if method.from_net else "noise" if content is None else None,
         iterations=budget.max_iterations,
-        time_limit_s=budget.optimise_limit_s(cell.size),
+        pyramid=levels,
+        time_limit_s=budget.limit_s(cell.size, method.variant_of is not None),
         target=min(context.targets.values()) if context.targets and budget.stop_early else None,
-        least_iterations=budget.least_iterations,
+        least_iterations=budget.least_iterations if method.variant_of is None else 0,
         seed=cell.seed,
     )
-    start = initial_picture(config, content, (cell.size, cell.size))
+    net, start = None, None
+    if method.from_net:
+        net, net_file = _best_net(cell, settings, context)
+        generator = load_net(net_file, device, cell.dtype)
+
+        def start() -> np.ndarray:
+            return generator.generate(content, size, seed=cell.seed)
+    else:
+        start = initial_picture(config, content, size)
     mx.nd.waitall()
     context.ready()
 
+    def first_call() -> None:
+        first = start() if callable(start) else start
+        for each, (side, _) in zip(coarse, levels):
+            each.value_and_gradient(images.resize(first, stage_size(size, side)))
+        objective.value_and_gradient(first)
+
     meter.start()
-    # Builds the graph and is on no other clock.
-    first_call = meters.timed(lambda: objective.value_and_gradient(start), synchronise)
-    context.sample("first_call_s", first_call, meters.SECONDS)
+    # Builds the graphs and is on no other clock.
+    context.sample("first_call_s", meters.timed(first_call, synchronise), meters.SECONDS)
     mhz = environment.cpu_mhz()
-    result = optimise(objective, start, config, lambda step: context.curve(step.seconds, step.iteration, step.terms))
+
+    def show(step) -> None:
+        if step.size == size:  # the objective of a smaller picture is another one
+            context.curve(step.seconds, step.iteration, step.terms)
+
+    result = optimise(objective, start, config, show, coarse)
     mhz_after = environment.cpu_mhz()
     memory = _report_memory(context, meter.read())
-    times = step_times([step.seconds for step in result.steps])
+    fine = [step for step in result.steps if step.size == size]
+    times = step_times([step.seconds for step in fine])
     if times:
         # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
-        meters.check_synchronised(lambda: objective.value_and_gradient(start)[1], synchronise, np.array, times)
+        at = result.picture
+        meters.check_synchronised(lambda: objective.value_and_gradient(at)[1], synchronise, np.array, times)
     facts = _report_times(context, "iteration_s", times, (mhz, mhz_after))
     if result.stopped_because == "diverged":
         raise NotFinite(f"diverged after {len(result.steps)} evaluations")
@@ -196,14 +228,46 @@ def _optimise(cell: Cell, settings: Settings, budget: Budget, context: Context, 
     return {
         "memory": memory,
         "stopped_because": result.stopped_because,
-        "evaluations": len(result.steps),
+        "evaluations": len(fine),
+        "coarse": coarse_facts(result, size),
         "seconds": result.seconds,
         "best_objective_seen": result.terms.objective,
         "start": config.start,
+        "start_net": net,
+        "segments": objective.segments,
         "optimizer": config.optimizer,
         "corrections": config.corrections,
         **facts,
     }
+
+
+def _coarser(objective: Objective, settings: Settings, content, full: int, side: int) -> Objective:
+    """The objective of a coarse level: both pictures scaled down alike."""
+    style = prepared("style", settings, [full])
+    small = style_side(settings.style_size, side, full)
+    return objective.aimed_at(
+        images.resize(style, (small, small)), None if content is None else images.resize(content, (side, side))
+    )
+
+
+def _best_net(cell: Cell, settings: Settings, context: Context) -> tuple[str, Path]:
+    """The method, and its net's file, whose picture has the lowest objective of those that were measured."""
+    able = {use.split("/")[0] for use, _ in settings.nets if use.endswith(f"/{cell.task}")}
+    if not able:
+        raise UserError(f"--style: no trained net for {cell.task} of {settings.style} to start from")
+    name = min(sorted(able), key=lambda method: context.targets.get(method, math.inf))
+    return name, settings.net(name, cell.task)
+
+
+def coarse_facts(result: Result, size: tuple[int, int]) -> list[dict[str, float]]:
+    """Evaluations and seconds of each coarse level of a result, in order."""
+    found, before = [], 0.0
+    for level, steps in itertools.groupby(result.steps, key=lambda step: step.size):
+        if level != size:
+            every = list(steps)
+            found.append({"side": max(level), "evaluations": len(every), "seconds": every[-1].seconds - before})
+            before = every[-1].seconds
+    return found
 
 
 def step_times(seconds: list[float]) -> list[float]:

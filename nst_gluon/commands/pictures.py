@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from nst_gluon.generator import Generator
 
 DEFAULT_SIZE = {"stylize": 512, "texture": 256}
-# Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; the contents of
-# tiles and of the picture as it is read and written, in bytes a pixel.
+# Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; bytes a pixel
+# of a tile, with all its graphs, and of the picture as it is read and written, measured.
 WHOLE_PIXELS, TILE_SIDE = 2048**2, 512
 TILE_BYTES, PICTURE_BYTES = 2_600, 24
 OPTIMISERS_ONLY = (
@@ -183,7 +183,6 @@ def _net_to_begin_with(style: str, task: str) -> Path:
 def _check_options(args: argparse.Namespace, method: methods.Method) -> None:
     if method.kind == "generates":
         given = [name for name in OPTIMISERS_ONLY if getattr(args, name, None)]
-        given += ["dtype"] if args.dtype != "float32" else []
         if given:
             option = "--" + given[0].replace("_", "-")
             raise UserError(f"{option}: {method.name} works in one pass; {option} is for --method gatys")
@@ -264,7 +263,7 @@ def _generate(args: argparse.Namespace, net: Path, content: np.ndarray | None, s
     engine = options.start_engine(args)
     from nst_gluon.generator import load_net
 
-    generator = load_net(net, engine.context)
+    generator = load_net(net, engine.context, engine.dtype)
     if generator.meta.get("weights", {}).get("random"):
         print("note: this net was trained with random weights", file=sys.stderr)
     scale = 1.0 if args.noise_scale is None else args.noise_scale
