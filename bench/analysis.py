@@ -19,6 +19,7 @@ import pandas as pd
 from bench.intervals import Estimate, median_interval, ratio_interval
 from bench.plan import CELL_COLUMNS, GENERATE, OPTIMISE
 from bench.rundata import GROUP_COLUMNS, SUMMARY_COLUMNS, read_run
+from nst_gluon import methods
 from nst_gluon.files import write_atomically
 
 OK = "ok"
@@ -26,6 +27,7 @@ NOT_REACHED = "not reached"
 LOWER_BOUND = "lower bound"
 REFERENCE_OPTIMISER = "gatys"
 REFERENCE_ITERATIONS = 500
+SPEEDUP_OF_VARIANT = "speedup_over_optimisation"
 
 # What a reader looks for first in a cell; shown as missing, with the reason, when the cell failed.
 EXPECTED = {
@@ -192,7 +194,8 @@ def compare(
     Times and iterations to target are rows of the optimisation: ``time_to_target_<generator>_s`` for each
     generator's objective, and ``time_to_target_s`` for the lowest of them (or the target that was ``asked``
     for). Speed-ups and memory ratios are rows of the generator, against the optimisation of the same
-    setting.
+    setting. Where the run has variants of the optimisation, what that ended at is a target for it and for them, which
+    no net's speed-up depends on.
     """
     generators = sorted(name for name, kind in kinds.items() if kind == GENERATE)
     rows: list[dict] = []
@@ -203,14 +206,47 @@ def compare(
             aims = targets(samples, generators, setting, asked)
             mine = _matching(curves, {**setting, "method": optimiser})
             by_seed = [curve for _, curve in mine.groupby("seed")]
-            rows += _times(by_seed, aims, _group(setting, optimiser), asked)
+            goal = _goal(samples, kinds, setting)
+            rows += _times(by_seed, aims, _group(setting, optimiser), asked, goal)
+            if goal is not None and optimiser != goal.generator:
+                plain = _matching(curves, {**setting, "method": goal.generator})
+                rows += _speedup_of_variant(plain, by_seed, goal, _group(setting, optimiser))
             if optimiser == _reference(kinds):
                 for generator in generators:
                     rows += _speedups(samples, by_seed, aims.get(generator), setting, optimiser, generator)
     return _table(rows)
 
 
-def _times(curves: list[pd.DataFrame], aims: Mapping[str, Target], group: tuple, asked: float | None) -> list[dict]:
+def _goal(samples: pd.DataFrame, kinds: Mapping[str, str], setting: Mapping[str, object]) -> Target | None:
+    """What the optimisation of ``setting`` ended at, for its variants; None where there are none."""
+    variants = [name for name in kinds if is_variant(name)]
+    if not variants or REFERENCE_OPTIMISER not in kinds:
+        return None
+    ended = _select(samples, {**setting, "method": REFERENCE_OPTIMISER, "batch": 1}, "objective")
+    return Target(REFERENCE_OPTIMISER, median_interval(ended)) if len(ended) else None
+
+
+def _speedup_of_variant(plain: pd.DataFrame, curves: list[pd.DataFrame], goal: Target, group: tuple) -> list[dict]:
+    """How many times sooner a variant is down to what the optimisation ended at; unknown if one of them never is."""
+    theirs, own = (
+        [time_to_target(curve, goal.value) for curve in each]
+        for each in ([curve for _, curve in plain.groupby("seed")], curves)
+    )
+    if not theirs or not own:
+        return []
+    if all(crossing.reached for crossing in theirs + own):
+        estimate = ratio_interval([c.seconds for c in theirs], [c.seconds for c in own])
+        return [_row(group, SPEEDUP_OF_VARIANT, "x", estimate, OK)]
+    return [_row(group, SPEEDUP_OF_VARIANT, "x", Estimate(math.nan, math.nan, math.nan, 0), NOT_REACHED)]
+
+
+def _times(
+    curves: list[pd.DataFrame],
+    aims: Mapping[str, Target],
+    group: tuple,
+    asked: float | None,
+    goal: Target | None = None,
+) -> list[dict]:
     rows: list[dict] = []
     if not curves:
         return rows
@@ -218,6 +254,8 @@ def _times(curves: list[pd.DataFrame], aims: Mapping[str, Target], group: tuple,
     hardest = asked if asked is not None else min((target.value for target in aims.values()), default=None)
     if hardest is not None:
         named[""] = Target("", Estimate(hardest, math.nan, math.nan, 1))
+    if goal is not None:
+        named[f"_{goal.generator}"] = goal
     for suffix, target in named.items():
         crossings = [time_to_target(curve, target.value) for curve in curves]
         seconds, status = median_to_target(crossings)
@@ -305,7 +343,9 @@ def summarise_tables(
                                kind="stable", ignore_index=True)  # fmt: skip
 
 
-_RELATIONS = ("speedup_at_", "time_to_target", "iterations_to_target", "memory_ratio", "working_memory_ratio")
+_RELATIONS = (
+    "speedup_at_", SPEEDUP_OF_VARIANT, "time_to_target", "iterations_to_target", "memory_ratio", "working_memory_ratio",
+)  # fmt: skip
 
 
 def kinds_of(cells: pd.DataFrame, samples: pd.DataFrame) -> dict[str, str]:
@@ -329,9 +369,16 @@ def summarise(run_dir: str | Path) -> pd.DataFrame:
     return summary
 
 
-def _reference(kinds: Mapping[str, str]) -> str:
-    optimisers = sorted(name for name, kind in kinds.items() if kind == OPTIMISE)
-    return REFERENCE_OPTIMISER if REFERENCE_OPTIMISER in optimisers else optimisers[0]
+def is_variant(method: str) -> bool:
+    """Whether it is a faster way of doing what another method does."""
+    known = methods.METHODS.get(method)
+    return known is not None and known.variant_of is not None
+
+
+def _reference(kinds: Mapping[str, str]) -> str | None:
+    """The optimisation that nets are compared with: never a variant, least of all one that begins with a net."""
+    optimisers = sorted(name for name, kind in kinds.items() if kind == OPTIMISE and not is_variant(name))
+    return REFERENCE_OPTIMISER if REFERENCE_OPTIMISER in optimisers else next(iter(optimisers), None)
 
 
 def _group(setting: Mapping[str, object], method: str) -> tuple:

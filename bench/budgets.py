@@ -15,8 +15,10 @@ class Budget:
     over (but never fewer than 3 samples). An optimisation ends after
     ``max_iterations`` evaluations, or after ``optimise_seconds`` at 256x256, which grow with the pixels to
     the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed and
-    ``least_iterations`` evaluations are done, which show where the curve goes from there. Without ``score`` no
-    picture is made of what was timed, and no objective of it.
+    ``least_iterations`` evaluations are done, which show where the curve goes from there. A variant of the optimisation
+    (coarse to fine, from a net's picture) has ``variant_seconds`` instead (None: as long) and no least number of
+    evaluations; without ``variants`` they do not belong to "all methods" and are measured when named. Without ``score``
+    no picture is made of what was timed, and no objective of it.
     """
 
     name: str
@@ -32,10 +34,18 @@ class Budget:
     batches: tuple[int, ...]
     repeats: int
     score: bool = True
+    variant_seconds: float | None = None
+    variants: bool = True
 
     def optimise_limit_s(self, size: int) -> float:
         """Seconds that an optimisation of a size x size picture may take."""
-        return self.optimise_seconds * max(1.0, (size / 256) ** 2) ** self.optimise_growth
+        return self.limit_s(size)
+
+    def limit_s(self, size: int, variant: bool = False) -> float:
+        """The same, of the method that others are measured against or of a ``variant`` of it."""
+        short = variant and self.variant_seconds is not None
+        seconds = self.variant_seconds if short else self.optimise_seconds
+        return seconds * max(1.0, (size / 256) ** 2) ** self.optimise_growth
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Budget:
@@ -58,6 +68,8 @@ BUDGETS = {
             max_iterations=200,
             batches=(1,),
             repeats=1,
+            variant_seconds=4.0,
+            variants=False,
         ),
         Budget(
             name="standard",
@@ -72,6 +84,7 @@ BUDGETS = {
             max_iterations=500,
             batches=(1, 4),
             repeats=1,
+            variant_seconds=16.0,
         ),
         Budget(
             name="full",

@@ -20,7 +20,7 @@ from bench import engines as registry
 from bench.budgets import BUDGETS as BUDGETS
 from bench.budgets import GATE as GATE
 from bench.budgets import Budget
-from nst_gluon import assets, methods
+from nst_gluon import assets, methods, segments
 from nst_gluon.errors import UserError, did_you_mean
 
 CELL_COLUMNS = ("engine", "method", "task", "size", "batch", "dtype", "device", "seed")
@@ -66,6 +66,12 @@ class Cell:
     def columns(self) -> dict[str, Any]:
         """The identity columns, in the order of CELL_COLUMNS."""
         return {name: getattr(self, name) for name in CELL_COLUMNS}
+
+    @property
+    def variant(self) -> bool:
+        """Whether its method is another method's faster variant."""
+        known = methods.METHODS.get(self.method)
+        return known is not None and known.variant_of is not None
 
     def label(self) -> str:
         """A short name for people: what differs most from cell to cell."""
@@ -227,12 +233,23 @@ def parse_integers(argument: str, text: str, least: int = 1, most: int | None = 
 
 
 def estimate_bytes(cell: Cell) -> int:
-    """About how many bytes a cell needs at its peak: a round number for refusing what cannot work."""
+    """About how many bytes a cell needs at its peak, its descriptor in segments: for refusing what cannot work."""
     return BASE_BYTES + _bytes_per_pixel(cell) * cell.size * cell.size
 
 
-def _bytes_per_pixel(cell: Cell) -> int:
-    return max(BYTES_PER_PIXEL[cell.kind], BYTES_PER_PIXEL_OF_BATCH * cell.batch)
+def _bytes_per_pixel(cell: Cell, count: int | str = segments.AUTO) -> int:
+    descriptor = segments.least_bytes(BYTES_PER_PIXEL[cell.kind], count)
+    return max(descriptor, BYTES_PER_PIXEL_OF_BATCH * cell.batch)
+
+
+def segments_for(cell: Cell, available: int | None) -> int:
+    """In how many segments the descriptor has to be computed for the cell to fit into ``available`` bytes.
+
+    One is fastest, and right where it fits or nothing is known (None).
+    """
+    if available is None:
+        return 1
+    return segments.fitting(_bytes_per_pixel(cell, 1) * cell.size * cell.size, available - BASE_BYTES)
 
 
 def check_memory(cells: Iterable[Cell], available: Mapping[str, int]) -> None:
@@ -282,12 +299,13 @@ def build(
 
     Generators are measured at batch 1 (latency, memory, objective) and at each of ``batches`` (throughput;
     None takes the budget's). Optimisers work on one picture. Repeat r uses seed + r; the repeats of a kind
-    come one after another, so that an early end leaves whole rounds. Raises a UserError where nothing is
-    left.
+    come one after another, so that an early end leaves whole rounds. Where all methods are asked for, a budget may have
+    no time for variants. Raises a UserError where nothing is left.
     """
     batches = sorted({1, *(budget.batches if batches is None else batches)})
     seeds = [seed + repeat for repeat in range(budget.repeats if repeats is None else repeats)]
-    chosen = [methods.get(name) for name in method_names]
+    spared = not budget.variants and set(method_names) == set(methods.METHODS)
+    chosen = [method for method in map(methods.get, method_names) if not (spared and method.variant_of)]
     cells = [
         Cell(engine, method.name, task, size, batch, dtype, device, cell_seed, KINDS[method.kind])
         for engine in engines
@@ -328,6 +346,7 @@ def _dtypes(engine: str, kind: str, asked: Sequence[str]) -> list[str]:
 START_UP_S = 5.0  # import, weights, net; and scoring the picture afterwards
 FORWARD_S_PER_PIXEL = 1.5e-6
 STEP_S_PER_PIXEL = 5e-6
+USUAL_EVALUATIONS = 100  # of an optimisation that may stop at its targets
 
 
 def estimate_s(cell: Cell, budget: Budget) -> float:
@@ -340,7 +359,8 @@ def estimate_s(cell: Cell, budget: Budget) -> float:
         sampling = max(budget.min_seconds, budget.min_samples * call)
         return START_UP_S + 5 * call + min(sampling, budget.max_seconds) + STEP_S_PER_PIXEL * pixels
     step = STEP_S_PER_PIXEL * pixels
-    return START_UP_S + 2 * step + min(budget.optimise_limit_s(cell.size), budget.max_iterations * step)
+    evaluations = max(USUAL_EVALUATIONS, budget.least_iterations) if budget.stop_early else budget.max_iterations
+    return START_UP_S + 2 * step + min(budget.limit_s(cell.size, cell.variant), evaluations * step)
 
 
 def timeout_s(cell: Cell, budget: Budget, scale: float = 1.0) -> float:
@@ -348,6 +368,6 @@ def timeout_s(cell: Cell, budget: Budget, scale: float = 1.0) -> float:
     if cell.kind == GENERATE:
         longest = budget.warm_up_seconds + budget.max_seconds
     else:
-        longest = budget.optimise_limit_s(cell.size)
+        longest = budget.limit_s(cell.size, cell.variant)
     pixels = cell.size * cell.size * cell.batch
     return scale * (180.0 + 2.0 * longest + 100.0 * STEP_S_PER_PIXEL * pixels)

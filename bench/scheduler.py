@@ -18,6 +18,7 @@ from bench.plan import GENERATE, OPTIMISE, Cell, Plan, timeout_s
 from bench.process import RUN_MARK, Outcome, run_worker
 from bench.progress import Progress
 from bench.store import FULL, DiskFull, Store
+from nst_gluon import methods
 
 HEADLINES = (
     "setup_s", "first_call_s", "latency_s", "iteration_s", "peak_memory_bytes", "working_memory_bytes",
@@ -66,7 +67,7 @@ def run_cells(
             if cell.key in done:
                 continue
             targets = targets_for(cell, plan, records)
-            reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records)
+            reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
             if reason:
                 record = _record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
                 store.append(record)
@@ -175,11 +176,22 @@ def skip_reason(cell: Cell, records: Iterable[Mapping[str, Any]]) -> str | None:
     return None
 
 
+def without_net(cell: Cell, plan: Plan) -> str | None:
+    """Why a cell that begins with a net's picture cannot be measured: the run has no net for its task."""
+    method = methods.METHODS.get(cell.method)
+    if method is None or not method.from_net:
+        return None
+    if any(use.endswith(f"/{cell.task}") for use, _ in plan.settings.nets):
+        return None
+    return f"no trained net to begin with: measure a method that generates too, with a net for {cell.task}"
+
+
 def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """The objectives that an optimisation is to come down to, by generator; empty for a generator's cell.
 
     Each generator's own objective on the same picture under the same objective: the median over its seeds, in
-    the same precision where it was measured in it, else in float32. ``--target-loss`` replaces them all.
+    the same precision where it was measured in it, else in float32. ``--target-loss`` replaces them all. A variant of
+    the optimisation is also to come down to what that ended at.
     """
     if cell.kind != OPTIMISE:
         return {}
@@ -190,7 +202,9 @@ def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) ->
     found: dict[str, dict[str, list[float]]] = {}
     for record in records:
         same = all(record[name] == getattr(cell, name) for name in ("engine", "task", "size", "device"))
-        if same and record["kind"] == GENERATE and record["batch"] == 1 and record["status"] == "ok":
+        plain = cell.variant and record["method"] == methods.METHODS[cell.method].variant_of
+        aim = record["kind"] == GENERATE or plain
+        if same and aim and record["batch"] == 1 and record["status"] == "ok":
             objective = record["medians"].get("objective")
             if objective is not None:
                 by_dtype = found.setdefault(record["method"], {})

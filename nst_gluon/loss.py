@@ -135,6 +135,11 @@ class _Graph(mx.gluon.HybridBlock):
         return terms if self._span[1] == len(self._steps) else (*terms, out)
 
 
+def _total(parts: Sequence) -> Terms:
+    """The terms of the segments, each four NDArrays (N,), together; of several pictures their mean."""
+    return Terms(*(sum(float(part[i].asnumpy().astype("float64").mean()) for part in parts) for i in range(4)))
+
+
 class Objective:
     """The objective of a preset for one style and, for the task ``stylize``, content pictures.
 
@@ -168,7 +173,7 @@ class Objective:
         self._content = preset.content_layers if task == "stylize" else ()
         self._content_names = [n for n, _ in self._content]
         self._steps = plan(self.arch, self._names + self._content_names)
-        self._spans = spans(self._steps, segments)
+        self.segments, self._spans = segments, spans(self._steps, segments)
         if segments > 1:
             give_memory_back()
         self._arrays = parameters(weights, self._names + self._content_names, dtype, self.ctx)
@@ -242,8 +247,16 @@ class Objective:
 
     def terms(self, picture: np.ndarray) -> Terms:
         """The terms of one picture (1, 3, H, W) in [0, 1] (of several: their mean)."""
-        values = self.loss(mx.nd.array(picture, ctx=self.ctx, dtype="float32"))
-        return Terms(*(float(v.asnumpy().astype("float64").mean()) for v in values))
+        x = mx.nd.array(picture, ctx=self.ctx, dtype="float32")
+        if self.segments == 1:
+            return _total([self.loss(x)])
+        parts, shape = [], tuple(picture.shape)
+        for span in self._spans:  # as single operations, which free what no other needs any more
+            graph = self._graph(shape, span)
+            part = graph.hybrid_forward(mx.nd, x, *self._inputs(graph, span, self._targets))
+            x = part[-1]
+            parts.append(part[:4])
+        return _total(parts)
 
     def value_and_gradient(self, picture: np.ndarray) -> tuple[Terms, np.ndarray]:
         """The terms of one picture (1, 3, H, W) and the objective's gradient to it, float32, the same shape.
@@ -262,7 +275,7 @@ class Objective:
             gradient, values = self._backward(shape, span, entering.pop(), gradient)
             parts.append(values)
         gradient = gradient.asnumpy()
-        terms = Terms(*(sum(float(part[i].asscalar()) for part in parts) for i in range(4)))
+        terms = _total(parts)
         if not np.isfinite(terms.objective) or not np.isfinite(gradient).all():
             raise NotFinite(f"the objective became {terms.objective}, or its gradient is not finite")
         return terms, gradient

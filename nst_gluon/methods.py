@@ -16,7 +16,8 @@ class Method:
     """A way to make a picture.
 
     ``kind`` is "optimises" (moves one picture downhill, step by step) or "generates" (one forward pass of a
-    trained net). ``factory`` is "module:attribute", what :meth:`load` imports.
+    trained net). ``factory`` is "module:attribute", what :meth:`load` imports. ``variant_of`` is the method that this
+    one is a faster way of; ``from_net``: it begins with the picture of a trained net (of another method).
     """
 
     name: str
@@ -25,6 +26,8 @@ class Method:
     factory: str
     description: str
     paper: str
+    variant_of: str | None = None
+    from_net: bool = False
 
     def load(self) -> Callable:
         """Import the method's code, engine and all, and return its factory."""
@@ -49,6 +52,25 @@ METHODS = {
             factory="nst_gluon.optimization:optimise",
             description="optimises the pixels of one picture, L-BFGS or Adam",
             paper="Gatys, Ecker, Bethge: Texture Synthesis; A Neural Algorithm of Artistic Style, 2015",
+        ),
+        Method(
+            name="gatys_pyramid",
+            kind="optimises",
+            tasks=("stylize", "texture"),
+            factory="nst_gluon.optimization:optimise",
+            description="the same, coarse to fine: begins small and ends at the full size",
+            paper="Gatys, Ecker, Bethge, Hertzmann, Shechtman: Controlling Perceptual Factors, 2017",
+            variant_of="gatys",
+        ),
+        Method(
+            name="net_gatys",
+            kind="optimises",
+            tasks=("stylize", "texture"),
+            factory="nst_gluon.optimization:optimise",
+            description="the same, from the picture of a trained net",
+            paper="both ways combined: the net's picture first, then steps of the optimisation",
+            variant_of="gatys",
+            from_net=True,
         ),
         Method(
             name="johnson",

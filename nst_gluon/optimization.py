@@ -1,7 +1,8 @@
 """The optimisation method: one picture, moved downhill on the common objective (Gatys, Ecker, Bethge 2015, 2016).
 
-L-BFGS is SciPy's; Adam is Kingma & Ba's algorithm 1. Every evaluation of the objective is a :class:`Step`. The clock
-runs while the method works and stands still while a callback does.
+L-BFGS is :mod:`nst_gluon.lbfgs`; Adam is Kingma & Ba's algorithm 1; coarse to fine is :mod:`nst_gluon.pyramid`. Every
+evaluation of the objective is a :class:`Step`. The clock runs while the method works and stands still while a callback
+does.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Callable
 
 import numpy as np
-from scipy.optimize import minimize
 
 from nst_gluon.errors import NotFinite, UserError
-from nst_gluon.images import resize
+from nst_gluon.lbfgs import minimise
 from nst_gluon.loss import Objective, Terms
 from nst_gluon.presets import Preset
+from nst_gluon.pyramid import Schedule, resampled, stage_size
 
 OPTIMIZERS = ("lbfgs", "adam")
-STARTS = ("noise", "content")
+STARTS = ("noise", "content", "net")
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class OptimizationConfig:
     Attributes:
         iterations: evaluations of the objective and its gradient at the full size, at most.
         optimizer: ``lbfgs`` or ``adam``.
-        start: ``noise`` (uniform in [0, 1]) or ``content``.
-        pyramid: coarse to fine: (longer side in pixels, evaluations) of each stage before the full size.
+        start: ``noise`` (uniform in [0, 1]), ``content``, or ``net``: the picture that a trained net makes.
+        pyramid: coarse to fine: (longer side in pixels, evaluations) of each stage before the full size, see
+            :class:`nst_gluon.pyramid.Schedule`.
+        grain: deviation of the noise that an enlarged picture gets.
         time_limit_s: seconds of the method's own clock; None: no limit.
         target: stop as soon as the objective is at or below it, but not before ``least_iterations`` evaluations.
         corrections: L-BFGS's memory, in pairs of vectors.
@@ -43,6 +46,7 @@ class OptimizationConfig:
     optimizer: str = "lbfgs"
     start: str = "noise"
     pyramid: tuple[tuple[int, int], ...] = ()
+    grain: float = Schedule.grain
     time_limit_s: float | None = None
     target: float | None = None
     least_iterations: int = 0
@@ -114,6 +118,8 @@ def initial_picture(config: OptimizationConfig, content: np.ndarray | None, size
         if content is None:
             raise UserError("--start: 'content' needs a content picture; use noise for textures")
         return content.astype("float32")
+    if config.start == "net":
+        raise UserError("--start: 'net' needs a trained net's picture")
     return np.random.default_rng(config.seed).random((1, 3, *size), dtype=np.float32)
 
 
@@ -157,7 +163,7 @@ class _Run:
         step = Step(self.clock.seconds(), len(self.steps) + 1, terms, picture.shape[2:])
         self.steps.append(step)
         if self.best is None or terms.objective < self.best[0].objective:
-            self.best = (terms, picture.copy())
+            self.best = (terms, picture)
         if self.callback is not None:
             with self.clock.paused():
                 self.callback(step)
@@ -182,15 +188,11 @@ class _Run:
             {"lbfgs": self._lbfgs, "adam": self._adam}[self.config.optimizer](start)
 
     def _lbfgs(self, start: np.ndarray) -> None:
-        shape = start.shape
+        def value_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            terms, gradient = self.evaluate(flat.reshape(start.shape))
+            return terms.objective, gradient.ravel()
 
-        def value_and_gradient(flat: np.ndarray):
-            terms, gradient = self.evaluate(flat.reshape(shape).astype("float32"))
-            return terms.objective, gradient.ravel().astype("float64")
-
-        limit = self.config.iterations
-        options = {"maxiter": limit, "maxfun": limit, "maxcor": self.config.corrections, "ftol": 0, "gtol": 0}
-        minimize(value_and_gradient, start.ravel().astype("float64"), jac=True, method="L-BFGS-B", options=options)
+        minimise(value_and_gradient, start, self.config.corrections)
 
     def _adam(self, start: np.ndarray) -> None:
         config, picture = self.config, start.copy()
@@ -207,7 +209,7 @@ class _Run:
 
 def optimise(
     objective: Objective,
-    start: np.ndarray,
+    start: np.ndarray | Callable[[], np.ndarray],
     config: OptimizationConfig,
     callback: Callable[[Step], None] | None = None,
     coarse: Sequence[Objective] = (),
@@ -215,7 +217,8 @@ def optimise(
     """Moves ``start`` downhill.
 
     Args:
-        start: (1, 3, H, W), the full size; coarse stages begin with it scaled down.
+        start: (1, 3, H, W), the full size; coarse stages begin with it scaled down. A function that makes it is called
+            on the clock.
         callback: called after each evaluation, off the clock; what it raises ends the run.
         coarse: one objective for each stage of ``config.pyramid``.
 
@@ -224,23 +227,16 @@ def optimise(
     """
     if len(coarse) != len(config.pyramid):
         raise ValueError(f"pyramid: {len(config.pyramid)} stages and {len(coarse)} objectives")
-    clock, picture, steps = _Clock(), np.asarray(start, dtype="float32"), []
-    full = picture.shape[2:]
-    for (side, evaluations), stage_objective in zip(config.pyramid, coarse):
-        picture = resize(np.clip(picture, 0, 1), stage_size(full, side))
-        stage = _Run(stage_objective, replace(config, iterations=evaluations, target=None), clock, callback)
-        stage.descend(picture)
-        picture = stage.best[1]
-        steps += stage.steps
-    if picture.shape[2:] != full:
-        picture = resize(np.clip(picture, 0, 1), full)
-    run = _Run(objective, config, clock, callback)
-    run.descend(picture)
-    terms, best = run.best
-    return Result(np.clip(best, 0, 1), terms, (*steps, *run.steps), run.reason, clock.seconds())
-
-
-def stage_size(full: tuple[int, int], side: int) -> tuple[int, int]:
-    """(height, width) of a coarse stage whose longer side has ``side`` pixels."""
-    longer = max(full)
-    return max(1, round(full[0] * side / longer)), max(1, round(full[1] * side / longer))
+    clock, rng, steps = _Clock(), np.random.default_rng(config.seed), []
+    picture = np.asarray(start() if callable(start) else start, dtype="float32")
+    full, run = picture.shape[2:], None
+    stages = [(stage_size(full, side), replace(config, iterations=evaluations, target=None), at)
+              for (side, evaluations), at in zip(config.pyramid, coarse)]  # fmt: skip
+    for size, settings, at in (*stages, (full, config, objective)):
+        if picture.shape[2:] != size:
+            picture = resampled(picture, size, config.grain, rng)
+        run = _Run(at, settings, clock, callback)
+        run.descend(picture)
+        picture = run.best[1]
+        steps += run.steps
+    return Result(np.clip(picture, 0, 1), run.best[0], tuple(steps), run.reason, clock.seconds())

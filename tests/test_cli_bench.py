@@ -110,7 +110,7 @@ def test_bad_values_are_one_line_that_names_the_argument(capsys, nets, tmp_path,
 def test_a_size_that_fits_nowhere_says_what_would(capsys, nets, monkeypatch, tmp_path):
     monkeypatch.setattr(cli.runtime, "memory_available_bytes", lambda: 4_000_000_000)
     status, error = status_and_error(capsys, "run", "--size", "1024", "--out", str(tmp_path / "r"))
-    assert "gatys would take about 7.0 GB and 4.0 GB are available on cpu; use at most 736" in error
+    assert "gatys would take about 5.4 GB and 4.0 GB are available on cpu; use at most 848" in error
 
 
 def test_an_output_folder_that_cannot_be_written(capsys, nets, tmp_path):
@@ -175,7 +175,7 @@ def test_a_run_ends_with_a_table_and_the_reports_path(capsys, faked, tmp_path):
     assert "44.1 ms" in row and "488x [480, 495]" in row and "123.5" in row
     assert "more than 300x" in captured.out and "timeout" in captured.out
     assert captured.out.splitlines()[-1] == f"report: {found['path'] / 'report.html'}"
-    assert "[5/5]" in captured.err
+    assert "[9/9]" in captured.err
     recorded = found["run"]
     assert recorded["command"][:4] == ["python", "-m", "bench", "run"]
     assert recorded["status"] == "complete" and recorded["seeds"] == [0]
@@ -188,7 +188,7 @@ def test_with_json_standard_output_is_one_object(capsys, faked, tmp_path):
     status = cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path), "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert status == answer["exit_status"] == 2
-    assert answer["cells"] == {"ok": 4, "error": 1}
+    assert answer["cells"] == {"ok": 8, "error": 1}
     assert answer["failed"][0]["key"].startswith("gluon-johnson")
     assert answer["summary"][1]["value"] == 21.5
     assert answer["summary"][6]["high"] is None  # JSON knows no infinity
@@ -242,7 +242,7 @@ def test_lists(capsys, faked, tmp_path):
     cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)])
     capsys.readouterr()
     expected = {
-        "runs": "5/5 ok  complete  python -m bench run --size 64",
+        "runs": "9/9 ok  complete  python -m bench run --size 64",
         "methods": "johnson",
         "styles": "great_wave",
         "presets": "texture_net",
@@ -279,7 +279,7 @@ def test_runs_that_cannot_be_read_are_listed_and_other_folders_are_not(capsys, f
     assert lines[0].endswith("schema 0: not read by this suite")
     assert "damaged" in lines[1] and "damaged" in lines[2] and "damaged" in lines[4]
     assert lines[3].endswith("schema 2: not read by this suite")
-    assert "5/5 ok  complete" in lines[5]
+    assert "9/9 ok  complete" in lines[5]
     assert [found["run"]["status"] for found in store.list_runs(tmp_path)][-1] == "complete"
 
 
@@ -292,7 +292,7 @@ def test_a_shard_is_measured_recorded_and_kept_on_resume(capsys, faked, tmp_path
         path = sorted(store.list_runs(tmp_path), key=lambda found: found["run"]["created"])[-1]["path"]
         path = path.rename(tmp_path / f"shard-{index}")
         record = store.read_run(path)
-        assert (record["shard"]["index"], record["shard"]["of"], record["shard"]["total"]) == (index, 3, 10)
+        assert (record["shard"]["index"], record["shard"]["of"], record["shard"]["total"]) == (index, 3, 18)
         assert [cell["key"] for cell in store.read_cells(path)] == [
             plan.Cell.from_dict(cell).key for cell in record["cells"]
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.analysis import REFERENCE_ITERATIONS
+from bench.analysis import REFERENCE_ITERATIONS, SPEEDUP_OF_VARIANT
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,21 @@ METRICS: dict[str, Metric] = {
             "the target: interpolated between evaluations, linear in log(objective). The target is the lowest of the "
             "generators' objectives on the same picture under the same objective (the median over their seeds), or "
             "the value of --target-loss. The metrics time_to_target_<method>_s have that method's objective as their "
-            "target. 'Not reached' carries the time that was spent, which is a lower bound.",
+            "target; time_to_target_gatys_s what the plain optimisation ended at. Only evaluations at the full size "
+            "can reach a target; coarse levels before them count with their seconds. 'Not reached' carries the time "
+            "that was spent, which is a lower bound.",
         ),
         Metric(
             "iterations_to_target",
             "iterations to target",
-            "The same crossing, counted in evaluations of the objective instead of seconds.",
+            "The same crossing, counted in evaluations of the objective at the full size instead of seconds. Coarse "
+            "levels and a net's forward pass before them are not in it.",
         ),
         Metric(
             "target",
             "target objective",
-            "The objective that the optimisation has to come down to: the generator's own, the median over its seeds.",
+            "The objective that the optimisation has to come down to: the generator's own, the median over its seeds; "
+            "for variants of the optimisation also the plain one's own.",
         ),
         Metric(
             "speedup_at_equal_loss",
@@ -77,6 +81,13 @@ METRICS: dict[str, Metric] = {
             "Median time to target of the optimisation, for this generator's own objective, over this generator's "
             "median latency at batch 1; same engine, task, size, dtype and device. A lower bound where the "
             "optimisation did not reach the target in its time.",
+        ),
+        Metric(
+            SPEEDUP_OF_VARIANT,
+            "speed-up over the plain optimisation",
+            "Of a variant of the optimisation (coarse to fine, or from a net's picture): the plain optimisation's "
+            "time to the objective of the picture that it ended at, over the variant's time to the same. Both clocks "
+            "count everything from the start: every coarse level, or the net's inputs and forward pass.",
         ),
         Metric(
             _SPEEDUP_500,

@@ -23,8 +23,14 @@ BLUE = "#0072b2"
 # In a page these become custom properties of its style sheet, which has a dark variant.
 _PROPERTIES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--card", BLUE: "--blue"}
 
-_FIXED = {"gatys": ("#d55e00", "o"), "texture_net": (BLUE, "D"), "johnson": ("#009e73", "s")}
-_FURTHER = (("#cc79a7", "^"), ("#e69f00", "v"), ("#56b4e9", "P"), ("#999999", "X"))
+_FIXED = {
+    "gatys": ("#d55e00", "o"),
+    "texture_net": (BLUE, "D"),
+    "johnson": ("#009e73", "s"),
+    "gatys_pyramid": ("#e69f00", "v"),
+    "net_gatys": ("#cc79a7", "^"),
+}
+_FURTHER = (("#56b4e9", "P"), ("#999999", "X"), ("#882255", "p"))
 LINES = {"stylize": "-", "texture": (0, (4, 2))}
 
 # Inches. At 9 points the type is readable when the figure fills a telephone's width.

@@ -10,7 +10,13 @@ from typing import Any
 
 from bench.analysis import LOWER_BOUND, NOT_REACHED, OK
 
-METHODS = {"gatys": "optimisation", "johnson": "Johnson net", "texture_net": "texture network"}
+METHODS = {
+    "gatys": "optimisation",
+    "gatys_pyramid": "optimisation, coarse to fine",
+    "net_gatys": "optimisation from a net's picture",
+    "johnson": "Johnson net",
+    "texture_net": "texture network",
+}
 TASKS = {"stylize": "stylisation", "texture": "texture"}
 STATUS = {"oom": "out of memory", "timeout": "timed out", "error": "failed", "skipped": "skipped"}
 MISSING = "–"
