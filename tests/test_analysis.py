@@ -254,6 +254,43 @@ def test_target_loss_replaces_the_targets():
     assert not summary["metric"].str.startswith("time_to_target_texture").any()
 
 
+PYRAMID = ("gluon", "gatys_pyramid", *GATYS[2:])
+
+
+def with_variant(points: list[tuple[float, float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The small run, whose optimisation ends at 300, with a variant's curve."""
+    measured, followed = small_run()
+    more = samples((GATYS, 0, "objective", 300.0), (PYRAMID, 0, "objective", 200.0), (PYRAMID, 0, "iteration_s", 0.2))
+    return pd.concat([measured, more]), pd.concat([followed, curves((PYRAMID, 0, points))])
+
+
+def test_a_variant_is_timed_against_what_the_plain_optimisation_ended_at():
+    summary = analysis.summarise_tables(NO_CELLS, *with_variant([(0.5, 3000.0), (1.0, 300.0)]))
+    plain = 2 + 2 * math.log(1e4 / 300) / math.log(1e4 / 1e2)
+    assert row(summary, "time_to_target_gatys_s", GATYS)["value"] == pytest.approx(plain)
+    assert row(summary, "time_to_target_gatys_s", PYRAMID)["value"] == pytest.approx(1.0)
+    assert row(summary, "speedup_over_optimisation", PYRAMID)["value"] == pytest.approx(plain)
+    assert row(summary, "target_gatys", PYRAMID)["value"] == 300.0
+    assert row(summary, "time_to_target_texture_net_s", PYRAMID)["value"] < 1.0
+    # A net is compared with the plain optimisation, whatever its variants do.
+    assert row(summary, "speedup_at_equal_loss")["value"] == pytest.approx(3.0 / 0.02)
+    assert (summary["metric"] == "speedup_at_equal_loss").sum() == 1
+
+
+def test_a_variant_that_does_not_get_there_has_no_speedup():
+    summary = analysis.summarise_tables(NO_CELLS, *with_variant([(0.5, 3000.0), (1.0, 301.0)]))
+    found = row(summary, "speedup_over_optimisation", PYRAMID)
+    assert math.isnan(found["value"]) and found["status"] == "not reached"
+
+
+def test_nets_are_not_compared_with_a_variant_alone():
+    measured, followed = with_variant([(0.5, 3000.0), (1.0, 300.0)])
+    measured, followed = (table[table["method"] != "gatys"] for table in (measured, followed))
+    summary = analysis.summarise_tables(NO_CELLS, measured, followed)
+    assert not summary["metric"].str.startswith("speedup").any()
+    assert row(summary, "time_to_target_texture_net_s", PYRAMID)["value"] < 1.0
+
+
 def test_a_net_that_misses_the_target_loss_gets_no_speedup():
     summary = analysis.summarise_tables(NO_CELLS, *small_run(), asked=500.0)
     found = row(summary, "speedup_at_equal_loss")

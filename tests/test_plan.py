@@ -132,6 +132,23 @@ def test_the_budgets_keep_their_promises():
     assert full.repeats >= 3 and full.max_iterations >= 500 and not full.stop_early and full.min_samples >= 10
 
 
+def test_variants_are_left_out_of_all_methods_where_there_is_no_time_for_them():
+    everything = list(methods.METHODS)
+    for budget in plan.BUDGETS.values():
+        kept = {cell.method for cell in small_plan(method_names=everything, budget=budget).cells}
+        assert kept == ({"gatys", "johnson", "texture_net"} if budget.name == "quick" else set(everything))
+    asked = small_plan(method_names=["gatys", "net_gatys"]).cells
+    assert {cell.method for cell in asked} == {"gatys", "net_gatys"}
+    assert [cell.method for cell in asked if cell.task == "texture"] == ["gatys", "net_gatys"]  # what it aims at first
+
+
+def test_segments_only_where_the_memory_asks_for_them():
+    cell = small_plan(sizes=[1024]).cells[-1]
+    assert cell.kind == plan.OPTIMISE
+    assert plan.segments_for(cell, None) == plan.segments_for(cell, 8_000_000_000) == 1
+    assert plan.segments_for(cell, plan.estimate_bytes(cell)) == 3
+
+
 def test_planning_imports_no_engine_and_nothing_heavy():
     code = (
         "import sys, bench.cli, bench.scheduler, bench.run\n"

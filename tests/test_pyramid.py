@@ -81,6 +81,20 @@ def test_a_start_that_is_made_is_on_the_clock():
         initial_picture(OptimizationConfig(start="net"), None, (4, 4))
 
 
+def test_facts_of_coarse_levels_add_up_to_what_went_before_the_full_size():
+    from bench.engines.gluon import coarse_facts
+    from nst_gluon.loss import Terms
+    from nst_gluon.optimization import Result, Step
+
+    terms = Terms(1.0, 0.0, 1.0, 0.0)
+    times = [(0.1, 8), (0.2, 8), (0.5, 16), (1.5, 32), (2.5, 32)]
+    steps = tuple(Step(seconds, 1, terms, (side, side)) for seconds, side in times)
+    result = Result(np.zeros((1, 3, 32, 32)), terms, steps, "iterations", 2.5)
+    first, second = coarse_facts(result, (32, 32))
+    assert first == {"side": 8, "evaluations": 2, "seconds": 0.2}
+    assert second == {"side": 16, "evaluations": 1, "seconds": pytest.approx(0.3)}
+
+
 # ------------------------------------------------------------------------------------------------------------- L-BFGS
 
 

@@ -70,6 +70,19 @@ def test_optimisations_get_the_generators_objectives_as_targets(make_store):
             assert record["info"]["targets"] == record["targets"]
 
 
+def test_variants_also_get_what_the_optimisation_ended_at_and_need_a_net_to_begin_with(make_store):
+    names = ["gatys", "gatys_pyramid", "net_gatys", "texture_net"]
+    plan = small_plan(method_names=names, tasks=["texture"])
+    cell = next(cell for cell in plan.cells if cell.method == "gatys_pyramid")
+    plain = next(cell for cell in plan.cells if cell.method == "gatys")
+    ended = {**plain.to_dict(), "status": "ok", "medians": {"objective": 7.0}}
+    assert scheduler.targets_for(cell, plan, [ended]) == {"gatys": 7.0}
+    assert scheduler.targets_for(plain, plan, [ended]) == {}
+    records = run(with_settings(plan, nets=()), make_store(plan))
+    statuses = {record["method"]: record["status"] for record in records.values()}
+    assert statuses["net_gatys"] == "skipped" and statuses["gatys_pyramid"] == "ok"
+
+
 def test_a_target_of_the_users_replaces_the_generators(make_store):
     plan = with_settings(small_plan(method_names=["gatys", "texture_net"]), target_loss=5.0)
     records = run(plan, make_store(plan))
