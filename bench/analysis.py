@@ -211,7 +211,7 @@ def compare(
             if goal is not None and optimiser != goal.generator:
                 plain = _matching(curves, {**setting, "method": goal.generator})
                 rows += _speedup_of_variant(plain, by_seed, goal, _group(setting, optimiser))
-            if optimiser == _reference(kinds):
+            if optimiser == reference(kinds):
                 for generator in generators:
                     rows += _speedups(samples, by_seed, aims.get(generator), setting, optimiser, generator)
     return _table(rows)
@@ -375,10 +375,13 @@ def is_variant(method: str) -> bool:
     return known is not None and known.variant_of is not None
 
 
-def _reference(kinds: Mapping[str, str]) -> str | None:
-    """The optimisation that nets are compared with: never a variant, least of all one that begins with a net."""
+def reference(kinds: Mapping[str, str]) -> str:
+    """The optimisation that speed-ups and memory ratios relate to; empty where a run has none.
+
+    Never a variant, least of all one that begins with a net.
+    """
     optimisers = sorted(name for name, kind in kinds.items() if kind == OPTIMISE and not is_variant(name))
-    return REFERENCE_OPTIMISER if REFERENCE_OPTIMISER in optimisers else next(iter(optimisers), None)
+    return REFERENCE_OPTIMISER if REFERENCE_OPTIMISER in optimisers else next(iter(optimisers), "")
 
 
 def _group(setting: Mapping[str, object], method: str) -> tuple:

@@ -181,17 +181,9 @@ def judge(rule: str, published: tuple[float, float], low: float, high: float) ->
 
 def find(claim: Claim, summary: pd.DataFrame, random_weights: bool = False) -> Finding:
     """The finding on one claim from a summary table of one run."""
-    rows = summary[
-        (summary["metric"] == claim.metric)
-        & (summary["method"] == claim.method)
-        & (summary["task"] == claim.task)
-        & (summary["size"] == claim.size)
-        & (summary["batch"] == 1)
-        & (summary["dtype"] == "float32")
-    ]
-    if rows.empty:
+    row = row_of(claim, summary)
+    if row is None:
         return _unmeasured(claim, f"the run has no {claim.metric} of {claim.method}, {claim.task} at {claim.size}")
-    row = rows.loc[min(rows.index, key=lambda index: _preference(rows.loc[index]))]
     value, low, high = (claim.factor * float(row[name]) for name in ("value", "low", "high"))
     if math.isnan(value):
         return _unmeasured(claim, f"no value, because a cell that it needs ended as: {row['status']}")
@@ -210,6 +202,21 @@ def find(claim: Claim, summary: pd.DataFrame, random_weights: bool = False) -> F
         if verdict == NOT_REPRODUCED and (times < 1 or not device.startswith("gpu")):
             verdict, reason = NOT_MEASURED, f"for comparison only, {reason}"
     return Finding(claim, value, low, high, verdict, reason)
+
+
+def row_of(claim: Claim, summary: pd.DataFrame) -> pd.Series | None:
+    """The row of the summary that speaks for a claim; None where the run has none."""
+    rows = summary[
+        (summary["metric"] == claim.metric)
+        & (summary["method"] == claim.method)
+        & (summary["task"] == claim.task)
+        & (summary["size"] == claim.size)
+        & (summary["batch"] == 1)
+        & (summary["dtype"] == "float32")
+    ]
+    if rows.empty:
+        return None
+    return rows.loc[min(rows.index, key=lambda index: _preference(rows.loc[index]))]
 
 
 def _judge_bound(claim: Claim, bound: float) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import html.parser
+import base64
+import hashlib
 import json
 import math
 import re
@@ -14,51 +15,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from htmlpage import Page
 from PIL import Image
 from synthetic import HOSTILE, make_run
 
 from bench import analysis, claims, report
-from bench.report import document, markdown, pictures, wording
+from bench.report import document, growth, markdown, pictures, wording
 from bench.report.definitions import METRICS, describe
 from bench.report.plots import BY_SIZE
 from bench.rundata import read_run
 from bench.store import Store
-
-VOID = {"meta", "img", "input", "br", "hr", "link"}
-
-
-class Page(html.parser.HTMLParser):
-    """What a browser would see: elements with attributes, text, and whether they nest properly."""
-
-    def __init__(self, text: str):
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
-        self.open.pop()
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def build(path: Path) -> Page:
@@ -105,7 +71,9 @@ def test_first_screen_says_what_where_and_how_much(page, run):
     assert answer in page.text
     assert "Example CPU 9000 <fast>, 2 cores, 25.0 GB, no GPU; MXNet 1.9.1" in page.text
     assert "style great_wave, content astronaut" in page.text
-    assert page.text.index(answer) < page.text.index("The claims, checked") < page.text.index("At a glance")
+    names = [text.partition(" Of ")[0] for _, text in page.headings]
+    assert page.headings[0][0] == 1 and names[0].startswith(answer)
+    assert names.index("Pictures") < names.index("The claims, checked") < names.index("At a glance")
 
 
 def test_every_row_of_the_summary_is_in_the_report(page, run):
@@ -155,7 +123,7 @@ def test_warnings_are_there(page):
 
 def test_page_needs_nothing_from_anywhere(page, run):
     for tag, attributes in page.elements:
-        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "xlink:href", "data", "action"):
             assert attributes.get(name, "#").startswith(("#", "data:image/jpeg;base64,"))
@@ -165,6 +133,16 @@ def test_page_needs_nothing_from_anywhere(page, run):
     assert "@import" not in source and not re.search(r"url\((?!#)", source)
     assert "default-src 'none'" in source
     assert len(source.encode()) < 5_000_000
+
+
+def test_only_the_pages_own_script_may_run(page, run):
+    source = (run / "report.html").read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
+    assert source.count("<script") == 1 and page.all("script") == [{}]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert f"script-src 'sha256-{digest}'" in policy and "'unsafe-eval'" not in policy
+    assert "unsafe-inline" not in policy.replace("style-src 'unsafe-inline'", "")
 
 
 def test_page_is_well_formed(page):
@@ -187,7 +165,9 @@ def test_page_is_well_formed(page):
 
 
 def test_all_rows_of_a_table_are_equally_long(made):
-    for table in (made.glance, made.all_claims, made.headline_claims, made.troubled, *made.metrics, *made.records):
+    beside = [table for tables in made.of_plots.values() for table in tables]
+    shown = (made.glance, made.all_claims, made.headline_claims, made.troubled, *made.metrics, *made.records, *beside)
+    for table in shown:
         assert {len(row) for row in table.rows} == {len(table.columns)} == {len(table.numeric)}
 
 
@@ -195,7 +175,7 @@ def test_plots_are_there_as_files_and_in_the_page(page, run):
     names = {path.stem for path in (run / "plots").glob("*.svg")}
     assert names == {path.stem for path in (run / "plots").glob("*.png")}
     assert len([name for name in names if name.startswith("loss-")]) == 4
-    assert len(names) == 4 + len(BY_SIZE) + 6
+    assert len(names) == 4 + len(BY_SIZE) + 6 + len(growth.PLOTS) + 6
     assert len(page.all("svg")) == len(names)
     for path in (run / "plots").glob("*.svg"):
         ElementTree.parse(path)
@@ -244,7 +224,7 @@ def test_pictures_are_embedded_small(run):
 def test_hostile_names_come_out_as_text(hostile):
     source = (hostile / "report.html").read_text(encoding="utf-8")
     page = Page(source)
-    assert not page.all("script") and page.open == []
+    assert page.all("script") == [{}] and page.open == []
     assert "<script>alert('x')</script> \"quoted\" & |pipe| `tick` $x_2$ 北斎" in page.text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", source)
     text = (hostile / "report.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Reports from a run directory, and from nothing else: report.md, report.html, plots/*, images/row.png."""
+"""Reports from a run directory: report.md, report.html, plots/*, images/row.png, training/*."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ def build(run_dir: str | Path) -> Path:
     """Write the report of a run into its directory; the path of report.html.
 
     Reads run.json, cells.jsonl, samples.csv, curves.csv, images/ and summary.csv (made first if it is
-    missing). Raises UserError when the folder is no run or cannot be written.
+    missing); and, the first time, how the nets were trained, from beside their files. Raises UserError when the
+    folder is no run or cannot be written.
     """
     from bench import analysis, claims
-    from bench.report import document, html, markdown, pictures, plots
+    from bench.report import document, html, markdown, pictures, plots, training
     from bench.rundata import read_run
     from nst_gluon.files import write_atomically
 
@@ -20,9 +21,11 @@ def build(run_dir: str | Path) -> Path:
     if not (directory / "summary.csv").is_file():
         analysis.summarise(directory)
         claims.evaluate(directory)
+    run = read_run(directory)
+    training.record(run)
     made = document.make(directory)
     plots.write_all(made.plots, directory / "plots")
-    row = pictures.row(read_run(directory))
+    row = pictures.row(run)
     if row is not None:
         write_atomically(directory / "images" / "row.png", row)
     write_atomically(directory / "report.md", markdown.write(made).encode())

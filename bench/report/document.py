@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from bench import claims
-from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, REFERENCE_ITERATIONS, is_variant, kinds_of
+from bench.analysis import NOT_REACHED, OK, is_variant, kinds_of
+from bench.growth import laws
 from bench.plan import GENERATE, OPTIMISE
-from bench.report import facts, origin, pictures, plots, tables
+from bench.report import (
+    answer,
+    ceilings,
+    facts,
+    growth,
+    numbers,
+    origin,
+    pictures,
+    plots,
+    quality,
+    style,
+    tables,
+    training,
+)
+from bench.report.notes import FEW, Note
+from bench.report.numbers import Number
 from bench.report.pictures import Picture
 from bench.report.plots import Plot
-from bench.report.tables import SPEEDUP_500, SPEEDUP_EQUAL, Table
-from bench.report.wording import clean, listing, measured, method_name, quantity, size_name, task_name, with_interval
+from bench.report.tables import Table
+from bench.report.wording import clean, listing, method_name, task_name
 from bench.rundata import SUMMARY_COLUMNS, RunData, parse_table, read_run
 
-FEW = 10
 TITLE = "Neural style transfer: optimisation against feed-forward nets"
 
 
@@ -27,8 +42,9 @@ class Document:
     """What a report says.
 
     ``answer`` is the result in one sentence, ``further`` what puts it in proportion. ``alarms`` are what a
-    reader must not miss; ``warnings`` what makes single numbers less trustworthy. ``first_pictures`` belong
-    to the first screen.
+    reader must not miss; ``warnings`` what makes single numbers less trustworthy, and ``notes`` the same where it
+    touches single numbers. ``first_pictures`` belong to the first screen. ``of_plots`` are tables that stand with the
+    plots of a section.
     """
 
     run_id: str
@@ -48,10 +64,14 @@ class Document:
     headline_claims: Table
     all_claims: Table
     glance: Table
+    notes: tuple[Note, ...]
+    growth: str
     plots: tuple[Plot, ...]
+    of_plots: dict[str, tuple[Table, ...]]
     troubled: Table | None
     metrics: tuple[Table, ...]
     records: tuple[Table, ...]
+    numbers: tuple[Number, ...]
 
 
 def make(run_dir: str | Path) -> Document:
@@ -62,10 +82,11 @@ def make(run_dir: str | Path) -> Document:
     findings = claims.find_all(summary, random_weights)
     made = pictures.outputs(run)
     smallest = min((picture.size for picture in made), default=0)
-    answer, further = (answer_of_random(summary), "") if random_weights else answers(summary)
+    sentence, further = answer.of_run(summary, random_weights)
+    book, found_laws = numbers.collect(run, summary), laws(summary)
     return Document(
         run_id=facts.run_id(run.meta),
-        answer=answer,
+        answer=sentence,
         further=further,
         subject=subject(run),
         machine=origin.machine(run.meta),
@@ -78,115 +99,37 @@ def make(run_dir: str | Path) -> Document:
         first_pictures=(*pictures.inputs(run), *(picture for picture in made if picture.size == smallest)),
         more_pictures=tuple(picture for picture in made if picture.size != smallest),
         verdicts=verdicts(findings),
-        headline_claims=tables.claims_table(
-            [finding for finding in findings if finding.claim.headline], "The claims, checked", "headline-claims"
-        ),
-        all_claims=tables.claims_table(findings, "Every published claim", "claims"),
-        glance=tables.glance(summary),
-        plots=tuple(plots.draw_all(run, summary)),
+        headline_claims=tables.short_claims(findings, summary, book),
+        all_claims=tables.claims_table(findings, summary, book),
+        glance=tables.glance(summary, book),
+        notes=book.notes,
+        growth=growth.sentence(found_laws),
+        plots=tuple(_plots(run, summary, found_laws)),
+        of_plots={
+            "growth": _there(growth.exponents(found_laws)),
+            "training": _there(training.net_table(run)),
+            "roofline": _there(ceilings.ceilings(run)),
+        },
         troubled=tables.troubled_cells(run),
-        metrics=tuple(tables.metric_tables(summary)),
-        records=tuple(found for found in _records(run) if found),
-    )
+        metrics=tuple(tables.metric_tables(summary, book)),
+        records=_there(tables.commands(run), origin.merged(run), tables.inputs(run), tables.environment(run),
+                       tables.sessions(run)),
+        numbers=tuple(book.numbers.values()),
+    )  # fmt: skip
 
 
-def _records(run: RunData) -> list[Table | None]:
-    return [origin.merged(run), tables.inputs(run), tables.environment(run), tables.sessions(run)]
+def _plots(run: RunData, summary: pd.DataFrame, found_laws: Sequence[growth.Law]) -> list[Plot]:
+    with style.context():
+        return [
+            *plots.draw_all(run, summary), *growth.plots(found_laws), *quality.plots(summary), *training.plots(run)
+        ]  # fmt: skip
+
+
+def _there(*shown: Table | None) -> tuple[Table, ...]:
+    return tuple(found for found in shown if found)
 
 
 # ----------------------------------------------------------------------------------------------------- the sentences
-
-
-def answers(summary: pd.DataFrame) -> tuple[str, str]:
-    """The result in one sentence, and the range of all comparable results, so that the first is no cherry."""
-    rows = summary[(summary["metric"] == SPEEDUP_EQUAL) & (summary["batch"] == 1)]
-    known = rows[rows["value"].notna()]
-    if known.empty:
-        return _no_answer(summary, rows), ""
-    row = min((row for _, row in known.iterrows()), key=_prominence)
-    what = f"{size_name(row['size'])} {'texture' if row['task'] == 'texture' else 'stylisation'}"
-    sentence = f"The {method_name(row['method'])} made a {what} {_faster(row)} than optimisation at equal loss"
-    sentence += _memory(summary, row)
-    devices = known["device"].nunique() > 1
-    sentence += f", on {clean(row['device'], 40)}" if devices else ""
-    sentence += ", on one seed." if row["n"] == 1 else "."
-    if len(known) == 1:
-        return sentence, ""
-    low, high = known.loc[known["value"].idxmin()], known.loc[known["value"].idxmax()]
-    further = (
-        f"Over all {len(known)} combinations of net, {'task, size and device' if devices else 'task and size'} the "
-        f"speed-up at equal loss goes from {_place(low, devices)} to {_place(high, devices)}."
-    )
-    fixed = summary[(summary["metric"] == SPEEDUP_500) & (summary["batch"] == 1) & summary["value"].notna()]
-    if len(fixed):
-        further += (
-            f" Against 500 iterations, whatever the loss, it is {quantity(fixed['value'].min(), 'x')} to "
-            f"{quantity(fixed['value'].max(), 'x')}."
-        )
-    return sentence, further
-
-
-def answer_of_random(summary: pd.DataFrame) -> str:
-    """What a run with random descriptor weights can say: nothing at equal loss."""
-    rows = summary[(summary["metric"] == SPEEDUP_500) & (summary["batch"] == 1) & summary["value"].notna()]
-    sentence = "With random descriptor weights there is no loss at which to compare"
-    if rows.empty:
-        return f"{sentence}."
-    row = min((row for _, row in rows.iterrows()), key=_prominence)
-    return (
-        f"{sentence}; against {REFERENCE_ITERATIONS} iterations of optimisation, whatever the loss, the "
-        f"{method_name(row['method'])} was {_faster(row)} at {size_name(row['size'])}."
-    )
-
-
-def _faster(row: Mapping) -> str:
-    """ "612× [580, 650] faster", "at least 80× faster", "2.0× [1.8, 2.3] slower"."""
-    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
-    if row["status"] == LOWER_BOUND:
-        return f"at least {quantity(value, 'x')} faster"
-    if value < 1:
-        return with_interval(1 / value, 1 / high, 1 / low, "x") + " slower"
-    return with_interval(value, low, high, "x") + " faster"
-
-
-def _no_answer(summary: pd.DataFrame, rows: pd.DataFrame) -> str:
-    if len(rows):
-        states = sorted(set(rows["status"]))
-        return f"No speed-up at equal loss was measured: {listing([measured(float('nan'), 'x', s) for s in states])}."
-    if summary["value"].notna().any():
-        return "No speed-up at equal loss was measured: it needs an optimisation and a net of the same task and size."
-    return "Nothing was measured."
-
-
-def _prominence(row: Mapping) -> tuple:
-    """The papers' own setting first: the texture network, textures, the smallest size, the suite's engine,
-    a GPU.
-    """
-    return (
-        row["method"] != "texture_net",
-        row["task"] != "texture",
-        row["size"],
-        row["engine"] != "gluon",
-        row["dtype"] != "float32",
-        not str(row["device"]).startswith("gpu"),
-        str(row["method"]),
-    )
-
-
-def _memory(summary: pd.DataFrame, row: Mapping) -> str:
-    same = summary[(summary["metric"] == "working_memory_ratio") & summary["value"].notna()]
-    for name in ("engine", "method", "task", "size", "batch", "dtype", "device"):
-        same = same[same[name] == row[name]]
-    if same.empty:
-        return ""
-    ratio = float(same["value"].iloc[0])
-    return f", with {quantity(ratio if ratio >= 1 else 1 / ratio, 'x')} {'less' if ratio >= 1 else 'more'} memory"
-
-
-def _place(row: Mapping, with_device: bool) -> str:
-    value = measured(row["value"], "x", row["status"])
-    device = f", {clean(row['device'], 40)}" if with_device else ""
-    return f"{value} ({method_name(row['method'])}, {task_name(row['task'])}, {size_name(row['size'])}{device})"
 
 
 def subject(run: RunData) -> str:

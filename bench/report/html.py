@@ -1,10 +1,13 @@
-"""The report as one HTML file that needs nothing else: style, plots and pictures are inside, nothing is
+"""The report as one HTML file that needs nothing else: style, script, plots and pictures are inside, nothing is
 fetched.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -16,43 +19,79 @@ from bench.report.document import TITLE, Document
 from bench.report.wording import MARKS
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-PLOT_SECTIONS = (
-    (
-        "loss",
-        "Loss against seconds",
-        "The optimisation's objective against its own clock, one line a seed; and each net's objective as a line, from "
-        "the time that the net takes to where the optimisation gets down to it (the ring).",
-    ),
-    ("size", "Against the size of the picture", "What grows, and how fast."),
-    ("batch", "Against the batch", "Whether several pictures at once are worth it."),
-)
 
 
-def write(document: Document) -> str:
-    """The whole page. Everything from the run directory is escaped; only our own SVG and style sheet are
-    not.
-    """
-    environment = jinja2.Environment(
+def plot_sections(document: Document) -> list[tuple[str, str, str, list, tuple]]:
+    """(name, heading, text, plots, tables) of each section of plots that has anything to show."""
+    sections = (
+        (
+            "loss",
+            "Loss against seconds",
+            "The optimisation's objective against its own clock, one line a seed; and each net's objective as a line, "
+            "from the time that the net takes to where the optimisation gets down to it (the ring).",
+        ),
+        ("size", "Against the size of the picture", "Speed-ups, times, throughput and memory."),
+        ("growth", "How cost grows", document.growth),
+        ("batch", "Against the batch", "Whether several pictures at once are worth it."),
+        (
+            "quality",
+            "What the pictures are worth",
+            "The objective by which the methods are compared, and the terms that it is the sum of.",
+        ),
+        ("training", "How the nets were trained", "What it took before the first fast picture; in no other number."),
+        ("roofline", "What the machine can do", "The limits of arithmetic and memory, measured apart."),
+    )
+    found = [
+        (*section, [plot for plot in document.plots if plot.section == section[0]],
+         document.of_plots.get(section[0], ()))
+        for section in sections
+    ]  # fmt: skip
+    measured = bool(document.glance.rows)
+    return [section for section in found if section[3] or section[4] or (section[0] == "growth" and measured)]
+
+
+def environment() -> jinja2.Environment:
+    """Templates in which everything is escaped that is not marked as ours."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["definition"] = lambda metric: f"def-{describe(metric).name}"
-    environment.filters["defined"] = lambda metric: describe(metric).name in METRICS
-    sections = [
-        (name, title, text, [plot for plot in document.plots if plot.section == name])
-        for name, title, text in PLOT_SECTIONS
-    ]
-    return environment.get_template("report.html.j2").render(
+    made.filters["definition"] = lambda metric: f"def-{describe(metric).name}"
+    made.filters["defined"] = lambda metric: describe(metric).name in METRICS
+    return made
+
+
+def parts() -> dict[str, Any]:
+    """What every page has inside: the style sheet, and the one script with the hash that allows it."""
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return {
+        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "script_hash": f"sha256-{digest}",
+        "marks": MARKS,
+    }
+
+
+def write(document: Document) -> str:
+    """The whole page. Everything from the run directory is escaped; only our own SVG, style and script are
+    not.
+    """
+    sections = plot_sections(document)
+    contents = [("claims-checked", "Claims"), *([("glance", "At a glance")] if document.glance.rows else [])]
+    contents += [(f"plots-{sections[0][0]}", "Plots")] if sections else []
+    contents += [("numbers", "Every number"), ("definitions", "Definitions"), ("repeat", "Repeat it")]
+    return environment().get_template("report.html.j2").render(
+        **parts(),
         title=TITLE,
         document=document,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        contents=contents,
         uris=pictures.embed([*document.first_pictures, *document.more_pictures]),
-        plot_sections=[section for section in sections if section[3]],
+        plot_sections=sections,
         svg=lambda plot: Markup(plot.inline()),
-        marks=MARKS,
         metrics=METRICS.values(),
         rules=[*claims.RULES.values(), claims.EXCEPTIONS],
         statistics=STATISTICS,

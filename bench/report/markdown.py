@@ -41,8 +41,9 @@ def table(shown: Table) -> str:
 
 def _entry(entry: Entry) -> str:
     if entry.text in MARKS:
-        return f"{MARKS[entry.text]} {entry.text}: {text(entry.small)}"
-    return f"{text(entry.text)} {text(entry.small)}" if entry.small else text(entry.text)
+        return ": ".join(filter(None, [f"{MARKS[entry.text]} {entry.text}", text(entry.small)]))
+    marks = "".join(note.superscript for note in entry.notes)
+    return " ".join(filter(None, [f"{text(entry.text)}{marks}", text(entry.small)]))
 
 
 def _pictures(pictures: Sequence[Picture]) -> Iterator[str]:
@@ -95,6 +96,8 @@ def _lines(document: Document) -> Iterator[str]:
         yield ""
         yield from (f"- {text(warning)}" for warning in document.warnings)
         yield ""
+    yield from (f"- {note.superscript} {text(note.text)}" for note in document.notes)
+    yield ""
     yield from _section(document.troubled)
     for number, plot in enumerate(document.plots):
         if not number:
@@ -104,6 +107,8 @@ def _lines(document: Document) -> Iterator[str]:
         yield ""
         yield f"*{text(plot.title)}.* {text(plot.caption)}"
         yield ""
+    for shown in (shown for tables in document.of_plots.values() for shown in tables):
+        yield from _section(shown)
     yield from _section(document.all_claims)
     yield from (f"- {text(rule)}" for rule in (*claims.RULES.values(), claims.EXCEPTIONS))
     yield ""

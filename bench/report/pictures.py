@@ -25,7 +25,10 @@ _QUALITIES = ((LONGEST_SIDE, 88), (384, 82), (256, 78), (160, 70))
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture; ``path`` is relative to the run directory; ``steps`` says how many an optimisation took."""
+    """One picture; ``path`` is relative to the run directory; ``steps`` says how many an optimisation took.
+
+    ``brief`` is the note without what all pictures of a row share.
+    """
 
     title: str
     note: str
@@ -35,6 +38,7 @@ class Picture:
     task: str
     size: int
     steps: str = ""
+    brief: str = ""
 
 
 def inputs(run: RunData) -> list[Picture]:
@@ -45,7 +49,7 @@ def inputs(run: RunData) -> list[Picture]:
         name = clean(Path(str(facts.setting(run.meta, role) or role)).stem, 80)
         if (run.directory / path).is_file():
             alt = f"The {role} picture, {name}"
-            found.append(Picture(f"{role} picture", name, alt, run.directory / path, path, role, 0))
+            found.append(Picture(f"{role} picture", name, alt, run.directory / path, path, role, 0, brief=name))
     return found
 
 
@@ -66,15 +70,17 @@ def _output(run: RunData, record: Mapping[str, Any]) -> Picture:
     path = str(_path(run, record))
     method, task, size = str(record["method"]), str(record["task"]), int(record["size"])
     objective = facts.get(record, "medians", "objective")
-    note = [task_name(task), size_name(size)]
+    note, brief = [task_name(task), size_name(size)], [task_name(task)]
     if isinstance(objective, (int, float)):
         note.append(f"objective {quantity(float(objective), '1')}")
+        brief.append(note[-1])
     steps = ""
     if record.get("kind") == OPTIMISE and record.get("evaluations"):
         note.append(f"{record['evaluations']} evaluations")
         steps = f", {record['evaluations']} steps"
     alt = f"The picture that the {method_name(method)} made: {task_name(task)} at {size_name(size)}"
-    return Picture(method_name(method), ", ".join(note), alt, run.directory / path, path, task, size, steps)
+    texts = {"title": method_name(method), "note": ", ".join(note), "brief": ", ".join(brief), "alt": alt}
+    return Picture(**texts, file=run.directory / path, path=path, task=task, size=size, steps=steps)
 
 
 def _path(run: RunData, record: Mapping[str, Any]) -> str | None:

@@ -74,9 +74,11 @@ BY_SIZE = (
 
 
 def draw_all(run: RunData, summary: pd.DataFrame) -> list[Plot]:
-    """Every plot that the run has data for."""
-    with style.context():
-        return [*loss_plots(run, summary), *size_plots(summary), *batch_plots(summary)]
+    """Loss against seconds, and everything against size and batch, of which the run has data.
+
+    Call within :func:`style.context`.
+    """
+    return [*loss_plots(run, summary), *size_plots(summary), *batch_plots(summary)]
 
 
 def write_all(plots: Iterable[Plot], folder: Path) -> None:
@@ -137,7 +139,7 @@ def _loss_plot(
     style.finish(drawn)
     text = "; ".join(facts)
     text = f"{text[:1].upper()}{text[1:]}."
-    return _plot(drawn, style.slug("loss", *setting.values()), f"Loss against seconds: {title}", text, text, "loss")
+    return finished(drawn, style.slug("loss", *setting.values()), f"Loss against seconds: {title}", text, text, "loss")
 
 
 def _mark(
@@ -240,7 +242,7 @@ def _against(rows: pd.DataFrame, axis: str, name: str, title: str, unit_label: s
         axes.set_yscale("log")
         axes.margins(y=0.12)
         axes.yaxis.set_minor_locator(NullLocator())
-        _ensure_ticks(axes)
+        ensure_ticks(axes)
     else:
         axes.set_ylim(0, axes.get_ylim()[1] * 1.08)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, unit)))
@@ -256,7 +258,7 @@ def _against(rows: pd.DataFrame, axis: str, name: str, title: str, unit_label: s
     if rows["value"].isna().any():
         caption += " A cross on the axis: no value, as the cell failed."
     text = f"{describe(name).label if axis == 'size' else title}: {'; '.join(facts)}"
-    return _plot(drawn, style.slug(name), title, caption, text, axis)
+    return finished(drawn, style.slug(name), title, caption, text, axis)
 
 
 def _draw_series(axes: Axes, series: _Series, axis: str, place: int, count: int) -> list[str]:
@@ -323,7 +325,7 @@ def _lost(axes: Axes, rows: pd.DataFrame) -> None:
                       textcoords="offset points", fontsize=8, color=style.MUTED)  # fmt: skip
 
 
-def _ensure_ticks(axes: Axes) -> None:
+def ensure_ticks(axes: Axes) -> None:
     """A log axis that spans little more than a decade has hardly a tick: give it 1, 2 and 5 of each
     decade.
     """
@@ -334,6 +336,7 @@ def _ensure_ticks(axes: Axes) -> None:
         axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
 
 
-def _plot(drawn: Figure, name: str, title: str, caption: str, facts: str, section: str) -> Plot:
+def finished(drawn: Figure, name: str, title: str, caption: str, facts: str, section: str) -> Plot:
+    """The figure, rendered, as a plot."""
     svg, png = style.render(drawn)
     return Plot(name, title, caption, facts, section, svg, png)

@@ -27,10 +27,11 @@ _FIXED = {
     "gatys": ("#d55e00", "o"),
     "texture_net": (BLUE, "D"),
     "johnson": ("#009e73", "s"),
-    "gatys_pyramid": ("#e69f00", "v"),
+    "gatys_pyramid": ("#b07d00", "v"),
     "net_gatys": ("#cc79a7", "^"),
 }
-_FURTHER = (("#56b4e9", "P"), ("#999999", "X"), ("#882255", "p"))
+# Okabe and Ito's, darkened where they would be hard to see: each has a contrast of 3 to 1 on white and on dark paper.
+_FURTHER = (("#3b8fc4", "P"), ("#767676", "X"), ("#a0527f", "p"))
 LINES = {"stylize": "-", "texture": (0, (4, 2))}
 
 # Inches. At 9 points the type is readable when the figure fills a telephone's width.
@@ -103,9 +104,9 @@ def figure() -> tuple[Figure, Axes]:
     return made, made.add_subplot()
 
 
-def finish(drawn: Figure) -> None:
+def finish(drawn: Figure, left: float = LEFT) -> None:
     """Lay the figure out: the legend below the axes, where it covers no data, and every axes of the same
-    size.
+    size, but for ``left``, the inches that the labels of its vertical axis take.
     """
     axes = drawn.axes[0]
     handles, labels = axes.get_legend_handles_labels()
@@ -115,7 +116,7 @@ def finish(drawn: Figure) -> None:
     height = TOP + AXES_HEIGHT + BOTTOM + rows * LEGEND_ROW + 0.08
     drawn.set_size_inches(WIDTH, height)
     drawn.subplots_adjust(
-        left=LEFT / WIDTH, right=1 - RIGHT / WIDTH, top=1 - TOP / height, bottom=1 - (TOP + AXES_HEIGHT) / height
+        left=left / WIDTH, right=1 - RIGHT / WIDTH, top=1 - TOP / height, bottom=1 - (TOP + AXES_HEIGHT) / height
     )
     axes.title.set_position((0, 1))
     if unique:

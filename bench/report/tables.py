@@ -4,6 +4,7 @@ way.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ import pandas as pd
 from bench import claims
 from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, REFERENCE_ITERATIONS, SPEEDUP_OF_VARIANT
 from bench.plan import OPTIMISE
-from bench.report import facts
+from bench.report import facts, repeat
 from bench.report.definitions import describe
+from bench.report.notes import Note
+from bench.report.numbers import NOTHING, Book, Number, cell_label
 from bench.report.wording import (
     MISSING,
     clean,
@@ -27,7 +30,7 @@ from bench.report.wording import (
     status_name,
     task_name,
 )
-from bench.rundata import CELL_COLUMNS, RunData
+from bench.rundata import CELL_COLUMNS, GROUP_COLUMNS, RunData
 
 SPEEDUP_EQUAL, SPEEDUP_500 = "speedup_at_equal_loss", f"speedup_at_{REFERENCE_ITERATIONS}_iterations"
 
@@ -37,7 +40,9 @@ class Entry:
     """What stands in one place of a table: ``text``, and smaller below it ``small``.
 
     ``hover`` says on what it rests. ``metric`` names the definition it belongs to. ``tone`` is "", "bound"
-    (only a bound is known), "missing" (no value, for a reason) or a verdict's first word.
+    (only a bound is known), "missing" (no value, for a reason) or a verdict's first word. ``number`` is the whole
+    story of a number, whose notes mark it; ``link`` is a place in the report; ``order`` is what a column is sorted by
+    where that is not the text.
     """
 
     text: str
@@ -45,11 +50,20 @@ class Entry:
     hover: str = ""
     metric: str = ""
     tone: str = ""
+    number: Number | None = None
+    link: str = ""
+    order: float | None = None
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        return self.number.notes if self.number else ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """``numeric`` says of each column whether it is right-aligned; the first column heads its row."""
+    """``numeric`` says of each column whether it is right-aligned; the first column heads its row. ``ids`` names
+    the rows, where there are links to them.
+    """
 
     name: str
     title: str
@@ -57,10 +71,17 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     numeric: tuple[bool, ...]
     note: str = ""
+    ids: tuple[str, ...] = ()
 
 
 def table(
-    name: str, title: str, columns: Sequence[Any], rows: Iterable[Sequence[Any]], numeric: Iterable[int], note: str = ""
+    name: str,
+    title: str,
+    columns: Sequence[Any],
+    rows: Iterable[Sequence[Any]],
+    numeric: Iterable[int],
+    note: str = "",
+    ids: Iterable[str] = (),
 ) -> Table:
     """A Table from texts and entries; ``numeric`` are the indices of right-aligned columns."""
     right = set(numeric)
@@ -71,6 +92,7 @@ def table(
         tuple(tuple(map(_entry, row)) for row in rows),
         tuple(index in right for index in range(len(columns))),
         note,
+        tuple(ids),
     )
 
 
@@ -78,7 +100,7 @@ def _entry(value: Any) -> Entry:
     return value if isinstance(value, Entry) else Entry(clean(value))
 
 
-def value_entry(row: Mapping[str, Any] | None) -> Entry:
+def value_entry(row: Mapping[str, Any] | None, book: Book = NOTHING) -> Entry:
     """A row of the summary as an entry: the value with its interval below, and n on hovering."""
     if row is None:
         return Entry(MISSING, tone="missing")
@@ -86,11 +108,14 @@ def value_entry(row: Mapping[str, Any] | None) -> Entry:
     brackets = interval(value, float(row["low"]), float(row["high"]), unit) if status == OK else ""
     tone = "" if status == OK else ("bound" if status in (LOWER_BOUND, NOT_REACHED) else "missing")
     n = int(row["n"])
+    number = book.find(row)
     hover = f"{describe(str(row['metric'])).label}; median of n = {n}" if n else status_name(status)
+    hover = "; ".join([hover, *(filter(None, [number.reason, *map(str, number.sources)]) if number else ())])
     if brackets and low_equals_high(row):
         brackets = ""
     small = brackets or ("n = 1" if n == 1 and status == OK and unit in ("s", "x") else "")
-    return Entry(measured(value, unit, status), small, hover, str(row["metric"]), tone)
+    order = value if math.isfinite(value) else None
+    return Entry(measured(value, unit, status), small, hover, str(row["metric"]), tone, number, order=order)
 
 
 def low_equals_high(row: Mapping[str, Any]) -> bool:
@@ -101,7 +126,7 @@ def low_equals_high(row: Mapping[str, Any]) -> bool:
 # ------------------------------------------------------------------------------------------------------- at a glance
 
 
-def glance(summary: pd.DataFrame) -> Table:
+def glance(summary: pd.DataFrame, book: Book = NOTHING) -> Table:
     """The few numbers that most readers want: one row for each task, size and method at batch 1."""
     single = summary[summary["batch"] == 1]
     extras = [name for name in ("engine", "dtype", "device") if single[name].nunique() > 1]
@@ -113,7 +138,7 @@ def glance(summary: pd.DataFrame) -> Table:
         values += [by_metric.get(name) for name in ("peak_memory_bytes", "working_memory_bytes", "objective")]
         setting = dict(zip(("engine", "dtype", "device"), key[3:]))
         rows.append([task_name(key[0]), str(key[1]), method_name(key[2]), *(setting[name] for name in extras),
-                     *map(value_entry, values)])  # fmt: skip
+                     *(value_entry(value, book) for value in values)])  # fmt: skip
     columns = ["task", "size", "method", *extras]
     metrics = ("latency_s", SPEEDUP_EQUAL, SPEEDUP_500, "peak_memory_bytes", "working_memory_bytes", "objective")
     heads = ("time for one picture", "speed-up at equal loss", f"speed-up, {REFERENCE_ITERATIONS} iterations",
@@ -126,7 +151,7 @@ def glance(summary: pd.DataFrame) -> Table:
     return table("glance", "At a glance", columns, rows, (1, *range(len(columns) - 6, len(columns))), note)
 
 
-def metric_tables(summary: pd.DataFrame) -> list[Table]:
+def metric_tables(summary: pd.DataFrame, book: Book = NOTHING) -> list[Table]:
     """Every row of the summary, one table for each family of metrics."""
     tables = []
     families = summary["metric"].map(lambda name: describe(name).name)
@@ -141,18 +166,21 @@ def metric_tables(summary: pd.DataFrame) -> list[Table]:
             cells += [row[name] for name in extras]
             if of_target:
                 cells.append(_of_which_target(row["metric"], family))
-            entry = value_entry(row)
+            entry = dataclasses.replace(value_entry(row, book), small="")
             brackets = interval(row["value"], row["low"], row["high"], row["unit"]) if row["status"] == OK else ""
-            rows.append([*cells, Entry(entry.text, hover=entry.hover, tone=entry.tone), brackets, str(row["n"]),
-                         row["status"]])  # fmt: skip
+            rows.append([*cells, entry, brackets, str(row["n"]), *_range(book.find(row)), row["status"]])
         columns = ["task", "size", "method", "batch", *extras, *(["target of"] if of_target else [])]
         first = len(columns)
-        columns += [Entry("median", metric=family), "95 % interval", "n", "status"]
-        tables.append(
-            table(f"metric-{family}", describe(family).label, columns, rows, (1, 3, first, first + 1, first + 2),
-                  describe(family).text)
-        )  # fmt: skip
+        columns += [Entry("median", metric=family), "95 % interval", "n", "least", "most", "status"]
+        numbers = (1, 3, *range(first, first + 5))
+        tables.append(table(f"metric-{family}", describe(family).label, columns, rows, numbers, describe(family).text))
     return tables
+
+
+def _range(number: Number | None) -> tuple[str, str]:
+    """The least and the most of the samples of one metric; empty for what relates several."""
+    own = number.sources if number else ()
+    return (own[0].least, own[0].most) if len(own) == 1 and own[0].n > 1 else ("", "")
 
 
 _ORDER = (
@@ -171,25 +199,47 @@ def _of_which_target(metric: str, family: str) -> str:
 # ------------------------------------------------------------------------------------------------------------ claims
 
 
-def claims_table(
-    findings: Sequence[claims.Finding], title: str = "The published claims", name: str = "claims"
-) -> Table:
+def claims_table(findings: Sequence[claims.Finding], summary: pd.DataFrame, book: Book = NOTHING) -> Table:
     """Each claim with what was published, what was measured, and the verdict with what it rests on."""
     rows = []
     for finding in findings:
         claim = finding.claim
-        low, high = claim.published
-        said = published(high, claim.unit)
-        if low != high:
-            said = f"{published(low, '1')} to {said}"
-        status = LOWER_BOUND if finding.lower_bound else OK
-        brackets = "" if finding.lower_bound else interval(finding.measured, finding.low, finding.high, claim.unit)
-        if finding.low == finding.high:
-            brackets = ""
-        result = Entry(measured(finding.measured, claim.unit, status), brackets, finding.reason, claim.metric)
         verdict = Entry(finding.verdict, finding.reason, _rule(claim), tone=finding.verdict.split()[0])
-        rows.append([Entry(claim.text, claim.source), said, result, verdict])
-    return table(name, title, ["claim", "published", "measured", "verdict"], rows, (1, 2))
+        rows.append([Entry(claim.text, claim.source), _published(claim), _result(finding, summary, book), verdict])
+    columns = ["claim", "published", "measured", "verdict"]
+    ids = [f"claim-{finding.claim.id}" for finding in findings]
+    return table("claims", "Every published claim", columns, rows, (1, 2), ids=ids)
+
+
+def short_claims(findings: Sequence[claims.Finding], summary: pd.DataFrame, book: Book = NOTHING) -> Table:
+    """The headline claims, a line each: the verdict, what was published and what was measured."""
+    rows = []
+    for finding in findings:
+        claim = finding.claim
+        if not claim.headline:
+            continue
+        verdict = Entry(finding.verdict, "", f"{finding.reason}. {_rule(claim)}", tone=finding.verdict.split()[0])
+        text = Entry(claim.text, hover=claim.source, link=f"claim-{claim.id}")
+        rows.append([text, _published(claim), _result(finding, summary, book), verdict])
+    return table("headline-claims", "The claims, checked", ["claim", "published", "measured", "verdict"], rows, (1, 2))
+
+
+def _published(claim: claims.Claim) -> Entry:
+    low, high = claim.published
+    said = published(high, claim.unit)
+    return Entry(said if low == high else f"{published(low, '1')} to {said}", order=high)
+
+
+def _result(finding: claims.Finding, summary: pd.DataFrame, book: Book) -> Entry:
+    """What was measured, with the story of the number that it is, or is a multiple of."""
+    claim, status = finding.claim, LOWER_BOUND if finding.lower_bound else OK
+    without = finding.lower_bound or finding.low == finding.high
+    brackets = "" if without else interval(finding.measured, finding.low, finding.high, claim.unit)
+    row = claims.row_of(claim, summary)
+    order = finding.measured if math.isfinite(finding.measured) else None
+    number = None if row is None or order is None else book.find(row)
+    text = measured(finding.measured, claim.unit, status)
+    return Entry(text, brackets, finding.reason, claim.metric, number=number, order=order)
 
 
 def _rule(claim: claims.Claim) -> str:
@@ -240,6 +290,20 @@ def _stopped_short(record: Mapping[str, Any], lowest: float) -> str:
         return ""
     stopped = clean(facts.get(record, "info", "stopped_because") or "its limit")
     return f"ended above the objective of the {listing(short)}: {stopped}"
+
+
+def commands(run: RunData) -> Table | None:
+    """The command that measures each cell again, its seeds taken together; None where no cell is on record."""
+    groups: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for record in run.records:
+        groups.setdefault(tuple(record.get(name) for name in GROUP_COLUMNS), record)
+    rows = [
+        [cell_label({name: record[name] for name in GROUP_COLUMNS}), status_name(str(record.get("status"))),
+         repeat.command(run.meta, repeat.needed(record, run.records))]
+        for record in groups.values()
+        if all(name in record for name in GROUP_COLUMNS)
+    ]  # fmt: skip
+    return table("commands", "The command of each cell", ["cell", "status", "command"], rows, ()) if rows else None
 
 
 def environment(run: RunData) -> Table:

@@ -1,0 +1,222 @@
+"""Where each number of a report comes from: its definition, its samples, its lines in the files, its command."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench import analysis, store
+from bench.plan import CELL_COLUMNS, GENERATE, OPTIMISE
+from bench.report import repeat
+from bench.report.definitions import describe
+from bench.report.notes import Note, Notes, texts_of
+from bench.report.wording import clean, listing, method_name, quantity, size_name, status_name, task_name, with_interval
+from bench.rundata import GROUP_COLUMNS, RunData
+
+Row = Mapping[str, Any]
+Key = tuple[Any, ...]
+SETTING = ("engine", "task", "size", "dtype", "device")
+RATIOS = {
+    "memory_ratio": ("peak_memory_bytes", "peak_memory_bytes"),
+    "working_memory_ratio": ("working_memory_bytes", "working_memory_bytes"),
+    f"speedup_at_{analysis.REFERENCE_ITERATIONS}_iterations": ("iteration_s", "latency_s"),
+}
+MOST_RANGES = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples that a number rests on: how many, their spread, and their lines in a file of the run."""
+
+    what: str
+    n: int
+    least: str
+    median: str
+    most: str
+    where: str
+
+    def __str__(self) -> str:
+        spread = f", least {self.least}, median {self.median}, most {self.most}" if self.n > 1 else f", {self.median}"
+        return f"{self.what}: n = {self.n}{spread if self.median else ''}; {self.where}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """One row of the summary, with everything that a reader may ask of it. ``id`` is fit for a page."""
+
+    id: str
+    metric: str
+    label: str
+    cell: str
+    value: str
+    definition: str
+    sources: tuple[Source, ...]
+    reason: str
+    command: str
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
+class Book:
+    """All numbers of a run by their place in the summary, and the notes on them."""
+
+    numbers: Mapping[Key, Number]
+    notes: tuple[Note, ...]
+
+    def find(self, row: Row | None) -> Number | None:
+        return None if row is None else self.numbers.get(key_of(row))
+
+
+NOTHING = Book({}, ())
+
+
+def key_of(row: Row) -> Key:
+    """What names a row of the summary."""
+    return tuple(row[name] for name in (*GROUP_COLUMNS, "metric"))
+
+
+def collect(run: RunData, summary: pd.DataFrame) -> Book:
+    """The numbers of every row of a run's summary."""
+    reader = _Reader(run)
+    notes = Notes()
+    numbers = {}
+    for index, (_, row) in enumerate(summary.iterrows()):
+        involved = reader.cells_of(row)
+        metric = describe(str(row["metric"]))
+        numbers[key_of(row)] = Number(
+            id=f"number-{index}",
+            metric=metric.name,
+            label=metric.label,
+            cell=cell_label(row),
+            value=with_interval(row["value"], row["low"], row["high"], row["unit"], row["status"]),
+            definition=metric.text,
+            sources=tuple(reader.sources(row)),
+            reason=_reason(row, involved),
+            command=repeat.command(run.meta, reader.needed(row, involved)),
+            notes=notes.mark(list(texts_of(row, run, summary, involved))),
+        )
+    return Book(numbers, notes.all)
+
+
+def cell_label(row: Row) -> str:
+    """The cell in words; engine, precision and device only where they are not the usual ones."""
+    words = [method_name(row["method"]), task_name(row["task"]), size_name(row["size"])]
+    words += [f"batch {row['batch']}"] if int(row["batch"]) != 1 else []
+    usual = {"engine": "gluon", "dtype": "float32", "device": "cpu"}
+    return ", ".join([*words, *(clean(row[name], 40) for name, value in usual.items() if row[name] != value)])
+
+
+def _reason(row: Row, records: Sequence[Mapping[str, Any]]) -> str:
+    """Why there is no value, or only a bound; empty where all went well."""
+    failed = [record for record in records if record.get("status") != analysis.OK]
+    if row["status"] == analysis.OK or not failed:
+        return ""
+    texts = (f"{status_name(str(record.get('status')))}: {clean(record.get('reason') or '')}" for record in failed)
+    return "; ".join(dict.fromkeys(text.rstrip(": ") for text in texts))
+
+
+class _Reader:
+    """The run's cells, counted samples and lines, looked up by the rows of the summary."""
+
+    def __init__(self, run: RunData):
+        self.records = run.records
+        counted = analysis.with_status(run.samples, run.cells)
+        self.groups = dict(iter(counted.groupby([*GROUP_COLUMNS, "metric"], sort=False)))
+        self.kinds = analysis.kinds_of(run.cells, run.samples)
+        self.lines = line_numbers(store.read_table(run.directory, "samples.csv"), (*CELL_COLUMNS, "metric"))
+        self.curves = line_numbers(store.read_table(run.directory, "curves.csv"), CELL_COLUMNS)
+        self.optimiser = analysis.reference(self.kinds)
+
+    def cells_of(self, row: Row) -> list[Mapping[str, Any]]:
+        """The records of the cells that a row rests on: its own, and the optimisation's for what relates the two."""
+        methods = {(row["method"], row["batch"])}
+        if describe(str(row["metric"])).name in (*RATIOS, "speedup_at_equal_loss"):
+            methods.add((self.optimiser, 1))
+        return [
+            record
+            for record in self.records
+            if (record.get("method"), record.get("batch")) in methods
+            and all(record.get(name) == row[name] for name in SETTING)
+        ]
+
+    def needed(self, row: Row, involved: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The cells to measure for a row: the optimisation comes with the nets that it aims at."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for record in involved:
+            cells = repeat.needed(record, self.records)
+            if self.kinds.get(row["method"]) == GENERATE and record.get("kind") == OPTIMISE:
+                cells = [cell for cell in cells if cell["method"] in (row["method"], record["method"])]
+            found |= {str(cell["key"]): cell for cell in cells if "key" in cell}
+        return list(found.values())
+
+    def sources(self, row: Row) -> Iterable[Source]:
+        metric = str(row["metric"])
+        family = describe(metric).name
+        if family in RATIOS:
+            theirs, own = RATIOS[family]
+            yield from self._samples({**row, "method": self.optimiser, "batch": 1}, theirs)
+            yield from self._samples(row, own)
+        elif family == "speedup_at_equal_loss":
+            yield from self._curve({**row, "method": self.optimiser, "batch": 1})
+            yield from self._samples(row, "objective")
+            yield from self._samples(row, "latency_s")
+        elif family in ("time_to_target_s", "iterations_to_target"):
+            yield from self._curve(row)
+        elif family == "target":
+            yield from self._samples({**row, "method": metric[len("target_") :]}, "objective")
+        else:
+            yield from self._samples(row, "latency_s" if family == "throughput_images_per_s" else metric)
+
+    def _samples(self, row: Row, metric: str) -> Iterable[Source]:
+        group = self.groups.get((*(row[name] for name in GROUP_COLUMNS), metric))
+        if group is None:
+            return
+        unit, values = str(group["unit"].iloc[0]), group["value"]
+        cells = group[list(CELL_COLUMNS)].drop_duplicates().itertuples(index=False, name=None)
+        lines = [line for cell in cells for line in self.lines.get((*map(str, cell), metric), ())]
+        what = f"{method_name(row['method'])}, {describe(metric).label}"
+        spread = (quantity(float(value), unit) for value in (values.min(), values.median(), values.max()))
+        yield Source(what, len(values), *spread, f"samples.csv, {ranges(lines)}")
+
+    def _curve(self, row: Row) -> Iterable[Source]:
+        wanted = tuple(str(row[name]) for name in GROUP_COLUMNS)
+        found = {cell: lines for cell, lines in self.curves.items() if cell[:-1] == wanted}
+        if found:
+            count = sum(map(len, found.values()))
+            what = f"{method_name(row['method'])}, evaluations of the objective, one curve a seed"
+            lines = [line for each in found.values() for line in each]
+            yield Source(what, len(found), "", "", "", f"{count} points in curves.csv, {ranges(lines)}")
+
+
+def line_numbers(text: str, columns: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
+    """For each combination of texts in ``columns`` of a CSV text, the lines (from 1) that its rows begin at."""
+    reader = csv.reader(io.StringIO(text))
+    header = next(reader, [])
+    places = [header.index(name) for name in columns] if set(columns) <= set(header) else []
+    found: dict[tuple[str, ...], list[int]] = {}
+    begins = reader.line_num + 1
+    for row in reader:
+        if places and len(row) == len(header):
+            found.setdefault(tuple(row[place] for place in places), []).append(begins)
+        begins = reader.line_num + 1
+    return found
+
+
+def ranges(lines: Iterable[int]) -> str:
+    """ "line 7", "lines 4 to 85", "lines 4 to 85 and 203 to 240"; the first MOST_RANGES of many."""
+    spans: list[list[int]] = []
+    for line in sorted(lines):
+        if spans and line == spans[-1][1] + 1:
+            spans[-1][1] = line
+        else:
+            spans.append([line, line])
+    texts = [f"{first}" if first == last else f"{first} to {last}" for first, last in spans]
+    if len(texts) > MOST_RANGES:
+        texts = [*texts[: MOST_RANGES - 1], f"{len(texts) - MOST_RANGES + 1} more pieces"]
+    single = len(spans) == 1 and spans[0][0] == spans[0][1]
+    return f"line{'' if single else 's'} {listing(texts)}"

@@ -1,0 +1,67 @@
+"""The command that measures a number again, from what the run says of itself."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.arguments import PLAN_DEFAULTS
+from bench.plan import BUDGETS, BUNDLED, GENERATE, OPTIMISE
+from bench.report import facts
+from bench.report.wording import clean
+
+AT = "@"  # in a run of several machines, between a device and the machine's label
+LONGEST = 2000
+Cell = Mapping[str, Any]
+Meta = Mapping[str, Any]
+
+
+def needed(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells to measure for ``cell``'s numbers: its seeds, and for an optimisation the nets it aims at."""
+    setting = ("engine", "task", "size", "device")
+    alike = [other for other in cells if all(other.get(name) == cell.get(name) for name in setting)]
+    own = [other for other in alike if all(other.get(name) == cell.get(name) for name in ("method", "batch", "dtype"))]
+    if cell.get("kind") != OPTIMISE:
+        return own
+    return [other for other in alike if other.get("kind") == GENERATE and other.get("batch") == 1] + own
+
+
+def command(meta: Meta, cells: Sequence[Cell]) -> str:
+    """One line for a shell that measures ``cells`` (of one task and size) as the run did; empty for none."""
+    if not cells:
+        return ""
+    words = ["python", "-m", "bench", "run"]
+    for name, value in _arguments(meta, cells):
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return clean(shlex.join(words), LONGEST)
+
+
+def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
+    """Pairs of option and value; those that a run takes by itself are left out."""
+    settings = meta.get("settings") or {}
+    budget = BUDGETS.get(str(facts.get(meta, "budget", "name")), BUDGETS["standard"])
+    seeds = sorted({int(cell["seed"]) for cell in cells})
+    repeats = seeds[-1] - seeds[0] + 1
+    of = {name: list(dict.fromkeys(str(cell[name]) for cell in cells)) for name in ("method", "task", "size", "engine")}
+    dtypes = list(dict.fromkeys(str(cell["dtype"]) for cell in cells if cell["dtype"] != "float32"))
+    devices = list(dict.fromkeys(str(cell["device"]).split(AT)[0] for cell in cells))
+    given: dict[str, Any] = {name: ",".join(values) for name, values in of.items()}
+    given["batch"] = max(int(cell["batch"]) for cell in cells)
+    given |= {"dtype": ",".join(dtypes) or "float32", "device": ",".join(devices)}
+    given |= {"seed": seeds[0], "repeats": None if repeats == budget.repeats else repeats, "budget": budget.name}
+    for name in ("style", "content", "preset", "weights", "random_weights", "threads", "target_loss"):
+        given[name] = settings.get(name) or None
+    always = ("method", "task", "size", "batch")
+    found = [
+        (name, value)
+        for name, value in given.items()
+        if value is not None and (name in always or str(value) != str(PLAN_DEFAULTS[name]))
+    ]
+    return found + [("net", path) for path in _nets(settings, of["method"], of["task"])]
+
+
+def _nets(settings: Mapping[str, Any], methods: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    """The nets that were given as files, of those methods and tasks."""
+    uses = {f"{method}/{task}" for method in methods for task in tasks}
+    return [str(net) for use, net in settings.get("nets") or () if use in uses and not str(net).startswith(BUNDLED)]

@@ -1,0 +1,159 @@
+"""How the nets of a run were trained: their curves, kept in the run directory, and what their files say.
+
+The curve is the CSV file that training wrote beside the net. The first report of a run copies it to
+``training/<method>-<task>.csv``, if the net is still the one that the run measured; from then on the run needs
+nothing else. A net whose file came without a curve, or was trained anew since, is shown without one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from bench.environment import file_sha256
+from bench.plan import BUNDLED, NETS
+from bench.report import facts, style
+from bench.report.plots import Plot, finished
+from bench.report.tables import Entry, Table, table
+from bench.report.wording import clean, listing, method_name, quantity, size_name, task_name
+from bench.rundata import RunData
+from nst_gluon.files import write_atomically
+
+FOLDER = "training"
+MOST_BYTES = 5_000_000
+AROUND = 0.1
+
+
+def record(run: RunData) -> None:
+    """Copy the curves of the run's nets into its directory, where they are not there yet and can be had."""
+    for use, net in _files(run.meta).items():
+        target = _kept(run, use)
+        source = net.with_suffix(".csv")
+        with contextlib.suppress(OSError):
+            known = facts.get(run.meta, "inputs", "nets", use, "sha256")
+            if target.exists() or source.stat().st_size > MOST_BYTES or file_sha256(net) != known:
+                continue
+            if _parse(source.read_text(encoding="utf-8", errors="replace")) is not None:
+                target.parent.mkdir(exist_ok=True)
+                write_atomically(target, source.read_bytes())
+
+
+def curves(run: RunData) -> dict[str, pd.DataFrame]:
+    """The curves that the run directory has, by "method/task": columns iteration and objective."""
+    found = {}
+    for use in sorted(facts.get(run.meta, "inputs", "nets") or {}):
+        with contextlib.suppress(OSError):
+            curve = _parse(_kept(run, use).read_text(encoding="utf-8", errors="replace"))
+            if curve is not None:
+                found[use] = curve
+    return found
+
+
+def _files(meta: Mapping[str, Any]) -> dict[str, Path]:
+    nets = facts.setting(meta, "nets") or ()
+    return {
+        str(use): NETS / str(net)[len(BUNDLED) :] if str(net).startswith(BUNDLED) else Path(str(net))
+        for use, net in nets
+    }
+
+
+def _kept(run: RunData, use: str) -> Path:
+    return run.directory / FOLDER / f"{style.slug(use)}.csv"
+
+
+def _parse(text: str) -> pd.DataFrame | None:
+    """A training's log; None for a text that is none."""
+    try:
+        table = pd.read_csv(io.StringIO(text), usecols=["iteration", "objective"]).apply(pd.to_numeric, errors="coerce")
+    except ValueError:
+        return None
+    table = table[(table > 0).all(axis=1) & np.isfinite(table).all(axis=1)]
+    return table.sort_values("iteration") if len(table) > 1 else None
+
+
+def net_table(run: RunData) -> Table | None:
+    """How each net was trained, as its file says; None where there is no net on record."""
+    rows = []
+    for use, found in sorted((facts.get(run.meta, "inputs", "nets") or {}).items()):
+        meta = found.get("meta") if isinstance(found, Mapping) else None
+        if not isinstance(meta, Mapping):
+            continue
+        asked = meta.get("training") if isinstance(meta.get("training"), Mapping) else {}
+        seconds = meta.get("seconds")
+        final = facts.get(meta, "final_objective", "objective")
+        rows.append([
+            _name(use), clean(meta.get("iterations") or "?", 20), clean(asked.get("batch") or "?", 20),
+            size_name(asked["size"]) if isinstance(asked.get("size"), int) else "?",
+            clean(asked.get("dtype") or "float32", 20), _number(seconds, "s"),
+            Entry(_number(final, "1"), _window(meta)), Entry(clean(meta.get("command") or "", 300)),
+        ])  # fmt: skip
+    columns = ["net", "iterations", "batch", "pictures", "precision", "time", "objective at the end", "command"]
+    note = (
+        "The objective of training is that of the pictures it was trained on: the net's own objective in this run, on "
+        "this run's picture, is another number."
+    )
+    return table("training", "The nets and their training", columns, rows, (1, 2, 5, 6), note) if rows else None
+
+
+def _name(use: str) -> str:
+    method, _, task = use.partition("/")
+    return f"{method_name(method)}, {task_name(task)}"
+
+
+def _number(value: Any, unit: str) -> str:
+    return quantity(float(value), unit) if isinstance(value, (int, float)) else "?"
+
+
+def _window(meta: Mapping[str, Any]) -> str:
+    window = meta.get("final_window")
+    return f"mean of the last {window}" if isinstance(window, int) and window > 1 else ""
+
+
+def plots(run: RunData) -> Iterator[Plot]:
+    """One plot with the curve of every net that the run directory has one of."""
+    found = curves(run)
+    if not found:
+        return
+    drawn, axes = style.figure()
+    look = style.marks(use.partition("/")[0] for use in found)
+    told = []
+    for use, curve in found.items():
+        method, _, task = use.partition("/")
+        smooth = smoothed(curve["objective"].to_numpy(dtype=float))
+        colour, text = look[method][0], clean(_name(use), 40)
+        axes.plot(curve["iteration"], curve["objective"], color=colour, lw=0.4, alpha=0.3)
+        axes.plot(curve["iteration"], smooth, color=colour, ls=style.LINES.get(task, ":"), label=style.label(text))
+        first, last = (quantity(float(value), "1") for value in (smooth[0], smooth[-1]))
+        told.append(f"{text}: from {first} to {last} in {int(curve['iteration'].iloc[-1]):,} iterations")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, "1")))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("iteration of training")
+    axes.set_ylabel("objective of the training pictures")
+    axes.set_title("Training of the nets")
+    style.finish(drawn)
+    caption = f"Thin: every iteration. Thick: the geometric mean of those within {AROUND:.0%}. {_without(run, found)}"
+    alt = f"Objective against iterations of training: {'; '.join(told)}"
+    yield finished(drawn, "training", "Training of the nets", caption.strip(), alt, "training")
+
+
+def smoothed(objective: np.ndarray) -> np.ndarray:
+    """The geometric mean over the iterations within AROUND of each: as even on a logarithmic axis at its both ends."""
+    total = np.concatenate([[0.0], np.cumsum(np.log(objective))])
+    places = np.arange(1, len(objective) + 1)
+    begin = np.ceil(places * (1 - AROUND)).astype(int) - 1
+    end = np.minimum(np.floor(places * (1 + AROUND)).astype(int), len(objective))
+    return np.exp((total[end] - total[begin]) / (end - begin))
+
+
+def _without(run: RunData, found: Mapping[str, pd.DataFrame]) -> str:
+    missing = [_name(use) for use in sorted(facts.get(run.meta, "inputs", "nets") or {}) if use not in found]
+    return f"Not on record: the training of {listing(missing)}." if missing else ""
