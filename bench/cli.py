@@ -10,15 +10,20 @@ from typing import Any
 
 from bench import engines, plan, run, store
 from bench.arguments import PLAN_DEFAULTS, make_plan
-from bench.commands import baseline, compare, listing, merge, roofline, selftest
+from bench.commands import baseline, compare, listing, merge, report, roofline, selftest
 from nst_gluon import __version__, console, methods, runtime
 from nst_gluon.errors import UserError
 
 RESULTS = Path("results")
 COMMANDS = {
-    "list": listing, "compare": compare, "baseline": baseline, "selftest": selftest, "merge": merge,
+    "report": report,
+    "list": listing,
+    "compare": compare,
+    "baseline": baseline,
+    "selftest": selftest,
+    "merge": merge,
     "roofline": roofline,
-}  # fmt: skip
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,10 +36,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"nst-gluon {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=console.Parser)
     _add_run(commands)
-    report = commands.add_parser("report", help="build summary, claims and report of a run again")
-    report.add_argument("run", metavar="RUN", help="a run directory, a run's id, or latest")
-    report.add_argument("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
-    report.add_argument("--open", action="store_true", help="open the report in a browser")
     for module in COMMANDS.values():
         module.add(commands)
     commands.add_parser("doctor", help="what this machine can run, and what to do about the rest")
@@ -97,8 +98,6 @@ def _main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     if options.command == "run":
         return _run(options, arguments)
-    if options.command == "report":
-        return _report(options)
     if options.command in COMMANDS:
         return COMMANDS[options.command].main(options)
     from bench import doctor
@@ -143,22 +142,3 @@ def _check_resumable(record: Mapping[str, Any], path: Path) -> None:
         raise UserError(f"--resume: {path} was merged from {parts}; go on with those, then merge again")
     if record.get("baseline"):
         raise UserError(f"--resume: {path} is a baseline; start a new run and save that")
-
-
-# ----------------------------------------------------------------------------------------- the other commands
-
-
-def _report(options: argparse.Namespace) -> int:
-    path = store.find_run(options.run, Path(options.out))
-    store.read_run(path)
-    from bench import analysis, claims, report
-
-    analysis.summarise(path)
-    claims.evaluate(path)
-    page = Path(report.build(path))
-    print(page)
-    if options.open:
-        import webbrowser
-
-        webbrowser.open(page.resolve().as_uri())
-    return run.OK

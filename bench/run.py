@@ -269,7 +269,7 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
 def make_report(path: Path) -> str | None:
     """Build summary, claims and report in a child process; the report's path."""
     child = subprocess.run(
-        [sys.executable, "-m", "bench", "report", str(path)],
+        [sys.executable, "-m", "bench", "report", str(path), "--out", str(path.parent)],
         stdout=subprocess.PIPE,
         text=True,
         env=child_environment(),

@@ -41,7 +41,7 @@ class Entry:
 
     ``hover`` says on what it rests. ``metric`` names the definition it belongs to. ``tone`` is "", "bound"
     (only a bound is known), "missing" (no value, for a reason) or a verdict's first word. ``number`` is the whole
-    story of a number, whose notes mark it; ``link`` is a place in the report; ``order`` is what a column is sorted by
+    story of a number, whose notes mark it; ``link`` is where the text leads to; ``order`` is what a column is sorted by
     where that is not the text.
     """
 
@@ -219,7 +219,7 @@ def short_claims(findings: Sequence[claims.Finding], summary: pd.DataFrame, book
         if not claim.headline:
             continue
         verdict = Entry(finding.verdict, "", f"{finding.reason}. {_rule(claim)}", tone=finding.verdict.split()[0])
-        text = Entry(claim.text, hover=claim.source, link=f"claim-{claim.id}")
+        text = Entry(claim.text, hover=claim.source, link=f"#claim-{claim.id}")
         rows.append([text, _published(claim), _result(finding, summary, book), verdict])
     return table("headline-claims", "The claims, checked", ["claim", "published", "measured", "verdict"], rows, (1, 2))
 

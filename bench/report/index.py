@@ -1,0 +1,121 @@
+"""The list of all runs of a folder as a page: index.html, with the result of each run in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from bench import claims, store
+from bench.report import answer, facts, html, origin
+from bench.report.wording import clean, listing, method_name, task_name
+from bench.rundata import SUMMARY_COLUMNS, parse_table
+from nst_gluon.errors import UserError
+from nst_gluon.files import write_atomically
+
+NAME = "index.html"
+GENERATOR = "nst-gluon: list of runs"
+TITLE = "Runs of the style transfer benchmark"
+STATES = {"running": "unfinished", "complete": "complete", "partial": "partial", "interrupted": "interrupted"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the list says of one run. ``link`` is empty where the run has no report."""
+
+    name: str
+    link: str
+    when: str
+    machine: str
+    what: str
+    status: str
+    fine: bool
+    headline: str
+
+
+def write(folder: Path) -> Path:
+    """Write index.html into the folder of runs; its path.
+
+    Raises UserError if it cannot be written, or if there is an index.html that this suite did not make.
+    """
+    target = folder / NAME
+    if target.exists() and f'content="{GENERATOR}"' not in _head(target):
+        raise UserError(f"--out: {target} was not made by this suite; move it away, or give another folder")
+    found = lines(folder)
+    page = html.environment().get_template("index.html.j2").render(
+        **html.parts(),
+        title=TITLE,
+        generator=GENERATOR,
+        lines=found,
+        summary=_count(found),
+        history="history/index.html" if (folder / "history" / NAME).is_file() else "",
+    )
+    return write_atomically(target, page.encode())
+
+
+def lines(folder: Path) -> list[Line]:
+    """Every run below ``folder``, the newest first. One that cannot be read has a line too: it is there, after all."""
+    found = []
+    for path in folder.iterdir():
+        try:
+            found.append((str(store.read_run(path).get("created") or ""), path.name, _line(path)))
+        except store.NoRun:
+            continue
+        except (UserError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            found.append(("", path.name, _unreadable(path, error)))
+    return [line for _, _, line in sorted(found, key=lambda item: item[:2], reverse=True)]
+
+
+def _line(path: Path) -> Line:
+    meta, cells = store.read_run(path), store.read_cells(path)
+    planned = max(len(meta.get("cells") or cells), len(cells))
+    fine = sum(cell.get("status") == "ok" for cell in cells)
+    state = str(meta.get("status") or "complete")
+    return Line(
+        name=clean(path.name, 80),
+        link=f"{quote(path.name)}/report.html" if (path / "report.html").is_file() else "",
+        when=facts.when(meta),
+        machine=origin.machine(meta),
+        what=_what(meta, cells),
+        status=f"{STATES.get(state, clean(state, 40))}, {fine} of {planned} cells ok",
+        fine=state == "complete" and fine == planned,
+        headline=_headline(path, meta),
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> Line:
+    said = str(error).split(": ", 1)[-1] if isinstance(error, UserError) else "its files are damaged"
+    return Line(clean(path.name, 80), "", "", "", "", "unreadable", False, clean(said))
+
+
+def _what(meta: Mapping[str, Any], cells: list[dict[str, Any]]) -> str:
+    """The methods, tasks and sizes of a run."""
+    planned = [cell for cell in meta.get("cells") or cells if isinstance(cell, Mapping)]
+    methods = listing(sorted({method_name(str(cell.get("method"))) for cell in planned}))
+    tasks = listing(sorted({task_name(str(cell.get("task"))) for cell in planned}))
+    sizes = listing([str(size) for size in sorted({int(cell.get("size") or 0) for cell in planned})])
+    return f"{methods}: {tasks} at {sizes}" if planned else ""
+
+
+def _headline(path: Path, meta: Mapping[str, Any]) -> str:
+    """The result in one sentence, from the summary that the run's report left; empty without one."""
+    summary = path / "summary.csv"
+    if not summary.is_file():
+        return ""
+    table = parse_table(summary.read_text(encoding="utf-8"), SUMMARY_COLUMNS, "summary.csv")
+    return answer.of_run(table, claims.uses_random_weights(meta))[0]
+
+
+def _head(path: Path) -> str:
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read(2000)
+
+
+def _count(found: list[Line]) -> str:
+    if not found:
+        return "No runs yet; make one with python -m bench run."
+    troubled = sum(not line.fine for line in found)
+    tail = f", {troubled} of them incomplete or with cells that failed" if troubled else ""
+    return f"{len(found)} run{'' if len(found) == 1 else 's'}{tail}."

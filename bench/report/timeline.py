@@ -1,0 +1,210 @@
+"""The history of several runs as a page: every metric from run to run, what changed, and machines side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from bench import history, store
+from bench.history import BETTER, METRICS, OTHER, WORSE, Entry
+from bench.report import html, style
+from bench.report.definitions import describe
+from bench.report.numbers import cell_label
+from bench.report.plots import EXTRAS, Plot, ensure_ticks, finished, write_all
+from bench.report.tables import Entry as Shown
+from bench.report.tables import Table, table
+from bench.report.wording import clean, interval, listing, measured, method_name, size_name, task_name
+from nst_gluon.files import write_atomically
+
+TITLE = "History of runs"
+DRAWN = ("speedup_at_equal_loss", "latency_s", "iteration_s", "working_memory_bytes")
+TONES = {BETTER: "reproduced", WORSE: "not"}
+EXPLANATION = (
+    "A number is compared with the one before it on the same machine, if both were made with the same pictures, "
+    "weights, objective and nets. The change is beyond noise only if the ratio of the two lies wholly beyond the noise "
+    "floor, taken at its least favourable: one interval's low end over the other's high end. The floor is what python "
+    "-m bench selftest found for the machine; without it, 10 %. One sample has no interval: a peak of memory is then "
+    "taken as it is, and of anything else nothing can be said. Small changes that add up over many runs are seen in "
+    "the plots only."
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the page says of one machine."""
+
+    name: str
+    title: str
+    runs: Table
+    changes: Table | None
+    plots: tuple[Plot, ...]
+
+
+def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
+    """Write index.html, history.csv and plots of the runs at ``paths`` into ``target``; the path of the page.
+
+    Raises UserError for a run that cannot be read, and if ``target`` cannot be written.
+    """
+    groups = history.machines([history.read(path) for path in paths])
+    found = history.points(groups, results)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store.explain(error, target) from error
+    shown = [_machine(name, entries, found[found["machine"] == name], target) for name, entries in groups.items()]
+    text = found.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    write_atomically(target / "history.csv", text.encode())
+    write_all([plot for machine in shown for plot in machine.plots], target / "plots")
+    page = html.environment().get_template("history.html.j2").render(
+        **html.parts(),
+        title=TITLE,
+        answer=answer(groups, found),
+        machines=shown,
+        beside=side_by_side(found) if len(groups) > 1 else None,
+        explanation=EXPLANATION,
+        svg=lambda plot: Markup(plot.inline()),
+    )
+    return write_atomically(target / "index.html", page.encode())
+
+
+def answer(groups: Mapping[str, Sequence[Entry]], found: pd.DataFrame) -> str:
+    """What the history says, in one sentence."""
+    runs = sum(map(len, groups.values()))
+    count = found["change"].value_counts()
+    where = f"{runs} runs on {len(groups)} machine{'' if len(groups) == 1 else 's'}"
+    compared = len(found) - int(count.get(history.FIRST, 0)) - int(count.get(OTHER, 0))
+    if not compared:
+        return f"{where}: no number was measured twice on one machine with the same inputs."
+    better, worse = (int(count.get(name, 0)) for name in (BETTER, WORSE))
+    if not better + worse:
+        return f"{where}: of {compared} numbers measured again, none changed beyond noise."
+    parts = [f"{n} got {name}" for n, name in ((worse, WORSE), (better, BETTER)) if n]
+    return f"{where}: of {compared} numbers measured again, {listing(parts)} beyond noise."
+
+
+def machine_title(entry: Entry) -> str:
+    """A machine in words, from its fingerprint."""
+    fingerprint = entry.fingerprint
+    cores, threads = fingerprint.get("cores"), fingerprint.get("threads")
+    parts = [clean(fingerprint.get("cpu") or "unknown processor", 60)]
+    parts += [f"{cores} core{'' if cores == 1 else 's'}"] if cores else []
+    parts += [f"{threads} thread{'' if threads == 1 else 's'}"] if threads not in (None, cores) else []
+    return ", ".join([*parts, clean(fingerprint.get("gpu") or "no GPU", 60)])
+
+
+def _machine(name: str, entries: Sequence[Entry], found: pd.DataFrame, target: Path) -> Machine:
+    title = f"{name.capitalize()}: {machine_title(entries[-1])}"
+    with style.context():
+        drawn = tuple(_plots(name, [entry.id for entry in entries], found))
+    return Machine(style.slug(name), title, _runs(name, entries, target), changes(name, found), drawn)
+
+
+def _runs(name: str, entries: Sequence[Entry], target: Path) -> Table:
+    rows = []
+    for entry in entries:
+        report = entry.path / "report.html"
+        link = quote(os.path.relpath(report, target)) if report.is_file() else ""
+        rows.append([Shown(clean(entry.created[:16].replace("T", " ") or "?")), Shown(clean(entry.id, 80), link=link),
+                     clean(entry.revision or "?", 20), clean(entry.status, 20)])  # fmt: skip
+    return table(f"runs-{style.slug(name)}", f"Runs of {name}", ["date", "run", "revision", "status"], rows, ())
+
+
+def changes(name: str, found: pd.DataFrame) -> Table | None:
+    """The numbers that changed beyond noise from one run to the next; None where there is none."""
+    rows = []
+    for row in found[found["change"].isin([BETTER, WORSE])].to_dict("records"):
+        metric = describe(row["metric"])
+        brackets = interval(row["ratio"], row["ratio_low"], row["ratio_high"], "x")
+        hover = f"noise floor {row['floor']:.0%}"
+        by = Shown(f"{100 * (row['ratio'] - 1):+.1f} %", f"{brackets}×", hover, order=row["ratio"])
+        value = Shown(measured(row["value"], row["unit"], row["status"]), order=row["value"])
+        rows.append([Shown(metric.label), cell_label(row), value, by, clean(f"{row['revision'] or '?'}", 20),
+                     clean(row["run"], 80), Shown(row["change"], tone=TONES[row["change"]])])  # fmt: skip
+    columns = ["metric", "cell", "value", "change", "revision", "run", "verdict"]
+    return table(f"changes-{style.slug(name)}", "Changes beyond noise", columns, rows, (2, 3)) if rows else None
+
+
+def side_by_side(found: pd.DataFrame) -> Table:
+    """The newest value of each metric and cell on every machine."""
+    newest = history.latest(found)
+    names = list(dict.fromkeys(found["machine"]))
+    order = {metric: index for index, metric in enumerate(METRICS)}
+    cells: dict[tuple, dict[str, Mapping]] = {}
+    for row in newest.to_dict("records"):
+        key = (order[row["metric"]], *(row[name] for name in ("task", "size", "method", "engine", "dtype", "device")))
+        cells.setdefault(key, {})[row["machine"]] = row
+    rows = []
+    for key in sorted(cells):
+        any_row = next(iter(cells[key].values()))
+        rows.append([describe(any_row["metric"]).label, cell_label(any_row),
+                     *(_value(cells[key].get(name)) for name in names)])  # fmt: skip
+    columns = ["metric", "cell", *names]
+    return table("machines", "Machines side by side", columns, rows, range(2, len(columns)))
+
+
+def _value(row: Mapping | None) -> Shown:
+    if row is None:
+        return Shown("–", tone="missing")
+    brackets = interval(row["value"], row["low"], row["high"], row["unit"]) if row["status"] == "ok" else ""
+    tone = "" if row["status"] == "ok" else "bound"
+    hover = f"run {row['run']}, revision {row['revision'] or '?'}, n = {row['n']}"
+    return Shown(measured(row["value"], row["unit"], row["status"]), brackets, hover, tone=tone, order=row["value"])
+
+
+def _plots(name: str, runs: Sequence[str], found: pd.DataFrame) -> Iterator[Plot]:
+    """Each metric of DRAWN at each size against the runs of one machine, where there are two or more."""
+    if len(runs) < 2:
+        return
+    for metric in DRAWN:
+        rows = found[(found["metric"] == metric) & found["value"].notna()]
+        for size, group in rows.groupby("size", sort=True):
+            yield _plot(f"{name}-{metric}-{size}", f"{describe(metric).label}, {size_name(size)}", runs, group)
+
+
+def _plot(name: str, title: str, runs: Sequence[str], rows: pd.DataFrame) -> Plot:
+    drawn, axes = style.figure()
+    look = style.marks(rows["method"])
+    unit, told = str(rows["unit"].iloc[0]), []
+    extras = [extra for extra in EXTRAS if rows[extra].nunique() > 1]
+    for (method, task, *rest), group in rows.groupby(["method", "task", *EXTRAS], sort=True):
+        colour, marker = look[method]
+        words = [clean(method_name(method), 24), task_name(task)]
+        text = ", ".join([*words, *(clean(value, 24) for value, extra in zip(rest, EXTRAS) if extra in extras)])
+        x = np.array([runs.index(run) for run in group["run"]], dtype=float)
+        value, low, high = (group[column].to_numpy(dtype=float) for column in ("value", "low", "high"))
+        face = style.PAPER if task == "texture" else colour
+        axes.plot(x, value, color=colour, marker=marker, mfc=face, mec=colour, ls=style.LINES.get(task, ":"),
+                  label=style.label(text))  # fmt: skip
+        known = np.isfinite(low) & np.isfinite(high)
+        errors = np.stack([np.maximum(0, value - low), np.maximum(0, high - value)])[:, known]
+        axes.errorbar(x[known], value[known], errors, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)
+        for place, point in zip(x, group.to_dict("records")):
+            shown = measured(point["value"], unit, point["status"])
+            told.append(f"{text}, {point['revision'] or point['run']}: {shown}, {point['change']}")
+            if point["change"] in (BETTER, WORSE):
+                axes.plot([place], [point["value"]], marker="o", ms=12, mfc="none", mec=style.INK, mew=1.2, ls="none")
+                axes.annotate(f"{100 * (point['ratio'] - 1):+.0f} %", (place, point["value"]), (0, 9), ha="center",
+                              textcoords="offset points", fontsize=8.5, color=style.INK)  # fmt: skip
+    labels = rows.drop_duplicates("run").set_index("run")["revision"].to_dict()
+    axes.set_yscale("log")
+    axes.margins(x=0.12, y=0.2)
+    axes.yaxis.set_minor_locator(NullLocator())
+    ensure_ticks(axes)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, unit)))
+    step = -(-len(runs) // 6)
+    axes.xaxis.set_major_locator(FixedLocator(list(range(0, len(runs), step))))
+    names = [style.label(str(labels.get(run) or run[-9:])) for run in runs]
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: names[int(value)] if 0 <= value < len(runs) else ""))
+    axes.set_xlabel("revision, oldest run first")
+    axes.set_title(style.label(title))
+    style.finish(drawn)
+    caption = "Medians with 95 % intervals. A ring with a percentage: changed beyond noise since the run before."
+    return finished(drawn, style.slug(name), title, caption, f"{title}: {'; '.join(told)}", "history")
