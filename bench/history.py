@@ -11,8 +11,9 @@ at its least favourable (one interval's low end over the other's high end), lies
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,15 @@ def _inputs(meta: Mapping[str, Any]) -> dict[str, str]:
 
 
 def machines(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """The runs of each machine, oldest first, by a label; a run that used no GPU fits either."""
+    """The runs of each machine, oldest first, by a label; a run that used no GPU fits either.
+
+    Runs of one and the same id (copies) are told apart by their folders.
+    """
     groups: list[list[Entry]] = []
-    for entry in sorted(entries, key=lambda entry: (entry.created, entry.id)):
+    entries = list(entries)
+    count = Counter(entry.id for entry in entries)
+    named = [replace(entry, id=str(entry.path)) if count[entry.id] > 1 else entry for entry in entries]
+    for entry in sorted(named, key=lambda entry: (entry.created, entry.id)):
         for group in groups:
             if machine_difference(one_machine(one.fingerprint for one in group), entry.fingerprint) is None:
                 group.append(entry)

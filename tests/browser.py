@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usa
            "--no-first-run", "--disable-background-networking", "--disable-extensions",
            "--remote-debugging-pipe")  # fmt: skip
 PATIENCE = 120.0
+# The browser reads its descriptor 3 and writes to 4.
+START = """import os, sys
+ends = [os.dup(int(number)) for number in sys.argv[1:3]]
+for end, number in zip(ends, (3, 4)):
+    os.dup2(end, number)
+    os.set_inheritable(number, True)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find() -> str | None:
@@ -36,7 +45,7 @@ class Browser:
         self._read, from_child = os.pipe()
         command = [program, *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{to_child} 4>&{from_child}', "sh", *command],
+            [sys.executable, "-S", "-c", START, str(to_child), str(from_child), *command],
             pass_fds=(to_child, from_child),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -94,10 +103,11 @@ class Browser:
             raise RuntimeError(f"{expression}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
-    def press(self, key: str, code: int) -> None:
-        """Press and release a key."""
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press and release a key; ``text`` is what it would write."""
         for kind in ("keyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+            more = {"text": text} if text and kind == "keyDown" else {}
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         """Save what is to be seen as PNG; ``whole``: the page down to its end."""

@@ -59,6 +59,11 @@ def test_runs_are_grouped_by_machine_and_ordered_by_time(runs):
     }  # fmt: skip
 
 
+def test_copies_of_a_run_are_told_apart(runs):
+    (group,) = history.machines([history.read(runs[1]), history.read(runs[1])]).values()
+    assert {entry.id for entry in group} == {str(runs[1])}
+
+
 def test_changes_beyond_noise_are_found_and_others_are_not(points):
     assert of_johnson(points, "latency_s") == [FIRST, WORSE, BETTER]
     assert of_johnson(points, "speedup_at_500_iterations") == [FIRST, WORSE, BETTER]

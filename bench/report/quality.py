@@ -19,7 +19,9 @@ TERMS = ("objective", "content", "style", "tv")
 def plots(summary: pd.DataFrame) -> Iterator[Plot]:
     """The objective and its terms, method beside method: one plot for each task and size."""
     rows = summary[summary["metric"].isin(TERMS) & (summary["batch"] == 1) & summary["value"].notna()]
-    for (task, size), group in rows.groupby(["task", "size"], sort=True):
+    for (task, size), everything in rows.groupby(["task", "size"], sort=True):
+        largest = everything.groupby("metric")["value"].transform("max")
+        group = everything[(everything["metric"] == TERMS[0]) | (largest > 0)]
         yield _plot(group, f"{task_name(task).capitalize()}, {size_name(size)}", f"quality-{task}-{size}")
 
 
@@ -53,6 +55,9 @@ def _plot(rows: pd.DataFrame, title: str, name: str) -> Plot:
     axes.set_xlabel("weighted, as it enters the objective; less is better")
     axes.set_title(style.label(title))
     style.finish(drawn, left=1.3)
-    caption = "The finished pictures, all under the same objective; bars are 95 % intervals."
+    caption = (
+        "The finished pictures, all under the same objective; bars are 95 % intervals. A term that is zero for all is "
+        "left out."
+    )
     title = f"Terms of the objective: {title}"
     return finished(drawn, style.slug(name), title, caption, f"{title}. {'; '.join(told)}", "quality")

@@ -1,0 +1,211 @@
+"""The page as such: colours that can be read in both modes, controls that have names, and what else stands on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from htmlpage import Page
+from synthetic import make_run
+
+from bench import analysis, report
+from bench.plan import NETS
+from bench.report import ceilings, document, html, style, training
+from bench.rundata import read_run
+
+CSS = (html.TEMPLATES / "style.css").read_text(encoding="utf-8")
+ON_PAPER = ("ink", "muted", "link", "good", "fair", "poor", "none")
+PAIRS = [(name, paper) for name in ON_PAPER for paper in ("paper", "card")]
+PAIRS += [("alarm", "alarm-paper"), ("ink", "notice"), ("link", "notice"), ("muted", "notice")]
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG 2."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def modes() -> dict[str, dict[str, str]]:
+    """The colours of the style sheet by mode: the first :root is light, those in a media query replace some of it."""
+    blocks = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
+    light, dark, paper = (dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})\b", block)) for block in blocks)
+    paper = {name: value if len(value) == 7 else re.sub(r"([0-9a-f])", r"\1\1", value) for name, value in paper.items()}
+    return {"light": light, "dark": {**light, **dark}, "print": {**light, **paper}}
+
+
+@pytest.mark.parametrize("mode", ["light", "dark", "print"])
+def test_text_has_a_contrast_of_four_and_a_half_to_one(mode):
+    colours = modes()[mode]
+    low = {f"{a} on {b}": contrast(colours[a], colours[b]) for a, b in PAIRS if contrast(colours[a], colours[b]) < 4.5}
+    assert not low
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_marks_in_plots_have_a_contrast_of_three_to_one(mode):
+    colours = modes()[mode]
+    known = style.marks([f"method {index}" for index in range(4)])
+    shown = {colour: colours[style._PROPERTIES[colour][2:]] if colour in style._PROPERTIES else colour
+             for colour, _ in known.values()}  # fmt: skip
+    assert all(contrast(seen, colours["card"]) >= 3 for seen in shown.values())
+    assert len({marker for _, marker in known.values()}) == len(known), "told apart without colour, too"
+    for colour, name in style._PROPERTIES.items():
+        assert modes()["light"][name[2:]] == colour, "a plot's own colour is that of the light page"
+
+
+def test_contrast_is_that_of_wcag():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+# ------------------------------------------------------------------------------------------------------------ structure
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run with hostile names everywhere, a failed cell, three sizes."""
+    path = make_run(tmp_path_factory.mktemp("runs"), sizes=(64, 256, 512), seeds=(0,), oom_at=512, hostile=True)
+    report.build(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(run) -> Page:
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+def test_headings_are_in_order_and_landmarks_are_there(page):
+    assert page.headings[0][0] == 1
+    for (level, _), (following, _) in zip(page.headings, page.headings[1:]):
+        assert 1 < following <= level + 1
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("main") == tags.count("header") == tags.count("nav") == 1
+    skip = page.all("a")[0]
+    assert skip["class"] == "skip" and skip["href"] == "#" + page.all("main")[0]["id"]
+
+
+def test_every_control_has_a_name_and_none_is_out_of_order(page):
+    assert not [one for _, one in page.elements if int(one.get("tabindex", 0)) > 0]
+    for tag, one in page.elements:
+        if "popover" in one or tag == "dialog" or one.get("role") == "region":
+            assert one["aria-label"]
+    assert all(one["type"] == "button" for one in page.all("button"))
+    shown = {one["id"] for _, one in page.elements if "popover" in one}
+    assert all(one["popovertarget"] in shown for one in page.all("button") if "popovertarget" in one)
+
+
+def test_tables_have_heads_and_captions(page):
+    assert len(page.all("table")) == len(page.all("caption")) > 20
+    spans = [one for one in page.all("span") if one.get("class") == "head"]
+    assert len(spans) == sum(one["scope"] == "col" for one in page.all("th"))
+
+
+def test_the_page_validates(run):
+    """With the checker of the W3C, where there is one: its new properties of CSS are the one thing it does not know."""
+    jar = shutil.which("vnu")
+    tidy = shutil.which("tidy")
+    if not jar and not tidy:
+        pytest.skip("neither vnu nor tidy is installed")
+    command = [jar, "--errors-only", "--skip-non-html"] if jar else [tidy, "-quiet", "-errors", "--new-blocklevel-tags",
+                                                                     "dialog"]  # fmt: skip
+    told = subprocess.run([*command, str(run / "report.html")], capture_output=True, text=True, timeout=120).stderr
+    assert not [line for line in told.splitlines() if "rror" in line and "position-" not in line]
+
+
+def test_growth_and_quality_are_shown(page, run):
+    assert "How cost grows" in page.text and "cost = factor × pixels ^ exponent" in page.text
+    assert "What the pictures are worth" in page.text
+    words = (run / "report.md").read_text(encoding="utf-8")
+    assert "## Exponents" in words and "plots/growth-time.png" in words
+
+
+def test_one_size_says_that_growth_needs_two(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    report.build(path)
+    assert "takes at least two sizes" in Page((path / "report.html").read_text(encoding="utf-8")).text
+
+
+# ------------------------------------------------------------------------------------------------------------- training
+
+
+def with_nets(path: Path, sha256: str | None = None) -> None:
+    """Say in run.json that the run was made with the bundled nets."""
+    from bench.environment import file_sha256
+
+    meta = json.loads((path / "run.json").read_text())
+    nets = {f"{m}/{t}": f"great_wave-{m}-{t}.npz" for m, t in (("johnson", "stylize"), ("texture_net", "texture"))}
+    meta["settings"]["nets"] = [[use, f"bundled:{file}"] for use, file in nets.items()]
+    meta["inputs"]["nets"] = {
+        use: {"file": file, "sha256": sha256 or file_sha256(NETS / file),
+              "meta": {"iterations": 700, "seconds": 600.0, "final_objective": {"objective": 12.5}, "final_window": 50,
+                       "training": {"batch": 1, "size": 256, "dtype": "bfloat16"}, "command": "python <b>"}}
+        for use, file in nets.items()
+    }  # fmt: skip
+    (path / "run.json").write_text(json.dumps(meta))
+
+
+def test_the_training_of_the_nets_is_kept_with_the_run_and_shown(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    with_nets(path)
+    report.build(path)
+    kept = path / "training" / "johnson-stylize.csv"
+    assert kept.read_bytes() == (NETS / "great_wave-johnson-stylize.csv").read_bytes()
+    page = Page((path / "report.html").read_text(encoding="utf-8"))
+    assert "How the nets were trained" in page.text and "python <b>" in page.text and "10.0 min" in page.text
+    assert "Objective against iterations of training: Johnson net, stylisation: from" in page.text
+    before = kept.stat().st_mtime_ns
+    report.build(path)
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_the_training_of_another_net_is_not_shown(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    with_nets(path, sha256="00" * 32)
+    training.record(read_run(path))
+    assert not (path / "training").exists() and training.curves(read_run(path)) == {}
+    assert "training" not in {plot.name for plot in document_of(path).plots}
+    with_nets(path)
+    (path / "training").mkdir()
+    (path / "training" / "johnson-stylize.csv").write_text("iteration,objective\n1,nan\nx,2\n")
+    found = training.curves(read_run(path))
+    assert found == {}
+
+
+def document_of(path: Path) -> document.Document:
+    analysis.summarise(path)
+    return document.make(path)
+
+
+def test_smoothing_follows_a_line_on_a_logarithmic_axis():
+    curve = pd.Series(range(1, 1001), dtype=float).to_numpy() ** -0.5
+    assert training.smoothed(curve) == pytest.approx(curve, rel=0.03)
+
+
+# ------------------------------------------------------------------------------------------------------------- roofline
+
+
+def test_the_limits_of_this_machine_are_shown_where_they_were_measured(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    run = read_run(path)
+    assert ceilings.ceilings(run) is None
+    folder = tmp_path / "roofline"
+    folder.mkdir()
+    (folder / "a.json").write_text("{")
+    peaks = {"flops_per_s": {"float32": 1.5e11, "bfloat16": 4e11}, "bytes_per_s": 2.1e10}
+    (folder / "b.json").write_text(json.dumps({"fingerprint": {"cpu": "Another", "cores": 2}, **peaks}))
+    assert ceilings.ceilings(run) is None
+    (folder / "c.json").write_text(json.dumps({"fingerprint": run.meta["fingerprint"], **peaks}))
+    texts = [[entry.text for entry in row] for row in ceilings.ceilings(run).rows]
+    assert ["arithmetic, float32", "150 billion operations/s"] in texts and ["memory, a copy", "21.0 GB/s"] in texts
+    assert ceilings.ceilings(dataclasses.replace(run, meta={**run.meta, "machines": {"m": {}}})) is None
