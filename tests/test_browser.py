@@ -52,6 +52,8 @@ def test_pages_ask_for_nothing_and_complain_of_nothing(chromium, results, number
 def test_a_telephone_need_not_scroll_sideways(chromium, results, number, width):
     chromium.open(pages(results)[number], width=width, height=740)
     assert chromium.run("document.documentElement.scrollWidth") <= width
+    wide = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)"
+    assert chromium.run(f"{wide}.map(one => one.ariaLabel)") == []
     assert chromium.complaints() == []
 
 
