@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 from plans import environment, small_plan, with_settings
 
-from bench import plan
+from bench import engines, plan
 from nst_gluon import methods
 from nst_gluon.errors import UserError
 
@@ -33,7 +34,11 @@ def test_every_combination_that_exists_is_there_once():
     assert {cell.batch for cell in cells if cell.method == "gatys"} == {1}
 
 
-def test_only_optimisations_are_measured_in_bfloat16():
+def test_cells_are_measured_in_a_precision_that_the_engine_has_for_them(monkeypatch):
+    cells = small_plan(dtypes=["bfloat16"]).cells
+    assert {cell.dtype for cell in cells} == {"bfloat16"}
+    single = dataclasses.replace(engines.get("gluon"), generate_dtypes=("float32",))
+    monkeypatch.setitem(engines.ENGINES, "gluon", single)
     cells = small_plan(dtypes=["bfloat16"]).cells
     assert {cell.dtype for cell in cells if cell.kind == plan.OPTIMISE} == {"bfloat16"}
     assert {cell.dtype for cell in cells if cell.kind == plan.GENERATE} == {"float32"}
