@@ -93,7 +93,10 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=[scheme])
         self.events.clear()
         self.send("Page.navigate", url=path.resolve().as_uri())
+        end = time.monotonic() + PATIENCE
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            if time.monotonic() > end:
+                raise RuntimeError(f"{path} does not load")
             self.events.append(self._receive())
 
     def run(self, expression: str) -> Any:
