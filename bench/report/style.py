@@ -31,7 +31,7 @@ _FIXED = {
     "net_gatys": ("#cc79a7", "^"),
 }
 # Okabe and Ito's, darkened where they would be hard to see: each has a contrast of 3 to 1 on white and on dark paper.
-_FURTHER = (("#3b8fc4", "P"), ("#767676", "X"), ("#a0527f", "p"))
+_FURTHER = (("#3b8fc4", "P"), ("#767676", "X"), ("#a0527f", "p"), ("#8a6d3b", "h"))
 LINES = {"stylize": "-", "texture": (0, (4, 2))}
 
 # Inches. At 9 points the type is readable when the figure fills a telephone's width.
