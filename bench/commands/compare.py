@@ -13,8 +13,10 @@ from nst_gluon.errors import UserError, did_you_mean
 
 OUT = Path("results")
 TIME_S = 300.0
-PLAN = {"method": "gatys,johnson,texture_net", "task": "texture,stylize", "size": "128", "batch": "1", "dtype": "float32", "device": "cpu",
-        "style": "great_wave", "content": "astronaut", "threads": None, "net": None, "weights": None}  # fmt: skip
+PLAN = {
+    "method": "gatys,johnson,texture_net", "task": "texture,stylize", "size": "128", "batch": "1", "dtype": "float32",
+    "device": "cpu", "style": "great_wave", "content": "astronaut", "threads": None, "net": None, "weights": None,
+}  # fmt: skip
 
 
 def add(commands: argparse._SubParsersAction) -> None:
