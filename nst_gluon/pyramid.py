@@ -16,12 +16,13 @@ evaluations at the full size, coarse ones included: one at half the side takes 0
     64 x 12, 128 x 6, grain 0.1                   8.2   9.2  11.2  13.2
     64 x 30, grain 0.1                            9.9  10.9  11.9  13.9
     64 x 16, 128 x 4, grain 0.05                  8.2   9.2  10.2  12.2  15.2
-    64 x 16, 128 x 8, grain 0.05  (the default)   8.2   9.2  11.2  12.2  15.2
+    64 x 16, 128 x 8, grain 0.05  (the default)   8.2   9.2  11.2  12.2  15.2  19.2
 
-    stylize: cost until the objective is          290   250   200
-    no levels                                      13    15    23
+    stylize: cost until the objective is          290   250   200   180
+    no levels                                      13    15    23    28
     64 x 12, 128 x 6, grain 0.05                 10.2  12.2
     64 x 20, 128 x 12, grain 0.05                11.8  12.8  17.8
+    64 x 16, 128 x 8, grain 0.05  (the default)  10.2  11.2  17.2  21.2
 
 Longer coarse phases pay only for targets far below 40: what they gain in large shapes is lost to the details that an
 enlarged picture lacks. Grain is what lets those details begin: without it, five evaluations go by before the full
