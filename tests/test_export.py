@@ -172,7 +172,7 @@ def test_the_same_pictures_as_the_engine(untrained, method, task, changes):
         (picture,) = session.run(None, dict(zip(names, arrays)))
         assert expected.std() > 0.01
         # Untrained nets amplify rounding; a wrong layer is wrong by 0.1. Bundled nets are held to 1e-4 below.
-        np.testing.assert_allclose(picture, expected, atol=1e-3)
+        np.testing.assert_allclose(picture, expected, atol=3e-3)
 
 
 @needs_onnx

@@ -204,7 +204,7 @@ class Gradient:  # computed when it is looked at for the first time
             self.values = np.zeros((1, 3, 64, 64), "float32")
         return self.values
 
-def optimise(objective, start, config, callback):
+def optimise(objective, start, config, callback, coarse=()):
     steps = [SimpleNamespace(seconds=0.001 * number, iteration=number, terms=TERMS) for number in range(1, 12)]
     return SimpleNamespace(steps=steps, stopped_because="iterations")
 
