@@ -36,7 +36,7 @@ KINDS = {"generates": GENERATE, "optimises": OPTIMISE}
 # optimisation holds the descriptor's activations for the way back and L-BFGS's vectors. A generator's cell holds the
 # descriptor's activations too, when it scores its one picture; larger batches are not scored.
 BYTES_PER_PIXEL = {OPTIMISE: 6_000, GENERATE: 5_000}
-BYTES_PER_PIXEL_OF_BATCH = 3_500
+BYTES_PER_PIXEL_OF_BATCH = 700
 BASE_BYTES = 700_000_000
 
 
@@ -344,7 +344,7 @@ def _dtypes(engine: str, kind: str, asked: Sequence[str]) -> list[str]:
 # -------------------------------------------------------------------------------------------------- durations
 
 START_UP_S = 5.0  # import, weights, net; and scoring the picture afterwards
-FORWARD_S_PER_PIXEL = 1.5e-6
+FORWARD_S_PER_PIXEL = 1e-6
 STEP_S_PER_PIXEL = 5e-6
 USUAL_EVALUATIONS = 100  # of an optimisation that may stop at its targets
 

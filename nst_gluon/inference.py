@@ -17,7 +17,6 @@ measured in ``results/speed/inference.md``:
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -41,9 +40,6 @@ MARK = "unknown_"
 
 Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 S = mx.sym
-
-# Otherwise the engine announces on stderr that it fuses operators.
-os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
 
 def laid_out(channels: int) -> int:

@@ -62,6 +62,7 @@ ENVIRONMENT = {
     "MXNET_CUDNN_LIB_CHECKING": "0",  # advice for builders, printed at users
     "MXNET_CUDA_LIB_CHECKING": "0",
     "MXNET_MKLDNN_CACHE_NUM": "512",  # unbounded by default: grows with every new picture size
+    "MXNET_SUBGRAPH_VERBOSE": "0",  # the engine announces on stderr that it fuses operators
     "NVIDIA_TF32_OVERRIDE": "0",  # float32 means float32
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of NVML, so that gpu:1 is the same device in both
 }

@@ -14,7 +14,7 @@ import pytest
 from htmlpage import Page
 from synthetic import make_run
 
-from bench import analysis, report
+from bench import analysis, report, roofline
 from bench.plan import NETS
 from bench.report import ceilings, document, html, style, training
 from bench.rundata import read_run
@@ -198,14 +198,15 @@ def test_smoothing_follows_a_line_on_a_logarithmic_axis():
 def test_the_limits_of_this_machine_are_shown_where_they_were_measured(tmp_path):
     path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
     run = read_run(path)
-    assert ceilings.ceilings(run) is None
-    folder = tmp_path / "roofline"
-    folder.mkdir()
-    (folder / "a.json").write_text("{")
-    peaks = {"flops_per_s": {"float32": 1.5e11, "bfloat16": 4e11}, "bytes_per_s": 2.1e10}
-    (folder / "b.json").write_text(json.dumps({"fingerprint": {"cpu": "Another", "cores": 2}, **peaks}))
-    assert ceilings.ceilings(run) is None
-    (folder / "c.json").write_text(json.dumps({"fingerprint": run.meta["fingerprint"], **peaks}))
+    run = dataclasses.replace(run, meta={**run.meta, "fingerprint": {"cpu": "A", "cores": 2, "threads": 2}})
+    assert ceilings.ceilings(run) is None and ceilings.plots(run) == []
+    kept = roofline.path_of(tmp_path, run.meta["fingerprint"])
+    kept.parent.mkdir()
+    kept.write_text("{")
+    assert ceilings.ceilings(run) is None and ceilings.plots(run) == []
+    kept.write_text(json.dumps({"flops_per_s": {"float32": 1.5e11, "bfloat16": 4e11}, "bytes_per_s": 2.1e10}))
     texts = [[entry.text for entry in row] for row in ceilings.ceilings(run).rows]
     assert ["arithmetic, float32", "150 billion operations/s"] in texts and ["memory, a copy", "21.0 GB/s"] in texts
+    (drawn,) = ceilings.plots(run)
+    assert drawn.name == "roofline" and "<svg" in drawn.svg and "optimisation (texture, 256" in drawn.alt
     assert ceilings.ceilings(dataclasses.replace(run, meta={**run.meta, "machines": {"m": {}}})) is None

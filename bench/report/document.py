@@ -121,7 +121,8 @@ def make(run_dir: str | Path) -> Document:
 def _plots(run: RunData, summary: pd.DataFrame, found_laws: Sequence[growth.Law]) -> list[Plot]:
     with style.context():
         return [
-            *plots.draw_all(run, summary), *growth.plots(found_laws), *quality.plots(summary), *training.plots(run)
+            *plots.draw_all(run, summary), *growth.plots(found_laws), *quality.plots(summary), *training.plots(run),
+            *ceilings.plots(run),
         ]  # fmt: skip
 
 

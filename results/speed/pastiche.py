@@ -11,8 +11,8 @@ descent  the time to the same objective. pastiche goes downhill for --iterations
          with rate 1), once with its default weights and once ``matched``: with layer weights that make its loss ours.
          Ours goes from coarse to fine in bfloat16 (where the processor has it). Both write a picture every --every
          steps, off the clock, and ``python -m nst_gluon score`` scores each: 8 bits, clipped, float32, one and the same
-         objective (preset texture_net). The targets are what the peer's best picture had after a quarter, half and all
-         of its steps. The peer's defaults minimise another loss than the score: judge by ``matched``.
+         objective (preset texture_net). The targets are the objectives of the bundled nets' own pictures of that
+         content, scored so too. The peer's defaults minimise another loss than the score; ``matched`` is the same one.
 
 Start-up (about 3 s for either) is on neither clock; it is in the JSON file. Writes pastiche.csv (a row per step, and a
 row per target and descent), pastiche-curves.csv (every scored picture), pastiche.json (machine, versions, settings).
@@ -42,9 +42,10 @@ from nst_gluon.console import run
 from nst_gluon.errors import UserError, did_you_mean
 
 PRESET = "texture_net"
+STYLE = "great_wave"
 PARTS = ("step", "descent")
 VARIANTS = ("default", "matched")
-SHARES = (0.25, 0.5, 1.0)
+NETS = ("johnson", "texture_net")
 CURVE_COLUMNS = ("cell", "round", "position", "side", "iteration", "seconds", "objective")
 
 
@@ -58,12 +59,12 @@ def arguments() -> peers.argparse.Namespace:
     parser.add_argument("--variant", default=",".join(VARIANTS), metavar="LIST", help="the peer's weights (both)")
     parser.add_argument("--samples", default="20", metavar="N", help="timed steps a block (%(default)s)")
     parser.add_argument("--warm-up", default="5", metavar="N", help="steps before them (%(default)s)")
-    parser.add_argument("--iterations", default="200", metavar="N", help="steps of a descent (%(default)s)")
-    parser.add_argument("--every", default="10", metavar="N", help="steps between scored pictures (%(default)s)")
+    parser.add_argument("--iterations", default="60", metavar="N", help="steps of a descent (%(default)s)")
+    parser.add_argument("--every", default="5", metavar="N", help="steps between scored pictures (%(default)s)")
     parser.add_argument("--descent-rounds", default="2", metavar="N", help="rounds of descents (%(default)s)")
     parser.add_argument("--start", default="content", choices=("content", "noise"), help="ours (%(default)s)")
     parser.add_argument(
-        "--coarse", default="4:50,2:30", metavar="LIST",
+        "--coarse", default="4:16,2:8", metavar="LIST",
         help="ours, coarse to fine: what the side is divided by, and the evaluations there; none (%(default)s)",
     )  # fmt: skip
     return parser.parse_args()
@@ -90,7 +91,7 @@ def stages(text: str, size: int) -> list[tuple[int, int]]:
 
 def pictures(folder: Path, size: int) -> dict[str, str]:
     """Content and style as square PNGs of ``size``: both sides read the same pixels."""
-    files = {"content": assets.content_path(assets.HELD_OUT), "style": assets.style_path("great_wave")}
+    files = {"content": assets.content_path(assets.HELD_OUT), "style": assets.style_path(STYLE)}
     return {
         name: str(images.save(images.load(path, size), folder / f"{name}-{size}.png", overwrite=True))
         for name, path in files.items()
@@ -106,16 +107,21 @@ class Scores:
     def __call__(self, picture: str, spec: dict[str, Any]) -> float:
         key = (hashlib.sha256(Path(picture).read_bytes()).hexdigest(), spec["size"])
         if key not in self._known:
-            command = [
-                sys.executable, "-m", "nst_gluon", "score", picture, "--style", spec["style"],
-                "--content", spec["content"], "--preset", PRESET, "--size", str(spec["size"]),
-                "--threads", str(self._threads), "--json",
+            arguments = [
+                "score", picture, "--style", spec["style"], "--content", spec["content"], "--preset", PRESET,
+                "--size", str(spec["size"]), "--threads", str(self._threads), "--json",
             ]  # fmt: skip
-            done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=600)
-            if done.returncode:
-                raise UserError(f"score: {done.stderr.strip()}")
-            self._known[key] = json.loads(done.stdout)["objective"]
+            self._known[key] = json.loads(_suite(arguments))["objective"]
         return self._known[key]
+
+
+def _suite(arguments: Sequence[str]) -> str:
+    """What ``python -m nst_gluon`` with these arguments prints."""
+    command = [sys.executable, "-m", "nst_gluon", *arguments]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise UserError(f"{arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
 
 
 class Comparison:
@@ -152,9 +158,20 @@ class Comparison:
 
         peers.alternate(rounds, {side: measure(side) for side in self.programs}, cell)
 
+    def targets(self, spec: dict[str, Any]) -> dict[str, float]:
+        """The objectives of the bundled nets' pictures, by method."""
+        found = {}
+        for method in NETS:
+            picture = self.folder / f"{method}-{spec['size']}.png"
+            arguments = ["stylize", spec["content"], "--style", STYLE, "--method", method, "--output", str(picture)]
+            if not picture.exists():
+                _suite([*arguments, "--size", str(spec["size"]), "--threads", str(self.threads)])
+            found[method] = self.score(str(picture), spec)
+        return found
+
     def descents(self, cell: str, spec: dict[str, Any], every: int, rounds: int) -> None:
-        """Times to the objectives of the peer's pictures in its very first descent."""
-        targets: list[float] = []
+        """Times to the objectives of the nets' pictures."""
+        targets = self.targets(spec)
 
         def measure(side: str):
             def block(number: int, position: int) -> None:
@@ -162,27 +179,20 @@ class Comparison:
                 found = self.run(side, {**spec, "pictures": [str(folder), every]})
                 curve = pd.DataFrame(found["pictures"], columns=["iteration", "seconds", "picture"])
                 curve["objective"] = [self.score(path, spec) for path in curve["picture"]]
-                if not targets:
-                    targets.extend(targets_of(curve["objective"].tolist()))
                 place = (number, position)
                 for row in curve.itertuples():
                     self.curves.append(
                         (cell, *place, peers.NAMES[side], row.iteration, row.seconds, row.objective)
                     )
-                for target in targets:
+                for method, target in targets.items():
                     crossing = time_to_target(curve, target)
                     seconds = crossing.seconds if crossing.reached else math.nan
-                    self.record.add(f"{cell}, objective {target:.0f}", place, "time_to_target_s", [seconds])
+                    reached = f"{cell}, {method}'s objective of {target:.0f}"
+                    self.record.add(reached, place, "time_to_target_s", [seconds])
 
             return block
 
         peers.alternate(rounds, {side: measure(side) for side in self.programs}, cell)
-
-
-def targets_of(objectives: list[float]) -> list[float]:
-    """The best objective after a quarter, half and all of a descent, highest first and each once."""
-    ends = [max(1, math.ceil(share * len(objectives))) for share in SHARES]
-    return sorted({min(objectives[:end]) for end in ends}, reverse=True)
 
 
 def compare(options: peers.argparse.Namespace, folder: Path) -> int:

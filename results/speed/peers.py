@@ -40,11 +40,16 @@ def parser(description: str, output: str) -> argparse.ArgumentParser:
     made = console.Parser(description=description)
     made.add_argument("--peer-python", required=True, metavar="FILE", help="the Python of the peer's environment")
     made.add_argument("--size", default="256,512", metavar="LIST", help="sides in pixels (%(default)s)")
+    add_common(made, output, rounds=5)
+    return made
+
+
+def add_common(made: argparse.ArgumentParser, output: str, rounds: int) -> None:
+    """The arguments of everything that is measured in rounds here."""
     made.add_argument("--threads", metavar="N", help="threads of both (all cores that may be used)")
-    made.add_argument("--rounds", default="5", metavar="N", help="rounds of four blocks (%(default)s)")
+    made.add_argument("--rounds", default=str(rounds), metavar="N", help="rounds of four blocks (%(default)s)")
     made.add_argument("--output", type=Path, default=HERE / output, metavar="FILE", help="the record (%(default)s)")
     made.add_argument("--force", action="store_true", help="overwrite the record")
-    return made
 
 
 def numbers(argument: str, text: str, least: int = 1) -> list[int]:
@@ -64,11 +69,7 @@ def settings(options: argparse.Namespace) -> dict[str, str]:
 
 def check(options: argparse.Namespace, package: str) -> None:
     """Refuse, before anything is measured, a peer without its package and a record that is there already."""
-    for path in (options.output, facts_path(options.output)):
-        if path.exists() and not options.force:
-            raise UserError(f"--output: {str(path)!r} exists; give another name, or --force to overwrite it")
-    if not options.output.absolute().parent.is_dir():
-        raise UserError(f"--output: there is no folder {str(options.output.absolute().parent)!r}")
+    check_output(options)
     try:
         done = subprocess.run(
             [options.peer_python, "-I", "-c", f"import {package}"], capture_output=True, text=True, timeout=300
@@ -77,6 +78,15 @@ def check(options: argparse.Namespace, package: str) -> None:
         raise UserError(f"--peer-python: cannot run {options.peer_python!r} ({error.strerror})") from None
     if done.returncode:
         raise UserError(f"--peer-python: {options.peer_python!r} has no {package}; install it there")
+
+
+def check_output(options: argparse.Namespace) -> None:
+    """Refuse, before anything is measured, a record that is there already."""
+    for path in (options.output, facts_path(options.output)):
+        if path.exists() and not options.force:
+            raise UserError(f"--output: {str(path)!r} exists; give another name, or --force to overwrite it")
+    if not options.output.absolute().parent.is_dir():
+        raise UserError(f"--output: there is no folder {str(options.output.absolute().parent)!r}")
 
 
 def block(python: str, program: str, spec: Mapping[str, Any]) -> dict[str, Any]:

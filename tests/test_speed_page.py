@@ -1,0 +1,147 @@
+"""results/speed: each step is measured as its name says, and the page shows what the records beside it say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nst_gluon import console
+
+SPEED = Path(__file__).resolve().parent.parent / "results" / "speed"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A script of results/speed as a module."""
+    monkeypatch.syspath_prepend(str(SPEED))
+    loaded = []
+
+    def find(name: str):
+        loaded.append(name)
+        return __import__(name)
+
+    yield find
+    for name in {*loaded, "peers", "steps", "tiles"}:
+        sys.modules.pop(name, None)
+
+
+def run(module, monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["script", *arguments])
+    status = console.run(module.main)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def ratios(samples: pd.DataFrame, metric: str) -> dict[str, float]:
+    """After over before of each step, from the record in plain numpy: pairs of block medians, ABBA."""
+    found = {}
+    for cell, group in samples[samples["metric"] == metric].groupby("cell"):
+        block = np.log(group.groupby(["round", "position"])["value"].median().unstack().to_numpy())
+        pairs = np.concatenate([block[:, 1] - block[:, 0], block[:, 2] - block[:, 3]])
+        found[cell] = float(np.exp(pairs.mean()))
+    return found
+
+
+def test_each_step_differs_in_what_it_says_and_is_measured_in_turns(load, monkeypatch, capsys, tmp_path):
+    steps = load("steps")
+    seen = []
+
+    def block(python, program, spec):
+        seen.append(spec)
+        return {"setup_s": 2.0, "seconds": [0.2, 0.1][spec["dtype"] == "bfloat16"] * np.ones(spec["samples"]),
+                "working_memory_bytes": 3e6, "versions": {}}  # fmt: skip
+
+    monkeypatch.setattr(steps.peers, "block", block)
+    output = tmp_path / "s.csv"
+    name = "descriptor-bfloat16-256"
+    monkeypatch.setattr(steps.runtime, "cpu_supports_bfloat16", lambda: True)
+    status, out, err = run(steps, monkeypatch, capsys, "--only", name, "--rounds", "4", "--output", str(output))
+    assert status == 0, err
+    assert [spec["dtype"] for spec in seen] == ["float32", "bfloat16", "bfloat16", "float32"] * 4
+    same = [{key: value for key, value in spec.items() if key != "dtype"} for spec in seen]
+    assert all(spec == same[0] for spec in same)
+    assert ratios(pd.read_csv(output), "seconds") == {name: pytest.approx(0.5)}
+    assert "0.500" in out and "3 MB, 3 MB" in out
+    assert len({step.name for step in steps.STEPS}) == len(steps.STEPS)
+    for step in steps.STEPS:
+        assert {**step.work, **step.without} != {**step.work, **step.with_}
+
+
+def test_wrong_names_processors_and_records_that_are_there(load, monkeypatch, capsys, tmp_path):
+    steps = load("steps")
+    status, _, err = run(steps, monkeypatch, capsys, "--only", "segments", "--output", str(tmp_path / "s.csv"))
+    assert status == console.MISUSED and "--only: unknown step 'segments'" in err and "segments-1024" in err
+    monkeypatch.setattr(steps.runtime, "cpu_supports_bfloat16", lambda: False)
+    status, _, err = run(steps, monkeypatch, capsys, "--output", str(tmp_path / "s.csv"))
+    assert status == console.MISUSED and "bfloat16" in err and len(err.splitlines()) == 1
+    (tmp_path / "s.csv").write_text("precious")
+    status, _, err = run(steps, monkeypatch, capsys, "--only", "batch", "--output", str(tmp_path / "s.csv"))
+    assert status == console.MISUSED and "exists" in err and (tmp_path / "s.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize("spec", [
+    {"work": "descent", "optimizer": "ours", "segments": 1},
+    {"work": "descent", "optimizer": "scipy", "segments": 3},
+    {"work": "forward", "net": "johnson-stylize", "graph": "trained", "batch": 2},
+    {"work": "forward", "net": "texture_net-texture", "graph": "inference", "batch": 1},
+    {"work": "training", "method": "texture_net", "task": "texture"},
+    {"work": "descriptor"},
+], ids=lambda spec: "-".join(str(value) for value in spec.values()))  # fmt: skip
+def test_the_blocks_are_real(spec):
+    pytest.importorskip("mxnet", reason="needs an engine")
+    spec = {"size": 64, "dtype": "float32", "threads": 1, "warm_up": 1, "samples": 2, **spec}
+    command = [sys.executable, str(SPEED / "blocks" / "gluon_work.py"), json.dumps(spec)]
+    done = subprocess.run(
+        command, env=load_environment(), capture_output=True, text=True, timeout=300, cwd=SPEED.parent.parent
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["seconds"]) == 2 and min(found["seconds"]) > 0
+    assert 0 < found["working_memory_bytes"] < found["peak_memory_bytes"] and found["setup_s"] > 0
+
+
+def load_environment() -> dict[str, str]:
+    from bench import process
+
+    return process.child_environment()
+
+
+def test_tiles_are_fitted_over_pixels(load, monkeypatch, capsys, tmp_path):
+    tiles = load("tiles")
+
+    def block(python, program, spec):
+        seconds = spec["size"] ** 2 * 1e-6 if spec["net"].startswith("johnson") else spec["size"] ** 3 * 1e-9
+        return {"seconds": [seconds], "peak_memory_bytes": 5e8, "versions": {}}
+
+    monkeypatch.setattr(tiles.peers, "block", block)
+    arguments = ["--size", "512,1024,2048", "--output", str(tmp_path / "t.csv")]
+    status, out, err = run(tiles, monkeypatch, capsys, *arguments)
+    assert status == 0, err
+    assert "johnson-stylize: time grows with pixels to the power 1.000" in out
+    assert "texture_net-texture: time grows with pixels to the power 1.500" in out
+
+
+def test_the_page_says_what_the_records_say(load):
+    page = load("page")
+    text, sections = page.PAGE.read_text(encoding="utf-8"), page.sections()
+    assert set(sections) == set(page.TABLES)
+    for name, content in sections.items():
+        begin, end = page.marks(name)
+        assert text.split(begin)[1].split(end)[0] == content
+    assert not sum(ord(letter) > 126 for letter in text)
+
+
+def test_the_ratios_follow_from_the_record(load):
+    """Worked out again in plain numpy."""
+    page, found = load("page"), pd.read_csv(SPEED / "steps.csv")
+    shown = {line.split("`")[1]: line.split("|")[4].split("x")[0] for line in page.steps_table(found).splitlines()[2:]}
+    plain = ratios(found, "seconds")
+    assert set(shown) == set(plain) == {step.name for step in page.steps.STEPS}
+    for name, value in shown.items():
+        assert float(value) == pytest.approx(1 / plain[name], abs=0.006)
