@@ -205,8 +205,9 @@ class Gradient:  # computed when it is looked at for the first time
         return self.values
 
 def optimise(objective, start, config, callback, coarse=()):
-    steps = [SimpleNamespace(seconds=0.001 * number, iteration=number, terms=TERMS) for number in range(1, 12)]
-    return SimpleNamespace(steps=steps, stopped_because="iterations")
+    at = {"terms": TERMS, "size": (64, 64)}
+    steps = [SimpleNamespace(seconds=0.001 * number, iteration=number, **at) for number in range(1, 12)]
+    return SimpleNamespace(steps=steps, stopped_because="iterations", picture=start)
 
 gluon.optimise = optimise
 Objective.value_and_gradient = lambda self, picture: (TERMS, Gradient())
