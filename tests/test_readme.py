@@ -116,6 +116,7 @@ def results_table(summary: pd.DataFrame) -> str:
         ("objective", lambda r: cell(r, "objective", 1, "{:,.0f}")),
         ("time to the net's objective, s", lambda r: time_to_net(r)),
         ("speed-up at equal loss", lambda r: cell(r, "speedup_at_equal_loss", 1, "{:,.0f}")),
+        ("over coarse to fine", lambda r: over_pyramid(r)),
         ("speed-up at 500 iterations", lambda r: cell(r, "speedup_at_500_iterations", 1, "{:,.0f}")),
         ("working memory, MB", lambda r: cell(r, "working_memory_bytes", 1e-6, "{:,.0f}")),
     ]
@@ -124,7 +125,18 @@ def results_table(summary: pd.DataFrame) -> str:
         method, task, size = row
         return "" if method == "gatys" else cell(("gatys", task, size), f"time_to_target_{method}_s", 1, "{:,.1f}")
 
-    rows = sorted({(r.method, r.task, r.size) for r in summary.itertuples()}, key=lambda r: (r[1], r[2], r[0]))
+    def over_pyramid(row: tuple) -> str:
+        method, task, size = row
+        rows = summary[(summary.task == task) & (summary["size"] == size) & (summary.batch == 1)]
+        sooner = rows[(rows.method == "gatys_pyramid") & (rows.metric == f"time_to_target_{method}_s")]
+        once = rows[(rows.method == method) & (rows.metric == "latency_s")]
+        if method == "gatys" or sooner.empty:
+            return ""
+        return f"{sooner.value.iloc[0] / once.value.iloc[0]:,.0f}"
+
+    methods = ("gatys", "johnson", "texture_net")
+    cells = {(r.method, r.task, r.size) for r in summary.itertuples() if r.method in methods}
+    rows = sorted(cells, key=lambda r: (r[1], r[2], r[0]))
     lines = [
         "| task | size | method | " + " | ".join(name for name, _ in columns) + " |",
         "| --- | ---: | --- |" + " ---: |" * len(columns),
