@@ -101,6 +101,12 @@ class Builder:
         """Whether normalisations are folded into convolutions."""
         return self.statistics is not None
 
+    @property
+    def knows_all(self) -> bool:
+        """Whether the statistics of every normalisation are known."""
+        end = ".gamma"
+        return self.folds and all(name[: -len(end)] in self.statistics for name in self.params if name.endswith(end))
+
     def note(self, x, norm: str):
         """``x``, the input of ``norm``: noted if the statistics of ``norm`` are the next that are to be taken.
 
@@ -161,13 +167,16 @@ class Builder:
             stride=(stride, stride), pad=(pad, pad),
         )  # fmt: skip
 
-    def upsampled_convolution(self, x, weight: np.ndarray, bias: np.ndarray | None, pad: int):
-        """Nearest upsampling by 2, then the 3x3 convolution ``weight``; ``pad`` as in :func:`upsampling_kernel`."""
+    def upsampled_convolution(self, x, weight: np.ndarray, bias: np.ndarray | None, pad: int | tuple[int, int]):
+        """Nearest upsampling by 2, then the 3x3 convolution ``weight``; ``pad`` as in :func:`upsampling_kernel`.
+
+        Of both axes, or one each.
+        """
         out, source = weight.shape[:2]
         kernel = upsampling_kernel(fit(weight, laid_out(out), laid_out(source)))
         return S.Deconvolution(
             *self._operands(x, kernel, bias, out, self._half), num_filter=laid_out(out), kernel=(4, 4), stride=(2, 2),
-            pad=(pad, pad), no_bias=bias is None,
+            pad=pad if isinstance(pad, tuple) else (pad, pad), no_bias=bias is None,
         )  # fmt: skip
 
     def activate(self, x, leak: float | None):

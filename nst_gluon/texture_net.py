@@ -16,6 +16,8 @@ from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn,
 NOISE_CHANNELS = 3
 WIDTH = 8
 LEAK = 0.01
+# Of the finest scale's activations in a graph for inference, as many at a time: 3 MB each with 48 channels.
+STRIP_PIXELS = 64 * 256
 
 
 class _Block(HybridBlock):
@@ -268,8 +270,10 @@ class _Drawing:
             x = self.builder.unit(x, f"{name}.conv{number}.conv", f"{name}.norm{number}", LEAK, pad=pad)
         return x
 
-    def join(self, number: int, deep, shallow, surplus: int):
-        """``surplus``: pixels a side that the deep branch, upsampled, has more than the shallow one."""
+    def join(self, number: int, deep, shallow, surplus: int, above: int | None = None):
+        """``surplus``: pixels a side that the deep branch, upsampled, has more than the shallow one; in rows, where
+        that differs (see :func:`rows_below`), ``above``.
+        """
         builder, name = self.builder, f"joins.{number}"
         width = WIDTH * (number + 1)
         weight, bias = builder.kernel(f"{name}.block.conv1.conv", f"{name}.block.norm1")
@@ -287,11 +291,47 @@ class _Drawing:
             # Reflection of an upsampled picture by one pixel repeats the edge of the coarse one.
             deep = deep if self.zeros else pad_smoothly(deep, "edge" if self.padding == "reflect" else self.padding)
             crop = 1 if self.zeros else 3
-        deep = builder.upsampled_convolution(deep, weight[:, :width], None, crop)
+        pad = crop if above is None else (above, crop)
+        deep = builder.upsampled_convolution(deep, weight[:, :width], None, pad)
         x = builder.convolution(self.padded(shallow), weight[:, width:], bias, pad=self.zeros) + deep
         norm = f"{name}.block.norm1"
         x = builder.activate(builder.note(x, norm), LEAK) if builder.folds else builder.normalise(x, norm, LEAK)
         return self.block(x, f"{name}.block", first=2)
+
+
+    def output(self, x):
+        """The picture (N, 3, H, W), in float32."""
+        weight, bias = self.builder.kernel("output", None)
+        return crop_channels(self.builder.single(self.builder.convolution(x, weight, bias + np.float32(0.5))), 3)
+
+    def finest_in_strips(self, deep, noise, surplus: int, height: int, rows: int):
+        """The finest scale's block and join, and the picture of ``height`` rows, so many rows at a time.
+
+        Only the finest scale's activations are large: in strips they stay in the processor's cache and take a part of
+        the memory. ``noise`` is the finest, with all its surroundings.
+        """
+        around, strips = reach(self.scales)[0], []
+        for first in range(0, height, rows):
+            last = min(first + rows, height)
+            begin, end, above = rows_below(first, last, 2 + surplus)
+            shallow = self.block(_rows(noise, first, last + 2 * around), "blocks.0")
+            strips.append(self.output(self.join(self.scales - 2, _rows(deep, begin, end), shallow, surplus, above)))
+        return mx.sym.concat(*strips, dim=2)
+
+
+def rows_below(first: int, last: int, pad: int) -> tuple[int, int, int]:
+    """What a strip of a join's result needs of the coarser scale: its rows (begin, end), and the ``pad`` in rows.
+
+    ``first`` and ``last`` bound the strip, both even; ``pad``, at least 2, is that of the whole
+    (:func:`nst_gluon.inference.upsampling_kernel`). Row i there is smeared over rows 2i to 2i + 3.
+    """
+    begin, end = (first + pad) // 2 - 1, (last + 1 + pad) // 2 + 1
+    return begin, end, first + pad - 2 * begin
+
+
+def _rows(x, begin: int, end: int):
+    """Rows ``begin`` to ``end`` of (N, C, H, W)."""
+    return mx.sym.slice(x, begin=(None, None, begin), end=(None, None, end))
 
 
 def pad_smoothly(x, mode: str):
@@ -328,9 +368,10 @@ def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int
     ``padded``: the inputs have their :func:`surroundings` already.
     """
     drawing = _Drawing(builder, architecture)
-    scales = drawing.scales
+    scales, need = drawing.scales, margins(drawing.scales)
     inputs = [mx.sym.var(f"data{i}") for i in range(len(shapes))]
     content, noise = (inputs[0], inputs[1:]) if architecture.get("content") else (None, inputs)
+    in_strips = drawing.unpadded and builder.knows_all and scales > 1
     branches = []
     for k, z in enumerate(noise):
         if content is not None:
@@ -338,11 +379,13 @@ def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int
             content = mx.sym.Pooling(content, kernel=(2, 2), stride=(2, 2), pool_type="avg")
         if drawing.unpadded and not padded:
             z = wrap(z, reach(scales)[k], shapes[k - len(noise)])
-        branches.append(drawing.block(z, f"blocks.{k}"))
-    need = margins(scales)
+        branches.append(z if in_strips and k == 0 else drawing.block(z, f"blocks.{k}"))
     x = branches[-1]
     for number in range(scales - 1):
         k = scales - 2 - number
-        x = drawing.join(number, x, branches[k], 2 * need[k + 1] - need[k] - 2)
-    weight, bias = builder.kernel("output", None)
-    return crop_channels(builder.single(builder.convolution(x, weight, bias + np.float32(0.5))), 3)
+        surplus = 2 * need[k + 1] - need[k] - 2
+        if in_strips and k == 0:
+            height, width = (side - 2 * reach(scales)[0] * padded for side in shapes[-len(noise)][2:])
+            return drawing.finest_in_strips(x, branches[0], surplus, height, max(2, STRIP_PIXELS // width // 2 * 2))
+        x = drawing.join(number, x, branches[k], surplus)
+    return drawing.output(x)

@@ -139,3 +139,33 @@ def test_margins_by_hand():
     """From the finest scale up: (m + 2) finer pixels are half as many coarser ones, rounded up."""
     assert texture_net.margins(6) == [0, 1, 2, 2, 2, 2]
     assert texture_net.reach(3) == [4, 5, 4]
+
+
+@pytest.mark.parametrize("pixels", [64 * 4, 64 * 24, 64 * 64])
+@pytest.mark.parametrize("scales", [2, 5])
+def test_strips_of_the_finest_scale_make_the_same_picture(monkeypatch, scales, pixels):
+    """Of 4 and 24 rows, the last one shorter, and of all at once."""
+    net = trained("texture_net", "texture", scales=scales)
+    monkeypatch.setattr(texture_net, "STRIP_PIXELS", pixels)
+    assert difference(net, 64, 64) < TOLERANCE
+    assert difference(net, 32, 64, batch=2) < TOLERANCE
+
+
+@pytest.mark.parametrize("pad", [2, 3, 4, 5])
+def test_a_strip_needs_just_these_rows(pad):
+    """Row i of the coarser scale is smeared over rows 2i to 2i + 3, of which ``pad`` are cut off at each end."""
+    coarse = np.random.default_rng(0).random(20 // 2 + pad)
+    kernel = np.array([1.0, 3.0, 7.0, 15.0])
+
+    def smeared(values: np.ndarray, cut: int) -> np.ndarray:
+        full = np.zeros(2 * len(values) + 2)
+        for i, value in enumerate(values):
+            full[2 * i : 2 * i + 4] += value * kernel
+        return full[cut : len(full) - cut]
+
+    whole = smeared(coarse, pad)
+    assert len(whole) == 20 + 2
+    for first, last in [(0, 20), (0, 6), (6, 8), (8, 20)]:
+        begin, end, cut = texture_net.rows_below(first, last, pad)
+        np.testing.assert_allclose(smeared(coarse[begin:end], cut), whole[first : last + 2])
+        assert begin >= 0 and end <= len(coarse)
