@@ -16,8 +16,8 @@ from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn,
 NOISE_CHANNELS = 3
 WIDTH = 8
 LEAK = 0.01
-# Of the finest scale's activations in a graph for inference, as many at a time: 3 MB each with 48 channels.
-STRIP_PIXELS = 64 * 256
+# Rows of the finest scale that a graph for inference works on at a time: 3 MB an activation at 256x256.
+STRIP_ROWS = 64
 
 
 class _Block(HybridBlock):
@@ -304,15 +304,15 @@ class _Drawing:
         weight, bias = self.builder.kernel("output", None)
         return crop_channels(self.builder.single(self.builder.convolution(x, weight, bias + np.float32(0.5))), 3)
 
-    def finest_in_strips(self, deep, noise, surplus: int, height: int, rows: int):
-        """The finest scale's block and join, and the picture of ``height`` rows, so many rows at a time.
+    def finest_in_strips(self, deep, noise, surplus: int, height: int):
+        """The finest scale's block and join, and the picture of ``height`` rows, STRIP_ROWS at a time.
 
         Only the finest scale's activations are large: in strips they stay in the processor's cache and take a part of
         the memory. ``noise`` is the finest, with all its surroundings.
         """
         around, strips = reach(self.scales)[0], []
-        for first in range(0, height, rows):
-            last = min(first + rows, height)
+        for first in range(0, height, STRIP_ROWS):
+            last = min(first + STRIP_ROWS, height)
             begin, end, above = rows_below(first, last, 2 + surplus)
             shallow = self.block(_rows(noise, first, last + 2 * around), "blocks.0")
             strips.append(self.output(self.join(self.scales - 2, _rows(deep, begin, end), shallow, surplus, above)))
@@ -385,7 +385,7 @@ def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int
         k = scales - 2 - number
         surplus = 2 * need[k + 1] - need[k] - 2
         if in_strips and k == 0:
-            height, width = (side - 2 * reach(scales)[0] * padded for side in shapes[-len(noise)][2:])
-            return drawing.finest_in_strips(x, branches[0], surplus, height, max(2, STRIP_PIXELS // width // 2 * 2))
+            height = shapes[-len(noise)][2] - 2 * reach(scales)[0] * padded
+            return drawing.finest_in_strips(x, branches[0], surplus, height)
         x = drawing.join(number, x, branches[k], surplus)
     return drawing.output(x)
