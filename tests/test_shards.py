@@ -125,11 +125,11 @@ def test_a_machine_with_less_memory_splits_the_same_plan():
     whole = small_plan(sizes=[256, 512], batches=[1, 64])
     for index in (1, 2):
         part = shards.take(whole, index, 2)
-        small = plan.without_larger_batches(part, {"cpu": 8_000_000_000})
+        small = plan.without_larger_batches(part, {"cpu": 3_000_000_000})
         assert [whole.cells[position] for position in small.shard.positions] == list(small.cells)
         assert set(small.cells) == {c for c in part.cells if c.batch == 1} != set(part.cells)
         assert small.shard.plan_fingerprint == part.shard.plan_fingerprint
-    assert not plan.without_larger_batches(whole, {"cpu": 8_000_000_000}).shard
+    assert not plan.without_larger_batches(whole, {"cpu": 3_000_000_000}).shard
 
 
 def test_a_shard_survives_json_and_is_a_difference():
