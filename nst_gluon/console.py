@@ -6,6 +6,7 @@ Exit statuses: 0 done, 1 the computation failed (it diverged), 2 something the u
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -18,11 +19,24 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are UserErrors of one line, with "did you mean" for subcommands."""
+    """An argument parser whose complaints are UserErrors of one line, with "did you mean" for commands and options."""
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse's, but nothing is unknown: a subcommand knows best which options there are."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        for word in unknown:
+            option = word.partition("=")[0]
+            if option.startswith("-"):
+                near = difflib.get_close_matches(option, self._option_string_actions, n=1)
+                hint = f"did you mean {near[0]}? " if near else ""
+                raise UserError(f"{option}: there is no such option; {hint}(see {self.prog} --help)")
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{' '.join(message.split())} (see {self.prog} --help)")

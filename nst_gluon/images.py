@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -179,10 +180,10 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def list_folder(path: PathLike) -> list[Path]:
-    """The picture files directly in a folder, by suffix, sorted by name; hidden files are left out.
+def list_folder(path: PathLike, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
+    """The files directly in a folder that end in one of ``suffixes``, sorted by name; hidden files are left out.
 
-    Raises UserError when the folder is missing, is not a folder, cannot be read, or has no picture.
+    Raises UserError when the folder is missing, is not a folder, cannot be read, or has no such file.
     """
     folder = Path(path)
     try:
@@ -197,11 +198,11 @@ def list_folder(path: PathLike) -> list[Path]:
     if names is None:
         raise UserError(f"{quoted(path)} is not a folder; give a folder of pictures")
     pictures = [folder / name for name in sorted(names) if not name.startswith(".")]
-    pictures = [picture for picture in pictures if picture.suffix.lower() in SUFFIXES and picture.is_file()]
+    pictures = [picture for picture in pictures if picture.suffix.lower() in suffixes and picture.is_file()]
     if not pictures:
         raise UserError(
             f"the folder {quoted(path)} has no pictures; give one with files that end in "
-            + ", ".join(sorted(SUFFIXES))
+            + ", ".join(sorted(suffixes))
         )
     return pictures
 

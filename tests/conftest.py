@@ -79,3 +79,26 @@ def picture(tmp_path):
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def net(tmp_path):
+    """Write a small untrained net of a method and task: ``net(method, task)`` -> its path."""
+
+    def make(method: str, task: str):
+        pytest.importorskip("mxnet")
+        from nst_gluon import generator, netfile
+
+        module = generator.method_module(method)
+        architecture = module.architecture(task)
+        block = module.build(architecture)
+        block.initialize(module.initializer())
+        rng = np.random.default_rng(0)
+        params = {
+            name: (p.data().asnumpy() + rng.random(p.shape) * 0.1).astype(np.float32)
+            for name, p in generator.parameters_of(block).items()
+        }
+        meta = {"method": method, "task": task, "style": "great_wave", "architecture": architecture}
+        return netfile.save(tmp_path / f"{method}-{task}.npz", params, meta)
+
+    return make

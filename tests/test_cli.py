@@ -87,7 +87,8 @@ def test_all_commands_are_there():
         ("stylize chelsea --size big", "--size: 'big' is not a whole number"),
         ("stylize chelsea --size 1e3", "--size: '1e3' is not a whole number"),
         ("stylize chelsea --size", "--size"),
-        ("stylize chelsea --sise 5", "--sise"),
+        ("stylize chelsea --sise 5", "--sise: there is no such option; did you mean --size?"),
+        ("stylize chelsea --net great_wave-jonson-stylize", "did you mean 'great_wave-johnson-stylize'"),
         ("stylize chelsea --seed -1", "--seed: -1 is too small"),
         ("stylize chelsea --method jonson", "did you mean 'johnson'"),
         ("stylize chelsea --method gatys --style great_wav", "did you mean 'great_wave'"),
@@ -98,8 +99,8 @@ def test_all_commands_are_there():
         ("stylize chelsea --dtype float16", "--dtype: unknown precision 'float16'"),
         ("stylize chelsea --method gatys --iterations 0", "--iterations: 0 is too small"),
         ("stylize chelsea --method gatys --optimizer sgd", "--optimizer: unknown 'sgd'"),
-        ("stylize chelsea --method gatys --noise-scale 1", "--noise-scale: gatys takes no noise"),
-        ("stylize chelsea --method gatys --noise-scale nan", "--noise-scale: 'nan' is not a number"),
+        ("stylize chelsea --method gatys --strength 1", "--strength: gatys weighs style and content by --preset"),
+        ("stylize chelsea --method gatys --strength nan", "--strength: 'nan' is not a number"),
         ("stylize chelsea --method gatys --coarse 64,32", "--coarse: 64,32 does not ascend"),
         ("stylize chelsea --method gatys --size 64 --coarse 64", "--coarse: 64 is not smaller"),
         ("stylize chelsea --method gatys --tile 256", "--tile: gatys optimises the picture as a whole"),
@@ -107,8 +108,8 @@ def test_all_commands_are_there():
         ("stylize chelsea --tile 5", "--tile: 5 is too small"),
         ("stylize chelsea --method gatys --output x.gif", "--output: 'x.gif' does not end in"),
         ("stylize chelsea --method gatys --output nowhere/x.png", "--output: there is no folder"),
-        ("stylize chelsea --method gatys --output .", "--output: "),
-        ("stylize chelsea --net nowhere.npz", "--net: the net 'nowhere.npz' does not exist"),
+        ("texture --method gatys --output .", "--output: "),
+        ("stylize chelsea --net nowhere.npz", "--net: 'nowhere.npz' is neither a file nor a bundled net"),
         ("stylize chelsea --style brick --method johnson", "--style: no net of johnson for stylize of 'brick'"),
         ("stylize chelsea --method gatys --size 100000", "GiB"),
         ("stylize chelsea --method gatys --size 20000", "--size: 20000x"),
@@ -249,29 +250,6 @@ def size_of(path) -> tuple[int, int]:
         return picture.size
 
 
-@pytest.fixture
-def net(tmp_path):
-    """Write a small untrained net of a method and task: ``net(method, task)`` -> its path."""
-
-    def make(method: str, task: str):
-        pytest.importorskip("mxnet")
-        from nst_gluon import generator, netfile
-
-        module = generator.method_module(method)
-        architecture = module.architecture(task)
-        block = module.build(architecture)
-        block.initialize(module.initializer())
-        rng = np.random.default_rng(0)
-        params = {
-            name: (p.data().asnumpy() + rng.random(p.shape) * 0.1).astype(np.float32)
-            for name, p in generator.parameters_of(block).items()
-        }
-        meta = {"method": method, "task": task, "style": "great_wave", "architecture": architecture}
-        return netfile.save(tmp_path / f"{method}-{task}.npz", params, meta)
-
-    return make
-
-
 def test_stylize_keeps_the_aspect_and_follows_the_seed(capsys, picture):
     pytest.importorskip("mxnet")
     photo = str(picture("photo.png", 40, 64))
@@ -347,10 +325,10 @@ def test_tiles_where_memory_is_short(capsys, monkeypatch, picture, net):
     assert len(sides) == 1
 
 
-def test_the_noise_scale_changes_a_texture_net_s_picture(capsys, picture, net):
+def test_the_strength_changes_a_texture_net_s_picture(capsys, picture, net):
     photo, file = str(picture("photo.png", 64, 64)), str(net("texture_net", "stylize"))
     for scale in ("0", "1"):
-        run(capsys, "stylize", photo, "--net", file, "--noise-scale", scale, "--output", f"{scale}.png")
+        run(capsys, "stylize", photo, "--net", file, "--strength", scale, "--output", f"{scale}.png")
     assert images.psnr(images.load("0.png"), images.load("1.png")) < 60
 
 
@@ -369,7 +347,7 @@ def test_texture(capsys, net):
         ("--iterations 5", "--iterations: johnson works in one pass"),
         ("--dtype int8", "--dtype: int8 changes these nets' pictures too much"),
         ("--random-weights", "--random-weights: johnson works in one pass"),
-        ("--noise-scale 1", "--noise-scale: johnson takes no noise"),
+        ("--strength 1.5", "--strength: 1.5 is too large for johnson"),
     ],
 )
 def test_options_that_a_net_does_not_take(refused, net, arguments, said):

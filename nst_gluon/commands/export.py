@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nst_gluon import assets, runtime
+from nst_gluon import runtime
 from nst_gluon.commands import export_onnx, options
-from nst_gluon.errors import NotFinite, UserError, did_you_mean
+from nst_gluon.commands.choice import net_path
+from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.files import write_atomically
 
 FORMATS = ("mxnet", "onnx")
@@ -45,18 +46,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.set_defaults(run=run)
-
-
-def net_path(name_or_file: str) -> Path:
-    """The file of a bundled net, by name, or the file that is named; UserError when it is neither."""
-    bundled = {net.path.stem: net.path for net in assets.nets()}
-    path = Path(name_or_file)
-    if name_or_file in bundled and not path.exists():
-        return bundled[name_or_file]
-    if not path.is_file():
-        hint = did_you_mean(name_or_file, bundled) if bundled else "none is bundled"
-        raise UserError(f"net: {name_or_file!r} is neither a file nor a bundled net; {hint}")
-    return path
 
 
 def _instance_norm(F, x, gamma, beta, epsilon, **scratch):
@@ -109,7 +98,7 @@ def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
 
 def run(args: argparse.Namespace) -> int:
     """Export, check, write."""
-    path = net_path(args.net)
+    path = net_path(args.net, "net")
     return export_onnx.run(args, path) if args.format == "onnx" else _run_mxnet(args, path)
 
 

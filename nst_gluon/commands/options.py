@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,12 +152,17 @@ def load_picture(argument: str, path: Path, size: int | None = None, crop: str =
         return images.load(path, size, crop)
 
 
-def load_fitted(argument: str, path: Path, size: int | None, bytes_per_pixel: int) -> np.ndarray:
-    """A picture whose longer side is ``size`` (None: as it is), if what is planned with it fits the memory."""
+def load_fitted(
+    argument: str, path: Path, size: int | None, bytes_per_pixel: int, available: int | None = None
+) -> np.ndarray:
+    """A picture whose longer side is ``size`` (None: as it is), if what is planned with it fits the memory.
+
+    ``available``: bytes of memory (default: those at this moment).
+    """
     picture = load_picture(argument, path)
     height, width = picture.shape[2:]
     scale = 1.0 if size is None else size / max(height, width)
-    check_memory(round(height * scale), round(width * scale), bytes_per_pixel)
+    check_memory(round(height * scale), round(width * scale), bytes_per_pixel, available)
     return picture if scale == 1.0 else load_picture(argument, path, size, "fit")
 
 
@@ -166,19 +171,10 @@ def parse_preset(name: str) -> presets.Preset:
     return presets.get(name)
 
 
-def add_output(parser: argparse.ArgumentParser, default: str) -> None:
-    """--output and --force."""
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help=f"picture to write, .png or .jpg (default: {default})"
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite it if it exists")
-
-
-def check_output(path: Path, force: bool) -> Path:
-    """Refuse, before anything is computed, a picture that could not be written afterwards."""
-    if path.suffix.lower() not in images.SAVE_FORMATS:
-        known = ", ".join(images.SAVE_FORMATS)
-        raise UserError(f"--output: {str(path)!r} does not end in a picture format that is written: {known}")
+def check_output(path: Path, force: bool, formats: Collection[str] = tuple(images.SAVE_FORMATS)) -> Path:
+    """Refuse, before anything is computed, a file that could not be written afterwards."""
+    if path.suffix.lower() not in formats:
+        raise UserError(f"--output: {str(path)!r} does not end in a format that is written: {', '.join(formats)}")
     if path.is_dir():
         raise UserError(f"--output: {str(path)!r} is a folder; name a file in it")
     if path.exists() and not force:
@@ -196,11 +192,12 @@ def fits_memory(height: int, width: int, bytes_per_pixel: int) -> bool:
     return BASE_BYTES + bytes_per_pixel * height * width <= runtime.memory_available_bytes()
 
 
-def check_memory(height: int, width: int, bytes_per_pixel: int, argument: str = "--size") -> None:
+def check_memory(height: int, width: int, bytes_per_pixel: int, available: int | None = None) -> None:
     """Refuse a picture that does not fit into the memory, and say how much it would take."""
-    needed, available = BASE_BYTES + bytes_per_pixel * height * width, runtime.memory_available_bytes()
-    if not fits_memory(height, width, bytes_per_pixel):
+    needed = BASE_BYTES + bytes_per_pixel * height * width
+    available = runtime.memory_available_bytes() if available is None else available
+    if needed > available:
         raise UserError(
-            f"{argument}: {width}x{height} pixels would take about {needed / 2**30:.1f} GiB and "
+            f"--size: {width}x{height} pixels would take about {needed / 2**30:.1f} GiB and "
             f"{available / 2**30:.1f} GiB are available; use a smaller size"
         )
