@@ -144,9 +144,11 @@ class Writer:
         self._clip = clip
         mark = secrets.token_hex(8)
         self._silent, self._whole = (path.with_name(f".{mark}.{part}{path.suffix}") for part in ("silent", "whole"))
+        # Versions for Python 3.9 round their rate to two decimals; ffmpeg takes the last one that it is given.
         self._stream = ffmpeg().write_frames(
-            _argument(self._silent), size[::-1], fps=clip.rate, codec="libx264", quality=QUALITY, macro_block_size=2,
-            output_params=list(COLOURS), ffmpeg_log_level="quiet",
+            _argument(self._silent), size[::-1], fps=float(clip.rate), codec="libx264", quality=QUALITY,
+            macro_block_size=2, input_params=["-r", str(clip.rate)], output_params=list(COLOURS),
+            ffmpeg_log_level="quiet",
         )  # fmt: skip
 
     def __enter__(self) -> Writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -93,6 +94,18 @@ def test_frames_come_back_as_they_were_written(clip, tmp_path):
     difference = np.abs(read.astype(int) - np.stack(frames).astype(int))
     assert difference.mean() < 6  # of 255; half the colour's resolution is lost
     assert np.abs(read.mean(axis=(0, 1, 2)) - np.mean(frames, axis=(0, 1, 2))).max() < 2  # no tint
+
+
+def test_the_rate_is_exact(clip, tmp_path):
+    ntsc = replace(video.open_clip(clip), rate=Fraction(30000, 1001), sound=False)
+    with video.Writer(tmp_path / "ntsc.mp4", ntsc, ntsc.size) as file:
+        for frame in crops(30):
+            file.add(frame)
+    assert video.open_clip(tmp_path / "ntsc.mp4").rate == Fraction(30000, 1001)
+    told = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-i", "ntsc.mp4", "-f", "framecrc", "-"], capture_output=True, text=True
+    )
+    assert "#tb 0: 1001/30000" in told.stdout
 
 
 def test_a_turned_video_is_read_upright(clip, tmp_path):
