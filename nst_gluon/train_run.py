@@ -1,8 +1,8 @@
-"""A training as a folder of files: log, previews, checkpoints that resume, and at the end the net.
+"""A training as a folder of files: log, previews, checkpoints that resume, and at the end the net and its page.
 
 <style>-<method>-<task>.npz    the net                         .json   its description and the command
-<style>-<method>-<task>.csv    one line per iteration          .preview.png   what it makes now
-<style>-<method>-<task>.checkpoint.npz    while it is training
+<style>-<method>-<task>.csv    one line per iteration          .html   curve and samples, for people
+<style>-<method>-<task>.preview.png   what it makes now        .checkpoint.npz   while it is training
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from typing import Callable
 import numpy as np
 from tqdm import tqdm
 
-from nst_gluon import assets, images, netfile
+from nst_gluon import assets, images, netfile, training_page
 from nst_gluon import weights as vgg_weights
 from nst_gluon.errors import UserError
 from nst_gluon.files import one_line, write_atomically
-from nst_gluon.training import Progress, TrainConfig, Trainer, contents, net_stem
+from nst_gluon.page.wording import quantity
+from nst_gluon.training import Progress, TrainConfig, Trainer, contents, net_stem, style_name
 
 LOG_COLUMNS = ("iteration", "seconds", "learning_rate", "objective", "content", "style", "tv")
 PREVIEW_PHOTO = "chelsea"
+SAMPLE_PHOTOS = (assets.HELD_OUT, "chelsea", "coffee")
 FINAL_WINDOW = 50
+# The first steps of a session compile; those after them tell how long it will take.
+WARM_UP, TIMED = 1, 3
 
 
 @dataclass(frozen=True)
@@ -68,17 +72,50 @@ def preview(trainer: Trainer) -> np.ndarray:
     return trainer.generator().generate(images.load(assets.content_path(PREVIEW_PHOTO), size), seed=0)
 
 
+def samples(trainer: Trainer) -> list[training_page.Sample]:
+    """What the net makes, for its page: textures of several seeds and sizes, or photos before and after."""
+    config, net = trainer.config, trainer.generator()
+    size, name = config.size, style_name(config.style)
+    sides = f"{size} × {size}"
+    found = [training_page.Sample("Style", name, images.load(assets.style_path(config.style), size))]
+    if config.task == "texture":
+        for seed, shape in ((0, (size, size)), (1, (size, size)), (0, (size, 2 * size))):
+            note = f"{shape[1]} × {shape[0]}, noise of seed {seed}"
+            found.append(training_page.Sample("Texture", note, net.generate(size=shape, seed=seed)))
+        return found
+    for photo in SAMPLE_PHOTOS:
+        content = images.load(assets.content_path(photo), size)
+        seen = "" if photo != assets.HELD_OUT or config.photos else ", which it was not trained on"
+        found.append(training_page.Sample("Photo", f"{photo}, {sides}{seen}", content))
+        found.append(training_page.Sample("Stylised", f"{photo}, {sides}", net.generate(content, seed=0)))
+    return found
+
+
+def estimate(seconds: list[float], left: int) -> str:
+    """How long ``left`` more steps will take, after some that took ``seconds`` each, in one line."""
+    step = float(np.median(seconds))
+    end = time.strftime("%H:%M", time.localtime(time.time() + step * left))
+    return f"about {quantity(step * left, 's')} for {left:,} more steps of {quantity(step, 's')}, until {end}"
+
+
 def train(
     config: TrainConfig,
     folder: Path,
     ctx=None,
     command: str = "",
     checkpoint_every: int = 100,
-    preview_every: int = 100,
+    preview_every_s: float = 60.0,
     overwrite: bool = False,
     show: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
 ) -> Path:
     """Trains a net into ``folder`` and returns the net file's path; continues from a checkpoint that is there.
+
+    Args:
+        preview_every_s: seconds between previews, by the clock; they change nothing about the net.
+        show: called after each iteration.
+        quiet: say nothing on stderr; otherwise how long it will take, once a few steps have been timed, and on a
+            terminal how far it is.
 
     Raises:
         UserError: the folder cannot be written, or holds this net already and ``overwrite`` is false.
@@ -102,18 +139,26 @@ def train(
         initial=trainer.iteration,
         desc=files.stem,
         unit="it",
-        disable=not sys.stderr.isatty(),
+        disable=True if quiet else None,
     )
+    previewed, steps = time.monotonic(), []
     with bar:
         for content in contents(trainer.config, trainer.iteration):
+            begun = time.monotonic()
             progress = trainer.step(content)
             rows.append(_row(progress))
+            steps.append(time.monotonic() - begun)
+            if len(steps) == WARM_UP + TIMED:
+                line = estimate(steps[WARM_UP:], config.iterations - progress.iteration)
+                if not quiet:
+                    tqdm.write(line, file=sys.stderr)
             bar.update()
             bar.set_postfix(objective=f"{progress.terms.objective:.4g}")
             if show is not None:
                 show(progress)
-            if progress.iteration % preview_every == 0:
+            if time.monotonic() - previewed >= preview_every_s:
                 images.save(preview(trainer), files.path(".preview.png"))
+                previewed = time.monotonic()
             if progress.iteration % checkpoint_every == 0:
                 _write_log(files.path(".csv"), rows)
                 trainer.save(checkpoint)
@@ -124,7 +169,7 @@ def train(
 
 
 def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str) -> None:
-    """Writes preview, description and, last, the net."""
+    """Writes preview, description, page and, last, the net."""
     images.save(preview(trainer), files.path(".preview.png"))
     last = np.array([[float(v) for v in row] for row in rows[-FINAL_WINDOW:]])
     final = dict(zip(LOG_COLUMNS[3:], last[:, 3:].mean(axis=0).tolist()))
@@ -132,4 +177,7 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     meta["seconds"] = trainer.seconds
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n").encode())
+    curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
+    text = training_page.write(meta, curve, samples(trainer), files.path(".npz"))
+    write_atomically(files.path(".html"), text.encode())
     netfile.save(files.path(".npz"), trainer.parameters(), meta)

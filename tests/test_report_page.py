@@ -16,10 +16,12 @@ from synthetic import make_run
 
 from bench import analysis, report, roofline
 from bench.plan import NETS
-from bench.report import ceilings, document, html, style, training
+from bench.report import ceilings, document, training
 from bench.rundata import read_run
+from nst_gluon import page
+from nst_gluon.page import style, training_curve
 
-CSS = (html.TEMPLATES / "style.css").read_text(encoding="utf-8")
+CSS = page.style_sheet()
 ON_PAPER = ("ink", "muted", "link", "good", "fair", "poor", "none")
 PAIRS = [(name, paper) for name in ON_PAPER for paper in ("paper", "card")]
 PAIRS += [("alarm", "alarm-paper"), ("ink", "notice"), ("link", "notice"), ("muted", "notice")]
@@ -189,7 +191,7 @@ def document_of(path: Path) -> document.Document:
 
 def test_smoothing_follows_a_line_on_a_logarithmic_axis():
     curve = pd.Series(range(1, 1001), dtype=float).to_numpy() ** -0.5
-    assert training.smoothed(curve) == pytest.approx(curve, rel=0.03)
+    assert training_curve.smoothed(curve) == pytest.approx(curve, rel=0.03)
 
 
 # ------------------------------------------------------------------------------------------------------------- roofline

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from htmlpage import Page
 from PIL import Image
 
 from nst_gluon import assets, netfile
 from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import load_net
-from nst_gluon.train_run import LOG_COLUMNS, train
+from nst_gluon.train_run import LOG_COLUMNS, estimate, train
 from nst_gluon.training import Crops, TrainConfig, contents, defaults, learning_rate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,6 +102,44 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         train(TEXTURE, tmp_path, checkpoint_every=1, show=stop)
     with pytest.raises(UserError, match="another batch"):
         train(replace(TEXTURE, batch=1), tmp_path)
+
+
+def test_previews_come_by_the_clock_and_change_nothing(tmp_path):
+    config = replace(TEXTURE, iterations=3)
+    seen = []
+
+    def look(folder):
+        return lambda progress: seen.append((folder, len(list((tmp_path / folder).glob("*.preview.png")))))
+
+    often = train(config, tmp_path / "often", preview_every_s=0, show=look("often"))
+    never = train(config, tmp_path / "never", preview_every_s=1e9, show=look("never"))
+    # The preview of a step is made after it was shown.
+    assert seen == [("often", 0), ("often", 1), ("often", 1), ("never", 0), ("never", 0), ("never", 0)]
+    assert never.with_suffix(".preview.png").is_file()
+    a, b = netfile.load(often)[0], netfile.load(never)[0]
+    assert all((a[name] == b[name]).all() for name in a)
+
+
+def test_the_time_is_told_after_a_few_steps_unless_quiet(tmp_path, capsys):
+    train(replace(TEXTURE, iterations=6), tmp_path / "told")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("about ") and " for 2 more steps of " in line
+    train(replace(TEXTURE, iterations=6), tmp_path / "quiet", quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_estimate_is_that_of_the_median_step():
+    assert estimate([0.5, 9.0, 0.4], 1000).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+
+
+@pytest.mark.parametrize(("config", "pictures"), [(TEXTURE, 4), (JOHNSON, 7)])
+def test_the_page_beside_the_net(tmp_path, config, pictures):
+    net = train(replace(config, iterations=2), tmp_path, command="python -m nst_gluon train <great_wave>")
+    page = Page(net.with_suffix(".html").read_text(encoding="utf-8"))
+    assert not page.open and len(page.all("img")) == pictures and len(page.all("svg")) == 1
+    assert all(picture["src"].startswith("data:image/jpeg;base64,") for picture in page.all("img"))
+    assert "learnt the" in page.text and "in 2 iterations" in page.text and "random weights" in page.text
+    assert "python -m nst_gluon train <great_wave>" in page.text and f"--net {net}" in page.text
 
 
 def test_divergence_is_reported_and_no_net_written(tmp_path):

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from bench import store
@@ -24,6 +23,7 @@ from bench.report.forest import Forest
 from bench.report.markdown import text as _escaped
 from bench.report.wording import MISSING as NONE
 from bench.report.wording import clean, quantity
+from nst_gluon import page
 from nst_gluon.files import write_atomically
 
 Result = Mapping[str, Any]
@@ -322,13 +322,7 @@ def comment(result: Result) -> str:
 
 def html(result: Result) -> str:
     """The page compare.html, which needs nothing else: no scripts, nothing is fetched, a light and a dark look."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page.environment(TEMPLATES)
     rows = by_importance(result["rows"])
     forest = Forest(rows)
     shown = [
@@ -348,7 +342,7 @@ def html(result: Result) -> str:
         title=TITLES.get(result["kind"], "Comparison"),
         name=f"{side_name(result['baseline'])} and {side_name(result['candidate'])}",
         summary=clean(result["summary"], 1000),
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        style=Markup(page.style_sheet()),
         outcome={1: "worse", 2: "worse", 3: "open"}.get(status, "better"),
         facts=[
             ("Baseline", side_name(result["baseline"])),

@@ -22,7 +22,6 @@ from bench.report import (
     pictures,
     plots,
     quality,
-    style,
     tables,
     training,
 )
@@ -33,6 +32,7 @@ from bench.report.plots import Plot
 from bench.report.tables import Table
 from bench.report.wording import clean, listing, method_name, task_name
 from bench.rundata import SUMMARY_COLUMNS, RunData, parse_table, read_run
+from nst_gluon.page import style
 
 TITLE = "Neural style transfer: optimisation against feed-forward nets"
 

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.growth import LEAST_SIZES, PowerLaw
-from bench.report import style
 from bench.report.definitions import describe
 from bench.report.plots import EXTRAS, Plot, ensure_ticks, finished
 from bench.report.tables import Entry, Table, table
 from bench.report.wording import clean, interval, listing, method_name, significant, task_name
+from nst_gluon.page import style
 
 PLOTS = (
     ("growth-time", "Time against pixels", ("latency_s", "iteration_s"), "time"),

@@ -17,6 +17,7 @@ from bench.report import pictures
 from bench.report.definitions import METRICS, STATISTICS, STATUSES, describe
 from bench.report.document import TITLE, Document
 from bench.report.wording import MARKS
+from nst_gluon import page
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -52,13 +53,7 @@ def plot_sections(document: Document) -> list[tuple[str, str, str, list, tuple]]
 
 def environment() -> jinja2.Environment:
     """Templates in which everything is escaped that is not marked as ours."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = page.environment(TEMPLATES)
     made.filters["definition"] = lambda metric: f"def-{describe(metric).name}"
     made.filters["defined"] = lambda metric: describe(metric).name in METRICS
     return made
@@ -69,7 +64,7 @@ def parts() -> dict[str, Any]:
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return {
-        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        "style": Markup(page.style_sheet()),
         "script": Markup(script),
         "script_hash": f"sha256-{digest}",
         "marks": MARKS,

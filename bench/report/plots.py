@@ -16,7 +16,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from bench import claims
 from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, Crossing, kinds_of, median_to_target, time_to_target
 from bench.plan import GENERATE, OPTIMISE
-from bench.report import style
 from bench.report.definitions import describe
 from bench.report.wording import (
     clean,
@@ -31,6 +30,7 @@ from bench.report.wording import (
 )
 from bench.rundata import RunData
 from nst_gluon.files import write_atomically
+from nst_gluon.page import style
 
 EXTRAS = ("engine", "dtype", "device")
 _MAIN = ("engine", "task", "size", "dtype", "device")

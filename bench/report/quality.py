@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bench.report import style
 from bench.report.definitions import describe
 from bench.report.plots import EXTRAS, Plot, finished
 from bench.report.wording import clean, method_name, quantity, size_name, task_name
+from nst_gluon.page import style
 
 TERMS = ("objective", "content", "style", "tv")
 

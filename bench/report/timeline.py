@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench import history, store
 from bench.history import BETTER, METRICS, OTHER, WORSE, Entry
-from bench.report import html, style
+from bench.report import html
 from bench.report.definitions import describe
 from bench.report.numbers import cell_label
 from bench.report.plots import EXTRAS, Plot, ensure_ticks, finished, write_all
@@ -23,6 +23,7 @@ from bench.report.tables import Entry as Shown
 from bench.report.tables import Table, table
 from bench.report.wording import clean, interval, listing, measured, method_name, size_name, task_name
 from nst_gluon.files import write_atomically
+from nst_gluon.page import style
 
 TITLE = "History of runs"
 DRAWN = ("speedup_at_equal_loss", "latency_s", "iteration_s", "working_memory_bytes")

@@ -15,20 +15,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from bench.environment import file_sha256
 from bench.plan import BUNDLED, NETS
-from bench.report import facts, style
+from bench.report import facts
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table, table
 from bench.report.wording import clean, listing, method_name, quantity, size_name, task_name
 from bench.rundata import RunData
 from nst_gluon.files import write_atomically
+from nst_gluon.page import style, training_curve
 
 FOLDER = "training"
 MOST_BYTES = 5_000_000
-AROUND = 0.1
 
 
 def record(run: RunData) -> None:
@@ -126,32 +125,15 @@ def plots(run: RunData) -> Iterator[Plot]:
     told = []
     for use, curve in found.items():
         method, _, task = use.partition("/")
-        smooth = smoothed(curve["objective"].to_numpy(dtype=float))
-        colour, text = look[method][0], clean(_name(use), 40)
-        axes.plot(curve["iteration"], curve["objective"], color=colour, lw=0.4, alpha=0.3)
-        axes.plot(curve["iteration"], smooth, color=colour, ls=style.LINES.get(task, ":"), label=style.label(text))
-        first, last = (quantity(float(value), "1") for value in (smooth[0], smooth[-1]))
+        text = clean(_name(use), 40)
+        first, last = training_curve.draw(
+            axes, curve["iteration"], curve["objective"], text, look[method][0], style.LINES.get(task, ":")
+        )
         told.append(f"{text}: from {first} to {last} in {int(curve['iteration'].iloc[-1]):,} iterations")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, "1")))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("iteration of training")
-    axes.set_ylabel("objective of the training pictures")
-    axes.set_title("Training of the nets")
-    style.finish(drawn)
-    caption = f"Thin: every iteration. Thick: the geometric mean of those within {AROUND:.0%}. {_without(run, found)}"
+    training_curve.finish(drawn, "Training of the nets")
+    caption = f"{training_curve.CAPTION} {_without(run, found)}"
     alt = f"Objective against iterations of training: {'; '.join(told)}"
     yield finished(drawn, "training", "Training of the nets", caption.strip(), alt, "training")
-
-
-def smoothed(objective: np.ndarray) -> np.ndarray:
-    """The geometric mean over the iterations within AROUND of each: as even on a logarithmic axis at its both ends."""
-    total = np.concatenate([[0.0], np.cumsum(np.log(objective))])
-    places = np.arange(1, len(objective) + 1)
-    begin = np.ceil(places * (1 - AROUND)).astype(int) - 1
-    end = np.minimum(np.floor(places * (1 + AROUND)).astype(int), len(objective))
-    return np.exp((total[end] - total[begin]) / (end - begin))
 
 
 def _without(run: RunData, found: Mapping[str, pd.DataFrame]) -> str:

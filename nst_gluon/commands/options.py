@@ -55,9 +55,9 @@ def parse_dtype(text: str) -> str:
     return runtime.parse_dtype(text)
 
 
-def example(text: str) -> str:
-    """The epilogue of a help text."""
-    return f"example:\n  python -m nst_gluon {text}"
+def example(*texts: str) -> str:
+    """The epilogue of a help text; tests/test_examples.py runs what it shows."""
+    return "\n".join(["examples:" if texts[1:] else "example:", *(f"  python -m nst_gluon {text}" for text in texts)])
 
 
 def add_engine_options(parser: argparse.ArgumentParser, descriptor: bool = True) -> None:

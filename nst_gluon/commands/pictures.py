@@ -30,7 +30,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "of a net that was trained for the style. A photo's orientation is applied and its aspect kept; a video\n"
         "keeps its frame rate and, where ffmpeg can copy it, its sound, and its flicker is measured. Prints the name\n"
         "of each file that it wrote. What cannot be read is named, the others go on, and the exit status is 2.",
-        epilog=options.example("stylize chelsea --style great_wave --size 256 --output chelsea.png"),
+        epilog=options.example(
+            "stylize chelsea --style great_wave --size 256 --output chelsea.png",
+            "stylize chelsea coffee --keep-colors --strength 0.8 --output painted",
+        ),
     )
     parser.add_argument(
         "pictures",

@@ -7,10 +7,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from nst_gluon import images, methods
+from nst_gluon import assets, images, methods
 from nst_gluon.commands import options
 from nst_gluon.console import number, whole_number
 from nst_gluon.errors import UserError
+
+DEFAULT_METHOD = {"stylize": "johnson", "texture": "texture_net"}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -19,15 +21,18 @@ def add(commands: argparse._SubParsersAction) -> None:
         "train",
         help="a net for a style of one's own",
         description="Train a feed-forward net for one style. FOLDER gets the net (.npz), its description (.json),\n"
-        "the loss of every iteration (.csv) and a preview (.preview.png). A training that was interrupted goes on\n"
-        "where its last checkpoint was when the same command is given again.",
-        epilog=options.example("train --method texture_net --task texture --style great_wave --output nets"),
+        "the loss of every iteration (.csv), a preview (.preview.png) and, at the end, a page with curve and samples\n"
+        "(.html). After a few steps it says how long it will take. A training that was interrupted goes on where its\n"
+        "last checkpoint was when the same command is given again.",
+        epilog=options.example("train great_wave --output nets"),
     )
+    parser.add_argument("painting", nargs="?", metavar="PAINTING", help="a file, or the name of a bundled style")
     add = parser.add_argument
     generators = [name for name, method in methods.METHODS.items() if method.kind == "generates"]
-    add("--method", type=methods.get, required=True, metavar="METHOD", help=f"of: {', '.join(generators)}")
+    usual = f"default: {DEFAULT_METHOD['stylize']}; for textures {DEFAULT_METHOD['texture']}"
+    add("--method", type=methods.get, metavar="METHOD", help=f"{' or '.join(generators)} ({usual})")
     add("--task", choices=methods.TASKS, metavar="TASK", help="stylize (default) or texture", default="stylize")
-    add("--style", required=True, metavar="STYLE", help="a file, or the name of a bundled style")
+    add("--style", metavar="STYLE", help="another way to give PAINTING")
     add("--photos", metavar="FOLDER", help="photos to train on (default: the bundled ones; textures need none)")
     add("--output", type=Path, default=Path("."), metavar="FOLDER", help="made if missing (default: this folder)")
     add("--force", action="store_true", help="replace a net that is there")
@@ -48,12 +53,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--iterations",
         type=whole_number("--iterations", 1, 2000),
-        default=2000,
+        default=1000,
         metavar="N",
-        help="steps of Adam (default: 2000)",
+        help="steps of Adam (default: 1000, about a quarter of an hour on two cores; the papers take thousands)",
     )
     add("--size", type=whole_number("--size", 16), default=256, metavar="N", help="side of the pictures (default: 256)")
-    add("--batch", type=whole_number("--batch", 1, 4), default=4, metavar="N", help="pictures a step (default: 4)")
+    add("--batch", type=whole_number("--batch", 1, 4), default=1, metavar="N", help="pictures a step (default: 1)")
     add("--seed", type=whole_number("--seed", 0, 0), default=0, metavar="N", help="of all that is random (default: 0)")
     add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the paper's)")
     add(
@@ -61,18 +66,28 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=whole_number("--checkpoint-every", 1, 100),
         default=100,
         metavar="N",
-        help="iterations between checkpoints and previews (default: 100)",
+        help="iterations between checkpoints (default: 100)",
     )
+    add(
+        "--preview-every",
+        type=number("--preview-every"),
+        default=60.0,
+        metavar="SECONDS",
+        help="seconds between previews (default: 60)",
+    )
+    add("--quiet", "-q", action="store_true", help="no progress on stderr")
     options.add_engine_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print the name of the net's file."""
-    if args.method.kind != "generates":
-        raise UserError(f"--method: {args.method.name} optimises a picture and has no net to train")
-    args.method.check_task(args.task)
-    style = options.style_path(args.style)
+    name = _style_of(args)
+    method = args.method or methods.get(DEFAULT_METHOD[args.task])
+    if method.kind != "generates":
+        raise UserError(f"--method: {method.name} optimises a picture and has no net to train")
+    method.check_task(args.task)
+    style = options.style_path(name)
     options.load_picture("--style", style, args.size)
     if args.photos is not None:
         if args.task == "texture":
@@ -87,9 +102,9 @@ def run(args: argparse.Namespace) -> int:
     if args.random_weights:
         print("note: random weights: the net learns from an untrained descriptor, and is marked", file=sys.stderr)
     config = TrainConfig(
-        method=args.method.name,
+        method=method.name,
         task=args.task,
-        style=args.style,
+        style=name,
         preset=args.preset.name,
         photos=args.photos,
         iterations=args.iterations,
@@ -109,8 +124,19 @@ def run(args: argparse.Namespace) -> int:
         engine.context,
         command,
         checkpoint_every=args.checkpoint_every,
-        preview_every=args.checkpoint_every,
+        preview_every_s=args.preview_every,
         overwrite=args.force,
+        quiet=args.quiet,
     )
     print(net)
+    if not args.quiet:
+        print(f"curve and samples: {net.with_suffix('.html')}", file=sys.stderr)
     return 0
+
+
+def _style_of(args: argparse.Namespace) -> str:
+    if args.painting and args.style:
+        raise UserError("--style: PAINTING is given already; leave one of them out")
+    if not (args.painting or args.style):
+        raise UserError("PAINTING: give the style to train for, a file or one of: " + ", ".join(assets.styles()))
+    return args.painting or args.style

@@ -16,7 +16,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.wording import clean, method_name
+from nst_gluon.page.wording import clean, method_name
 
 INK, MUTED, GRID, PAPER = "#1b2027", "#59636f", "#d9dee4", "#ffffff"
 BLUE = "#0072b2"

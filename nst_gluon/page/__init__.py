@@ -1,0 +1,28 @@
+"""What all pages that the suite writes are made of: one style sheet, one plot style, one wording, and escaping.
+
+A page is one HTML file that loads nothing. Imports no engine; knows nothing of benchmarks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def environment(templates: Path) -> jinja2.Environment:
+    """Templates of a folder, in which everything is escaped that is not marked as ours."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def style_sheet() -> str:
+    """The style sheet of every page: light and dark, telephone and paper."""
+    return (FOLDER / "style.css").read_text(encoding="utf-8")

@@ -1,0 +1,69 @@
+"""The example in each help text of ``python -m nst_gluon``: it works as printed, but for fewer pixels and steps."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nst_gluon.cli import build_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+# What makes an example affordable, appended where the command has the options. The last one of each counts.
+SHORTER = {"train": ["--iterations", "2", "--size", "64"], "stylize": ["--size", "64"], "texture": ["--size", "64"],
+           "score": ["--size", "64"]}  # fmt: skip
+NEEDS = {"--format onnx": ("onnx", "onnxruntime")}
+
+
+def parsers() -> Iterator[argparse.ArgumentParser]:
+    """The parser of ``python -m nst_gluon`` and those of its commands."""
+    top = build_parser()
+    yield top
+    yield from next(a for a in top._actions if isinstance(a, argparse._SubParsersAction)).choices.values()
+
+
+def examples() -> list[str]:
+    """The command lines below "example:" or "examples:" in every help text."""
+    found = []
+    for parser in parsers():
+        heading, *lines = parser.epilog.splitlines()
+        assert heading in ("example:", "examples:") and lines, parser.prog
+        found += [line.strip() for line in lines]
+    return list(dict.fromkeys(found))
+
+
+def test_every_command_has_an_example_of_its_own():
+    commands = {shlex.split(example)[3] for example in examples()}
+    assert commands == {parser.prog.split()[-1] for parser in parsers()} - {"nst_gluon"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", examples())
+def test_the_example_works(tmp_path, example):
+    pytest.importorskip("mxnet")
+    for text, packages in NEEDS.items():
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        if text in example and missing:
+            pytest.skip(f"needs {' and '.join(missing)}")
+    words = shlex.split(example)
+    assert words[:3] == ["python", "-m", "nst_gluon"]
+    done = subprocess.run(
+        [sys.executable, *words[1:], *SHORTER.get(words[3], [])],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr, done.stderr
+    if "--output" in words:
+        assert (tmp_path / words[words.index("--output") + 1]).exists()
