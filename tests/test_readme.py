@@ -23,7 +23,7 @@ RUN_ELSEWHERE = {
     "python -m pip install -e '.[cu112]'": "needs 1.5 GB and an NVIDIA GPU; tests/test_packaging.py checks its pins",
     "python -m bench run --method all --size 256,512 --device gpu": "test_without_a_gpu_the_gpu_line_says_so",
     "python -m bench compare HEAD~1 HEAD": "the end of .ci/run, where the clone has the commit before",
-    "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests/test_video.py; needs the extra video",
+    "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests/test_video.py; needs an extra",
     "uv venv --python 3.11 --seed .venv": "needs uv",
     ". .venv/bin/activate": "needs uv",
 }

@@ -37,13 +37,20 @@ FRAMES_WAITING = 8
 class Outcome:
     """What was made: facts of each result, in order, of each source that failed, and the time that it took.
 
-    ``seconds`` counts reading and writing, but not the start of the engine, which ``preparation_s`` counts.
+    ``pictures_s`` and ``frames_s`` (of videos) count reading and writing, but not the start of the engine, which
+    ``preparation_s`` counts.
     """
 
     made: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
+    pictures_s: float = 0.0
+    frames_s: float = 0.0
     preparation_s: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """All the time but the start of the engine."""
+        return self.pictures_s + self.frames_s
 
     def counts(self) -> dict[str, int]:
         """How many pictures and frames of videos were made, those of which there are any."""
@@ -51,17 +58,21 @@ class Outcome:
         counts = {"pictures": len(self.made) - len(frames), "frames": sum(frames)}
         return {unit: count for unit, count in counts.items() if count}
 
+    def rates(self) -> dict[str, float]:
+        """Pictures and frames a second, those of which there are any."""
+        times = {"pictures": self.pictures_s, "frames": self.frames_s}
+        return {unit: count / times[unit] for unit, count in self.counts().items()}
+
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for --json; rates are those of the whole time."""
-        counts = self.counts()
-        rates = {f"{unit}_per_s": count / self.seconds for unit, count in counts.items()}
+        """All of it, for --json."""
         times = {"seconds": self.seconds, "preparation_s": self.preparation_s}
-        return {"made": self.made, "failed": self.failed, **counts, **times, **rates}
+        rates = {f"{unit}_per_s": rate for unit, rate in self.rates().items()}
+        return {"made": self.made, "failed": self.failed, **self.counts(), **times, **rates}
 
     def line(self) -> str:
         """All of it in one line for people."""
         parts = [f"{count:,} {unit if count > 1 else unit[:-1]}" for unit, count in self.counts().items()]
-        rates = [f"{count / self.seconds:.3g} {unit}/s" for unit, count in self.counts().items()]
+        rates = [f"{rate:.3g} {unit}/s" for unit, rate in self.rates().items()]
         text = f"{' and '.join(parts)} in {self.seconds:.3g} s: {', '.join(rates)}"
         started = f" (and {self.preparation_s:.2g} s to start)" if self.preparation_s >= 0.1 else ""
         return text + started + (f"; {len(self.failed)} could not be done, see above" if self.failed else "")
@@ -108,11 +119,11 @@ class Batch:
         """
         start = time.perf_counter()
         self._pictures([job for job in jobs if not job.is_video])
+        self.outcome.pictures_s = time.perf_counter() - start - self._painter.preparation_s
         for job in jobs:
             if job.is_video:
                 self._video(job)
         self.outcome.preparation_s = self._painter.preparation_s
-        self.outcome.seconds = time.perf_counter() - start - self._painter.preparation_s
         return self.outcome
 
     def _bar(self, total: int | None, unit: str, title: str = "", needed: bool = True) -> tqdm:
@@ -179,6 +190,7 @@ class Batch:
         except _Unreadable as error:
             self._failed(job, error)
             return
+        self.outcome.frames_s += facts["seconds"]
         self._made(job, facts)
         if not self._args.quiet:
             tqdm.write(_about(facts, clip), file=sys.stderr)

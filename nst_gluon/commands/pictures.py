@@ -170,5 +170,5 @@ def run_texture(args: argparse.Namespace) -> int:
     if not args.json:
         print(output)
     seconds = time.perf_counter() - start
-    outcome = batch.Outcome([{"output": str(output)}], seconds=seconds, preparation_s=painter.preparation_s)
+    outcome = batch.Outcome([{"output": str(output)}], pictures_s=seconds, preparation_s=painter.preparation_s)
     return batch.report(outcome, args.json, args.quiet)
