@@ -128,7 +128,7 @@ class Batch:
 
     def _bar(self, total: int | None, unit: str, title: str = "", needed: bool = True) -> tqdm:
         off = True if self._args.quiet or not needed else None  # None: unless stderr is no terminal
-        return tqdm(total=total, unit=unit, desc=title, disable=off, dynamic_ncols=True)
+        return tqdm(total=total, unit=unit, desc=title, disable=off, dynamic_ncols=True, leave=False)
 
     def _made(self, job: Job, facts: dict[str, Any]) -> None:
         self.outcome.made.append({"source": str(job.source), "output": str(job.output), **facts})
