@@ -55,7 +55,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=whole_number("--iterations", 1, 2000),
         default=1000,
         metavar="N",
-        help="steps of Adam (default: 1000, about a quarter of an hour on two cores; the papers take thousands)",
+        help="steps of Adam (default: 1000; the papers take thousands)",
     )
     add("--size", type=whole_number("--size", 16), default=256, metavar="N", help="side of the pictures (default: 256)")
     add("--batch", type=whole_number("--batch", 1, 4), default=1, metavar="N", help="pictures a step (default: 1)")
