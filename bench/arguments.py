@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import engines, plan, run, shards
-from nst_gluon import assets, console, methods, presets, runtime
-from nst_gluon.errors import UserError, did_you_mean
+from nst_gluon import assets, console, methods, presets, runtime, weights
+from nst_gluon.errors import UserError, did_you_mean, nearest
 
 LARGEST_SIZE, LARGEST_BATCH = 1_000_000, 100_000
 
@@ -113,6 +113,10 @@ def _picture(argument: str, text: str) -> str:
 
 
 def _weights(text: str | None) -> str | None:
+    """A name as it is, a file as an absolute path; what is neither is refused before anything is begun."""
+    if text is not None and text not in weights.NAMES and Path(text).name == text and not Path(text).exists():
+        hint = did_you_mean(text, weights.NAMES)
+        raise UserError(f"--weights: {text!r} is neither a name nor a file; {hint}, or {weights.FORMATS}")
     return str(Path(text).resolve()) if text is not None and Path(text).is_file() else text
 
 
@@ -136,18 +140,30 @@ def _nets(
             if path is not None:
                 found[f"{method}/{task}"] = f"{plan.BUNDLED}{path.name}"
     given: dict[str, str] = {}
-    for file in files:
+    for text in files:
         from nst_gluon import netfile
 
+        file = _net_file(text)
         try:
             _, meta = netfile.load(file)
         except UserError as error:
             raise UserError(f"--net: {error}") from error
         use = f"{meta.get('method')}/{meta.get('task')}"
         if use in given:
-            raise UserError(f"--net: {given[use]} and {file} are both for {use}; give one of them")
-        given[use] = str(Path(file).resolve())
+            raise UserError(f"--net: {given[use]} and {text} are both for {use}; give one of them")
+        given[use] = f"{plan.BUNDLED}{file.name}" if file.parent == plan.NETS else str(file.resolve())
     return tuple(sorted({**found, **given}.items()))
+
+
+def _net_file(text: str) -> Path:
+    """A net by its file, or a bundled one by its name."""
+    bundled = {net.path.stem: net.path for net in assets.nets()}
+    if Path(text).exists():
+        return Path(text)
+    if text in bundled:
+        return bundled[text]
+    near = nearest(text, [*bundled, *(str(path) for path in Path(text).parent.glob("*.npz"))])
+    raise UserError(f"--net: {text!r} is neither a file nor a bundled net; {near}see nst_gluon list nets")
 
 
 def _memory(devices: Sequence[runtime.Device]) -> dict[str, int]:

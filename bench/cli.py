@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import engines, plan, run, store
+from bench import engines, output, plan, run, store
 from bench.arguments import PLAN_DEFAULTS, make_plan
 from bench.commands import baseline, compare, listing, merge, report, roofline, selftest
 from nst_gluon import __version__, console, methods, runtime
@@ -70,12 +70,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add("--preset", metavar="NAME", help=f"the common objective ({defaults['preset']})")
     add("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
     add("--random-weights", action="store_const", const=True, help="a descriptor without training, marked so")
-    add(
-        "--net",
-        metavar="FILE",
-        action="append",
-        help="a trained net instead of a bundled one; may be repeated",
-    )
+    add("--net", metavar="NAME|FILE", action="append", help="a trained net instead of the style's; may be repeated")
     add(
         "--threads",
         metavar="N",
@@ -84,8 +79,8 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add("--shard", metavar="I/N", help="measure part I of N only, of about equal length; see merge")
     add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
     add("--resume", metavar="RUN", help="go on with a run that was interrupted: its id, folder, or latest")
-    add("--json", action="store_true", help="print one JSON object on standard output, and nothing else there")
     add("--timeout-scale", default="1", help=argparse.SUPPRESS)
+    output.add_arguments(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,7 +104,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    out = Path(options.out)
+    out, level = Path(options.out), output.level(options)
     resume = None
     if options.resume is not None:
         resume = store.find_run(options.resume, out, "--resume")
@@ -128,6 +123,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     how = run.How(
         out=out,
         resume=resume,
+        level=level,
         as_json=options.json,
         timeout_scale=console.number("--timeout-scale", 0.0)(options.timeout_scale),
         arguments=["python", "-m", "bench", *arguments],

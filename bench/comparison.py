@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 
 from bench import baselines, environment, gate, prepare, regression, revisions, selftest, sides, store
+from bench.output import USUAL
 from bench.plan import Plan
+from bench.progress import Rounds
 from bench.regression import BASELINE, CANDIDATE, Rules
 from bench.revisions import Accepted, Checkout
 from nst_gluon import runtime
@@ -78,9 +80,11 @@ def measure(
     metrics: Sequence[str],
     time_limit_s: float,
     repository: Path,
-    tell: Callable[[str], None],
+    level: int = USUAL,
 ) -> tuple[gate.Measured, dict[str, Any]]:
     """Measure two revisions in one job; the samples go to ``folder``. Returns them and the machine's fingerprint.
+
+    ``level``: how much is told meanwhile, one of bench.output.
 
     Raises NotComparable, and UserError for inputs that are not right.
     """
@@ -103,7 +107,8 @@ def measure(
             raise NotComparable(reason)
         for checkout in checkouts.values():
             gate.prepare(checkout.folder)
-        measured = gate.Gate(checkouts, plan, folder, rules, metrics, time_limit_s, tell).measure()
+        progress = Rounds(plan.budget, time_limit_s, level=level)
+        measured = gate.Gate(checkouts, plan, folder, rules, metrics, time_limit_s, progress).measure()
     measured.warnings[:0] = environment.warnings_before(machine, None)
     return measured, fingerprint
 
@@ -116,13 +121,13 @@ def of_revisions(
     plan: Plan,
     time_limit_s: float,
     repository: Path,
-    tell: Callable[[str], None] = lambda line: None,
+    level: int = USUAL,
 ) -> dict[str, Any]:
     """Measure two revisions in one job and compare them; the samples go to ``folder``."""
     pair, rules = {BASELINE: baseline, CANDIDATE: candidate}, how.rules(Rules().floors)
     try:
         metrics = how.metrics or regression.GATED_METRICS
-        measured, fingerprint = measure(pair, plan, folder, rules, metrics, time_limit_s, repository, tell)
+        measured, fingerprint = measure(pair, plan, folder, rules, metrics, time_limit_s, repository, level)
     except NotComparable as reason:
         nothing = gate.Measured(pd.DataFrame(), _no_rows(), [], FROM_SAMPLES, 0, 0.0, [str(reason)])
         return _finish(_head(pair, {}), nothing, how, rules, passed=True)

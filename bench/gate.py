@@ -6,6 +6,7 @@ samples.csv as soon as it ends, so that each verdict can be worked out again fro
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import subprocess
@@ -19,8 +20,10 @@ from typing import Any
 import pandas as pd
 
 from bench import regression
+from bench.output import QUIET
 from bench.plan import CELL_COLUMNS, Cell, Plan, timeout_s
 from bench.process import Outcome, run_worker
+from bench.progress import Rounds
 from bench.regression import BASELINE, ORDER, Rules
 from bench.revisions import Checkout
 
@@ -71,7 +74,7 @@ class Gate:
         metrics: those that are compared; the others are kept in samples.csv.
         folder: where samples.csv and logs go.
         time_limit_s: no round is begun that would end later, except the first.
-        tell: is told one line after each round of a cell.
+        progress: is told of every block and round; silent without one.
     """
 
     def __init__(
@@ -82,14 +85,13 @@ class Gate:
         rules: Rules,
         metrics: Sequence[str],
         time_limit_s: float,
-        tell: Callable[[str], None] = lambda line: None,
+        progress: Rounds | None = None,
         run_block: Callable[..., Outcome] = run_worker,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.sides, self.plan, self.folder, self.rules = sides, plan, folder, rules
-        self.metrics, self.time_limit_s, self.tell, self.run_block, self.clock = (
-            metrics, time_limit_s, tell, run_block, clock
-        )  # fmt: skip
+        self.metrics, self.time_limit_s, self.run_block, self.clock = metrics, time_limit_s, run_block, clock
+        self.progress = progress or Rounds(plan.budget, time_limit_s, level=QUIET)
         self.samples: list[tuple] = []
         self.failures: list[dict[str, str]] = []
         self.foreign: list[float] = []
@@ -99,7 +101,9 @@ class Gate:
         started = self.clock()
         open_cells, longest, number = list(self.plan.cells), {}, 0
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "samples.csv", "w", newline="", encoding="utf-8") as stream:
+        self.progress.begin(self.plan.cells, len(ORDER))
+        path = self.folder / "samples.csv"
+        with open(path, "w", newline="", encoding="utf-8") as stream, contextlib.closing(self.progress):
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(SAMPLE_COLUMNS)
             while open_cells:
@@ -114,6 +118,7 @@ class Gate:
                     longest[cell] = max(longest.get(cell, 0.0), self.clock() - begun)
                     if not whole or not regression.undecided(self.rows(), cell_name(cell.columns())):
                         open_cells.remove(cell)
+                        self.progress.decided(len(self.plan.cells) - len(open_cells))
         rows = self.rows()
         stopped = TIME_IS_UP if (rows["verdict"] == regression.INCONCLUSIVE).any() else DECIDED
         samples = self.frame()
@@ -132,10 +137,14 @@ class Gate:
     def _round(self, cell: Cell, number: int, table: Any) -> bool:
         """One round of a cell; False if a block failed."""
         for position, side in enumerate(ORDER):
+            self.progress.block(cell, side, number)
             outcome = self._block(cell, side)
+            self.progress.ended(cell, outcome.status == "ok")
             if outcome.status != "ok":
                 failure = {"side": side, "status": outcome.status, "reason": outcome.reason}
                 self.failures.append({"cell": cell_name(cell.columns()), **failure})
+                name = cell_name(cell.columns())
+                self.progress.round(f"round {number}, {name}: {side} {outcome.status} ({outcome.reason})")
                 return False
             if outcome.foreign_cores is not None:
                 self.foreign.append(outcome.foreign_cores)
@@ -148,7 +157,7 @@ class Gate:
             f"{row.metric} x{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}] {row.verdict}"
             for row in mine[mine["cell"] == cell_name(cell.columns())].itertuples()
         ]
-        self.tell(f"round {number}, {cell_name(cell.columns())}: {'; '.join(words)}")
+        self.progress.round(f"round {number}, {cell_name(cell.columns())}: {'; '.join(words)}")
         return True
 
     def _block(self, cell: Cell, side: str) -> Outcome:
@@ -168,6 +177,8 @@ class Gate:
             timeout_s=timeout_s(cell, self.plan.budget),
             log_path=self.folder / "logs" / f"{side}-{cell.key}.log",
             marks={"PYTHONPATH": path},
+            on_event=self.progress.event,
+            on_tick=self.progress.tick,
         )
 
     def _warnings(self) -> list[str]:

@@ -359,8 +359,12 @@ def estimate_s(cell: Cell, budget: Budget) -> float:
         sampling = max(budget.min_seconds, budget.min_samples * call)
         return START_UP_S + 5 * call + min(sampling, budget.max_seconds) + STEP_S_PER_PIXEL * pixels
     step = STEP_S_PER_PIXEL * pixels
-    evaluations = max(USUAL_EVALUATIONS, budget.least_iterations) if budget.stop_early else budget.max_iterations
-    return START_UP_S + 2 * step + min(budget.limit_s(cell.size, cell.variant), evaluations * step)
+    return START_UP_S + 2 * step + min(budget.limit_s(cell.size, cell.variant), usual_evaluations(budget) * step)
+
+
+def usual_evaluations(budget: Budget) -> int:
+    """How many evaluations an optimisation makes, as a guess, where no limit of time ends it."""
+    return max(USUAL_EVALUATIONS, budget.least_iterations) if budget.stop_early else budget.max_iterations
 
 
 def timeout_s(cell: Cell, budget: Budget, scale: float = 1.0) -> float:

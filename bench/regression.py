@@ -37,6 +37,9 @@ ORDER = (BASELINE, CANDIDATE, CANDIDATE, BASELINE)
 PASS, REGRESSION, CELLS_FAILED, NOTHING_MEASURED = 0, 1, 2, 3
 
 GATED_METRICS = ("latency_s", "iteration_s", "working_memory_bytes", "peak_memory_bytes")
+# Everything that cells report samples of and less is better of.
+COMPARED_METRICS = (*GATED_METRICS, "setup_s", "first_call_s", "objective", "content", "style", "tv", "parameters",
+                    "net_file_bytes")  # fmt: skip
 ROW_COLUMNS = (
     "cell", "metric", "unit", "baseline", "candidate", "ratio", "low", "high", "floor", "n", "verdict", "note"
 )  # fmt: skip

@@ -12,10 +12,13 @@ optimiser's own work in its time and not among its operations. Imports no engine
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,23 +78,49 @@ def peaks_of(measured: Mapping[str, Any]) -> Peaks:
     return Peaks(products, copy["bytes"] / min(copy["seconds"]))
 
 
-def measure(threads: int) -> dict[str, Any]:
+def measure(threads: int, tell: Callable[[str, float], None] = lambda part, done: None) -> dict[str, Any]:
     """Times of products and copies with so many threads, measured in a fresh process.
+
+    ``tell``: is told of each part before it begins, and which share of the work was done by then.
 
     Raises:
         UserError: that process failed; what it said last is part of the line.
     """
     command = [sys.executable, "-m", "bench.engines.peaks", str(threads)]
-    try:
-        done = subprocess.run(
-            command, env=process.child_environment(), capture_output=True, text=True, timeout=TIME_LIMIT_S
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(f"roofline: the measurement took more than {TIME_LIMIT_S} s; try fewer --threads") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
+        command, env=process.child_environment(), stdout=subprocess.PIPE, stderr=said, text=True
+    ) as child:
+        timer = threading.Timer(TIME_LIMIT_S, child.kill)
+        timer.start()
+        try:
+            found = _follow(child.stdout, tell)
+            status = child.wait()
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            late = not timer.is_alive()
+            timer.cancel()
+        said.seek(0)
+        last = (said.read().strip().splitlines() or [f"exit status {status}"])[-1]
+    if late:
+        raise UserError(f"roofline: the measurement took more than {TIME_LIMIT_S} s; try fewer --threads")
+    if status or found is None:
         raise UserError(f"roofline: the measurement failed ({last})")
-    return json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _follow(lines: Iterable[str], tell: Callable[[str, float], None]) -> dict[str, Any] | None:
+    """Read to the end what :mod:`bench.engines.peaks` prints; the times, None where they did not come."""
+    found = None
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if "part" in event:
+                tell(event["part"], float(event["done"]))
+            elif "products" in event:
+                found = event
+    return found
 
 
 def machine(fingerprint: Mapping[str, Any]) -> dict[str, Any]:

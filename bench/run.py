@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import environment, prepare, table
+from bench import environment, output, prepare, table
 from bench.plan import GENERATE, Plan
 from bench.process import RUN_MARK, child_environment, marked_processes, worker_command
 from bench.progress import Progress
@@ -37,13 +37,13 @@ OK, FAILED, INTERRUPTED = 0, 2, 130
 class How:
     """How a run goes about it, apart from what it measures.
 
-    ``out`` is the folder of all runs; ``resume`` an existing run directory to go on with. ``command`` starts
-    a worker and ``ask`` checks the inputs; tests put others in their place.
+    ``out`` is the folder of all runs; ``resume`` an existing run directory to go on with; ``level`` how much is told,
+    one of bench.output. ``command`` starts a worker and ``ask`` checks the inputs; tests put others in their place.
     """
 
     out: Path
     resume: Path | None = None
-    quiet: bool = False
+    level: int = output.USUAL
     as_json: bool = False
     timeout_scale: float = 1.0
     arguments: Sequence[str] = ()
@@ -84,7 +84,7 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
     if plan.settings.random_weights:
         warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
     _warn(store, warnings)
-    progress = Progress(plan.budget, quiet=how.quiet)
+    progress = Progress(plan.budget, level=how.level)
     options = Options(command=how.command, timeout_scale=how.timeout_scale)
     try:
         records = run_cells(plan, store, options, progress, unavailable(plan))
@@ -236,6 +236,8 @@ def _go_on(store: Store, how: How) -> str:
 def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> int:
     counts = Counter(record["status"] for record in records)
     status = OK if set(counts) <= {"ok"} else FAILED
+    if how.report and how.level > output.QUIET:
+        print("making the report", file=sys.stderr, flush=True)
     report = make_report(store.path) if how.report else None
     summary = table.read_summary(store.path / "summary.csv")
     if how.as_json:
@@ -255,13 +257,19 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
         }
         print(json.dumps(answer, indent=2))
         return status
+    failed = [f"{record['status']}: {record['key']}: {record['reason']}" for record in records
+              if record["status"] != "ok"]  # fmt: skip
+    if how.level == output.QUIET:
+        for line in failed:
+            print(output.paint(line, "worse", sys.stderr), file=sys.stderr)
+        print(report or store.path)
+        return status
     if summary:
         print(table.short_table(summary))
     for warning in store.run.get("warnings", []):
-        print(f"warning: {warning}")
-    for record in records:
-        if record["status"] != "ok":
-            print(f"{record['status']}: {record['key']}: {record['reason']}")
+        print(output.paint(f"warning: {warning}", "open", sys.stdout))
+    for line in failed:
+        print(output.paint(line, "worse", sys.stdout))
     print(f"report: {report}" if report else f"run: {store.path}")
     return status
 

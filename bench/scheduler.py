@@ -60,7 +60,7 @@ def run_cells(
     """
     records = store.cells()
     done = {record["key"] for record in records}
-    progress.begin([cell for cell in plan.cells if cell.key not in done], len(done))
+    progress.begin([cell for cell in plan.cells if cell.key not in done], records)
     limit_of = timeout_of or (lambda cell: timeout_s(cell, plan.budget, options.timeout_scale))
     try:
         for cell in plan.cells:
@@ -72,7 +72,7 @@ def run_cells(
                 record = _record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
                 store.append(record)
             else:
-                progress.started(cell)
+                progress.started(cell, targets)
                 record = _run_cell(cell, plan, store, options, progress, targets, limit_of(cell))
             records.append(record)
             progress.finished(cell, record)

@@ -18,7 +18,7 @@ from bench.gate import cell_name
 from bench.plan import CELL_COLUMNS
 from bench.regression import GATED_METRICS
 from bench.rundata import read_run
-from nst_gluon.errors import UserError
+from nst_gluon.errors import UserError, nearest
 
 POOL_COLUMNS = ("cell", "metric", "unit", "value")
 
@@ -70,9 +70,11 @@ def parse(text: str, argument: str, results: Path, repository: Path) -> Measured
         return Revision(f"{text} ({revision[:9]})" if not revision.startswith(text) else text[:12], revision)
     if text == "latest" or (results / text / store.RUN).is_file():
         return from_run(store.find_run(text, results, argument), argument)
-    known = ", ".join(baselines.names(results)) or "none"
+    saved = baselines.names(results)
+    near = nearest(text, [*saved, *(run["id"] for run in store.list_runs(results)), "latest"])
     raise UserError(
-        f"{argument}: {text!r} is no run directory, baseline ({known}), pytest-benchmark JSON, git revision or checkout"
+        f"{argument}: {text!r} is no run directory, baseline ({', '.join(saved) or 'none'}), pytest-benchmark JSON, "
+        f"git revision or checkout; {near}".rstrip("; ")
     )
 
 

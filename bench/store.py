@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan import CELL_COLUMNS
-from nst_gluon.errors import UserError
+from nst_gluon.errors import UserError, nearest
 
 SCHEMA_VERSION = 1
 SAMPLE_COLUMNS = (*CELL_COLUMNS, "metric", "unit", "value")
@@ -393,6 +393,7 @@ def find_run(text: str, root: Path, argument: str = "RUN") -> Path:
     for path in (Path(text), root / text):
         if path.is_dir():
             return path
-    known = [run["id"] for run in list_runs(root)][-3:]
-    hint = f"the newest are: {', '.join(known)}" if known else f"there is none below {root}"
-    raise UserError(f"{argument}: no run {text!r}; {hint}")
+    known = [run["id"] for run in list_runs(root)]
+    near = nearest(text, [*known, "latest"])
+    newest = f"the newest are: {', '.join(known[-3:])}" if known else f"there is none below {root}"
+    raise UserError(f"{argument}: no run {text!r}; {near}{newest}")

@@ -6,13 +6,12 @@ Exit statuses: 0 done, 1 the computation failed (it diverged), 2 something the u
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from nst_gluon.errors import NotFinite, UserError, did_you_mean
+from nst_gluon.errors import NotFinite, UserError, did_you_mean, nearest
 from nst_gluon.files import one_line
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -26,24 +25,23 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse's, but nothing is unknown: a subcommand knows best which options there are."""
-        namespace, unknown = super().parse_known_args(args, namespace)
+        """As argparse's, but nothing is unknown: told here, and not by the parser above, which knows other options."""
+        found, unknown = super().parse_known_args(args, namespace)
         for word in unknown:
             option = word.partition("=")[0]
             if option.startswith("-"):
-                near = difflib.get_close_matches(option, self._option_string_actions, n=1)
-                hint = f"did you mean {near[0]}? " if near else ""
-                raise UserError(f"{option}: there is no such option; {hint}(see {self.prog} --help)")
+                near = nearest(option, self._option_string_actions)
+                raise UserError(f"{option}: there is no such option; {near}(see {self.prog} --help)")
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return namespace, unknown
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{' '.join(message.split())} (see {self.prog} --help)")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
-            name = "/".join(action.option_strings) or action.dest
+            name = "/".join(action.option_strings) or action.metavar or action.dest
             hint = did_you_mean(str(value), map(str, action.choices))
             raise UserError(f"{name}: unknown {value!r}; {hint}")
 

@@ -22,9 +22,13 @@ class NotFinite(RuntimeError):
     """An objective or a gradient became NaN or infinite; there is no picture worth returning."""
 
 
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """ "did you mean 'great_wave'? ", or nothing if no choice is near."""
+    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """A suffix for an unknown-name message: the nearest choice, if any is near, and the list of all of them."""
     choices = sorted(choices)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}Choose from: {', '.join(choices)}"
+    return f"{nearest(name, choices)}Choose from: {', '.join(choices)}"

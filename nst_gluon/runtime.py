@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from nst_gluon.errors import UserError, did_you_mean
+from nst_gluon.errors import UserError, did_you_mean, nearest
 from nst_gluon.machine import available_cores, cpu_quota, cpu_supports_bfloat16, memory_available_bytes
 
 __all__ = [
@@ -227,7 +227,7 @@ def parse_device(text: str) -> Device:
     """ "cpu", "gpu" or "gpu:1" as a :class:`Device`; anything else is a UserError."""
     match = re.fullmatch(r"cpu|gpu(?::(\d{1,4}))?", text.strip().lower())
     if not match:
-        raise UserError(f"--device: {text!r} is not a device; use cpu, gpu or gpu:1")
+        raise UserError(f"--device: {text!r} is not a device; {nearest(text, ('cpu', 'gpu'))}use cpu, gpu or gpu:1")
     return Device(match.group(0)[:3], int(match.group(1) or 0))
 
 

@@ -94,6 +94,17 @@ def status_and_error(capsys, *arguments: str) -> tuple[int, str]:
         (["--shard", "a/b"], ["--shard", "'a/b'", "1/3"]),
         (["--shard", "2"], ["--shard", "'2'"]),
         (["--size", "64", "--shard", "1/9"], ["--shard", "9 parts are too many", "at most 2"]),
+        (["--device", "gpuu"], ["--device", "did you mean 'gpu'"]),
+        (["--dtype", "bfloat61"], ["--dtype", "did you mean 'bfloat16'"]),
+        (["--engine", "gluom"], ["--engine", "did you mean 'gluon'"]),
+        (["--content", "astronuat"], ["--content", "did you mean 'astronaut'"]),
+        (["--budget", "standrad"], ["--budget", "did you mean 'standard'"]),
+        (["--weights", "vgg91"], ["--weights", "did you mean 'vgg19'"]),
+        (["--net", "great_wave-jonson-stylize"], ["--net", "did you mean 'great_wave-johnson-stylize'"]),
+        (["--resume", "latst"], ["--resume", "did you mean 'latest'"]),
+        (["--stlye", "brick"], ["--stlye", "did you mean '--style'", "bench run --help"]),
+        (["--stlye=brick"], ["did you mean '--style'"]),
+        (["--quiet", "--verbose"], ["-v/--verbose", "-q/--quiet"]),
         (["--wat"], ["--wat"]),
         (["--size"], ["--size"]),
     ],
@@ -119,7 +130,21 @@ def test_an_output_folder_that_cannot_be_written(capsys, nets, tmp_path):
     assert status == 2 and "--out" in error
 
 
+@pytest.mark.parametrize(
+    "arguments", [["report", "refernce"], ["merge", "refernce", "x"], ["roofline", "--run", "refernce"],
+                  ["baseline", "save", "x", "refernce"], ["compare", "refernce", "refernce"]],
+)  # fmt: skip
+def test_the_names_of_runs_are_completed(capsys, arguments, tmp_path):
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / "run.json").write_text(json.dumps({"schema_version": store.SCHEMA_VERSION}))
+    (tmp_path / "reference" / "cells.jsonl").touch()
+    status, error = status_and_error(capsys, *arguments, "--out", str(tmp_path))
+    assert status == 2 and "did you mean 'reference'?" in error
+
+
 def test_unknown_commands_and_lists(capsys):
+    assert "did you mean 'save'" in status_and_error(capsys, "baseline", "sav")[1]
+    assert "FACET" in status_and_error(capsys, "merge", "a", "b", "--facet", "x")[1].upper()
     assert "did you mean 'run'" in status_and_error(capsys, "rum")[1]
     assert "did you mean 'methods'" in status_and_error(capsys, "list", "method")[1]
     assert status_and_error(capsys)[0] == 2
@@ -193,6 +218,24 @@ def test_with_json_standard_output_is_one_object(capsys, faked, tmp_path):
     assert answer["summary"][1]["value"] == 21.5
     assert answer["summary"][6]["high"] is None  # JSON knows no infinity
     assert answer["run"] == store.list_runs(tmp_path)[0]["id"]
+
+
+def test_quiet_prints_errors_and_the_final_path_and_nothing_else(capsys, faked, tmp_path):
+    faked({"gluon-johnson-stylize-64-b1-float32-cpu-s0": "segfault"}, SUMMARY)
+    assert cli.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path), "-q"]) == 2
+    captured = capsys.readouterr()
+    (found,) = store.list_runs(tmp_path)
+    assert captured.out == f"{found['path'] / 'report.html'}\n"
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: gluon-johnson-stylize-64-b1-float32-cpu-s0: crashed")
+
+
+def test_verbose_tells_of_each_cells_start_and_end(capsys, faked, tmp_path):
+    faked(summary=SUMMARY)
+    assert cli.main(["run", "--method", "johnson", "--size", "64", "--batch", "1", "--out", str(tmp_path), "-v"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("  johnson stylize 64, seed 0: about") for line in lines)
+    assert any(line.startswith("  johnson stylize 64: started") for line in lines) and "  took 0 s" in lines
 
 
 def test_a_failed_cell_makes_the_exit_status_2_and_is_named_with_its_reason(capsys, faked, tmp_path):

@@ -153,6 +153,9 @@ def test_the_json_of_pytest_benchmark_is_compared_too(tmp_path, capsys):
     (["RUN", "HEAD"], ["revision is compared with a revision"]),
     (["RUN", "RUN", "--fail-on", "slow"], ["--fail-on", "slower"]),
     (["RUN", "RUN", "--metric", ","], ["--metric"]),
+    (["RUN", "RUN", "--metric", "latncy_s"], ["--metric", "did you mean 'latency_s'"]),
+    (["RUN", "latst"], ["CANDIDATE", "did you mean 'latest'"]),
+    (["RUN", "RUN", "-q", "-v"], ["-v/--verbose", "-q/--quiet"]),
     (["RUN", "RUN", "--floor", "x"], ["--floor"]),
     (["HEAD", "HEAD", "--method", "gaty"], ["--method", "gatys"]),
     (["HEAD", "HEAD", "--time", "soon"], ["--time"]),
@@ -164,6 +167,15 @@ def test_what_is_wrong_is_one_line(tmp_path, capsys, arguments, words):
     assert len(said.strip().splitlines()) == 1
     assert all(word in said for word in words), said
     assert not list(tmp_path.glob("comparisons/*"))
+
+
+def test_quiet_prints_the_path_alone_and_on_a_regression_why(tmp_path, capsys):
+    a, b = make_run(tmp_path), make_run(tmp_path, factor=1.5, seed=5)
+    for pair, status, words in (((a, a), 0, ""), ((a, b), 1, "Regression: ")):
+        assert cli.main(["compare", *map(str, pair), "--out", str(tmp_path), "-q"]) == status
+        captured = capsys.readouterr()
+        assert Path(captured.out.rstrip("\n")).name == "compare.html" and len(captured.out.splitlines()) == 1
+        assert captured.err.startswith(words) and len(captured.err.splitlines()) == status
 
 
 def test_every_verdict_of_two_runs_follows_from_their_samples_by_hand(tmp_path, capsys):

@@ -7,6 +7,7 @@ from drive import INPUTS
 from plans import fake_command, small_plan
 
 from bench import environment, run, store
+from bench.output import QUIET
 from bench.store import Store
 
 IDLE = [0.0, 0.0, 0.0]
@@ -196,7 +197,7 @@ def test_the_warnings_of_a_run_that_was_gone_on_with_replace_those_of_its_first_
 def test_a_run_carries_what_its_cells_tell_against_it(tmp_path):
     plan = small_plan(method_names=["johnson", "texture_net"], tasks=["stylize"])
     how = run.How(
-        out=tmp_path, quiet=True, command=fake_command({plan.cells[0].key: "drifting"}), ask=lambda *arguments: INPUTS,
+        out=tmp_path, level=QUIET, command=fake_command({plan.cells[0].key: "drifting"}), ask=lambda *arguments: INPUTS,
         report=False, arguments=["test"],
     )  # fmt: skip
     assert run.execute(plan, how) == run.OK

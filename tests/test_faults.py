@@ -18,6 +18,7 @@ from drive import INPUTS
 from plans import SETTINGS, environment, fake_command, small_plan
 
 from bench import process, run, scheduler, store
+from bench.output import QUIET
 from bench.plan import GATE
 from bench.progress import Progress
 from bench.report import facts
@@ -40,7 +41,7 @@ def run_cells(tmp_path, plan, command, limit_s=60.0) -> list[dict]:
     made = store.Store.create(tmp_path, {**plan.to_dict(), "warnings": []})
     options = scheduler.Options(command=command)
     try:
-        return scheduler.run_cells(plan, made, options, Progress(GATE, quiet=True), timeout_of=lambda cell: limit_s)
+        return scheduler.run_cells(plan, made, options, Progress(GATE, level=QUIET), timeout_of=lambda cell: limit_s)
     finally:
         made.close()
 
@@ -162,7 +163,7 @@ def jumping(monkeypatch):
 
 def execute(out: Path, plan, modes=None, resume: Path | None = None) -> int:
     how = run.How(
-        out=out, resume=resume, quiet=True, command=fake_command(modes), ask=lambda *arguments: INPUTS, report=False,
+        out=out, resume=resume, level=QUIET, command=fake_command(modes), ask=lambda *arguments: INPUTS, report=False,
         arguments=["test"],
     )  # fmt: skip
     return run.execute(plan, how)

@@ -25,7 +25,7 @@ class Blocks:
     def clock(self):
         return self.now
 
-    def __call__(self, command, spec, *, timeout_s, log_path, marks):
+    def __call__(self, command, spec, *, timeout_s, log_path, marks, on_event, on_tick):
         side = "candidate" if str(self.folder / "candidate") in command[-1] else "baseline"
         assert marks["PYTHONPATH"].split(":")[0] == str(self.folder / side)
         assert spec["budget"]["score"] is False

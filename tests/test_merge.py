@@ -16,6 +16,7 @@ from plans import fake_command, small_plan
 from synthetic import make_run
 
 from bench import analysis, claims, cli, merge, parts, report, run, shards, store
+from bench.output import QUIET
 from bench.plan import GENERATE, Plan
 from bench.rundata import read_run
 from nst_gluon.errors import UserError
@@ -122,7 +123,7 @@ def test_measured_by_workers_it_is_the_same_as_one_run(tmp_path):
     whole = small_plan(sizes=[64, 128], repeats=2)
 
     def measure(plan: Plan, out: Path) -> Path:
-        how = run.How(out=out, command=fake_command(), ask=lambda *a: INPUTS, report=False, quiet=True)
+        how = run.How(out=out, command=fake_command(), ask=lambda *a: INPUTS, report=False, level=QUIET)
         assert run.execute(plan, how) == 0
         return next(out.iterdir())
 

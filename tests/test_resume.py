@@ -19,6 +19,7 @@ from drive import INPUTS
 from plans import alive, environment, fake_command, small_plan, wait_until, with_settings
 
 from bench import run, rundata, store
+from bench.output import QUIET
 from nst_gluon.errors import UserError
 
 DRIVE = Path(__file__).with_name("drive.py")
@@ -121,7 +122,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path, number):
 
 def execute(plan, out, resume=None, modes=None, inputs=INPUTS):
     how = run.How(
-        out=out, resume=resume, quiet=True, command=fake_command(modes), ask=lambda *a: inputs, report=False,
+        out=out, resume=resume, level=QUIET, command=fake_command(modes), ask=lambda *a: inputs, report=False,
         arguments=["test"],
     )  # fmt: skip
     return run.execute(plan, how)
@@ -169,7 +170,7 @@ def test_inputs_that_are_wrong_leave_nothing_behind(tmp_path):
     def ask(*arguments):
         raise UserError("--style: not a picture")
 
-    how = run.How(out=tmp_path / "results", quiet=True, command=fake_command(), ask=ask, report=False)
+    how = run.How(out=tmp_path / "results", level=QUIET, command=fake_command(), ask=ask, report=False)
     with pytest.raises(UserError, match="not a picture"):
         run.execute(small_plan(), how)
     assert not (tmp_path / "results").exists()
@@ -180,7 +181,7 @@ def test_inputs_that_are_wrong_leave_nothing_behind(tmp_path):
         return INPUTS
 
     with pytest.raises(UserError, match="not a picture"):
-        run.execute(small_plan(), run.How(out=tmp_path / "results", quiet=True, ask=ask_late, report=False))
+        run.execute(small_plan(), run.How(out=tmp_path / "results", level=QUIET, ask=ask_late, report=False))
     assert list((tmp_path / "results").iterdir()) == []
 
 

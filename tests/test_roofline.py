@@ -148,12 +148,29 @@ def test_a_measurement_that_fails_is_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_a_measurement_tells_its_parts_and_what_it_prints_besides_is_no_harm(monkeypatch, tmp_path):
+    program = tmp_path / "python"
+    lines = ["a library says hello", json.dumps({"part": "copy", "done": 0.5}), json.dumps(MEASURED)]
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
+    program.chmod(0o755)
+    monkeypatch.setattr(roofline.sys, "executable", str(program))
+    told = []
+    assert roofline.measure(1, lambda *part: told.append(part)) == MEASURED
+    assert told == [("copy", 0.5)]
+    program.write_text("#!/bin/sh\nsleep 60\n")
+    monkeypatch.setattr(roofline, "TIME_LIMIT_S", 0.2)
+    with pytest.raises(UserError, match=r"took more than 0\.2 s"):
+        roofline.measure(1)
+
+
 def test_the_worker_measures_through_the_engine():
     pytest.importorskip("mxnet")
     from bench.engines import peaks
 
     dtypes = runtime.DTYPES if runtime.cpu_supports_bfloat16() else ("float32",)
-    found = peaks.measure(dtypes, (64,), 4096, 2)
+    told = []
+    found = peaks.measure(dtypes, (64,), 4096, 2, lambda part, done: told.append((part, done)))
+    assert len(told) == len(dtypes) + 1 and told[0][1] == 0 < told[-1][1] < 1
     assert set(found["products"]) == set(dtypes) and len(found["products"]["float32"]["64"]) == 2
     assert found["copy"]["bytes"] == 2 * 4 * 4096 and len(found["copy"]["seconds"]) == 4
     assert roofline.peaks_of(found).bytes_per_s > 0
@@ -165,13 +182,21 @@ def test_the_worker_measures_through_the_engine():
 
 def test_measuring_writes_and_tells(tmp_path, monkeypatch, capsys):
     pytest.importorskip("mxnet")
-    monkeypatch.setattr(roofline, "measure", lambda threads: MEASURED)
-    assert cli.main(["roofline", "--out", str(tmp_path / "new"), "--threads", "1"]) == 0
-    out = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(roofline, "measure", lambda threads, tell: tell("copy", 0.5) or MEASURED)
+    command = ["roofline", "--out", str(tmp_path / "new"), "--threads", "1"]
+    assert cli.main(command) == 0
+    captured = capsys.readouterr()
+    out = captured.out.splitlines()
+    assert captured.err.splitlines()[0].startswith("copy; about 0 s left")
     assert out[1].split()[:5] == ["matrix", "product,", "float32", "100", "GFLOP/s"]
     assert out[3].split() == ["copy", "10.0", "GB/s"]
     kept = json.loads(Path(out[-1]).read_text())
     assert kept["flops_per_s"]["bfloat16"] == 200e9 and kept["fingerprint"]["threads"] == runtime.engine_threads()
+    assert cli.main([*command, "-q"]) == 0
+    assert capsys.readouterr() == (f"{out[-1]}\n", "")
+    assert cli.main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["path"] == out[-1] and told["flops_per_s"] == kept["flops_per_s"]
 
 
 def test_a_run_is_told_and_drawn(run_folder, capsys):
@@ -181,6 +206,11 @@ def test_a_run_is_told_and_drawn(run_folder, capsys):
     (line,) = (line for line in lines if re.match(r"johnson +stylize +512 +1 +float32 ", line))
     assert re.search(r"91\.2 G +1\.63 GB +55\.8 +\S+ GFLOP/s +100 GFLOP/s +\d+% +arithmetic$", line)
     assert Path(drawn) == run_folder / "reference" / "plots" / "roofline.svg"
+    assert cli.main(["roofline", "--run", "reference", "--out", str(run_folder), "-q"]) == 0
+    assert capsys.readouterr().out == f"{drawn}\n"
+    assert cli.main(["roofline", "--run", "reference", "--out", str(run_folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["cells"]) == len(lines) - 1 and told["cells"][0]["fraction"] > 0
     assert Path(drawn).read_text().startswith("<?xml") and Path(drawn).with_suffix(".png").stat().st_size > 10_000
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import threading
@@ -12,7 +11,8 @@ import pytest
 from plans import QUICK, alive, fake_command, small_plan, wait_until, with_settings
 
 from bench import environment, process, scheduler
-from bench.progress import Estimator, Progress, duration
+from bench.output import QUIET
+from bench.progress import Progress
 from bench.store import DiskFull, Store
 
 TEXTURE = "gluon-texture_net-texture-64-b1-float32-cpu-s0"
@@ -31,8 +31,8 @@ def make_store(tmp_path):
         store.close()
 
 
-def run(plan, store, modes=None, timeout=20.0, stream=None, **options):
-    progress = Progress(QUICK, stream=stream, quiet=stream is None)
+def run(plan, store, modes=None, timeout=20.0, **options):
+    progress = Progress(QUICK, level=QUIET)
     how = scheduler.Options(command=fake_command(modes), grace_s=0.3, **options)
     records = scheduler.run_cells(plan, store, how, progress, timeout_of=lambda cell: timeout)
     return {record["key"]: record for record in records}
@@ -193,7 +193,7 @@ def test_a_larger_batch_that_ran_out_of_memory_does_not_rule_out_a_larger_pictur
 def test_cells_that_cannot_be_measured_are_skipped_with_the_reason(make_store):
     plan = small_plan()
     store = make_store(plan)
-    progress = Progress(QUICK, quiet=True)
+    progress = Progress(QUICK, level=QUIET)
     how = scheduler.Options(command=fake_command())
     records = scheduler.run_cells(plan, store, how, progress, {TEXTURE: "no trained net"})
     record = next(record for record in records if record["key"] == TEXTURE)
@@ -288,63 +288,6 @@ def test_a_busy_machine_is_told(make_store, monkeypatch):
     (warning,) = environment.warnings_after([record, {"foreign_cores": 0.1}, {"foreign_cores": None}])
     assert "busy machine" in warning and "1 of 2 cells" in warning
     assert environment.warnings_after([{"foreign_cores": 0.1}]) == []
-
-
-# ------------------------------------------------------------------------------------------------------ progress
-
-
-def test_without_a_terminal_every_cell_is_one_plain_line(make_store):
-    plan = small_plan()
-    stream = io.StringIO()
-    run(plan, make_store(plan), {plan.cells[0].key: "segfault"}, stream=stream)
-    lines = stream.getvalue().splitlines()
-    assert len(lines) == len(plan.cells) + 1
-    assert lines[0].startswith(f"{len(plan.cells)} cells, about")
-    assert lines[1].startswith(f"[1/{len(plan.cells)}] texture_net texture 64: error (crashed: killed by SIGSEGV")
-    assert lines[2].startswith(f"[2/{len(plan.cells)}] johnson stylize 64: 200 ms, objective 100;")
-    assert lines[-1].endswith("0 s left")
-    assert "\r" not in stream.getvalue() and "\x1b" not in stream.getvalue()
-
-
-def test_on_a_terminal_the_bar_names_the_cell_the_time_left_and_the_last_result(make_store):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    plan = small_plan()
-    stream = Terminal()
-    threads = threading.active_count()
-    run(plan, make_store(plan), {"*": "slow"}, stream=stream)
-    text = stream.getvalue()
-    assert "left" in text and "gatys stylize 64" in text and "last: johnson stylize 64: 200 ms" in text
-    assert threading.active_count() == threads
-
-
-def test_the_time_left_follows_what_was_measured():
-    plan = small_plan(sizes=[64, 128], repeats=2)
-    estimator = Estimator(QUICK)
-    first = plan.cells[0]
-    before = {cell: estimator.seconds(cell) for cell in plan.cells}
-    estimator.learn(first, 3 * before[first])
-    for cell in plan.cells:
-        if cell.kind == first.kind:
-            assert estimator.seconds(cell) == pytest.approx(3 * before[cell])
-        else:
-            assert estimator.seconds(cell) == before[cell]
-    twin = next(cell for cell in plan.cells if cell.seed == 1 and cell.method == first.method)
-    estimator.learn(plan.cells[1], before[plan.cells[1]])
-    assert estimator.seconds(twin) == pytest.approx(3 * before[first])
-
-
-def test_durations_for_people():
-    assert [duration(x) for x in (-1, 0.4, 45, 100, 400, 3900)] == [
-        "0 s",
-        "0 s",
-        "45 s",
-        "2 min",
-        "7 min",
-        "1 h 05 min",
-    ]
 
 
 def test_the_clock_of_the_time_out_is_not_the_walls(make_store, monkeypatch):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
+from bench import output
 from nst_gluon import console
 from nst_gluon.errors import UserError, did_you_mean
 
@@ -53,19 +54,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_plan("--style", metavar="NAME|FILE", help=f"({PLAN['style']})")
     add_plan("--content", metavar="NAME|FILE", help=f"({PLAN['content']})")
     add_plan("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
-    add_plan("--net", metavar="FILE", action="append", help="a trained net instead of a bundled one; may be repeated")
+    add_plan("--net", metavar="NAME|FILE", action="append", help="a trained net, not the bundled one; may be repeated")
     command.add_argument("--time", metavar="SECONDS", help=f"measure for at most this long ({TIME_S:.0f})")
     command.add_argument("--out", metavar="DIR", default=str(OUT), help="the folder of runs (results)")
-    command.add_argument("--json", action="store_true", help="print the result as one JSON object, and nothing else")
+    output.add_arguments(command)
 
 
 def main(options: argparse.Namespace) -> int:
     """Compare; returns the exit status of :func:`bench.regression.exit_status`."""
     from bench import comparison, sides
     from bench.environment import SOURCE
-    from bench.regression import VERDICTS
+    from bench.regression import COMPARED_METRICS, VERDICTS
 
-    metrics = _names("--metric", options.metric, None) if options.metric is not None else None
+    level = output.level(options)
+    metrics = _names("--metric", options.metric, COMPARED_METRICS) if options.metric is not None else None
     fail_on = _names("--fail-on", options.fail_on, VERDICTS)
     floor = None if options.floor is None else console.number("--floor", 0.0, 5.0)(options.floor) / 100
     out, repository = Path(options.out), Path.cwd() if (Path.cwd() / ".git").exists() else SOURCE
@@ -78,7 +80,7 @@ def main(options: argparse.Namespace) -> int:
         folder = comparison.new_folder(out)
         try:
             plan, limit = plan_of(options), time_limit(options)
-            result = comparison.of_revisions(*pair, how, folder, plan, limit, repository, tell)
+            result = comparison.of_revisions(*pair, how, folder, plan, limit, repository, level)
         except BaseException:
             if not any(folder.glob("samples.csv")):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -95,19 +97,15 @@ def main(options: argparse.Namespace) -> int:
         import json
 
         print(json.dumps({**result, "folder": str(folder)}, indent=2))
+    elif level == output.QUIET:
+        if result["exit_status"]:
+            print(result["summary"], file=sys.stderr)
+        print(folder / "compare.html")
     else:
-        print(pages.terminal(result, width=shutil.get_terminal_size((120, 24)).columns, colour=_colours()))
+        colours = output.has_colours(sys.stdout)
+        print(pages.terminal(result, width=shutil.get_terminal_size((120, 24)).columns, colour=colours))
         print(f"comparison: {folder / 'compare.html'}")
     return result["exit_status"]
-
-
-def _colours() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def tell(line: str) -> None:
-    """Progress, for people."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def time_limit(options: argparse.Namespace, usual: float = TIME_S) -> float:
@@ -128,10 +126,10 @@ def plan_of(options: argparse.Namespace):
     return dataclasses.replace(plan, budget=GATE)
 
 
-def _names(argument: str, text: str, choices) -> list[str]:
+def _names(argument: str, text: str, choices: Collection[str]) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        if choices is not None and name not in choices:
+        if name not in choices:
             raise UserError(f"{argument}: unknown name {name!r}; {did_you_mean(name, choices)}")
     if not names:
         raise UserError(f"{argument}: empty; give at least one")

@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="list " + ", ".join(LISTS),
         epilog="examples:\n  python -m bench list\n  python -m bench list styles",
     )
-    command.add_argument("what", nargs="?", default="runs", choices=LISTS, help="what to list (runs)")
+    command.add_argument("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS, help="what to list (runs)")
     command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import sys
 from pathlib import Path
 
+from bench import output
 from nst_gluon import console, runtime
 from nst_gluon.errors import UserError
 
@@ -25,36 +28,42 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--threads", metavar="N", help="threads of the engine (OMP_NUM_THREADS, or all cores)")
     command.add_argument("--run", metavar="RUN", help="a run directory, a run's id, or latest")
     command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    output.add_arguments(command)
 
 
 def main(options: argparse.Namespace) -> int:
     """Measure, or tell and draw; returns the exit status."""
-    out = Path(options.out)
+    out, level = Path(options.out), output.level(options)
     if options.run is not None:
         if options.threads is not None:
             raise UserError("--threads: a run has its own number of threads; leave out --threads or --run")
-        return _show(options.run, out)
+        return _show(options.run, out, level, options.json)
     given = None if options.threads is None else console.whole_number("--threads", 1, 2)(options.threads)
-    return _measure(out, runtime.prepare(given))
+    return _measure(out, runtime.prepare(given), level, options.json)
 
 
-def _measure(out: Path, threads: int) -> int:
-    from bench import engines, environment, roofline, store
+def _measure(out: Path, threads: int, level: int, as_json: bool) -> int:
+    from bench import engines, environment, progress, roofline, store
 
     engines.get("gluon").check()
     store.check_writable(out)
     captured, load = environment.capture(threads), environment.load_average()
-    measured = roofline.measure(threads)
-    warnings = environment.warnings_before(captured, load)
-    path = roofline.keep(out, roofline.record(measured, captured, warnings))
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(roofline.ceilings(roofline.peaks_of(measured)))
+    with contextlib.closing(progress.Parts(level=level)) as parts:
+        measured = roofline.measure(threads, parts.part)
+    record = roofline.record(measured, captured, environment.warnings_before(captured, load))
+    path = roofline.keep(out, record)
+    if as_json:
+        print(json.dumps({**record, "path": str(path)}, indent=2))
+        return 0
+    if level > output.QUIET:
+        for warning in record["warnings"]:
+            print(output.paint(f"warning: {warning}", "open", sys.stderr), file=sys.stderr)
+        print(roofline.ceilings(roofline.peaks_of(measured)))
     print(path)
     return 0
 
 
-def _show(text: str, out: Path) -> int:
+def _show(text: str, out: Path, level: int, as_json: bool) -> int:
     from bench import roofline, rundata, store
 
     directory = store.find_run(text, out, "--run")
@@ -63,11 +72,14 @@ def _show(text: str, out: Path) -> int:
     rows = roofline.fractions(roofline.cell_costs(run), run.samples, peaks)
     if rows.empty:
         raise UserError(f"--run: {directory} has no time of a cell on the CPU whose operations are known")
-    print(roofline.table(rows))
+    if level > output.QUIET and not as_json:
+        print(roofline.table(rows))
 
     from bench.report import plots
     from bench.report import roofline as drawing
 
     plots.write_all([drawing.plot(rows, peaks)], directory / "plots")
-    print(directory / "plots" / "roofline.svg")
+    plot = directory / "plots" / "roofline.svg"
+    cells = json.loads(rows.to_json(orient="records"))
+    print(json.dumps({"run": directory.name, "cells": cells, "plot": str(plot)}, indent=2) if as_json else plot)
     return 0

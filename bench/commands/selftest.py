@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from bench import output
 from bench.commands import compare
 
 TIME_S = 600.0
@@ -32,13 +33,13 @@ def main(options: argparse.Namespace) -> int:
     from bench.environment import SOURCE
     from bench.regression import CELLS_FAILED, GATED_METRICS, PASS, Rules
 
-    out = Path(options.out)
+    out, level = Path(options.out), output.level(options)
     plan, limit = compare.plan_of(options), compare.time_limit(options, TIME_S)
     itself = sides.Revision("this suite", None, SOURCE)
     folder = comparison.new_folder(out)
     measured, fingerprint = comparison.measure(
         {"baseline": itself, "candidate": itself}, plan, folder, Rules(least_rounds=10**6), GATED_METRICS, limit,
-        SOURCE, compare.tell,
+        SOURCE, level,
     )  # fmt: skip
     for failure in measured.failures:
         print(f"{failure['status']}: {failure['cell']}: {failure['reason']}", file=sys.stderr)
@@ -51,7 +52,9 @@ def main(options: argparse.Namespace) -> int:
     }  # fmt: skip
     path = selftest.keep(out, result) if rows else None
     if options.json:
-        print(json.dumps({**result, "path": str(path)}, indent=2))
+        print(json.dumps({**result, "path": path and str(path)}, indent=2))
+    elif level == output.QUIET:
+        print(path or "nothing was measured", file=sys.stdout if path else sys.stderr)
     else:
         print(selftest.table(result))
         print(f"kept for this machine: {path}" if path else "nothing was measured")

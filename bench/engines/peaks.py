@@ -1,7 +1,8 @@
 """What this machine can do at most through the engine: one process, ``python -m bench.engines.peaks THREADS``.
 
-Prints one JSON object: for each precision the times of a large matrix product by its side, and the times of a copy of
-an array that no cache holds. Whoever started it takes the best: everything that disturbs makes it slower.
+Prints JSON lines: before each part {"part", "done"}, the share of the work that was done by then, and at the end one
+object with the times: for each precision those of a large matrix product by its side, and those of a copy of an array
+that no cache holds. Whoever started it takes the best: everything that disturbs makes it slower.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nst_gluon import runtime
 
 SIDES = (1024, 2048)
 REPETITIONS = 12
+COPY_WORK = 50  # multiplications that take as long as copying a number twice, about
 CACHES = 8  # the copied array is so many times larger than the last cache
 LEAST_COPY = 256 * 2**20
 FLOAT_BYTES = 4
@@ -50,15 +52,27 @@ def copy_elements() -> int:
     return min(wanted, runtime.memory_available_bytes() // 8) // FLOAT_BYTES
 
 
-def measure(dtypes: Sequence[str], sides: Sequence[int], elements: int, repetitions: int) -> dict[str, Any]:
-    """``products``: {precision: {side: seconds}}; ``copy``: {"bytes": read and written, "seconds": of each copy}."""
+def measure(
+    dtypes: Sequence[str],
+    sides: Sequence[int],
+    elements: int,
+    repetitions: int,
+    tell: Callable[[str, float], None] = lambda part, done: None,
+) -> dict[str, Any]:
+    """``products``: {precision: {side: seconds}}; ``copy``: {"bytes": read and written, "seconds": of each copy}.
+
+    ``tell``: is told of each part before it begins, and which share of the work was done by then.
+    """
     from nst_gluon.engine import mx
 
     bfloat16 = np.dtype([("bfloat16", np.uint16)])
     products: dict[str, dict[str, list[float]]] = {}
+    done, work = 0.0, len(dtypes) * sum(side**3 for side in sides) + COPY_WORK * elements
     for dtype in dtypes:
         products[dtype] = {}
         for side in sides:
+            tell(f"matrix product, {dtype}, {side} x {side}", done / work)
+            done += side**3
             a, b = (mx.nd.random.uniform(shape=(side, side)) for _ in range(2))
             if dtype == "bfloat16":
                 a, b = (mx.nd.amp_cast(array, dtype=bfloat16) for array in (a, b))
@@ -69,6 +83,7 @@ def measure(dtypes: Sequence[str], sides: Sequence[int], elements: int, repetiti
 
             mx.nd.waitall()
             products[dtype][str(side)] = timed(product, repetitions)
+    tell(f"copy of {FLOAT_BYTES * elements / 1e6:.0f} MB", done / work)
     source, target = mx.nd.ones((elements,)), mx.nd.zeros((elements,))
     mx.nd.waitall()
     ways = (lambda: mx.nd.identity(source, out=target), lambda: source.copyto(target))
@@ -82,7 +97,11 @@ def main() -> None:
     parser.add_argument("threads", type=int)
     runtime.prepare(parser.parse_args().threads)
     dtypes = runtime.DTYPES if runtime.cpu_supports_bfloat16() else runtime.DTYPES[:1]
-    print(json.dumps(measure(dtypes, SIDES, copy_elements(), REPETITIONS)))
+
+    def tell(part: str, done: float) -> None:
+        print(json.dumps({"part": part, "done": done}), flush=True)
+
+    print(json.dumps(measure(dtypes, SIDES, copy_elements(), REPETITIONS, tell)))
 
 
 if __name__ == "__main__":

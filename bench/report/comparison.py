@@ -17,6 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bench import store
+from bench.output import COLOURS
 from bench.regression import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
 from bench.report.definitions import describe
 from bench.report.forest import Forest
@@ -49,7 +50,6 @@ MEANINGS = (
 COLUMNS = ("cell", "metric", "baseline", "candidate", "ratio [95 %]", "floor", "verdict")
 NUMERIC = (2, 3, 4, 5)
 FIRST_ROWS, MOST_ROWS = 10, 100
-COLOURS = {"worse": "31", "better": "32", "open": "33"}
 
 
 # ------------------------------------------------------------------------------------------------------------ wording
