@@ -22,9 +22,9 @@ class NotFinite(RuntimeError):
     """An objective or a gradient became NaN or infinite; there is no picture worth returning."""
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """ "did you mean 'great_wave'? ", or nothing if no choice is near."""
-    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+def nearest(name: str, choices: Iterable[str], likeness: float = 0.6) -> str:
+    """ "did you mean 'great_wave'? ", or nothing if no choice has that ``likeness`` (of 0 to 1)."""
+    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=likeness)
     return f"did you mean {near[0]!r}? " if near else ""
 
 

@@ -227,7 +227,8 @@ def parse_device(text: str) -> Device:
     """ "cpu", "gpu" or "gpu:1" as a :class:`Device`; anything else is a UserError."""
     match = re.fullmatch(r"cpu|gpu(?::(\d{1,4}))?", text.strip().lower())
     if not match:
-        raise UserError(f"--device: {text!r} is not a device; {nearest(text, ('cpu', 'gpu'))}use cpu, gpu or gpu:1")
+        near = nearest(text, ("cpu", "gpu"), 0.8)
+        raise UserError(f"--device: {text!r} is not a device; {near}use cpu, gpu or gpu:1")
     return Device(match.group(0)[:3], int(match.group(1) or 0))
 
 

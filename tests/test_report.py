@@ -71,6 +71,11 @@ def test_first_screen_says_what_where_and_how_much(page, run):
     assert answer in page.text
     assert "Example CPU 9000 <fast>, 2 cores, 25.0 GB, no GPU; MXNet 1.9.1" in page.text
     assert "style great_wave, content astronaut" in page.text
+    assert "What Painting in the style of a picture" in page.text
+    n = table[table.metric.isin(["latency_s", "iteration_s"]) & table.value.notna()].n
+    samples = f"medians of {n.min()} to {n.max()} samples"
+    assert f"How sure Brackets are 95 % intervals; times are {samples}; 3 seeds; " in page.text
+    assert "How much Over all" in page.text and "On what Example CPU" in page.text
     names = [text.partition(" Of ")[0] for _, text in page.headings]
     assert page.headings[0][0] == 1 and names[0].startswith(answer)
     assert names.index("Pictures") < names.index("The claims, checked") < names.index("At a glance")

@@ -9,19 +9,19 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import html5lib
 import pandas as pd
 import pytest
 from htmlpage import Page
 from synthetic import make_run
 
-from bench import analysis, report, roofline
+from bench import analysis, cli, report, roofline
 from bench.plan import NETS
 from bench.report import ceilings, document, training
 from bench.rundata import read_run
-from nst_gluon import page
-from nst_gluon.page import style, training_curve
+from nst_gluon.page import style, style_sheet, training_curve
 
-CSS = page.style_sheet()
+CSS = style_sheet()
 ON_PAPER = ("ink", "muted", "link", "good", "fair", "poor", "none")
 PAIRS = [(name, paper) for name in ON_PAPER for paper in ("paper", "card")]
 PAIRS += [("alarm", "alarm-paper"), ("ink", "notice"), ("link", "notice"), ("muted", "notice")]
@@ -83,6 +83,18 @@ def run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def pages(run) -> list[Path]:
+    """Every kind of page: the report of a run, a comparison, the history of runs, the list of runs."""
+    root, other = run.parent, make_run(run.parent, sizes=(256,), seeds=(0, 1), batches=(1,))
+    assert cli.main(["report", str(other), "--out", str(root)]) == 0
+    assert cli.main(["report", str(run), str(other), "--out", str(root)]) == 0
+    assert cli.main(["compare", str(run), str(other), "--out", str(root), "-q"]) in (0, 1, 2)
+    (comparison,) = root.glob("comparisons/*/compare.html")
+    return [run / "report.html", other / "report.html", comparison, root / "history" / "index.html",
+            root / "index.html"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
 def page(run) -> Page:
     return Page((run / "report.html").read_text(encoding="utf-8"))
 
@@ -113,16 +125,48 @@ def test_tables_have_heads_and_captions(page):
     assert len(spans) == sum(one["scope"] == "col" for one in page.all("th"))
 
 
-def test_the_page_validates(run):
-    """With the checker of the W3C, where there is one: its new properties of CSS are the one thing it does not know."""
-    jar = shutil.which("vnu")
-    tidy = shutil.which("tidy")
-    if not jar and not tidy:
-        pytest.skip("neither vnu nor tidy is installed")
-    command = [jar, "--errors-only", "--skip-non-html"] if jar else [tidy, "-quiet", "-errors", "--new-blocklevel-tags",
-                                                                     "dialog"]  # fmt: skip
-    told = subprocess.run([*command, str(run / "report.html")], capture_output=True, text=True, timeout=120).stderr
-    assert not [line for line in told.splitlines() if "rror" in line and "position-" not in line]
+def test_the_pages_parse_without_an_error_and_nothing_refers_to_nothing(pages):
+    """By the parser of the HTML standard; and what parsing does not look at: identities, references, nesting."""
+    for path in pages:
+        parser = html5lib.HTMLParser(namespaceHTMLElements=False)
+        tree = parser.parse(path.read_text(encoding="utf-8"))
+        assert [(place, code, data) for place, code, data in parser.errors] == [], path
+        ids = [one.get("id") for one in tree.iter() if one.get("id")]
+        assert len(ids) == len(set(ids)), path
+        for one in tree.iter():
+            for name in ("aria-labelledby", "aria-describedby", "popovertarget", "for"):
+                assert set((one.get(name) or "").split()) <= set(ids), (path, name, one.get(name))
+            if one.tag in ("a", "button"):
+                inside = {found.tag for found in one.iter() if found is not one}
+                assert not inside & {"a", "button", "label", "select", "table", "div", "p"}, (path, one.tag, inside)
+            assert one.tag != "img" or one.get("alt"), path
+
+
+def test_headings_go_down_one_level_at_a_time_on_every_page(pages):
+    for path in pages:
+        levels = [level for level, _ in Page(path.read_text(encoding="utf-8")).headings]
+        assert levels[0] == 1 and levels.count(1) == 1, path
+        assert all(1 < after <= before + 1 for before, after in zip(levels, levels[1:])), path
+
+
+def test_landmarks_have_names_of_their_own(pages):
+    for path in pages:
+        page = Page(path.read_text(encoding="utf-8"))
+        titles = {one["id"]: text for (tag, one), (_, text) in zip(
+            [found for found in page.elements if re.fullmatch("h[1-6]", found[0])], page.headings) if one.get("id")}
+        names = [titles.get(one.get("aria-labelledby")) for one in page.all("section")]
+        names += [one["aria-label"] for _, one in page.elements if one.get("role") == "region"]
+        assert len(names) == len(set(names)), path
+
+
+def test_the_pages_validate(pages):
+    """With the checker of the W3C, where there is one: new properties of CSS are the one thing it does not know."""
+    checker = shutil.which("vnu")
+    if not checker:
+        pytest.skip("the Nu Html Checker (vnu) is not installed; html5lib has read the pages above")
+    command = [checker, "--errors-only", "--format", "gnu", *map(str, pages)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=300).stderr
+    assert not [line for line in told.splitlines() if ": error:" in line and "position-" not in line]
 
 
 def test_growth_and_quality_are_shown(page, run):

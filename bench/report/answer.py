@@ -10,6 +10,12 @@ from bench.analysis import LOWER_BOUND, REFERENCE_ITERATIONS
 from bench.report.tables import SPEEDUP_500, SPEEDUP_EQUAL
 from bench.report.wording import clean, listing, measured, method_name, quantity, size_name, task_name, with_interval
 
+MEANING = (
+    "Painting in the style of a picture (stylisation), or more of it (texture). Optimisation lowers a loss, the "
+    "objective, step by step; a trained net needs one pass. Speed-up at equal loss: the seconds until optimisation is "
+    "down at the loss of the net's picture, over those of the pass."
+)
+
 
 def of_run(summary: pd.DataFrame, random_weights: bool) -> tuple[str, str]:
     """The result in one sentence, and what puts it in proportion (or nothing)."""
@@ -43,6 +49,17 @@ def answers(summary: pd.DataFrame) -> tuple[str, str]:
             f"{quantity(fixed['value'].max(), 'x')}."
         )
     return sentence, further
+
+
+def certainty(summary: pd.DataFrame, seeds: int) -> str:
+    """How far the numbers can be trusted: what the brackets are, on how many samples and seeds they rest."""
+    timed = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["value"].notna()]
+    if timed.empty:
+        return ""
+    low, high = int(timed["n"].min()), int(timed["n"].max())
+    samples = f"{low}" if low == high else f"{low} to {high}"
+    several = f"{seeds} seeds" if seeds > 1 else "one seed: what another would change is not in them"
+    return f"Brackets are 95 % intervals; times are medians of {samples} samples; {several}"
 
 
 def answer_of_random(summary: pd.DataFrame) -> str:

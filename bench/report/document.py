@@ -41,7 +41,8 @@ TITLE = "Neural style transfer: optimisation against feed-forward nets"
 class Document:
     """What a report says.
 
-    ``answer`` is the result in one sentence, ``further`` what puts it in proportion. ``alarms`` are what a
+    ``answer`` is the result in one sentence, ``further`` what puts it in proportion, ``certainty`` how far it can be
+    trusted, for somebody who knows nothing of the suite. ``alarms`` are what a
     reader must not miss; ``warnings`` what makes single numbers less trustworthy, and ``notes`` the same where it
     touches single numbers. ``first_pictures`` belong to the first screen. ``of_plots`` are tables that stand with the
     plots of a section.
@@ -50,6 +51,7 @@ class Document:
     run_id: str
     answer: str
     further: str
+    certainty: str
     subject: str
     machine: str
     software: str
@@ -88,6 +90,7 @@ def make(run_dir: str | Path) -> Document:
         run_id=facts.run_id(run.meta),
         answer=sentence,
         further=further,
+        certainty=answer.certainty(summary, run.cells["seed"].nunique()),
         subject=subject(run),
         machine=origin.machine(run.meta),
         software=origin.software(run.meta),

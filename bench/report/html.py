@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from bench import claims
-from bench.report import pictures
+from bench.report import answer, pictures
 from bench.report.definitions import METRICS, STATISTICS, STATUSES, describe
 from bench.report.document import TITLE, Document
 from bench.report.wording import MARKS
@@ -54,6 +54,7 @@ def plot_sections(document: Document) -> list[tuple[str, str, str, list, tuple]]
 def environment() -> jinja2.Environment:
     """Templates in which everything is escaped that is not marked as ours."""
     made = page.environment(TEMPLATES)
+    made.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
     made.filters["definition"] = lambda metric: f"def-{describe(metric).name}"
     made.filters["defined"] = lambda metric: describe(metric).name in METRICS
     return made
@@ -82,6 +83,7 @@ def write(document: Document) -> str:
     return environment().get_template("report.html.j2").render(
         **parts(),
         title=TITLE,
+        meaning=answer.MEANING,
         document=document,
         contents=contents,
         uris=pictures.embed([*document.first_pictures, *document.more_pictures]),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from bench import claims
+from bench.report import answer
 from bench.report.definitions import METRICS, STATISTICS, STATUSES
 from bench.report.document import TITLE, Document
 from bench.report.pictures import Picture
@@ -81,6 +82,9 @@ def _lines(document: Document) -> Iterator[str]:
         yield ""
     yield f"**{text(document.answer)}** {text(document.further)}".rstrip()
     yield ""
+    yield f"- What: {text(answer.MEANING)}"
+    if document.certainty:
+        yield f"- How sure: {text(document.certainty)}"
     yield f"- Compared: {text(document.subject)}"
     yield f"- Machine: {text(document.machine)}"
     details = [document.software, document.when, document.revision and f"revision {document.revision}"]
