@@ -38,7 +38,13 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     for module in COMMANDS.values():
         module.add(commands)
-    commands.add_parser("doctor", help="what this machine can run, and what to do about the rest")
+    commands.add_parser(
+        "doctor",
+        help="what this machine can run, and what to do about the rest",
+        description="Look at the machine, the engine, the weights and the nets: what can run here, and what to do "
+        "about the rest.",
+        epilog="example:\n  python -m bench doctor",
+    )
     return top
 
 
@@ -50,6 +56,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         epilog="examples:\n  python -m bench run --method all --size 256,512\n"
         "  python -m bench run --method texture_net --task texture --size 256 --batch 1,4,16\n"
         "  python -m bench run --method all --size 256,512 --shard 1/2\n"
+        "  python -m bench run --method gatys --size 256 --budget quick --json\n"
         "  python -m bench run --resume latest",
     )
     defaults = PLAN_DEFAULTS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -17,11 +18,19 @@ from nst_gluon.files import one_line
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
+class Formatter(argparse.HelpFormatter):
+    """Fills lines of prose to the terminal's width; the lines of an example stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = [[line] if line.startswith(" ") else textwrap.wrap(line, width) for line in text.splitlines()]
+        return "\n".join(indent + line for filled in lines for line in filled)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are UserErrors of one line, with "did you mean" for commands and options."""
 
     def __init__(self, *args, **kwargs):
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", Formatter)
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def parse_known_args(self, args=None, namespace=None):

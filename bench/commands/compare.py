@@ -31,7 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "2 cells failed, 3 nothing was measured.",
         epilog="examples:\n  python -m bench compare HEAD~1 HEAD\n"
         "  python -m bench compare main . --method texture_net --size 256 --time 120\n"
-        "  python -m bench compare nightly latest",
+        "  python -m bench compare nightly latest --json",
     )
     command.add_argument("baseline", metavar="BASELINE", help="what it is compared with")
     command.add_argument("candidate", metavar="CANDIDATE", help="what may have become slower")
