@@ -59,10 +59,9 @@ def write(
         f"A {method_name(meta['method'])} learnt the {learnt} of {clean(meta['style'], 60)}: its objective went from "
         f"{begin} to {end} in {steps}, which took {quantity(meta['seconds'], 's')}"
     )
-    made = page.environment(page.FOLDER).get_template("training.html.j2")
-    return made.render(
+    return page.render(
+        page.environment(page.FOLDER).get_template("training.html.j2"),
         name=clean(net.stem, 120),
-        style=Markup(page.style_sheet()),
         alarm=RANDOM if meta["weights"].get("random") else "",
         answer=answer,
         facts=_facts(meta),

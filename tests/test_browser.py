@@ -7,7 +7,7 @@ import pytest
 from synthetic import make_run
 
 from bench import cli
-from bench.report import html
+from bench.report.page import TEMPLATES
 
 PROGRAM = browser.find()
 pytestmark = [
@@ -158,7 +158,7 @@ def test_every_control_can_be_reached_and_shows_its_focus(chromium, results):
 
 def test_without_its_script_the_page_is_complete(chromium, results, tmp_path):
     text = results["plain"].read_text(encoding="utf-8")
-    script = (html.TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     assert script in text
     (tmp_path / "page.html").write_text(text.replace(f"<script>{script}</script>", ""), encoding="utf-8")
     chromium.open(tmp_path / "page.html")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import store
+from bench.screen import plain
 from nst_gluon import assets, methods, presets
 from nst_gluon.errors import UserError
 
@@ -40,7 +41,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Rows of equally many texts as lines with aligned columns."""
+    """Rows of equally many texts as lines with aligned columns; names may be anybody's."""
+    rows = [tuple(map(plain, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join(
         "  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip() for row in rows

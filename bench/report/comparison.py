@@ -22,15 +22,14 @@ from bench.regression import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING
 from bench.report.definitions import describe
 from bench.report.forest import Forest
 from bench.report.markdown import text as _escaped
+from bench.report.page import render
 from bench.report.wording import MISSING as NONE
 from bench.report.wording import clean, quantity
-from nst_gluon import page
 from nst_gluon.files import write_atomically
 
 Result = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("compare.json", "compare.md", "comment.md", "compare.html")
 TITLES = {"revisions": "Comparison of two revisions", "runs": "Comparison of two runs"}
 OUTCOMES = {0: "pass", 1: "regression", 2: "cells failed", 3: "nothing was measured"}
@@ -322,7 +321,6 @@ def comment(result: Result) -> str:
 
 def html(result: Result) -> str:
     """The page compare.html, which needs nothing else: no scripts, nothing is fetched, a light and a dark look."""
-    environment = page.environment(TEMPLATES)
     rows = by_importance(result["rows"])
     forest = Forest(rows)
     shown = [
@@ -338,11 +336,11 @@ def html(result: Result) -> str:
         for row in rows
     ]
     status = result["exit_status"]
-    return environment.get_template("compare.html.j2").render(
+    return render(
+        "compare.html.j2",
         title=TITLES.get(result["kind"], "Comparison"),
         name=f"{side_name(result['baseline'])} and {side_name(result['candidate'])}",
         summary=clean(result["summary"], 1000),
-        style=Markup(page.style_sheet()),
         outcome={1: "worse", 2: "worse", 3: "open"}.get(status, "better"),
         facts=[
             ("Baseline", side_name(result["baseline"])),

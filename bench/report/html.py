@@ -4,22 +4,13 @@ fetched.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from pathlib import Path
-from typing import Any
-
-import jinja2
 from markupsafe import Markup
 
 from bench import claims
 from bench.report import answer, pictures
-from bench.report.definitions import METRICS, STATISTICS, STATUSES, describe
+from bench.report.definitions import METRICS, STATISTICS, STATUSES
 from bench.report.document import TITLE, Document
-from bench.report.wording import MARKS
-from nst_gluon import page
-
-TEMPLATES = Path(__file__).resolve().parent / "templates"
+from bench.report.page import render
 
 
 def plot_sections(document: Document) -> list[tuple[str, str, str, list, tuple]]:
@@ -51,27 +42,6 @@ def plot_sections(document: Document) -> list[tuple[str, str, str, list, tuple]]
     return [section for section in found if section[3] or section[4] or (section[0] == "growth" and measured)]
 
 
-def environment() -> jinja2.Environment:
-    """Templates in which everything is escaped that is not marked as ours."""
-    made = page.environment(TEMPLATES)
-    made.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
-    made.filters["definition"] = lambda metric: f"def-{describe(metric).name}"
-    made.filters["defined"] = lambda metric: describe(metric).name in METRICS
-    return made
-
-
-def parts() -> dict[str, Any]:
-    """What every page has inside: the style sheet, and the one script with the hash that allows it."""
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return {
-        "style": Markup(page.style_sheet()),
-        "script": Markup(script),
-        "script_hash": f"sha256-{digest}",
-        "marks": MARKS,
-    }
-
-
 def write(document: Document) -> str:
     """The whole page. Everything from the run directory is escaped; only our own SVG, style and script are
     not.
@@ -80,8 +50,8 @@ def write(document: Document) -> str:
     contents = [("claims-checked", "Claims"), *([("glance", "At a glance")] if document.glance.rows else [])]
     contents += [(f"plots-{sections[0][0]}", "Plots")] if sections else []
     contents += [("numbers", "Every number"), ("definitions", "Definitions"), ("repeat", "Repeat it")]
-    return environment().get_template("report.html.j2").render(
-        **parts(),
+    return render(
+        "report.html.j2",
         title=TITLE,
         meaning=answer.MEANING,
         document=document,

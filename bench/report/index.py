@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from bench import claims, store
-from bench.report import answer, facts, html, origin
+from bench.report import answer, facts, origin
+from bench.report.page import render
 from bench.report.wording import clean, listing, method_name, task_name
 from bench.rundata import SUMMARY_COLUMNS, parse_table
 from nst_gluon.errors import UserError
@@ -44,8 +45,8 @@ def write(folder: Path) -> Path:
     if target.exists() and f'content="{GENERATOR}"' not in _head(target):
         raise UserError(f"--out: {target} was not made by this suite; move it away, or give another folder")
     found = lines(folder)
-    page = html.environment().get_template("index.html.j2").render(
-        **html.parts(),
+    page = render(
+        "index.html.j2",
         title=TITLE,
         generator=GENERATOR,
         lines=found,

@@ -14,7 +14,7 @@ from bench.report.definitions import METRICS, STATISTICS, STATUSES
 from bench.report.document import TITLE, Document
 from bench.report.pictures import Picture
 from bench.report.tables import Entry, Table
-from bench.report.wording import MARKS
+from bench.report.wording import MARKS, harmless
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|#~])")
 
@@ -71,7 +71,7 @@ def _section(shown: Table | None, level: int = 2) -> Iterator[str]:
 
 def write(document: Document) -> str:
     """The whole report."""
-    return "\n".join(_lines(document)).rstrip() + "\n"
+    return harmless("\n".join(_lines(document))).rstrip() + "\n"
 
 
 def _lines(document: Document) -> Iterator[str]:

@@ -19,6 +19,7 @@ from bench.plan import GENERATE, OPTIMISE
 from bench.report.definitions import describe
 from bench.report.wording import (
     clean,
+    harmless,
     listing,
     measured,
     method_name,
@@ -85,7 +86,7 @@ def write_all(plots: Iterable[Plot], folder: Path) -> None:
     """Write each plot to ``folder`` as SVG and PNG."""
     folder.mkdir(exist_ok=True)
     for plot in plots:
-        write_atomically(folder / f"{plot.name}.svg", plot.svg.encode())
+        write_atomically(folder / f"{plot.name}.svg", harmless(plot.svg).encode())
         write_atomically(folder / f"{plot.name}.png", plot.png)
 
 

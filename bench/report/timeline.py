@@ -15,9 +15,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench import history, store
 from bench.history import BETTER, METRICS, OTHER, WORSE, Entry
-from bench.report import html
 from bench.report.definitions import describe
 from bench.report.numbers import cell_label
+from bench.report.page import render
 from bench.report.plots import EXTRAS, Plot, ensure_ticks, finished, write_all
 from bench.report.tables import Entry as Shown
 from bench.report.tables import Table, table
@@ -64,8 +64,8 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
     text = found.to_csv(index=False, float_format="%.9g", lineterminator="\n")
     write_atomically(target / "history.csv", text.encode())
     write_all([plot for machine in shown for plot in machine.plots], target / "plots")
-    page = html.environment().get_template("history.html.j2").render(
-        **html.parts(),
+    page = render(
+        "history.html.j2",
         title=TITLE,
         answer=answer(groups, found),
         machines=shown,

@@ -13,6 +13,7 @@ from nst_gluon.page.wording import (
     MISSING,
     TASKS,
     clean,
+    harmless,
     interval,
     listing,
     method_name,
@@ -24,7 +25,7 @@ from nst_gluon.page.wording import (
 )
 
 __all__ = [
-    "LONGEST", "MARKS", "METHODS", "MISSING", "STATUS", "TASKS", "clean", "interval", "listing", "measured",
+    "LONGEST", "MARKS", "METHODS", "MISSING", "STATUS", "TASKS", "clean", "harmless", "interval", "listing", "measured",
     "method_name", "published", "quantity", "significant", "size_name", "status_name", "still_warming_up", "task_name",
     "with_interval",
 ]  # fmt: skip

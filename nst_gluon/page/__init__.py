@@ -1,4 +1,5 @@
-"""What all pages that the suite writes are made of: one style sheet, one plot style, one wording, and escaping.
+"""What all pages that the suite writes are made of: one style sheet, one plot style, one wording, and one way in which
+names that may be anybody's come out as text.
 
 A page is one HTML file that loads nothing. Imports no engine; knows nothing of benchmarks.
 """
@@ -6,8 +7,12 @@ A page is one HTML file that loads nothing. Imports no engine; knows nothing of 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
+from markupsafe import Markup
+
+from nst_gluon.page.wording import harmless
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -21,6 +26,11 @@ def environment(templates: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render(template: jinja2.Template, **values: Any) -> str:
+    """A page of one of those templates, with the style sheet as ``style``; no character in it moves others about."""
+    return harmless(template.render(style=Markup(style_sheet()), **values))
 
 
 def style_sheet() -> str:

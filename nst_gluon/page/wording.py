@@ -24,9 +24,14 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LONGEST = 300
 
 
+def harmless(text: str) -> str:
+    """``text`` without terminal colours, control characters and turns of direction; its lines stay."""
+    return _CONTROL.sub("", text)
+
+
 def clean(value: Any, longest: int = LONGEST) -> str:
     """A string of anybody's as one line without control characters, cut at ``longest`` characters."""
-    text = " ".join(_CONTROL.sub("", str(value).replace("\n", " ").replace("\t", " ")).split())
+    text = " ".join(harmless(str(value).replace("\n", " ").replace("\t", " ")).split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
