@@ -156,6 +156,17 @@ def test_every_control_can_be_reached_and_shows_its_focus(chromium, results):
         assert chromium.run("getComputedStyle(document.activeElement).outlineStyle") != "none"
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_what_can_be_pressed_in_a_table_is_no_smaller_than_a_finger_needs(chromium, results, width):
+    """24 pixels each way (WCAG 2.2, target size)."""
+    chromium.open(results["plain"], width=width)
+    small = chromium.run("""[...document.querySelectorAll('table button, table .define, sup a')]
+        .filter(one => one.checkVisibility() && one.getClientRects().length)
+        .map(one => [one.className, ...['width', 'height'].map(side => one.getBoundingClientRect()[side])])
+        .filter(([, width, height]) => Math.min(width, height) < 23.9)""")
+    assert small == []
+
+
 def test_without_its_script_the_page_is_complete(chromium, results, tmp_path):
     text = results["plain"].read_text(encoding="utf-8")
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
