@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import engines, plan, run, shards
-from nst_gluon import assets, console, methods, presets, runtime, weights
+from nst_gluon import assets, console, methods, presets, runtime
 from nst_gluon.errors import UserError, did_you_mean, nearest
 
 LARGEST_SIZE, LARGEST_BATCH = 1_000_000, 100_000
@@ -114,10 +114,16 @@ def _picture(argument: str, text: str) -> str:
 
 def _weights(text: str | None) -> str | None:
     """A name as it is, a file as an absolute path; what is neither is refused before anything is begun."""
-    if text is not None and text not in weights.NAMES and Path(text).name == text and not Path(text).exists():
+    if text is None:
+        return None
+    from nst_gluon import weights  # and numpy with it
+
+    if Path(text).is_file():
+        return str(Path(text).resolve())
+    if text not in weights.NAMES and Path(text).name == text and not Path(text).exists():
         hint = did_you_mean(text, weights.NAMES)
         raise UserError(f"--weights: {text!r} is neither a name nor a file; {hint}, or {weights.FORMATS}")
-    return str(Path(text).resolve()) if text is not None and Path(text).is_file() else text
+    return text
 
 
 def _target_loss(text: str | None) -> float | None:
