@@ -34,7 +34,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.environment import high_water_bytes
@@ -218,12 +218,13 @@ def _thinned(samples: Sequence[float], most: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a meter read, in bytes; ``source`` says what was read."""
+    """What a meter read, in bytes; ``source`` says what was read, ``samples`` are further metrics of the cell."""
 
     peak: int
     working: int
     source: str
     details: dict[str, Any]
+    samples: dict[str, int] = field(default_factory=dict)
 
 
 class HostMeter:

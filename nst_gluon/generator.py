@@ -14,7 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
-from nst_gluon import methods, netfile
+from nst_gluon import methods, net_inputs, netfile
 from nst_gluon.engine import mx
 from nst_gluon.errors import UserError
 from nst_gluon.inference import Inference
@@ -94,23 +94,8 @@ class Generator:
         seed: int = 0,
         noise_scale: float = 1.0,
     ) -> tuple:
-        """NDArrays for :meth:`forward`: content padded by reflection to a size at which the net works, fresh noise.
-
-        Args:
-            content: (1 or batch, 3, H, W) in [0, 1]; needed for the task ``stylize``. One picture is repeated.
-            size: (H, W); default: the content's.
-            seed: the noise follows it and nothing else.
-        """
-        if self.task == "stylize" and content is None:
-            raise UserError("content: this net stylises a picture and was given none")
-        height, width = size or content.shape[2:]
-        full = self.module.working_size(self.architecture, height, width)
-        if content is not None:
-            content = np.broadcast_to(content, (batch, *content.shape[1:])).astype("float32")
-            edges = ((0, 0), (0, 0), (0, full[0] - height), (0, full[1] - width))
-            content = np.pad(content, edges, mode="reflect") if full != (height, width) else content
-        rng = np.random.default_rng(seed)
-        arrays = self.module.inputs(self.architecture, content, rng, (batch, *full), noise_scale)
+        """NDArrays for :meth:`forward`, see :func:`nst_gluon.net_inputs.arrays`."""
+        arrays = net_inputs.arrays(self.meta, content, size, batch, seed, noise_scale)
         return tuple(mx.nd.array(a, ctx=self.context, dtype="float32") for a in arrays)
 
     def forward(self, *inputs):

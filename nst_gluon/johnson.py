@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from nst_gluon import net_inputs
 from nst_gluon.engine import mx
 from nst_gluon.inference import Builder, crop_channels, phase_kernel
 from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn, pad, upsample
 
-MULTIPLE = 4
+MULTIPLE = net_inputs.JOHNSON_MULTIPLE
 # The released code scales tanh by 150 of 255, around the mean colour.
 TANH_SCALE = 150 / 255
+
+working_size, inputs = net_inputs.johnson_size, net_inputs.johnson_inputs
 
 
 class _Residual(HybridBlock):
@@ -76,23 +79,6 @@ def initializer():
 def architecture(task: str) -> dict:
     """The keyword arguments of :class:`JohnsonNet` that a new net for ``task`` gets."""
     return {"norm": "instance"}
-
-
-def working_size(architecture: dict, height: int, width: int) -> tuple[int, int]:
-    """The size, at least ``height`` x ``width``, at which the net can work: multiples of 4, over 40."""
-    smallest = 8 * architecture.get("residuals", 5) + MULTIPLE
-    return tuple(max(-(-side // MULTIPLE) * MULTIPLE, smallest) for side in (height, width))
-
-
-def inputs(
-    architecture: dict,
-    content: np.ndarray,
-    rng: np.random.Generator,
-    shape: tuple[int, int, int],
-    noise_scale: float,
-) -> list[np.ndarray]:
-    """What the net takes: the content pictures (N, 3, H, W) themselves."""
-    return [content]
 
 
 def build(architecture: dict) -> JohnsonNet:

@@ -1,4 +1,4 @@
-"""L-BFGS on flat float32 vectors (Nocedal & Wright 2006, algorithms 7.4 and 7.5).
+"""L-BFGS on flat float32 vectors (Nocedal & Wright 2006, algorithms 7.4 and 7.5), of numpy or of an engine like it.
 
 Why not SciPy's L-BFGS-B, which was here before: a picture has no bounds, and that one works in float64 on copies; its
 first step has length 1 in all the pixels together, which is next to nothing for a picture. Objective of the preset
@@ -13,6 +13,7 @@ At 256x256 (texture) SciPy reaches 135 at its evaluation 13.0, this at 11.3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -28,38 +29,36 @@ Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 class Memory:
     """The last ``size`` pairs of (step, change of the gradient), and the direction that follows from them."""
 
-    def __init__(self, size: int, length: int):
-        self._steps, self._changes = (np.empty((size, length), np.float32) for _ in range(2))
-        self._curvature = np.zeros(size)
-        self._order: list[int] = []  # rows, the oldest first
+    def __init__(self, size: int):
+        self._size = size
+        self._pairs: list[tuple[np.ndarray, np.ndarray, float]] = []  # step, change, curvature; the oldest first
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._pairs)
 
     def clear(self) -> None:
-        self._order.clear()
+        self._pairs.clear()
 
     def add(self, step: np.ndarray, change: np.ndarray) -> None:
         """Remember a pair, unless the curvature along it is not positive; the oldest makes room."""
         product = float(step @ change)
         if not product > 1e-10 * float(change @ change):
             return
-        row = self._order.pop(0) if len(self._order) == len(self._steps) else len(self._order)
-        self._steps[row], self._changes[row], self._curvature[row] = step, change, product
-        self._order.append(row)
+        if len(self._pairs) == self._size:
+            del self._pairs[0]
+        self._pairs.append((step, change, product))
 
     def direction(self, gradient: np.ndarray) -> np.ndarray:
         """Minus the inverse Hessian's approximation times ``gradient``; steepest descent while it is empty."""
-        found, along = -gradient, {}
-        for row in reversed(self._order):
-            along[row] = float(self._steps[row] @ found) / self._curvature[row]
-            found -= np.float32(along[row]) * self._changes[row]
-        if self._order:
-            last = self._order[-1]
-            found *= np.float32(self._curvature[last] / float(self._changes[last] @ self._changes[last]))
-        for row in self._order:
-            back = float(self._changes[row] @ found) / self._curvature[row]
-            found += np.float32(along[row] - back) * self._steps[row]
+        found, along = -gradient, []
+        for step, change, curvature in reversed(self._pairs):
+            along.append(float(step @ found) / curvature)
+            found -= along[-1] * change
+        if self._pairs:
+            _, change, curvature = self._pairs[-1]
+            found *= curvature / float(change @ change)
+        for (step, change, curvature), there in zip(self._pairs, reversed(along)):
+            found += (there - float(change @ found) / curvature) * step
         return found
 
 
@@ -68,15 +67,16 @@ def minimise(function: Function, start: np.ndarray, memory: int = 10, first_step
 
     Args:
         function: a vector (n,), float32, to its value and gradient (n,), float32. Both must stay as they are.
+        start: float32, in any shape; what kind of array it is, all vectors are.
         memory: pairs of vectors to remember.
         first_step: root mean square of the first step, which has no curvature to go by.
 
     Returns:
         The lowest point that was found.
     """
-    x = np.asarray(start, dtype=np.float32).ravel()
+    x = start.ravel()
     value, gradient = function(x)
-    known = Memory(memory, x.size)
+    known = Memory(memory)
     while True:
         direction = known.direction(gradient)
         slope = float(gradient @ direction)
@@ -85,7 +85,7 @@ def minimise(function: Function, start: np.ndarray, memory: int = 10, first_step
                 return x
             known.clear()
             continue
-        length = 1.0 if len(known) else first_step * np.sqrt(x.size) / float(np.linalg.norm(direction))
+        length = 1.0 if len(known) else first_step * math.sqrt(len(x) / float(direction @ direction))
         trials = _along(function, x, direction, value, slope, length)
         best = min(trials, key=lambda trial: trial[0])
         if not best[0] < value:
@@ -106,7 +106,7 @@ def _along(
     """
     low, high = (0.0, value, slope), None
     for _ in range(TRIALS):
-        point = x + np.float32(length) * direction
+        point = x + length * direction
         reached, gradient = function(point)
         yield reached, point, gradient
         end = (length, reached, float(gradient @ direction))
@@ -130,4 +130,4 @@ def _cubic_minimum(low: tuple[float, float, float], high: tuple[float, float, fl
         below = slope_b - slope_a + 2 * two
         found = b - (b - a) * (slope_b + two - one) / below if below else found
     margin = 0.1 * abs(b - a)
-    return min(max(found, min(a, b) + margin), max(a, b) - margin)
+    return float(min(max(found, min(a, b) + margin), max(a, b) - margin))

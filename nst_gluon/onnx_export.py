@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nst_gluon import __version__, assets, images, netfile
+from nst_gluon import __version__, assets, images, net_inputs, netfile
 from nst_gluon.errors import UserError
 from nst_gluon.model_card import facts
 
@@ -317,7 +317,7 @@ def difference(model: bytes, net: Path) -> float:
     """
     import onnxruntime
 
-    from nst_gluon.generator import load_net, method_module
+    from nst_gluon.generator import load_net
 
     generator = load_net(net)
     _, meta = netfile.load(net)
@@ -326,8 +326,7 @@ def difference(model: bytes, net: Path) -> float:
         content = images.load(assets.content_path(assets.HELD_OUT), max(CHECK_SIZE))[:, :, : CHECK_SIZE[0]]
     expected = generator.generate(content, CHECK_SIZE, seed=0)
 
-    rng, shape = np.random.default_rng(0), (1, *CHECK_SIZE)
-    arrays = method_module(generator.method).inputs(meta["architecture"], content, rng, shape, 1.0)
+    arrays = net_inputs.arrays(meta, content, CHECK_SIZE)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     feeds = {given.name: array for given, array in zip(session.get_inputs(), arrays)}
     return float(np.abs(session.run(None, feeds)[0] - expected).max())

@@ -11,15 +11,17 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
 from nst_gluon.errors import NotFinite, UserError
-from nst_gluon.lbfgs import minimise
-from nst_gluon.loss import Objective, Terms
+from nst_gluon.lbfgs import minimise as lbfgs
 from nst_gluon.presets import Preset
 from nst_gluon.pyramid import Schedule, resampled, stage_size
+
+if TYPE_CHECKING:  # this module needs no engine: every engine's optimisation is this one
+    from nst_gluon.loss import Objective, Terms
 
 OPTIMIZERS = ("lbfgs", "adam")
 STARTS = ("noise", "content", "net")
@@ -151,9 +153,11 @@ class _Stop(Exception):
 class _Run:
     """One descent: counts evaluations, keeps the best, decides when to stop."""
 
-    def __init__(self, objective: Objective, config: OptimizationConfig, clock: _Clock, callback, first_step: float):
+    def __init__(
+        self, objective: Objective, config: OptimizationConfig, clock: _Clock, callback, first_step: float, minimise
+    ):
         self.objective, self.config, self.clock, self.callback = objective, config, clock, callback
-        self.first_step = first_step
+        self.first_step, self.minimise = first_step, minimise
         self.steps: list[Step] = []
         self.best: tuple[Terms, np.ndarray] | None = None
         self.reason = "converged"
@@ -166,7 +170,7 @@ class _Run:
                 raise
             self.reason = "diverged"
             raise _Stop from None
-        step = Step(self.clock.seconds(), len(self.steps) + 1, terms, picture.shape[2:])
+        step = Step(self.clock.seconds(), len(self.steps) + 1, terms, tuple(picture.shape[2:]))
         self.steps.append(step)
         if self.best is None or terms.objective < self.best[0].objective:
             self.best = (terms, picture)
@@ -198,11 +202,11 @@ class _Run:
             terms, gradient = self.evaluate(flat.reshape(start.shape))
             return terms.objective, gradient.ravel()
 
-        minimise(value_and_gradient, start, self.config.corrections, self.first_step)
+        self.minimise(value_and_gradient, start, self.config.corrections, self.first_step)
 
     def _adam(self, start: np.ndarray) -> None:
-        config, picture = self.config, start.copy()
-        mean, square = np.zeros_like(picture), np.zeros_like(picture)
+        config, picture = self.config, start
+        mean, square = 0 * start, 0 * start
         for t in range(1, config.iterations + 1):
             _, gradient = self.evaluate(picture)
             mean += 0.1 * (gradient - mean)
@@ -210,7 +214,7 @@ class _Run:
             rate = config.learning_rate
             if config.decay_every:
                 rate *= config.decay ** ((t - 1) // config.decay_every)
-            picture = picture - rate * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+            picture = picture - rate * (mean / (1 - 0.9**t)) / ((square / (1 - 0.999**t)) ** 0.5 + 1e-8)
 
 
 def optimise(
@@ -219,6 +223,9 @@ def optimise(
     config: OptimizationConfig,
     callback: Callable[[Step], None] | None = None,
     coarse: Sequence[Objective] = (),
+    minimise: Callable[..., Any] = lbfgs,
+    place: Callable[[np.ndarray], Any] = np.asarray,
+    fetch: Callable[[Any], np.ndarray] = np.asarray,
 ) -> Result:
     """Moves ``start`` downhill.
 
@@ -227,6 +234,9 @@ def optimise(
             on the clock.
         callback: called after each evaluation, off the clock; what it raises ends the run.
         coarse: one objective for each stage of ``config.pyramid``.
+        minimise: what goes downhill when the optimiser is ``lbfgs``: arguments as :func:`nst_gluon.lbfgs.minimise`.
+        place, fetch: bring a picture to where the objective computes, in the kind of array that it takes there, and
+            back; the optimiser's vectors are where the picture is.
 
     Raises:
         NotFinite: the very first evaluation is not finite.
@@ -241,8 +251,8 @@ def optimise(
     for size, settings, at in (*stages, (full, config, objective)):
         if picture.shape[2:] != size:
             picture = resampled(picture, size, config.grain, rng)
-        run = _Run(at, settings, clock, callback, FIRST_STEP["enlarged" if steps else config.start])
-        run.descend(picture)
-        picture = run.best[1]
+        run = _Run(at, settings, clock, callback, FIRST_STEP["enlarged" if steps else config.start], minimise)
+        run.descend(place(picture))
+        picture = fetch(run.best[1])
         steps += run.steps
     return Result(np.clip(picture, 0, 1), run.best[0], tuple(steps), run.reason, clock.seconds())

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from nst_gluon import net_inputs
 from nst_gluon.engine import mx
 from nst_gluon.inference import Builder, crop_channels
 from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn, upsample
 
-NOISE_CHANNELS = 3
+NOISE_CHANNELS = net_inputs.NOISE_CHANNELS
 WIDTH = 8
 LEAK = 0.01
 # Rows of the finest scale that a graph for inference works on at a time: 3 MB an activation at 256x256.
 STRIP_ROWS = 64
+
+working_size, inputs = net_inputs.texture_net_size, net_inputs.texture_net_inputs
+sample_noise = net_inputs.sample_noise
 
 
 class _Block(HybridBlock):
@@ -97,16 +101,6 @@ class TextureNet(PictureNet):
         return self.output(x) + 0.5
 
 
-def sample_noise(
-    rng: np.random.Generator, batch: int, height: int, width: int, scales: int, scale: float = 1.0
-) -> list[np.ndarray]:
-    """K arrays (batch, 3, height / 2^k, width / 2^k), float32, uniform in [0, scale): largest first."""
-    return [
-        rng.random((batch, NOISE_CHANNELS, height >> k, width >> k), dtype=np.float32) * np.float32(scale)
-        for k in range(scales)
-    ]
-
-
 def sample_noise_window(
     seed: int, full: tuple[int, int], k: int, rows: np.ndarray, columns: np.ndarray, scale: float
 ) -> np.ndarray:
@@ -142,31 +136,6 @@ def architecture(task: str) -> dict:
         return {"scales": 5, "content": False, "norm": "batch", "padding": "circular"}
     # Noise as strong as the content drowns it: nets trained so ignored the photo altogether.
     return {"scales": 6, "content": True, "norm": "instance", "padding": "reflect", "noise": 0.1}
-
-
-def working_size(architecture: dict, height: int, width: int) -> tuple[int, int]:
-    """The size, at least ``height`` x ``width``, at which the net can work.
-
-    Multiples of 2^(K-1); reflection needs two pixels at the smallest scale.
-    """
-    multiple = 2 ** (architecture["scales"] - 1)
-    least = 2 if architecture.get("padding") == "reflect" else 1
-    return tuple(max(-(-side // multiple), least) * multiple for side in (height, width))
-
-
-def inputs(
-    architecture: dict,
-    content: np.ndarray | None,
-    rng: np.random.Generator,
-    shape: tuple[int, int, int],
-    noise_scale: float,
-) -> list[np.ndarray]:
-    """What the net takes: the content (N, 3, H, W), if it stylises, and fresh noise for ``shape`` = (N, H, W).
-
-    ``noise_scale`` multiplies the net's own amplitude: the paper's balance of style and content at test time.
-    """
-    noise = sample_noise(rng, *shape, architecture["scales"], noise_scale * architecture.get("noise", 1.0))
-    return [content, *noise] if architecture.get("content") else noise
 
 
 def tile_inputs(

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINE_MODULES = {
     "nst_gluon.engine", "nst_gluon.generator", "nst_gluon.inference", "nst_gluon.tiles", "nst_gluon.johnson",
     "nst_gluon.layers", "nst_gluon.loss",
-    "nst_gluon.optimization", "nst_gluon.texture_net", "nst_gluon.train_run", "nst_gluon.training",
+    "nst_gluon.texture_net", "nst_gluon.train_run", "nst_gluon.training",
     "nst_gluon.vgg", "bench.engines.gluon",
 }  # fmt: skip
 

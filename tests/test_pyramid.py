@@ -82,7 +82,7 @@ def test_a_start_that_is_made_is_on_the_clock():
 
 
 def test_facts_of_coarse_levels_add_up_to_what_went_before_the_full_size():
-    from bench.engines.gluon import coarse_facts
+    from bench.engines.measure import coarse_facts
     from nst_gluon.loss import Terms
     from nst_gluon.optimization import Result, Step
 
@@ -103,7 +103,7 @@ def test_direction_is_that_of_the_bfgs_matrix():
     rng = np.random.default_rng(3)
     n, root = 6, np.random.default_rng(4).standard_normal((6, 6))
     hessian = root @ root.T + np.eye(n)
-    memory, inverse, pairs = Memory(3, n), None, []
+    memory, inverse, pairs = Memory(3), None, []
     for _ in range(5):  # two more than it can remember
         step = rng.standard_normal(n).astype("float32")
         change = (hessian @ step).astype("float32")
@@ -118,7 +118,7 @@ def test_direction_is_that_of_the_bfgs_matrix():
 
 
 def test_pairs_of_negative_curvature_are_not_remembered():
-    memory = Memory(2, 3)
+    memory = Memory(2)
     one = np.ones(3, "float32")
     memory.add(one, -one)
     assert len(memory) == 0

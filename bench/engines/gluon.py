@@ -1,280 +1,80 @@
-"""Executes one cell with the suite's own methods on MXNet/Gluon. Imported in workers only.
-
-What is on the clock: one forward pass of a generator on inputs that lie on the device already, or one
-evaluation of the objective and its gradient with the optimiser's own step; of a start from a net, that net's inputs
-and forward pass too. What is not: reading and saving
-pictures, drawing noise, scoring. Every reading of a clock comes after waitall(), and whether that was enough is
-checked on results that are brought to the host.
-"""
+"""The suite's own methods on MXNet/Gluon, for :mod:`bench.engines.measure`. Imported in workers only."""
 
 from __future__ import annotations
 
-import itertools
-import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench import environment, meters
-from bench.plan import GENERATE, Budget, Cell, Settings, segments_for
-from bench.prepare import prepared
+from bench import meters
+from bench.engines import measure
+from bench.plan import Budget, Cell, Settings
 from bench.worker import Context
-from nst_gluon import images, methods, presets, runtime, weights
+from nst_gluon import runtime
 from nst_gluon.engine import context as device_context
 from nst_gluon.engine import mx
-from nst_gluon.errors import NotFinite, UserError
-from nst_gluon.generator import load_net
+from nst_gluon.generator import Generator, load_net
 from nst_gluon.loss import Objective
-from nst_gluon.optimization import Result, config_of, initial_picture, optimise
-from nst_gluon.pyramid import Schedule, stage_size, style_side
+from nst_gluon.presets import Preset
+from nst_gluon.vgg import Descriptor
+from nst_gluon.weights import VggWeights
 
-synchronise = mx.nd.waitall
+
+class Gluon(measure.Defaults):
+    """The backend: see :class:`bench.engines.measure.Backend`."""
+
+    synchronise = staticmethod(mx.nd.waitall)
+
+    def __init__(self, device: str, dtype: str, seed: int = 0, options: dict[str, str] | None = None):
+        self.device, self.dtype, self.context = device, dtype, device_context(device)
+        mx.random.seed(seed)
+        np.random.seed(seed)
+
+    def meter(self, host: meters.HostMeter) -> meters.HostMeter | meters.GpuMeter:
+        """Memory of this process, or of the GPU."""
+        if self.context.device_type == "cpu":
+            return host
+        # Makes the CUDA context, which is no one method's need.
+        mx.nd.zeros((1,), ctx=self.context).wait_to_read()
+        gpu = runtime.gpu_devices()[runtime.parse_device(self.device).index]
+
+        def empty_cache() -> None:
+            mx.nd.waitall()
+            self.context.empty_cache()
+
+        return meters.GpuMeter(
+            gpu.nvml_index,
+            device_memory=lambda: mx.context.gpu_memory_info(self.context.device_id),
+            empty_cache=empty_cache,
+        )
+
+    def generator(self, net_file: Path) -> Generator:
+        return load_net(net_file, self.context, self.dtype)
+
+    def objective(
+        self,
+        preset: Preset,
+        descriptor: VggWeights,
+        task: str,
+        style: np.ndarray,
+        content: np.ndarray | None,
+        dtype: str = "float32",
+        segments: int = 1,
+    ) -> Objective:
+        return Objective(preset, descriptor, task, style, content, dtype=dtype, ctx=self.context, segments=segments)
+
+    def activations(self, descriptor: VggWeights, layers: list[str], pooling: str, picture: np.ndarray) -> list:
+        """Named activations of a picture, numpy, in the order of ``layers``."""
+        describe = Descriptor(descriptor, layers, pooling, self.dtype, self.context)
+        return [found.asnumpy() for found in describe(mx.nd.array(picture, ctx=self.context, dtype="float32"))]
+
+    def fetch(self, array: Any) -> np.ndarray:
+        """An array on the host; what is there already, as it is."""
+        return array.asnumpy() if isinstance(array, mx.nd.NDArray) else np.array(array)
 
 
 def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) -> dict[str, Any]:
     """Measure ``cell``; returns facts for its record."""
-    # Before anything is done with the engine: its threads allocate a few megabytes whenever they get round to it.
     host = meters.HostMeter()
-    device = device_context(cell.device)
-    mx.random.seed(cell.seed)
-    np.random.seed(cell.seed)
-    meter = host if device.device_type == "cpu" else _gpu_meter(cell, device)
-    measure = _generate if cell.kind == GENERATE else _optimise
-    info = measure(cell, settings, budget, context, device, meter)
-    info["process_peak_bytes"] = meters.high_water_bytes()
-    if meter is not host:
-        info["host_memory"] = host.read().details
-    return info
-
-
-def _gpu_meter(cell: Cell, device) -> meters.GpuMeter:
-    mx.nd.zeros((1,), ctx=device).wait_to_read()  # makes the CUDA context, which is no one method's need
-    gpu = runtime.gpu_devices()[runtime.parse_device(cell.device).index]
-
-    def empty_cache() -> None:
-        mx.nd.waitall()
-        device.empty_cache()
-
-    return meters.GpuMeter(
-        gpu.nvml_index,
-        device_memory=lambda: mx.context.gpu_memory_info(device.device_id),
-        empty_cache=empty_cache,
-    )
-
-
-def _report_times(context: Context, metric: str, times: list[float], mhz: tuple) -> dict[str, Any]:
-    """Send the samples, those that still belong to the warm-up under a name of their own; facts for the record.
-
-    ``mhz`` is the processor's clock before and after, None where it is not told.
-    """
-    dropped = meters.settled(times)
-    for index, seconds in enumerate(times):
-        context.sample(metric if index >= dropped else f"warm_up_{metric}", seconds, meters.SECONDS)
-    return {"timed_samples": len(times), "dropped_samples": dropped, "cpu_mhz": list(mhz)}
-
-
-def _report_memory(context: Context, memory: meters.Memory) -> dict[str, Any]:
-    context.sample("peak_memory_bytes", memory.peak, meters.BYTES)
-    context.sample("working_memory_bytes", memory.working, meters.BYTES)
-    return {"source": memory.source, **memory.details}
-
-
-def _content(cell: Cell, settings: Settings):
-    return prepared("content", settings, [cell.size]) if cell.task == "stylize" else None
-
-
-def _objective(cell: Cell, settings: Settings, device, dtype: str, content) -> Objective:
-    return Objective(
-        presets.get(settings.preset),
-        weights.load(settings.weights, random=settings.random_weights, progress=False),
-        cell.task,
-        prepared("style", settings, [cell.size]),
-        content,
-        dtype=dtype,
-        ctx=device,
-        segments=segments_for(cell, _available(cell)),
-    )
-
-
-def _available(cell: Cell) -> int | None:
-    """Bytes that the cell can have, None where nobody has to ask."""
-    return runtime.memory_available_bytes() if cell.device == "cpu" else None
-
-
-def _save(picture: np.ndarray, context: Context) -> None:
-    path = context.image()
-    images.save(picture, path)
-    context.saved(path)
-
-
-def _report_terms(context: Context, terms) -> None:
-    for name in ("objective", "content", "style", "tv"):
-        context.sample(name, getattr(terms, name), meters.PURE)
-
-
-# ------------------------------------------------------------------------------------------------- generators
-
-
-def _generate(cell: Cell, settings: Settings, budget: Budget, context: Context, device, meter) -> dict[str, Any]:
-    net_file = settings.net(cell.method, cell.task)
-    if net_file is None:
-        raise UserError(f"--style: no trained net of {cell.method} for {cell.task} of {settings.style}")
-    content = _content(cell, settings)
-    generator = load_net(net_file, device, cell.dtype)
-    inputs = generator.inputs(content, (cell.size, cell.size), cell.batch, cell.seed)
-    mx.nd.waitall()
-    context.ready()
-
-    def forward():
-        return generator.forward(*inputs)
-
-    meter.start()
-    context.sample("first_call_s", meters.timed(forward, synchronise), meters.SECONDS)
-    context.progress("warming up")
-    warm_up = meters.warm_up(forward, budget.warm_up_seconds, synchronise)
-    # Already now, lest unfinished calls queue up by the thousand while samples are taken. One number of the picture
-    # is brought to the host, which costs no memory.
-    meters.check_synchronised(forward, synchronise, lambda result: result[0, 0, 0, :1].asnumpy(), warm_up)
-    context.progress("timing")
-    mhz = environment.cpu_mhz()
-    times = meters.sample(forward, budget.min_samples, budget.min_seconds, budget.max_seconds, synchronise)
-    mhz_after = environment.cpu_mhz()
-    memory = _report_memory(context, meter.read())
-    meters.check_synchronised(forward, synchronise, lambda result: result.asnumpy(), times)
-    facts = _report_times(context, "latency_s", times, (mhz, mhz_after))
-    context.sample("parameters", generator.parameter_count, meters.PURE)
-    context.sample("net_file_bytes", os.path.getsize(net_file), meters.BYTES)
-    info = {
-        "memory": memory,
-        "warm_up_calls": len(warm_up),
-        "warm_up_stable": meters.is_stable(warm_up),
-        **facts,
-    }
-    if cell.batch == 1 and budget.score:
-        context.progress("scoring")
-        picture = generator.generate(content, (cell.size, cell.size), seed=cell.seed)
-        _save(picture, context)
-        # Always in float32: the target is one number, whatever precision the optimisation works in.
-        _report_terms(context, _objective(cell, settings, device, "float32", content).terms(picture))
-    return info
-
-
-# ----------------------------------------------------------------------------------------------- optimisation
-
-
-def _optimise(cell: Cell, settings: Settings, budget: Budget, context: Context, device, meter) -> dict[str, Any]:
-    content, size = _content(cell, settings), (cell.size, cell.size)
-    objective = _objective(cell, settings, device, cell.dtype, content)
-    preset, method = presets.get(settings.preset), methods.get(cell.method)
-    levels = Schedule().levels(size) if cell.method == "gatys_pyramid" else ()
-    coarse = [_coarser(objective, settings, content, cell.size, side) for side, _ in levels]
-    config = config_of(
-        preset,
-        start="net" if method.from_net else "noise" if content is None else None,
-        iterations=budget.max_iterations,
-        pyramid=levels,
-        time_limit_s=budget.limit_s(cell.size, method.variant_of is not None),
-        target=min(context.targets.values()) if context.targets and budget.stop_early else None,
-        least_iterations=budget.least_iterations if method.variant_of is None else 0,
-        seed=cell.seed,
-    )
-    net, start = None, None
-    if method.from_net:
-        net, net_file = _best_net(cell, settings, context)
-        generator = load_net(net_file, device, cell.dtype)
-
-        def start() -> np.ndarray:
-            return generator.generate(content, size, seed=cell.seed)
-    else:
-        start = initial_picture(config, content, size)
-    mx.nd.waitall()
-    context.ready()
-
-    def first_call() -> None:
-        first = start() if callable(start) else start
-        for each, (side, _) in zip(coarse, levels):
-            each.value_and_gradient(images.resize(first, stage_size(size, side)))
-        objective.value_and_gradient(first)
-
-    meter.start()
-    # Builds the graphs and is on no other clock.
-    context.sample("first_call_s", meters.timed(first_call, synchronise), meters.SECONDS)
-    mhz = environment.cpu_mhz()
-
-    def show(step) -> None:
-        if step.size == size:  # the objective of a smaller picture is another one
-            context.curve(step.seconds, step.iteration, step.terms)
-
-    result = optimise(objective, start, config, show, coarse)
-    mhz_after = environment.cpu_mhz()
-    memory = _report_memory(context, meter.read())
-    fine = [step for step in result.steps if step.size == size]
-    times = step_times([step.seconds for step in fine])
-    if times:
-        # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
-        at = result.picture
-        meters.check_synchronised(lambda: objective.value_and_gradient(at)[1], synchronise, np.array, times)
-    facts = _report_times(context, "iteration_s", times, (mhz, mhz_after))
-    if result.stopped_because == "diverged":
-        raise NotFinite(f"diverged after {len(result.steps)} evaluations")
-    if budget.score:
-        _save(result.picture, context)
-        if cell.dtype != "float32":
-            objective = _objective(cell, settings, device, "float32", content)
-        # Of the picture as it is saved, clipped, in float32; the curve is of what the optimiser saw.
-        _report_terms(context, objective.terms(result.picture))
-    return {
-        "memory": memory,
-        "stopped_because": result.stopped_because,
-        "evaluations": len(fine),
-        "coarse": coarse_facts(result, size),
-        "seconds": result.seconds,
-        "best_objective_seen": result.terms.objective,
-        "start": config.start,
-        "start_net": net,
-        "segments": objective.segments,
-        "optimizer": config.optimizer,
-        "corrections": config.corrections,
-        **facts,
-    }
-
-
-def _coarser(objective: Objective, settings: Settings, content, full: int, side: int) -> Objective:
-    """The objective of a coarse level: both pictures scaled down alike."""
-    style = prepared("style", settings, [full])
-    small = style_side(settings.style_size, side, full)
-    return objective.aimed_at(
-        images.resize(style, (small, small)), None if content is None else images.resize(content, (side, side))
-    )
-
-
-def _best_net(cell: Cell, settings: Settings, context: Context) -> tuple[str, Path]:
-    """The method, and its net's file, whose picture has the lowest objective of those that were measured."""
-    able = {use.split("/")[0] for use, _ in settings.nets if use.endswith(f"/{cell.task}")}
-    if not able:
-        raise UserError(f"--style: no trained net for {cell.task} of {settings.style} to start from")
-    name = min(sorted(able), key=lambda method: context.targets.get(method, math.inf))
-    return name, settings.net(name, cell.task)
-
-
-def coarse_facts(result: Result, size: tuple[int, int]) -> list[dict[str, float]]:
-    """Evaluations and seconds of each coarse level of a result, in order."""
-    found, before = [], 0.0
-    for level, steps in itertools.groupby(result.steps, key=lambda step: step.size):
-        if level != size:
-            every = list(steps)
-            found.append({"side": max(level), "evaluations": len(every), "seconds": every[-1].seconds - before})
-            before = every[-1].seconds
-    return found
-
-
-def step_times(seconds: list[float]) -> list[float]:
-    """Times of single steps from the clock at the end of each evaluation: the optimiser's own work is
-    included.
-
-    The first is left out where there are enough: the optimiser is still setting up.
-    """
-    steps = [after - before for before, after in zip(seconds, seconds[1:])]
-    return steps[1:] if len(steps) > meters.LEAST_SAMPLES else steps
+    return measure.execute(Gluon(cell.device, cell.dtype, cell.seed), host, cell, settings, budget, context)

@@ -1,0 +1,117 @@
+"""What a trained net takes: the content, padded to a size at which the net can work, and fresh noise. No engine here.
+
+Apart from :mod:`nst_gluon.johnson` and :mod:`nst_gluon.texture_net`, so that other engines give the same nets the same
+numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nst_gluon.errors import UserError, did_you_mean
+
+JOHNSON_MULTIPLE = 4
+NOISE_CHANNELS = 3
+
+
+def johnson_size(architecture: Mapping[str, Any], height: int, width: int) -> tuple[int, int]:
+    """The size, at least ``height`` x ``width``, at which the net can work: multiples of 4, over 40."""
+    smallest = 8 * architecture.get("residuals", 5) + JOHNSON_MULTIPLE
+    return tuple(max(-(-side // JOHNSON_MULTIPLE) * JOHNSON_MULTIPLE, smallest) for side in (height, width))
+
+
+def johnson_inputs(
+    architecture: Mapping[str, Any],
+    content: np.ndarray,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    noise_scale: float,
+) -> list[np.ndarray]:
+    """What the net takes: the content pictures (N, 3, H, W) themselves."""
+    return [content]
+
+
+def texture_net_size(architecture: Mapping[str, Any], height: int, width: int) -> tuple[int, int]:
+    """The size, at least ``height`` x ``width``, at which the net can work.
+
+    Multiples of 2^(K-1); reflection needs two pixels at the smallest scale.
+    """
+    multiple = 2 ** (architecture["scales"] - 1)
+    least = 2 if architecture.get("padding") == "reflect" else 1
+    return tuple(max(-(-side // multiple), least) * multiple for side in (height, width))
+
+
+def texture_net_inputs(
+    architecture: Mapping[str, Any],
+    content: np.ndarray | None,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    noise_scale: float,
+) -> list[np.ndarray]:
+    """What the net takes: the content (N, 3, H, W), if it stylises, and fresh noise for ``shape`` = (N, H, W).
+
+    ``noise_scale`` multiplies the net's own amplitude: the paper's balance of style and content at test time.
+    """
+    noise = sample_noise(rng, *shape, architecture["scales"], noise_scale * architecture.get("noise", 1.0))
+    return [content, *noise] if architecture.get("content") else noise
+
+
+def sample_noise(
+    rng: np.random.Generator, batch: int, height: int, width: int, scales: int, scale: float = 1.0
+) -> list[np.ndarray]:
+    """K arrays (batch, 3, height / 2^k, width / 2^k), float32, uniform in [0, scale): largest first."""
+    return [
+        rng.random((batch, NOISE_CHANNELS, height >> k, width >> k), dtype=np.float32) * np.float32(scale)
+        for k in range(scales)
+    ]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """``working_size(architecture, height, width)`` and ``inputs(architecture, content, rng, shape, noise_scale)``."""
+
+    working_size: Callable[..., tuple[int, int]]
+    inputs: Callable[..., list[np.ndarray]]
+
+
+BY_METHOD = {
+    "johnson": Inputs(johnson_size, johnson_inputs),
+    "texture_net": Inputs(texture_net_size, texture_net_inputs),
+}
+
+
+def arrays(
+    meta: Mapping[str, Any],
+    content: np.ndarray | None = None,
+    size: tuple[int, int] | None = None,
+    batch: int = 1,
+    seed: int = 0,
+    noise_scale: float = 1.0,
+) -> list[np.ndarray]:
+    """float32 arrays for one pass of a net: content padded by reflection to a size at which it works, fresh noise.
+
+    Args:
+        meta: the net file's description: method, task, architecture.
+        content: (1 or batch, 3, H, W) in [0, 1]; needed for the task ``stylize``. One picture is repeated.
+        size: (H, W); default: the content's.
+        seed: the noise follows it and nothing else.
+
+    Raises:
+        UserError: a content picture is needed and there is none, or the method is not known here.
+    """
+    known, architecture = BY_METHOD.get(meta["method"]), meta["architecture"]
+    if known is None:
+        raise UserError(f"net: unknown method {meta['method']!r}; {did_you_mean(str(meta['method']), BY_METHOD)}")
+    if meta["task"] == "stylize" and content is None:
+        raise UserError("content: this net stylises a picture and was given none")
+    height, width = size or content.shape[2:]
+    full = known.working_size(architecture, height, width)
+    if content is not None:
+        content = np.broadcast_to(content, (batch, *content.shape[1:])).astype("float32")
+        edges = ((0, 0), (0, 0), (0, full[0] - height), (0, full[1] - width))
+        content = np.pad(content, edges, mode="reflect") if full != (height, width) else content
+    return known.inputs(architecture, content, np.random.default_rng(seed), (batch, *full), noise_scale)
