@@ -17,7 +17,8 @@ LARGEST_SIZE, LARGEST_BATCH = 1_000_000, 100_000
 PLAN_DEFAULTS = {
     "method": "all",
     "size": "256,512",
-    "engine": "gluon",
+    "engine": engines.REFERENCE,
+    "engine_option": None,
     "task": "texture,stylize",
     "style": "great_wave",
     "content": "astronaut",
@@ -54,10 +55,9 @@ def make_plan(options: argparse.Namespace) -> plan.Plan:
     batches = given["batch"] and plan.parse_integers("--batch", given["batch"], most=LARGEST_BATCH)
     devices = [runtime.parse_device(text) for text in _items("--device", given["device"])]
     dtypes = [runtime.parse_dtype(text) for text in _items("--dtype", given["dtype"])]
-    for device in devices:
-        runtime.check_device(device)
-        for dtype in dtypes:
-            runtime.check_dtype(dtype, device)
+    for name in engine_names:
+        for device in devices:
+            engines.get(name).check_device(device, dtypes)
     repeats = given["repeats"] and console.whole_number("--repeats", 1, 3)(given["repeats"])
     if given["budget"] not in plan.BUDGETS:
         hint = did_you_mean(given["budget"], plan.BUDGETS)
@@ -72,6 +72,7 @@ def make_plan(options: argparse.Namespace) -> plan.Plan:
         threads=given["threads"] and console.whole_number("--threads", 1, 2)(given["threads"]),
         target_loss=_target_loss(given["target_loss"]),
         nets=_nets(given["style"], method_names, tasks, given["net"] or []),
+        engine_options=engines.parse_options(given["engine_option"] or [], engine_names),
     )
     built = plan.build(
         engines=engine_names,

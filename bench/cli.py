@@ -63,7 +63,13 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add = command.add_argument
     add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.METHODS)} ({defaults['method']})")
     add("--size", metavar="LIST", help=f"sides of the square pictures in pixels ({defaults['size']})")
-    add("--engine", metavar="LIST", help=f"of: {', '.join(engines.ENGINES)} ({defaults['engine']})")
+    add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} ({defaults['engine']})")
+    add(
+        "--engine-option",
+        metavar="NAME=VALUE",
+        action="append",
+        help="pytorch.layout=channels_last, pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated",
+    )
     add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} ({defaults['task']})")
     add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture ({defaults['style']})")
     add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture ({defaults['content']})")

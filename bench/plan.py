@@ -83,7 +83,8 @@ class Cell:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Cell:
-        return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)})
+        known = {"engine": registry.REFERENCE, **fields}  # cells once had no engine: there was one
+        return cls(**{field.name: known[field.name] for field in dataclasses.fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Settings:
     ``nets`` maps "method/task" to the trained net: a file, or "bundled:" and the name of one that comes with
     the suite. ``target_loss`` replaces the generators' own objectives as the target of the optimisation. The
     style picture is always prepared at ``style_size``, so that its Grams are one and the same at every size.
+    ``engine_options`` are those that are not at their default, as ("engine.option", value).
     """
 
     style: str
@@ -104,6 +106,12 @@ class Settings:
     threads: int | None = None
     target_loss: float | None = None
     nets: tuple[tuple[str, str], ...] = ()
+    engine_options: tuple[tuple[str, str], ...] = ()
+
+    def options_of(self, engine: str) -> dict[str, str]:
+        """Every option of an engine with its value, chosen or default."""
+        chosen = {name.split(".", 1)[1]: value for name, value in self.engine_options if name.startswith(f"{engine}.")}
+        return registry.get(engine).settle(chosen)
 
     def net(self, method: str, task: str) -> Path | None:
         """The file of the trained net for a method and task, or None where there is none."""
@@ -114,7 +122,8 @@ class Settings:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Settings:
-        return cls(**{**fields, "nets": tuple(tuple(net) for net in fields["nets"])})
+        pairs = {name: tuple(tuple(pair) for pair in fields.get(name, ())) for name in ("nets", "engine_options")}
+        return cls(**{**fields, **pairs})
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,10 @@ class Plan:
     shard: Shard | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON has it. What was not always there is left out where it says nothing: older suites read it too."""
         fields = dataclasses.asdict(self)
+        if not self.settings.engine_options:
+            del fields["settings"]["engine_options"]
         return {name: value for name, value in fields.items() if name != "shard" or value is not None}
 
     @classmethod
@@ -319,6 +331,10 @@ def build(
         for cell_seed in seeds
     ]
     if not cells:
+        idle = [engine for engine in engines if not any(registry.get(engine).dtypes(m.kind) for m in chosen)]
+        if idle:
+            raise UserError(f"--engine: {', '.join(idle)} cannot do {', '.join(m.name for m in chosen)}; "
+                            f"use {registry.REFERENCE}, or another --method")  # fmt: skip
         able = sorted({task for method in chosen for task in method.tasks})
         raise UserError(f"--task: {', '.join(method_names)} cannot do {', '.join(tasks)}; it can do {', '.join(able)}")
     order = {name: index for index, name in enumerate((*tasks, *method_names))}
@@ -334,11 +350,10 @@ def build(
 def _dtypes(engine: str, kind: str, asked: Sequence[str]) -> list[str]:
     """The precisions to measure in: those asked for that the engine has for this kind of cell, else float32.
 
-    An optimisation in bfloat16 still needs a generator's objective to aim at.
+    An optimisation in bfloat16 still needs a generator's objective to aim at. None where the engine has no such cells.
     """
-    able = registry.get(engine)
-    dtypes = able.generate_dtypes if kind == "generates" else able.optimise_dtypes
-    return [dtype for dtype in asked if dtype in dtypes] or ["float32"]
+    dtypes = registry.get(engine).dtypes(kind)
+    return [dtype for dtype in asked if dtype in dtypes] or [dtype for dtype in dtypes if dtype == "float32"]
 
 
 # -------------------------------------------------------------------------------------------------- durations

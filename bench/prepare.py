@@ -1,8 +1,9 @@
 """What must be right before anything is measured, in a process of its own: ``python -m bench.prepare``.
 
-Imports the engine, reads the pictures, fetches and verifies the weights (with a progress bar on standard
-error), reads the nets. Standard input: one JSON object {"engines", "sizes", "settings"}. Standard output: one
-JSON object that says what the run's numbers belong to, or {"error": the one line for the user}.
+Tries each engine in a process of its own (two in one may clash), reads the pictures, fetches and verifies
+the weights (with a progress bar on standard error), reads the nets. Standard input: one JSON object
+{"engines", "sizes", "settings"}. Standard output: one JSON object that says what the run's numbers belong to,
+or {"error": the one line for the user}.
 """
 
 from __future__ import annotations
@@ -15,11 +16,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import engines
 from bench.environment import file_sha256
 from bench.plan import Settings
 from bench.process import child_environment
 from nst_gluon.errors import UserError
+
+_LOAD = """
+import sys
+from bench import engines
+from nst_gluon import runtime
+from nst_gluon.errors import UserError
+runtime.prepare()
+try:
+    engines.get(sys.argv[1]).load()
+except UserError as error:
+    sys.exit(str(error))
+"""
 
 
 def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings) -> dict[str, Any]:
@@ -28,7 +40,7 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
     Raises UserError for what is missing, damaged or does not fit.
     """
     for name in engine_names:
-        engines.get(name).load()
+        try_engine(name)
     from nst_gluon import netfile, presets, weights
 
     presets.get(settings.preset)
@@ -47,6 +59,16 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
         nets[use] = {"file": path.name, "sha256": file_sha256(path), "meta": meta}
     identity = weights.load(settings.weights, random=settings.random_weights).identity()
     return {"pictures": pictures, "weights": identity, "nets": nets}
+
+
+def try_engine(name: str) -> None:
+    """Import an engine in a fresh process; a UserError is that process's one line."""
+    child = subprocess.run(
+        [sys.executable, "-c", _LOAD, name], capture_output=True, text=True, env=child_environment(), check=False
+    )
+    if child.returncode:
+        last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+        raise UserError(last if last.startswith(("no engine", "--")) else f"--engine: {name} cannot be loaded ({last})")
 
 
 def prepared(name: str, settings: Settings, sizes: Sequence[int]) -> Any:

@@ -38,6 +38,7 @@ __all__ = [
     "engine_problem",
     "engine_runs_on",
     "engine_threads",
+    "find_gpu",
     "gpu_devices",
     "installed_version",
     "memory_available_bytes",
@@ -302,22 +303,28 @@ def unsupported_gpu(gpu: Gpu) -> str:
     major, minor = gpu.compute_capability
     return (
         f"{gpu.name} has compute capability {major}.{minor}, and MXNet's published CUDA builds run on 5.0 "
-        f"and stop at 8.9: use --device cpu, or a GPU from Maxwell to Ada"
+        f"and stop at 8.9: use --device cpu, a GPU from Maxwell to Ada, or PyTorch (bench run --engine pytorch)"
     )
 
 
-def check_device(device: Device) -> None:
-    """Raise a UserError, in one line, if the installed engine cannot compute on ``device``."""
-    if device.kind == "cpu":
-        return
+def find_gpu(device: Device) -> Gpu:
+    """The GPU that ``device`` names; a UserError, in one line, if it is not there."""
     gpus = gpu_devices()
     if not gpus:
         raise UserError(f"--device {device}: no NVIDIA GPU and driver are visible here; use --device cpu")
     if device.index >= len(gpus):
         choices = ", ".join(str(Device("gpu", gpu.index)) for gpu in gpus)
         raise UserError(f"--device {device}: there is no GPU of that number; use one of: {choices}")
-    if not engine_runs_on(gpus[device.index].compute_capability):
-        raise UserError(f"--device {device}: {unsupported_gpu(gpus[device.index])}")
+    return gpus[device.index]
+
+
+def check_device(device: Device) -> None:
+    """Raise a UserError, in one line, if the installed MXNet cannot compute on ``device``."""
+    if device.kind == "cpu":
+        return
+    gpu = find_gpu(device)
+    if not engine_runs_on(gpu.compute_capability):
+        raise UserError(f"--device {device}: {unsupported_gpu(gpu)}")
     if engine_distribution() == "mxnet":
         raise UserError(
             f"--device {device}: the installed engine is MXNet's CPU build; use --device cpu, or python -m "

@@ -1,0 +1,7 @@
+"""The one place that imports PyTorch: ``from bench.engines.pytorch.library import torch``."""
+
+from __future__ import annotations
+
+from bench import engines
+
+(torch,) = engines.get("pytorch").packages_loaded()
