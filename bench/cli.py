@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import engines, output, plan, run, store
 from bench.arguments import PLAN_DEFAULTS, make_plan
-from bench.commands import baseline, compare, listing, merge, report, roofline, selftest
+from bench.commands import baseline, compare, listing, merge, parity, report, roofline, selftest
 from nst_gluon import __version__, console, methods, runtime
 from nst_gluon.errors import UserError
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "selftest": selftest,
     "merge": merge,
     "roofline": roofline,
+    "parity": parity,
 }
 
 

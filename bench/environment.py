@@ -18,7 +18,7 @@ from nst_gluon import __version__, runtime
 SOURCE = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = (
     "nst-gluon", "mxnet", "mxnet-cu112", "gluoncv", "numpy", "scipy", "pandas", "matplotlib", "Pillow",
-    "torch", "onnxruntime", "nvidia-ml-py",
+    "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "nvidia-ml-py",
 )  # fmt: skip
 VARIABLES = (
     "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY",

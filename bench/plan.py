@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import engines as registry
+from bench import old_runs
 from bench.budgets import BUDGETS as BUDGETS
 from bench.budgets import GATE as GATE
 from bench.budgets import Budget
@@ -83,7 +84,7 @@ class Cell:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Cell:
-        known = {"engine": registry.REFERENCE, **fields}  # cells once had no engine: there was one
+        known = old_runs.cell(fields)
         return cls(**{field.name: known[field.name] for field in dataclasses.fields(cls)})
 
 

@@ -30,6 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import old_runs
 from bench.plan import CELL_COLUMNS
 from nst_gluon.errors import UserError, nearest
 
@@ -163,6 +164,8 @@ class Store:
         to it.
         """
         run = read_run(path, "--resume")
+        for name in TABLES:
+            old_runs.refuse_to_resume(path / name)
         try:
             descriptors = _open(path)
         except OSError as error:
@@ -312,7 +315,7 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
 
 def read_cells(path: Path) -> list[dict[str, Any]]:
     """The committed lines of cells.jsonl; what a kill left behind is not among them."""
-    return _committed(path)[0]
+    return list(map(old_runs.cell, _committed(path)[0]))
 
 
 def read_table(path: Path, name: str) -> str:
@@ -323,7 +326,7 @@ def read_table(path: Path, name: str) -> str:
     except FileNotFoundError:
         data = b""
     text = data[:end].decode("utf-8", errors="replace")
-    return text or _csv([TABLES[name]]).decode()
+    return old_runs.table(text) or _csv([TABLES[name]]).decode()
 
 
 def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:
