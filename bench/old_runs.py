@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ def table(text: str) -> str:
     return "".join([f"engine,{header}", *(f"{REFERENCE},{row}" for row in rows)])
 
 
-def refuse_to_resume(path: Path) -> None:
-    """Raise a UserError if the table at ``path`` has none: rows of another form must not follow."""
-    if path.is_file():
+def refuse_to_resume(tables: Iterable[Path]) -> None:
+    """Raise a UserError if one of the tables has no engines: rows of another form must not follow."""
+    for path in filter(Path.is_file, tables):
         with open(path, encoding="utf-8", errors="replace") as stream:
             if stream.readline().startswith(f"{FIRST_COLUMN},"):
                 raise UserError(f"--resume: {path} is of an older version of this suite; start a new run")

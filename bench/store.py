@@ -117,10 +117,8 @@ def _lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in (
-            errno.EWOULDBLOCK,
-            errno.EACCES,
-        )  # a file system without locks does not stop us
+        # A file system without locks does not stop us.
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
     return True
 
 
@@ -164,8 +162,7 @@ class Store:
         to it.
         """
         run = read_run(path, "--resume")
-        for name in TABLES:
-            old_runs.refuse_to_resume(path / name)
+        old_runs.refuse_to_resume(path / name for name in TABLES)
         try:
             descriptors = _open(path)
         except OSError as error:

@@ -1,6 +1,6 @@
 """What all tests share.
 
-With NST_GLUON_TEST_WITHOUT_ENGINE=1 (tox's noengine environments) every test that needs MXNet is skipped, and
+With NST_GLUON_TEST_WITHOUT_ENGINE=1 (tox's noengine environments) every test that needs an engine is skipped, and
 says so. Without it a missing engine is a failure: CI must not turn green by testing nothing.
 """
 
@@ -31,13 +31,14 @@ ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_ENGINE = os.environ.get("NST_GLUON_TEST_WITHOUT_ENGINE") == "1"
 
 # What the test suite puts before a program that must see no engine, installed or not.
-BLOCK_ENGINE = "import sys; sys.modules['mxnet'] = None\n"
+ENGINES = ("mxnet", "torch", "onnxruntime", "onnx")
+BLOCK_ENGINE = f"import sys; sys.modules.update(dict.fromkeys({ENGINES}))\n"
 
 
 class _SkipEngine(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name in ("mxnet", "nst_gluon.engine"):
-            pytest.skip("needs MXNet", allow_module_level=True)
+        if name in (*ENGINES, "nst_gluon.engine"):
+            pytest.skip(f"needs {name}", allow_module_level=True)
 
 
 if WITHOUT_ENGINE:
