@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import environment
+from bench import engines, environment
 from bench.plan import BASE_BYTES, BYTES_PER_PIXEL, OPTIMISE
 from nst_gluon import assets, runtime, weights
 from nst_gluon.errors import UserError
@@ -110,6 +110,18 @@ def examine_engine() -> Iterator[Finding]:
         text = f"MXNet {found['version']} ({build}), imported and computing; {', '.join(beside)}"
         yield Finding(OK, "engine", text)
     yield from _examine_zoo()
+
+
+def examine_peers() -> Iterator[Finding]:
+    """The other engines: what is installed; they are not imported."""
+    for engine in engines.ENGINES.values():
+        if engine.name == engines.REFERENCE:
+            continue
+        versions = [f"{package} {runtime.installed_version(package) or '?'}" for package in engine.packages]
+        if engine.installed():
+            yield Finding(OK, "peer", f"{', '.join(versions)}: --engine {engine.name}")
+        else:
+            yield Finding(NOTE, "peer", f"{engine.name} is not here, only comparisons need it: {engine.install}")
 
 
 def _examine_zoo() -> Iterator[Finding]:
@@ -224,6 +236,7 @@ def examine_files() -> Iterator[Finding]:
 
 EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
     examine_engine,
+    examine_peers,
     examine_processor,
     examine_memory,
     examine_gpus,

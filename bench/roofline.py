@@ -27,6 +27,7 @@ import pandas as pd
 
 from bench import baselines, costs, environment, process, store
 from bench.costs import Cost
+from bench.engines import REFERENCE
 from bench.intervals import median_interval
 from bench.plan import OPTIMISE
 from bench.report.wording import quantity, significant
@@ -216,13 +217,14 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
         cell_costs: costs of one call by (method, task, size, batch, dtype).
         samples: a run's (columns of :mod:`bench.store`); ``latency_s`` and ``iteration_s`` are used, all seeds taken
             together.
-        peaks: a precision without a peak is left out, and so is every device but the CPU.
+        peaks: a precision without a peak is left out, and so is every device but the CPU and every other engine.
 
     Returns:
         COLUMNS, a row per cell: ``seconds`` is the median with its interval, ``fraction`` is ``flops_per_s`` over
         ``roof_flops_per_s``, and ``bound`` says which limit the roof is, arithmetic or memory.
     """
-    timed = samples[samples["metric"].isin(METRICS) & (samples["device"] == "cpu")]
+    here = (samples["device"] == "cpu") & (samples["engine"] == REFERENCE)  # whose limits the peaks are
+    timed = samples[samples["metric"].isin(METRICS) & here]
     rows = []
     for group, values in timed.groupby(list(GROUP_COLUMNS), sort=False)["value"]:
         cell = dict(zip(GROUP_COLUMNS, group))

@@ -68,9 +68,10 @@ def test_every_test_environment_of_tox_has_its_extras(setup):
     tox = configparser.RawConfigParser()
     tox.read(ROOT / "tox.ini", encoding="utf-8")
     extras = setup["options.extras_require"]
-    for section in ("testenv", "testenv:noengine-py{312,313}"):
+    noengine = "testenv:noengine-{,oldest-}py{39,310,311,312,313}"
+    for section in ("testenv", noengine):
         assert all(name.strip() in extras for name in tox[section]["extras"].split(","))
-    assert "cpu" not in tox["testenv:noengine-py{312,313}"]["extras"]
+    assert not {"cpu", "onnx", "torch"} & {name.strip() for name in tox[noengine]["extras"].split(",")}
 
 
 def test_package_data_is_there(setup):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from bench.analysis import LOWER_BOUND, REFERENCE_ITERATIONS
 from bench.report.tables import SPEEDUP_500, SPEEDUP_EQUAL
-from bench.report.wording import clean, listing, measured, method_name, quantity, size_name, task_name, with_interval
+from bench.report.wording import (
+    clean,
+    engine_name,
+    listing,
+    measured,
+    method_name,
+    quantity,
+    size_name,
+    task_name,
+    with_interval,
+)
 
 MEANING = (
     "Painting in the style of a picture (stylisation), or more of it (texture). Optimisation lowers a loss, the "
@@ -33,14 +43,17 @@ def answers(summary: pd.DataFrame) -> tuple[str, str]:
     sentence = f"The {method_name(row['method'])} made a {what} {_faster(row)} than optimisation at equal loss"
     sentence += _memory(summary, row)
     devices = known["device"].nunique() > 1
+    engines = known["engine"].nunique() > 1
+    sentence += f", both in {engine_name(row['engine'])}" if engines else ""
     sentence += f", on {clean(row['device'], 40)}" if devices else ""
     sentence += ", on one seed." if row["n"] == 1 else "."
     if len(known) == 1:
         return sentence, ""
     low, high = known.loc[known["value"].idxmin()], known.loc[known["value"].idxmax()]
+    also = [name for name, several in (("device", devices), ("engine", engines)) if several]
     further = (
-        f"Over all {len(known)} combinations of net, {'task, size and device' if devices else 'task and size'} the "
-        f"speed-up at equal loss goes from {_place(low, devices)} to {_place(high, devices)}."
+        f"Over all {len(known)} combinations of {listing(['net', 'task', 'size', *also])} the "
+        f"speed-up at equal loss goes from {_place(low, also)} to {_place(high, also)}."
     )
     fixed = summary[(summary["metric"] == SPEEDUP_500) & (summary["batch"] == 1) & summary["value"].notna()]
     if len(fixed):
@@ -119,7 +132,7 @@ def _memory(summary: pd.DataFrame, row: Mapping) -> str:
     return f", with {quantity(ratio if ratio >= 1 else 1 / ratio, 'x')} {'less' if ratio >= 1 else 'more'} memory"
 
 
-def _place(row: Mapping, with_device: bool) -> str:
+def _place(row: Mapping, also: Sequence[str]) -> str:
     value = measured(row["value"], "x", row["status"])
-    device = f", {clean(row['device'], 40)}" if with_device else ""
-    return f"{value} ({method_name(row['method'])}, {task_name(row['task'])}, {size_name(row['size'])}{device})"
+    more = "".join(f", {engine_name(row[name]) if name == 'engine' else clean(row[name], 40)}" for name in also)
+    return f"{value} ({method_name(row['method'])}, {task_name(row['task'])}, {size_name(row['size'])}{more})"

@@ -35,6 +35,13 @@ METRICS: dict[str, Metric] = {
             "The batch over the latency of one call at that batch, sample by sample.",
         ),
         Metric(
+            "device_latency_s",
+            "latency by the GPU's clock",
+            "Seconds of one forward pass between two events on the GPU itself, calls queued one after another (PyTorch "
+            "only). What latency_s has more than this is what the host needs to launch the work: where the two are "
+            "far apart, the GPU waits for the host.",
+        ),
+        Metric(
             "iteration_s",
             "time of one optimisation step",
             "Seconds from one evaluation of the objective to the next: objective and gradient through the descriptor, "
@@ -135,6 +142,18 @@ METRICS: dict[str, Metric] = {
             "free blocks in the engine's pool",
             "In cells.jsonl, info.memory. The part of mxnet_used_bytes that was in no array at the end but kept by "
             "MXNet's pool for later: what emptying the pool gave back to the device.",
+        ),
+        Metric(
+            "allocator_peak_bytes",
+            "most that tensors held",
+            "GPU memory as PyTorch's allocator counts it: the most that tensors held at one moment of the measured "
+            "part. Not in it: CUDA's context, kernels, and blocks that the allocator keeps.",
+        ),
+        Metric(
+            "allocator_reserved_bytes",
+            "most that the allocator had",
+            "GPU memory that PyTorch's allocator had from the driver at most, free blocks included. peak_memory_bytes "
+            "of such a cell is what the driver (NVML) says of the whole process.",
         ),
         Metric(
             "memory_ratio",

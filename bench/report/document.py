@@ -19,6 +19,7 @@ from bench.report import (
     growth,
     numbers,
     origin,
+    peers,
     pictures,
     plots,
     quality,
@@ -66,6 +67,7 @@ class Document:
     headline_claims: Table
     all_claims: Table
     glance: Table
+    peers: Table | None
     notes: tuple[Note, ...]
     growth: str
     plots: tuple[Plot, ...]
@@ -105,6 +107,7 @@ def make(run_dir: str | Path) -> Document:
         headline_claims=tables.short_claims(findings, summary, book),
         all_claims=tables.claims_table(findings, summary, book),
         glance=tables.glance(summary, book),
+        peers=peers.against(run, summary),
         notes=book.notes,
         growth=growth.sentence(found_laws),
         plots=tuple(_plots(run, summary, found_laws)),

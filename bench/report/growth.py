@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.growth import LEAST_SIZES, PowerLaw
 from bench.report.definitions import describe
-from bench.report.plots import EXTRAS, Plot, ensure_ticks, finished
+from bench.report.plots import ENGINE_MARKS, EXTRAS, Plot, ensure_ticks, finished
 from bench.report.tables import Entry, Table, table
 from bench.report.wording import clean, interval, listing, method_name, significant, task_name
 from nst_gluon.page import style
@@ -73,6 +73,7 @@ def _plot(name: str, title: str, laws: Sequence[Law], axis_label: str) -> Plot:
     told, sizes = [], set()
     for series, rows, law in laws:
         colour, marker = look[series["method"]]
+        marker = ENGINE_MARKS.get(series["engine"], marker)
         pixels = (rows["size"] ** 2).to_numpy(dtype=float)
         sizes |= set(rows["size"])
         words = [clean(method_name(series["method"]), 24), OF_ONE[series["metric"]]]

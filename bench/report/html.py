@@ -48,6 +48,7 @@ def write(document: Document) -> str:
     """
     sections = plot_sections(document)
     contents = [("claims-checked", "Claims"), *([("glance", "At a glance")] if document.glance.rows else [])]
+    contents += [("peers", "Engines")] if document.peers else []
     contents += [(f"plots-{sections[0][0]}", "Plots")] if sections else []
     contents += [("numbers", "Every number"), ("definitions", "Definitions"), ("repeat", "Repeat it")]
     return render(

@@ -95,6 +95,7 @@ def _lines(document: Document) -> Iterator[str]:
     yield text(document.verdicts)
     yield ""
     yield from _section(document.glance)
+    yield from _section(document.peers)
     if document.warnings:
         yield "## Warnings"
         yield ""

@@ -15,10 +15,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench import claims
 from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, Crossing, kinds_of, median_to_target, time_to_target
+from bench.engines import REFERENCE
 from bench.plan import GENERATE, OPTIMISE
 from bench.report.definitions import describe
 from bench.report.wording import (
     clean,
+    engine_name,
     harmless,
     listing,
     measured,
@@ -34,6 +36,7 @@ from nst_gluon.files import write_atomically
 from nst_gluon.page import style
 
 EXTRAS = ("engine", "dtype", "device")
+ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">"}  # a peer's; the reference has the method's own
 _MAIN = ("engine", "task", "size", "dtype", "device")
 
 
@@ -291,14 +294,16 @@ def _draw_series(axes: Axes, series: _Series, axis: str, place: int, count: int)
 def _series(rows: pd.DataFrame) -> Iterator[_Series]:
     look = style.marks(rows["method"])
     extras = _distinct(rows)
-    devices = sorted(rows["device"].unique())
+    computers = sorted(set(zip(rows["device"], rows["engine"])), key=lambda pair: (pair[1] != REFERENCE, *pair))
     for (method, task, *rest), group in rows.groupby(["method", "task", *EXTRAS], sort=True):
         name = clean(method_name(method), 24)
-        more = [str(value) for value, column in zip(rest, EXTRAS) if column in extras]
+        more = [engine_name(value) if column == "engine" else str(value)
+                for value, column in zip(rest, EXTRAS) if column in extras]  # fmt: skip
         text = ", ".join([name, *([task_name(task)] if rows["task"].nunique() > 1 else []), *more])
         colour, marker = look[method]
-        device = rest[EXTRAS.index("device")]
-        colour = style.tint(colour, devices.index(device) / len(devices))
+        engine, device = (rest[EXTRAS.index(column)] for column in ("engine", "device"))
+        colour = style.tint(colour, 0.75 * computers.index((device, engine)) / len(computers))
+        marker = ENGINE_MARKS.get(engine, marker)
         yield _Series(text, colour, marker, style.LINES.get(task, ":"), task == "texture", group)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.report.definitions import describe
-from bench.report.plots import EXTRAS, Plot, finished
+from bench.report.plots import ENGINE_MARKS, EXTRAS, Plot, finished
 from bench.report.wording import clean, method_name, quantity, size_name, task_name
 from nst_gluon.page import style
 
@@ -35,6 +35,7 @@ def _plot(rows: pd.DataFrame, title: str, name: str) -> Plot:
     told = []
     for index, ((method, *rest), group) in enumerate(series):
         colour, marker = look[method]
+        marker = ENGINE_MARKS.get(rest[EXTRAS.index("engine")], marker)
         more = [clean(value, 24) for value, extra in zip(rest, EXTRAS) if extra in extras]
         text = ", ".join([clean(method_name(method), 24), *more])
         shift = 0.5 * (index - (len(series) - 1) / 2) / max(1, len(series))

@@ -58,6 +58,8 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
         for name, value in given.items()
         if value is not None and (name in always or str(value) != str(PLAN_DEFAULTS[name]))
     ]
+    chosen = settings.get("engine_options") or ()
+    found += [("engine_option", f"{name}={value}") for name, value in chosen if name.split(".")[0] in of["engine"]]
     return found + [("net", path) for path in _nets(settings, of["method"], of["task"])]
 
 

@@ -25,13 +25,18 @@ from nst_gluon.page.wording import (
 )
 
 __all__ = [
-    "LONGEST", "MARKS", "METHODS", "MISSING", "STATUS", "TASKS", "clean", "harmless", "interval", "listing", "measured",
-    "method_name", "published", "quantity", "significant", "size_name", "status_name", "still_warming_up", "task_name",
-    "with_interval",
+    "ENGINES", "LONGEST", "MARKS", "METHODS", "MISSING", "STATUS", "TASKS", "clean", "engine_name", "harmless",
+    "interval", "listing", "measured", "method_name", "published", "quantity", "significant", "size_name",
+    "status_name", "still_warming_up", "task_name", "with_interval",
 ]  # fmt: skip
 
+ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 STATUS = {"oom": "out of memory", "timeout": "timed out", "error": "failed", "skipped": "skipped"}
 MARKS = {"reproduced": "✔", "partly": "◐", "not reproduced": "✘", "not measured": "○"}
+
+
+def engine_name(engine: str) -> str:
+    return ENGINES.get(engine) or clean(engine, 40)
 
 
 def status_name(status: str) -> str:

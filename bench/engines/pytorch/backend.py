@@ -31,7 +31,7 @@ class PyTorch(measure.Defaults):
     def __init__(self, device: str, dtype: str, seed: int = 0, options: dict[str, str] | None = None):
         self.options = engines.get("pytorch").settle(options or {})
         self.name, self.dtype = device, dtype
-        self.device = devices.settle(device, seed)
+        self.device = devices.settle(device)
         self.minimise = MINIMISERS[self.options["lbfgs"]]
         self.compiled = self.options["compile"] == "yes"
         if self.compiled and self.device == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):

@@ -15,8 +15,8 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 TRIAL_CALLS = 3
 
 
-def settle(device: str, seed: int) -> str:
-    """Threads, precision and seeds; PyTorch's name of ``device``.
+def settle(device: str) -> str:
+    """Threads and precision; PyTorch's name of ``device``. Nothing draws random numbers: noise is numpy's.
 
     float32 means float32: TF32 is off. cuDNN may try its algorithms (in the first call), as its users let it.
 
@@ -24,7 +24,6 @@ def settle(device: str, seed: int) -> str:
         UserError: the installed PyTorch cannot compute there.
     """
     torch.set_num_threads(runtime.engine_threads())
-    torch.manual_seed(seed)
     parsed = runtime.parse_device(device)
     if parsed.kind == "cpu":
         return "cpu"
