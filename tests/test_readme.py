@@ -24,6 +24,9 @@ RUN_ELSEWHERE = {
     "python -m bench run --method all --size 256,512 --device gpu": "test_without_a_gpu_the_gpu_line_says_so",
     "python -m bench compare HEAD~1 HEAD": "the end of .ci/run, where the clone has the commit before",
     "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests/test_video.py; needs an extra",
+    "python -m pip install -e '.[cpu,torch,onnx]'": ".ci/run installs these extras with test",
+    "python -m bench parity": ".ci/run, and tests/test_parity.py",
+    "python -m bench run --method all --size 256,512 --engine all": "tests/test_end_to_end_peers.py, small",
     "uv venv --python 3.11 --seed .venv": "needs uv",
     ". .venv/bin/activate": "needs uv",
 }

@@ -1,0 +1,81 @@
+"""One small real run with the peers: real engines, a random descriptor, the bundled nets, and the report at the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from plans import environment
+
+from nst_gluon import images
+
+ENGINES = {"gluon": "mxnet", "pytorch": "torch", "onnxruntime": "onnxruntime"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A quick run of all engines at 64 pixels: its folder and the command's JSON answer."""
+    for package in (*ENGINES.values(), "onnx"):
+        pytest.importorskip(package, reason="needs the extras cpu, torch and onnx")
+    child = subprocess.run(
+        [sys.executable, "-m", "bench", "run", "--method", "all", "--size", "64", "--engine", "all", "--batch", "1",
+         "--budget", "quick", "--random-weights", "--threads", "1", "--engine-option", "pytorch.layout=contiguous",
+         "--json", "--out", str(tmp_path_factory.mktemp("results"))],
+        env=environment(), capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert child.returncode == 0, child.stdout + child.stderr
+    answer = json.loads(child.stdout)
+    return Path(answer["path"]), answer
+
+
+def test_every_method_of_every_engine_that_has_it_is_ok(finished):
+    path, answer = finished
+    assert answer["cells"] == {"ok": 5 + 5 + 3}
+    run = json.loads((path / "run.json").read_text())
+    assert run["settings"]["engine_options"] == [["pytorch.layout", "contiguous"]]
+    records = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+    told = {record["engine"]: record["info"] for record in records}
+    assert told["pytorch"]["pytorch"]["options"]["layout"] == "contiguous"
+    assert {record["engine"] for record in records if record["kind"] == "optimise"} == {"gluon", "pytorch"}
+
+
+def test_pictures_and_objectives_are_the_same(finished):
+    path, _ = finished
+    summary = pd.read_csv(path / "summary.csv")
+    objective = summary[summary["metric"] == "objective"].pivot_table(
+        "value", ["method", "task"], "engine", dropna=False
+    )
+    generated = objective.loc[["johnson", "texture_net"]].dropna(how="all")
+    assert len(generated) == 3
+    assert generated["pytorch"].to_numpy() == pytest.approx(generated["gluon"].to_numpy(), rel=1e-3)
+    for method, task in generated.index:
+        made = {name: images.load(path / "images" / f"{name}-{method}-{task}-64-b1-float32-cpu-s0.png")
+                for name in ENGINES}  # fmt: skip
+        for name in ("pytorch", "onnxruntime"):
+            assert images.psnr(made["gluon"], made[name]) > 45  # of 8 bits
+
+
+def test_a_worker_imports_its_own_engine_only(finished):
+    pytest.importorskip("torch", reason="needs the extra torch")
+    for name in ENGINES:
+        others = [package for engine, package in ENGINES.items() if engine != name]
+        code = (
+            f"import sys\nfrom bench import engines, worker\nengines.get({name!r}).load()\n"
+            f"print([package in sys.modules for package in {others}])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.split("\n")[-2] == "[False, False]", done.stderr
+
+
+def test_the_report_sets_them_side_by_side(finished):
+    path, _ = finished
+    report = (path / "report.md").read_text()
+    part = report[report.index("## Gluon against peers") :]
+    for name in ("Gluon", "PyTorch", "ONNX Runtime"):
+        assert name in part[: part.index("\n## ")]
