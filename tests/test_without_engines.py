@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ENGINES
+from conftest import BLOCK_ENGINE
 from plans import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE_RUN = ROOT / "results" / "reference"
-BLOCK = f"import sys\nsys.modules.update(dict.fromkeys({ENGINES}))\n"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def bare(tmp_path_factory):
     """Run ``python -m bench`` where no process finds an engine: ``bare(*arguments)``."""
     folder = tmp_path_factory.mktemp("site")
     # Every Python imports this at its start, children too.
-    (folder / "sitecustomize.py").write_text(BLOCK)
+    (folder / "sitecustomize.py").write_text(BLOCK_ENGINE)
     path = os.pathsep.join([str(folder), environment()["PYTHONPATH"]])
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
