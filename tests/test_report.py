@@ -352,7 +352,7 @@ def test_several_engines_are_told_apart(tmp_path):
     page = build(path)
     assert len(list((path / "plots").glob("loss-*.svg"))) == 4
     assert "engine" in page.text
-    assert "texture network, texture, pytorch" in page.text
+    assert "texture network, texture, PyTorch" in page.text
 
 
 def test_no_engine_is_imported(hostile):
