@@ -30,11 +30,11 @@ from bench.costs import Cost
 from bench.engines import REFERENCE
 from bench.intervals import median_interval
 from bench.plan import OPTIMISE
-from bench.report.wording import quantity, significant
 from bench.rundata import GROUP_COLUMNS, RunData
 from bench.table import aligned
 from nst_gluon import presets
 from nst_gluon.errors import UserError
+from nst_gluon.page.wording import quantity, significant
 
 FOLDER = "roofline"
 SCHEMA_VERSION = 1

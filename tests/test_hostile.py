@@ -15,7 +15,7 @@ from synthetic import make_run
 
 from bench import claims, cli
 from bench.report.page import TEMPLATES
-from bench.report.wording import clean
+from nst_gluon.page.wording import clean
 
 EVIL = {
     "script": "<script>alert(1)</script>",

@@ -20,11 +20,13 @@ from PIL import Image
 from synthetic import HOSTILE, make_run
 
 from bench import analysis, claims, report
-from bench.report import document, growth, markdown, pictures, wording
+from bench.report import document, growth, markdown, pictures
 from bench.report.definitions import METRICS, describe
 from bench.report.plots import BY_SIZE
+from bench.report.wording import measured
 from bench.rundata import read_run
 from bench.store import Store
+from nst_gluon.page import wording
 
 
 def build(path: Path) -> Page:
@@ -84,7 +86,7 @@ def test_first_screen_says_what_where_and_how_much(page, run):
 def test_every_row_of_the_summary_is_in_the_report(page, run):
     table = pd.read_csv(run / "summary.csv")
     for _, row in table.iterrows():
-        assert wording.measured(row["value"], row["unit"], row["status"]) in page.text
+        assert measured(row["value"], row["unit"], row["status"]) in page.text
     full = sum(attributes.get("class") == "metric" for attributes in page.all("table"))
     assert full == table["metric"].map(lambda name: describe(name).name).nunique()
 
@@ -402,10 +404,10 @@ def test_intervals_are_in_the_scale_of_their_value():
 
 
 def test_what_a_status_makes_of_a_value():
-    assert wording.measured(80.0, "x", "lower bound") == "≥ 80.0×"
-    assert wording.measured(70.3, "s", "not reached") == "> 70.3 s (not reached)"
-    assert wording.measured(math.nan, "s", "oom") == "out of memory"
-    assert wording.measured(2.0, "s", "timeout") == "2.00 s (timed out)"
+    assert measured(80.0, "x", "lower bound") == "≥ 80.0×"
+    assert measured(70.3, "s", "not reached") == "> 70.3 s (not reached)"
+    assert measured(math.nan, "s", "oom") == "out of memory"
+    assert measured(2.0, "s", "timeout") == "2.00 s (timed out)"
 
 
 def test_names_are_cleaned():

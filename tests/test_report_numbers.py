@@ -18,8 +18,10 @@ from bench import analysis, cli, engines
 from bench import plan as plans
 from bench.arguments import make_plan
 from bench.plan import BUDGETS, CELL_COLUMNS, GENERATE, OPTIMISE
-from bench.report import notes, numbers, repeat, wording
+from bench.report import notes, numbers, repeat
+from bench.report.wording import measured
 from bench.rundata import GROUP_COLUMNS, read_run
+from nst_gluon.page import wording
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_every_row_has_its_number_and_its_definition(summary, book):
     for _, row in summary.iterrows():
         number = book.find(row)
         assert number.definition and number.command.startswith("python -m bench run ")
-        assert wording.measured(row["value"], row["unit"], row["status"]) in number.value
+        assert measured(row["value"], row["unit"], row["status"]) in number.value
 
 
 def test_the_lines_named_are_those_of_the_samples(run, summary, book):

@@ -8,17 +8,8 @@ import pandas as pd
 
 from bench.analysis import LOWER_BOUND, REFERENCE_ITERATIONS
 from bench.report.tables import SPEEDUP_500, SPEEDUP_EQUAL
-from bench.report.wording import (
-    clean,
-    engine_name,
-    listing,
-    measured,
-    method_name,
-    quantity,
-    size_name,
-    task_name,
-    with_interval,
-)
+from bench.report.wording import engine_name, measured, with_interval
+from nst_gluon.page.wording import clean, listing, method_name, quantity, size_name, task_name
 
 MEANING = (
     "Painting in the style of a picture (stylisation), or more of it (texture). Optimisation lowers a loss, the "

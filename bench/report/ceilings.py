@@ -6,9 +6,9 @@ from bench import roofline
 from bench.report import roofline as drawing
 from bench.report.plots import Plot
 from bench.report.tables import Entry, Table, table
-from bench.report.wording import clean, significant
 from bench.rundata import RunData
 from nst_gluon.errors import UserError
+from nst_gluon.page.wording import clean, significant
 
 
 def _peaks(run: RunData) -> roofline.Peaks | None:

@@ -23,9 +23,9 @@ from bench.report.definitions import describe
 from bench.report.forest import Forest
 from bench.report.markdown import text as _escaped
 from bench.report.page import render
-from bench.report.wording import MISSING as NONE
-from bench.report.wording import clean, quantity
 from nst_gluon.files import write_atomically
+from nst_gluon.page.wording import MISSING as NONE
+from nst_gluon.page.wording import clean, quantity
 
 Result = Mapping[str, Any]
 Row = Mapping[str, Any]

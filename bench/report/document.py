@@ -31,9 +31,9 @@ from bench.report.numbers import Number
 from bench.report.pictures import Picture
 from bench.report.plots import Plot
 from bench.report.tables import Table
-from bench.report.wording import clean, listing, method_name, task_name
 from bench.rundata import SUMMARY_COLUMNS, RunData, parse_table, read_run
 from nst_gluon.page import style
+from nst_gluon.page.wording import clean, listing, method_name, task_name
 
 TITLE = "Neural style transfer: optimisation against feed-forward nets"
 

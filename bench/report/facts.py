@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bench.report.wording import clean, quantity, still_warming_up
+from bench.report.wording import still_warming_up
+from nst_gluon.page.wording import clean, quantity
 
 Meta = Mapping[str, Any]
 

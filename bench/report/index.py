@@ -11,10 +11,10 @@ from urllib.parse import quote
 from bench import claims, store
 from bench.report import answer, facts, origin
 from bench.report.page import render
-from bench.report.wording import clean, listing, method_name, task_name
 from bench.rundata import SUMMARY_COLUMNS, parse_table
 from nst_gluon.errors import UserError
 from nst_gluon.files import write_atomically
+from nst_gluon.page.wording import clean, listing, method_name, task_name
 
 NAME = "index.html"
 GENERATOR = "nst-gluon: list of runs"

@@ -14,7 +14,8 @@ from bench.report.definitions import METRICS, STATISTICS, STATUSES
 from bench.report.document import TITLE, Document
 from bench.report.pictures import Picture
 from bench.report.tables import Entry, Table
-from bench.report.wording import MARKS, harmless
+from bench.report.wording import MARKS
+from nst_gluon.page.wording import harmless
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|#~])")
 

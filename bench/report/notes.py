@@ -12,8 +12,8 @@ from bench import claims
 from bench.analysis import LOWER_BOUND, NOT_REACHED
 from bench.environment import BUSY_CORES, MOST_DRIFT
 from bench.report.definitions import describe
-from bench.report.wording import clean
 from bench.rundata import RunData
+from nst_gluon.page.wording import clean
 
 FEW = 10
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

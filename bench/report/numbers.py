@@ -15,8 +15,9 @@ from bench.plan import CELL_COLUMNS, GENERATE, OPTIMISE
 from bench.report import repeat
 from bench.report.definitions import describe
 from bench.report.notes import Note, Notes, texts_of
-from bench.report.wording import clean, listing, method_name, quantity, size_name, status_name, task_name, with_interval
+from bench.report.wording import status_name, with_interval
 from bench.rundata import GROUP_COLUMNS, RunData
+from nst_gluon.page.wording import clean, listing, method_name, quantity, size_name, task_name
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]

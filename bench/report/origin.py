@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.report import facts
 from bench.report.tables import Table, table
-from bench.report.wording import clean
 from bench.rundata import RunData
+from nst_gluon.page.wording import clean
 
 Meta = Mapping[str, Any]
 

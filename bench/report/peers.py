@@ -10,8 +10,9 @@ from bench import peers
 from bench.engines import REFERENCE
 from bench.report.definitions import describe
 from bench.report.tables import Entry, Table, table
-from bench.report.wording import MISSING, clean, engine_name, interval, method_name, quantity, task_name
+from bench.report.wording import engine_name
 from bench.rundata import RunData
+from nst_gluon.page.wording import MISSING, clean, interval, method_name, quantity, task_name
 
 HEADS = (
     (peers.TIMES, "time of a call or step"),

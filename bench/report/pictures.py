@@ -15,8 +15,8 @@ from PIL import Image
 
 from bench.plan import OPTIMISE
 from bench.report import facts
-from bench.report.wording import clean, method_name, quantity, size_name, task_name
 from bench.rundata import RunData
+from nst_gluon.page.wording import clean, method_name, quantity, size_name, task_name
 
 LONGEST_SIDE = 512
 MOST_BYTES = 2_000_000  # of all embedded pictures together, before base64

@@ -18,22 +18,11 @@ from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, Crossing, kinds_of, med
 from bench.engines import REFERENCE
 from bench.plan import GENERATE, OPTIMISE
 from bench.report.definitions import describe
-from bench.report.wording import (
-    clean,
-    engine_name,
-    harmless,
-    listing,
-    measured,
-    method_name,
-    quantity,
-    size_name,
-    status_name,
-    task_name,
-    with_interval,
-)
+from bench.report.wording import engine_name, measured, status_name, with_interval
 from bench.rundata import RunData
 from nst_gluon.files import write_atomically
 from nst_gluon.page import style
+from nst_gluon.page.wording import clean, harmless, listing, method_name, quantity, size_name, task_name
 
 EXTRAS = ("engine", "dtype", "device")
 ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">"}  # a peer's; the reference has the method's own

@@ -9,7 +9,7 @@ from typing import Any
 from bench.arguments import PLAN_DEFAULTS
 from bench.plan import BUDGETS, BUNDLED, GENERATE, OPTIMISE
 from bench.report import facts
-from bench.report.wording import clean
+from nst_gluon.page.wording import clean
 
 AT = "@"  # in a run of several machines, between a device and the machine's label
 LONGEST = 2000

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.report.plots import Plot
-from bench.report.wording import clean, listing, method_name, significant, size_name, task_name
 from bench.roofline import Peaks, operations
 from nst_gluon.page import style
+from nst_gluon.page.wording import clean, listing, method_name, significant, size_name, task_name
 
 TITLE = "Roofline: speed reached and speed possible"
 _PAPER = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.6}

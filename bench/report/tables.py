@@ -19,18 +19,9 @@ from bench.report import facts, repeat
 from bench.report.definitions import describe
 from bench.report.notes import Note
 from bench.report.numbers import NOTHING, Book, Number, cell_label
-from bench.report.wording import (
-    MISSING,
-    clean,
-    interval,
-    listing,
-    measured,
-    method_name,
-    published,
-    status_name,
-    task_name,
-)
+from bench.report.wording import measured, status_name
 from bench.rundata import CELL_COLUMNS, GROUP_COLUMNS, RunData
+from nst_gluon.page.wording import MISSING, clean, interval, listing, method_name, published, task_name
 
 SPEEDUP_EQUAL, SPEEDUP_500 = "speedup_at_equal_loss", f"speedup_at_{REFERENCE_ITERATIONS}_iterations"
 

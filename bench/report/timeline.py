@@ -21,9 +21,10 @@ from bench.report.page import render
 from bench.report.plots import EXTRAS, Plot, ensure_ticks, finished, write_all
 from bench.report.tables import Entry as Shown
 from bench.report.tables import Table, table
-from bench.report.wording import clean, interval, listing, measured, method_name, size_name, task_name
+from bench.report.wording import measured
 from nst_gluon.files import write_atomically
 from nst_gluon.page import style
+from nst_gluon.page.wording import clean, interval, listing, method_name, size_name, task_name
 
 TITLE = "History of runs"
 DRAWN = ("speedup_at_equal_loss", "latency_s", "iteration_s", "working_memory_bytes")

@@ -21,10 +21,10 @@ from bench.plan import BUNDLED, NETS
 from bench.report import facts
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table, table
-from bench.report.wording import clean, listing, method_name, quantity, size_name, task_name
 from bench.rundata import RunData
 from nst_gluon.files import write_atomically
 from nst_gluon.page import style, training_curve
+from nst_gluon.page.wording import clean, listing, method_name, quantity, size_name, task_name
 
 FOLDER = "training"
 MOST_BYTES = 5_000_000

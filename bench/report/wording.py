@@ -1,34 +1,11 @@
-"""Numbers and names as a reader wants to see them: those of every page, and what only a benchmark has to say. Plain
-text.
-"""
+"""What only a benchmark has to say about numbers and names, as :mod:`nst_gluon.page.wording` says the rest."""
 
 from __future__ import annotations
 
 import math
 
 from bench.analysis import LOWER_BOUND, NOT_REACHED, OK
-from nst_gluon.page.wording import (
-    LONGEST,
-    METHODS,
-    MISSING,
-    TASKS,
-    clean,
-    harmless,
-    interval,
-    listing,
-    method_name,
-    published,
-    quantity,
-    significant,
-    size_name,
-    task_name,
-)
-
-__all__ = [
-    "ENGINES", "LONGEST", "MARKS", "METHODS", "MISSING", "STATUS", "TASKS", "clean", "engine_name", "harmless",
-    "interval", "listing", "measured", "method_name", "published", "quantity", "significant", "size_name",
-    "status_name", "still_warming_up", "task_name", "with_interval",
-]  # fmt: skip
+from nst_gluon.page.wording import clean, interval, quantity
 
 ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 STATUS = {"oom": "out of memory", "timeout": "timed out", "error": "failed", "skipped": "skipped"}
