@@ -12,7 +12,7 @@ from htmlpage import Page
 from nst_gluon import training_page
 from nst_gluon.training_page import Sample
 
-HOSTILE = "\"><script>alert('x')</script>\n& Ünïcødé 漢字"
+HOSTILE = "\"><script>alert('x')</script>\n& \u202eÜnïcødé\x1b[2J 漢字"
 
 
 def written(**changes) -> str:
@@ -51,6 +51,7 @@ def test_hostile_names_come_out_as_text():
     page = Page(text)
     assert not page.open and not page.all("script") and "<script" not in text
     assert "<script>alert('x')</script> & Ünïcødé 漢字" in page.text
+    assert "\u202e" not in text and "\x1b" not in text, "not even in the notes of samples, which are shown as they are"
 
 
 def test_nothing_is_loaded_and_everything_has_a_name():
