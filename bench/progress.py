@@ -38,16 +38,21 @@ class Estimator:
     def __init__(self, budget: Budget):
         self.budget = budget
         self.measured: dict[tuple, float] = {}
-        self.sums: dict[str, list[float]] = {}
+        self.sums: dict[tuple, list[float]] = {}
 
     @staticmethod
     def _same(cell: Cell) -> tuple:
         return (cell.engine, cell.method, cell.task, cell.size, cell.batch, cell.dtype, cell.device)
 
+    @staticmethod
+    def _alike(cell: Cell) -> tuple[tuple, ...]:
+        """Groups of cells that take alike longer or shorter than was guessed: its engine's own first."""
+        return (cell.engine, cell.method), (cell.engine, cell.kind), (cell.method,), (cell.kind,)
+
     def learn(self, cell: Cell, seconds: float) -> None:
-        """``cell`` took ``seconds``: use that for its other seeds, its ratio to the guess for its method and kind."""
+        """``cell`` took ``seconds``: use that for its other seeds, its ratio to the guess for cells that are alike."""
         self.measured[self._same(cell)] = seconds
-        for group in (cell.method, cell.kind):
+        for group in self._alike(cell):
             sums = self.sums.setdefault(group, [0.0, 0.0])
             sums[0] += seconds
             sums[1] += estimate_s(cell, self.budget)
@@ -60,7 +65,7 @@ class Estimator:
         """How long ``cell`` will take."""
         if self.knows(cell):
             return self.measured[self._same(cell)]
-        for group in (cell.method, cell.kind):
+        for group in self._alike(cell):
             if group in self.sums:
                 taken, guessed = self.sums[group]
                 return estimate_s(cell, self.budget) * taken / guessed

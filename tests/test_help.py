@@ -27,6 +27,7 @@ PLANNED = {
     "compare HEAD~1 HEAD": MEASURES,
     "compare main . --method texture_net --size 256 --time 120": MEASURES,
     "selftest --method texture_net --task texture --time 120": "two minutes; tests/test_readme.py runs a shorter one",
+    "parity --engine gluon,pytorch --content photo.jpg --size 256": "tests/test_parity.py and .ci/run, smaller",
     "roofline --threads 2": "keeps both cores busy for half a minute; tests/test_roofline.py measures less",
 }
 
@@ -128,5 +129,5 @@ def test_every_example_runs(example, folder, monkeypatch, capsys):
 @pytest.mark.parametrize("example", PLANNED)
 def test_every_example_that_would_take_minutes_can_be_planned(example, folder):
     options = cli.parser().parse_args(shlex.split(example))
-    if options.command != "roofline":
+    if options.command not in ("parity", "roofline"):
         assert compare.plan_of(options).cells and compare.time_limit(options) >= 120

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 from pathlib import Path
@@ -122,6 +123,11 @@ def test_the_time_left_follows_what_was_measured():
     slow, fast = (next(c for c in larger if c.method == name) for name in ("texture_net", "johnson"))
     assert estimator.seconds(slow) == pytest.approx(3 * before[slow]), "a method's own pace comes first"
     assert estimator.seconds(fast) == pytest.approx(before[fast])
+    peer = dataclasses.replace(slow, engine="pytorch")
+    assert estimator.seconds(peer) == pytest.approx(3 * before[slow]), "as in the other engine, until it is known"
+    estimator.learn(dataclasses.replace(other, engine="pytorch"), 5 * before[other])
+    assert estimator.seconds(peer) == pytest.approx(5 * before[slow]), "an engine's own pace comes first"
+    assert estimator.seconds(slow) == pytest.approx(3 * before[slow])
 
 
 def test_the_time_left_was_true_in_the_committed_run():
