@@ -198,13 +198,15 @@ ZOO = {
     "gluon:vgg19": ZooNet("vgg19", "ad2f660d101905472b83590b59708b71ea22b2e5"),
 }
 
-# gluoncv swallows the reason why MXNet or OpenCV cannot be imported, so they are imported before it.
+# gluoncv swallows the reason why MXNet or OpenCV cannot be imported, so they are imported before it. It refuses to be
+# imported beside PyTorch 2, which it does not need for this, so PyTorch counts as not installed.
 _ZOO_PROGRAM = """
 import sys, warnings
 warnings.simplefilter("ignore")
 from nst_gluon.errors import UserError
 try:
     import nst_gluon.engine, cv2
+    sys.modules["torch"] = None
     from gluoncv.model_zoo.model_store import get_model_file
 except (ImportError, UserError) as error:
     sys.exit("ERROR: gluoncv cannot be imported: %s" % error)
