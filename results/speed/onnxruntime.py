@@ -22,7 +22,7 @@ import numpy as np
 import peers
 
 from nst_gluon import assets, images, netfile, runtime
-from nst_gluon.commands.export import net_path
+from nst_gluon.commands.choice import net_path
 from nst_gluon.console import run
 from nst_gluon.errors import UserError
 
@@ -57,7 +57,7 @@ def exported(net: Path, folder: Path) -> Path:
 
 def compare(options: peers.argparse.Namespace, folder: Path) -> int:
     """Measure everything, write the record, print the table."""
-    net = net_path(options.net)
+    net = net_path(options.net, "--net")
     if netfile.load(net)[1].get("method") != "johnson":
         raise UserError(f"--net: {options.net!r} is no Johnson net")
     peers.check(options, "onnxruntime")
