@@ -27,7 +27,7 @@ _QUALITIES = ((LONGEST_SIDE, 88), (384, 82), (256, 78), (160, 70))
 class Picture:
     """One picture; ``path`` is relative to the run directory; ``steps`` says how many an optimisation took.
 
-    ``brief`` is the note without what all pictures of a row share.
+    ``brief`` is the note without what all pictures of a ``group`` share.
     """
 
     title: str
@@ -39,6 +39,7 @@ class Picture:
     size: int
     steps: str = ""
     brief: str = ""
+    group: str = "given"
 
 
 def inputs(run: RunData) -> list[Picture]:
@@ -70,17 +71,17 @@ def _output(run: RunData, record: Mapping[str, Any]) -> Picture:
     path = str(_path(run, record))
     method, task, size = str(record["method"]), str(record["task"]), int(record["size"])
     objective = facts.get(record, "medians", "objective")
-    note, brief = [task_name(task), size_name(size)], [task_name(task)]
+    note, brief, steps = [task_name(task), size_name(size)], "", ""
     if isinstance(objective, (int, float)):
-        note.append(f"objective {quantity(float(objective), '1')}")
-        brief.append(note[-1])
-    steps = ""
+        brief = f"objective {quantity(float(objective), '1')}"
+        note.append(brief)
     if record.get("kind") == OPTIMISE and record.get("evaluations"):
         note.append(f"{record['evaluations']} evaluations")
         steps = f", {record['evaluations']} steps"
     alt = f"The picture that the {method_name(method)} made: {task_name(task)} at {size_name(size)}"
-    texts = {"title": method_name(method), "note": ", ".join(note), "brief": ", ".join(brief), "alt": alt}
-    return Picture(**texts, file=run.directory / path, path=path, task=task, size=size, steps=steps)
+    texts = {"title": method_name(method), "note": ", ".join(note), "brief": brief, "alt": alt}
+    place = {"file": run.directory / path, "path": path}
+    return Picture(**texts, **place, task=task, size=size, steps=steps, group=task_name(task))
 
 
 def _path(run: RunData, record: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from bench.report import facts, repeat
 from bench.report.definitions import describe
 from bench.report.notes import Note
 from bench.report.numbers import NOTHING, Book, Number, cell_label
-from bench.report.wording import measured, status_name
+from bench.report.wording import measured, setting_name, status_name
 from bench.rundata import CELL_COLUMNS, GROUP_COLUMNS, RunData
 from nst_gluon.page.wording import MISSING, clean, interval, listing, method_name, published, task_name
 
@@ -128,8 +128,9 @@ def glance(summary: pd.DataFrame, book: Book = NOTHING) -> Table:
         values = [time, *(by_metric.get(name) for name in (SPEEDUP_EQUAL, SPEEDUP_500))]
         values += [by_metric.get(name) for name in ("peak_memory_bytes", "working_memory_bytes", "objective")]
         setting = dict(zip(("engine", "dtype", "device"), key[3:]))
-        rows.append([task_name(key[0]), str(key[1]), method_name(key[2]), *(setting[name] for name in extras),
-                     *(value_entry(value, book) for value in values)])  # fmt: skip
+        cells = [task_name(key[0]), str(key[1]), method_name(key[2])]
+        cells += [setting_name(name, setting[name]) for name in extras]
+        rows.append([*cells, *(value_entry(value, book) for value in values)])
     columns = ["task", "size", "method", *extras]
     metrics = ("latency_s", SPEEDUP_EQUAL, SPEEDUP_500, "peak_memory_bytes", "working_memory_bytes", "objective")
     heads = ("time for one picture", "speed-up at equal loss", f"speed-up, {REFERENCE_ITERATIONS} iterations",
@@ -154,7 +155,7 @@ def metric_tables(summary: pd.DataFrame, book: Book = NOTHING) -> list[Table]:
         rows = []
         for _, row in group.iterrows():
             cells = [task_name(row["task"]), str(row["size"]), method_name(row["method"]), str(row["batch"])]
-            cells += [row[name] for name in extras]
+            cells += [setting_name(name, row[name]) for name in extras]
             if of_target:
                 cells.append(_of_which_target(row["metric"], family))
             entry = dataclasses.replace(value_entry(row, book), small="")

@@ -16,6 +16,11 @@ def engine_name(engine: str) -> str:
     return ENGINES.get(engine) or clean(engine, 40)
 
 
+def setting_name(kind: str, value: str) -> str:
+    """The value of an ``engine``, a ``dtype`` or a ``device`` as tables show it."""
+    return engine_name(value) if kind == "engine" else clean(value, 60)
+
+
 def status_name(status: str) -> str:
     return STATUS.get(status) or clean(status, 60)
 

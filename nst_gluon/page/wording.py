@@ -8,7 +8,7 @@ from typing import Any
 
 METHODS = {
     "gatys": "optimisation",
-    "gatys_pyramid": "optimisation, coarse to fine",
+    "gatys_pyramid": "coarse-to-fine optimisation",
     "net_gatys": "optimisation from a net's picture",
     "johnson": "Johnson net",
     "texture_net": "texture network",
