@@ -40,7 +40,8 @@ class Parser(argparse.ArgumentParser):
             option = word.partition("=")[0]
             if option.startswith("-"):
                 near = nearest(option, self._option_string_actions)
-                raise UserError(f"{option}: there is no such option; {near}(see {self.prog} --help)")
+                near = f"; {near}" if near else " "
+                raise UserError(f"{option}: there is no such option{near}(see {self.prog} --help)")
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown

@@ -88,6 +88,7 @@ def test_all_commands_are_there():
         ("stylize chelsea --size 1e3", "--size: '1e3' is not a whole number"),
         ("stylize chelsea --size", "--size"),
         ("stylize chelsea --sise 5", "--sise: there is no such option; did you mean '--size'?"),
+        ("stylize chelsea --wobble", "--wobble: there is no such option (see python -m nst_gluon stylize --help)"),
         ("stylize chelsea --net great_wave-jonson-stylize", "did you mean 'great_wave-johnson-stylize'"),
         ("stylize chelsea --seed -1", "--seed: -1 is too small"),
         ("stylize chelsea --method jonson", "did you mean 'johnson'"),

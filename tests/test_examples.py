@@ -44,6 +44,10 @@ def test_every_command_has_an_example_of_its_own():
     assert commands == {parser.prog.split()[-1] for parser in parsers()} - {"nst_gluon"}
 
 
+def test_descriptions_are_wrapped_to_the_terminal_and_not_by_hand():
+    assert not [parser.prog for parser in parsers() if "\n" in (parser.description or "")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("example", examples())
 def test_the_example_works(tmp_path, example):

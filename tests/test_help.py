@@ -62,6 +62,7 @@ def test_every_help_has_an_example_of_its_own_and_fits_a_terminal(parser, monkey
     arguments = [action for action in parser._actions if not isinstance(action, argparse._SubParsersAction)]
     assert all(action.help for action in arguments)
     assert max(map(len, text.splitlines())) <= 120
+    assert "\n" not in (parser.description or ""), "prose is wrapped to the terminal, not by hand"
 
 
 def test_what_is_only_planned_is_still_an_example():

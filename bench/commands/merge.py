@@ -19,7 +19,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "merge",
         help="join several runs into one, with one report",
         description="Join runs of one and the same measurement (style, content, nets, weights, preset, budget) into a "
-        "new run, and report.\nThey must be of one machine, unless --facet machine keeps the machines apart.",
+        "new run, and report. They must be of one machine, unless --facet machine keeps the machines apart.",
         epilog="examples:\n"
         "  python -m bench merge results/20300101T120000Z-1a2b results/20300101T120000Z-3c4d\n"
         "  python -m bench merge laptop/RUN server/RUN --facet machine --out results",

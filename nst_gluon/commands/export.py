@@ -26,9 +26,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "export",
         help="a trained net for MXNet's own loaders, or as ONNX",
-        description="mxnet: NAME-symbol.json and NAME-0000.params, which mxnet.gluon.SymbolBlock.imports\n"
-        "reads, and NAME.json, which describes their inputs. onnx: one file for ONNX Runtime and others,\n"
-        "and a model card beside it. The exported net must make the same picture as the original before\n"
+        description="mxnet: NAME-symbol.json and NAME-0000.params, which mxnet.gluon.SymbolBlock.imports "
+        "reads, and NAME.json, which describes their inputs. onnx: one file for ONNX Runtime and others, "
+        "and a model card beside it. The exported net must make the same picture as the original before "
         "anything is written.",
         epilog=options.example("export great_wave-johnson-stylize --format onnx --output waves.onnx"),
     )

@@ -26,9 +26,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "stylize",
         help="pictures and videos in the style of another picture",
-        description="Paint each PICTURE in a style: by optimisation (gatys), which takes any style, or in one pass\n"
-        "of a net that was trained for the style. A photo's orientation is applied and its aspect kept; a video\n"
-        "keeps its frame rate and, where ffmpeg can copy it, its sound, and its flicker is measured. Prints the name\n"
+        description="Paint each PICTURE in a style: by optimisation (gatys), which takes any style, or in one pass "
+        "of a net that was trained for the style. A photo's orientation is applied and its aspect kept; a video "
+        "keeps its frame rate and, where ffmpeg can copy it, its sound, and its flicker is measured. Prints the name "
         "of each file that it wrote. What cannot be read is named, the others go on, and the exit status is 2.",
         epilog=options.example(
             "stylize chelsea --style great_wave --size 256 --output chelsea.png",
@@ -49,7 +49,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "texture",
         help="a texture from nothing but noise",
-        description="Make a texture like STYLE: by optimisation (gatys) or in one pass of a net that was\n"
+        description="Make a texture like STYLE: by optimisation (gatys) or in one pass of a net that was "
         "trained for it. Prints the name of the file that it wrote.",
         epilog=options.example("texture --style great_wave --size 256 --output waves.png"),
     )

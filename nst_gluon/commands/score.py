@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "score",
         help="the loss terms of a picture under a preset",
-        description="Evaluate the objective of a preset on a picture. The terms content, style and tv are\n"
+        description="Evaluate the objective of a preset on a picture. The terms content, style and tv are "
         "weighted, so that they add up to objective; without --content, content is 0 (texture).",
         epilog=options.example("score chelsea --style great_wave --content chelsea --size 256 --json"),
     )

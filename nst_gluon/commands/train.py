@@ -20,9 +20,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "train",
         help="a net for a style of one's own",
-        description="Train a feed-forward net for one style. FOLDER gets the net (.npz), its description (.json),\n"
-        "the loss of every iteration (.csv), a preview (.preview.png) and, at the end, a page with curve and samples\n"
-        "(.html). After a few steps it says how long it will take. A training that was interrupted goes on where its\n"
+        description="Train a feed-forward net for one style. FOLDER gets the net (.npz), its description (.json), "
+        "the loss of every iteration (.csv), a preview (.preview.png) and, at the end, a page with curve and samples "
+        "(.html). After a few steps it says how long it will take. A training that was interrupted goes on where its "
         "last checkpoint was when the same command is given again.",
         epilog=options.example("train great_wave --output nets"),
     )

@@ -14,7 +14,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "weights",
         help="fetch, verify and identify the descriptor's weights",
-        description="Load weights of the descriptor, downloading them once if they are not there yet, and\n"
+        description="Load weights of the descriptor, downloading them once if they are not there yet, and "
         "print what they are.",
         epilog=example("weights"),
     )
