@@ -39,13 +39,14 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     for module in COMMANDS.values():
         module.add(commands)
-    commands.add_parser(
+    doctor = commands.add_parser(
         "doctor",
         help="what this machine can run, and what to do about the rest",
         description="Look at the machine, the engine, the weights and the nets: what can run here, and what to do "
         "about the rest.",
-        epilog="example:\n  python -m bench doctor",
+        epilog="examples:\n  python -m bench doctor\n  python -m bench doctor --json",
     )
+    doctor.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     return top
 
 
@@ -111,7 +112,7 @@ def _main(arguments: list[str]) -> int:
         return COMMANDS[options.command].main(options)
     from bench import doctor
 
-    return doctor.run()
+    return doctor.run(options.json)
 
 
 # -------------------------------------------------------------------------------------------------------- run

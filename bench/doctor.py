@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,12 @@ except UserError as error:
     print(json.dumps({"error": str(error)}))
 """
 _PROBE_ZOO = """
+import sys
 from nst_gluon.runtime import quiet_import
 with quiet_import():
-    import nst_gluon.engine, gluoncv.model_zoo
+    import nst_gluon.engine
+    sys.modules["torch"] = None  # as where it is used: nst_gluon.weights.sources
+    import gluoncv.model_zoo
 """
 
 
@@ -244,15 +247,20 @@ EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
 )
 
 
-def run() -> int:
-    """Print one line per finding; 0 if a run on the CPU can work here, else 2."""
+def run(as_json: bool = False) -> int:
+    """Print one line per finding, or all as one JSON object; 0 if a run on the CPU can work here, else 2."""
     findings = []
     for examination in EXAMINATIONS:
         for finding in examination():
-            print(finding, flush=True)
+            if not as_json:
+                print(finding, flush=True)
             findings.append(finding)
     problems = [finding for finding in findings if finding.state == PROBLEM]
     blocking = [finding for finding in problems if finding.blocks]
+    if as_json:
+        answer = {"can_run": not blocking, "findings": [asdict(finding) for finding in findings]}
+        print(json.dumps(answer, indent=2))
+        return 2 if blocking else 0
     if blocking:
         print(f"\nNo run can work here yet: first see to {' and '.join(f.subject for f in blocking)}.")
         return 2

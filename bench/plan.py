@@ -75,9 +75,11 @@ class Cell:
         return known is not None and known.variant_of is not None
 
     def label(self) -> str:
-        """A short name for people: what differs most from cell to cell."""
-        batch = f" batch {self.batch}" if self.batch > 1 else ""
-        return f"{self.method} {self.task} {self.size}{batch}"
+        """A short name for people: what differs most from cell to cell, and what is not usual."""
+        unusual = [f"batch {self.batch}"] if self.batch > 1 else []
+        settings = ((self.engine, registry.REFERENCE), (self.dtype, "float32"), (self.device, "cpu"))
+        unusual += [value for value, usual in settings if value != usual]
+        return " ".join([self.method, self.task, str(self.size), *unusual])
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

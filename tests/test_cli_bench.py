@@ -14,6 +14,7 @@ from drive import INPUTS
 from plans import environment, fake_command
 
 from bench import arguments, cli, engines, plan, run, store, table
+from bench.commands import listing
 
 NETS = {("johnson", "stylize"), ("texture_net", "stylize"), ("texture_net", "texture")}
 
@@ -293,6 +294,11 @@ def test_lists(capsys, faked, tmp_path):
     for what, words in expected.items():
         assert cli.main(["list", what, "--out", str(tmp_path)]) == 0
         assert words in capsys.readouterr().out
+        assert cli.main(["list", what, "--out", str(tmp_path), "--json"]) == 0
+        first, *_ = json.loads(capsys.readouterr().out)[what]
+        assert set(first) == set(listing.LISTS[what]) and all(first.values())
+    assert cli.main(["list", "--out", str(tmp_path / "nothing"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"runs": []}
     assert cli.main(["list", "runs", "--out", str(tmp_path / "nothing")]) == 0
     captured = capsys.readouterr()
     assert captured.out == "" and "no runs below" in captured.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import types
 
@@ -56,6 +57,15 @@ def test_no_engine_is_status_2_with_what_to_install(monkeypatch, capsys):
     assert doctor.run() == 2
     out = capsys.readouterr().out
     assert out.count(runtime.INSTALL) == 1 and "first see to engine" in out
+
+
+def test_findings_for_programs(monkeypatch, capsys):
+    for probed, status in (({"version": "1.9.1", "computes": True}, 0), ({"error": "engine: not installed"}, 2)):
+        monkeypatch.setattr(doctor, "probe_engine", lambda found=probed: found)
+        assert doctor.run(as_json=True) == status
+        answer = json.loads(capsys.readouterr().out)
+        engine = next(finding for finding in answer["findings"] if finding["subject"] == "engine")
+        assert answer["can_run"] == (status == 0) == (engine["state"] == doctor.OK)
 
 
 def test_an_engine_that_computes_nonsense_is_status_2(monkeypatch):

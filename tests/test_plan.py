@@ -154,6 +154,14 @@ def test_segments_only_where_the_memory_asks_for_them():
     assert plan.segments_for(cell, plan.estimate_bytes(cell)) == 3
 
 
+def test_a_label_says_what_is_unusual():
+    cell = next(cell for cell in small_plan().cells if cell.method == "texture_net" and cell.task == "texture")
+    usual = cell.label()
+    assert usual == f"texture_net texture {cell.size}"
+    other = dataclasses.replace(cell, batch=4, engine="pytorch", dtype="bfloat16", device="gpu:1")
+    assert other.label() == f"{usual} batch 4 pytorch bfloat16 gpu:1"
+
+
 def test_planning_imports_no_engine_and_nothing_heavy():
     code = (
         "import sys, bench.cli, bench.scheduler, bench.run\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -13,7 +14,14 @@ from bench.screen import plain
 from nst_gluon import assets, methods, presets
 from nst_gluon.errors import UserError
 
-LISTS = ("runs", "methods", "styles", "presets", "claims")
+# What there is to list, and the names of its columns.
+LISTS = {
+    "runs": ("run", "cells", "status", "command"),
+    "methods": ("method", "kind", "tasks", "description"),
+    "styles": ("style", "nets"),
+    "presets": ("preset", "source"),
+    "claims": ("claim", "published", "text"),
+}
 RESULTS = "results"
 
 
@@ -22,9 +30,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "list",
         help="list " + ", ".join(LISTS),
-        epilog="examples:\n  python -m bench list\n  python -m bench list styles",
+        epilog="examples:\n  python -m bench list\n  python -m bench list styles\n"
+        "  python -m bench list runs --json",
     )
     command.add_argument("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS, help="what to list (runs)")
+    command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
 
 
@@ -33,7 +43,9 @@ def main(options: argparse.Namespace) -> int:
     out = Path(options.out)
     rows = {"runs": _runs, "methods": _methods, "styles": _styles, "presets": _presets, "claims": _claims}
     found = rows[options.what](out)
-    if found:
+    if options.json:
+        print(json.dumps({options.what: [dict(zip(LISTS[options.what], row)) for row in found]}, indent=2))
+    elif found:
         print(aligned(found))
     else:
         print(f"no runs below {out}; make one with python -m bench run", file=sys.stderr)

@@ -39,7 +39,7 @@ class Note:
 
 
 class Notes:
-    """Gives every text one mark, however many numbers it touches."""
+    """Gives every text one mark, however many numbers it touches; those of one number come in the alphabet's order."""
 
     def __init__(self) -> None:
         self._marks: dict[str, Note] = {}
@@ -48,7 +48,7 @@ class Notes:
         for text in texts:
             letter = LETTERS[min(len(self._marks), len(LETTERS) - 1)]
             self._marks.setdefault(text, Note(letter, text))
-        return tuple(self._marks[text] for text in texts)
+        return tuple(sorted((self._marks[text] for text in texts), key=lambda note: note.mark))
 
     @property
     def all(self) -> tuple[Note, ...]:
