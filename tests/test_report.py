@@ -20,14 +20,15 @@ from PIL import Image
 from synthetic import HOSTILE, make_run
 
 from bench import analysis, claims, report
-from bench.report import document, growth, markdown, pictures
+from bench.report import document, growth, markdown, pictures, plots
 from bench.report.definitions import METRICS, describe
 from bench.report.plots import BY_SIZE
 from bench.report.wording import measured
 from bench.rundata import read_run
 from bench.store import Store
-from nst_gluon.page import wording
+from nst_gluon.page import style, wording
 
+REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference"
 
 def build(path: Path) -> Page:
     analysis.summarise(path)
@@ -192,11 +193,24 @@ def test_plots_are_there_as_files_and_in_the_page(page, run):
 
 
 def test_plots_describe_themselves_in_words(made):
-    plots = {plot.name: plot for plot in made.plots}
-    told = plots["loss-gluon-stylize-512-float32-cpu"].alt
+    drawn = {plot.name: plot for plot in made.plots}
+    told = drawn["loss-gluon-stylize-512-float32-cpu"].alt
     assert "the Johnson net has objective" in told and "did not get there" in told
-    told = plots["speedup-at-equal-loss"].alt
+    told = drawn["speedup-at-equal-loss"].alt
     assert "≥" in told and "out of memory" in told
+
+
+def test_the_factor_in_a_loss_plot_is_the_summary_s():
+    """Of a real run, in which faster variants of the optimisation reach the net's objective before it."""
+    run = read_run(REFERENCE)
+    summary = pd.read_csv(REFERENCE / "summary.csv")
+    with style.context():
+        told = {plot.name: plot.alt for plot in plots.loss_plots(run, summary)}
+    rows = summary[(summary["metric"] == "speedup_at_equal_loss") & (summary["batch"] == 1)]
+    assert len(rows) >= 6
+    for row in rows.itertuples():
+        alt = told[f"loss-{row.engine}-{row.task}-{row.size}-{row.dtype}-{row.device}"]
+        assert f"{wording.quantity(row.value, 'x')} as long" in alt, alt
 
 
 def test_building_again_gives_the_same_bytes(hostile):

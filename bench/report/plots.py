@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench import claims
-from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, Crossing, kinds_of, median_to_target, time_to_target
+from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, Crossing, kinds_of, median_to_target, reference, time_to_target
 from bench.engines import REFERENCE
 from bench.plan import GENERATE, OPTIMISE
 from bench.report.definitions import describe
-from bench.report.wording import engine_name, measured, status_name, with_interval
+from bench.report.wording import engine_name, measured, setting_name, status_name, with_interval
 from bench.rundata import RunData
 from nst_gluon.files import write_atomically
 from nst_gluon.page import style
@@ -114,9 +114,11 @@ def _loss_plot(
     facts = facts[:1]
     end = float(curves["seconds"].max())
     aims = _value_rows(rows, "target_", kinds)
+    slow = reference(kinds)
+    plain = curves[curves["method"] == slow] if slow in set(curves["method"]) else curves
     for rank, (generator, target) in enumerate(sorted(aims.items(), key=lambda item: item[1])):
         latency = _value(rows, generator, "latency_s")
-        crossings = [time_to_target(curve, target) for _, curve in curves.groupby(["method", "seed"])]
+        crossings = [time_to_target(curve, target) for _, curve in plain.groupby(["method", "seed"])]
         facts.append(_mark(axes, generator, target, latency, crossings, end, look[generator], below=rank == 0))
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -126,7 +128,7 @@ def _loss_plot(
     axes.set_xlabel("time of computing, without set-up")
     axes.set_ylabel("objective")
     axes.margins(y=0.12)
-    extra = "".join(f", {setting[name]}" for name in extras)
+    extra = "".join(f", {setting_name(name, setting[name])}" for name in extras)
     title = f"{task_name(setting['task']).capitalize()}, {size_name(setting['size'])}{extra}"
     axes.set_title(style.label(title))
     style.finish(drawn)

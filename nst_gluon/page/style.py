@@ -95,7 +95,7 @@ def label(text: str) -> str:
 
 
 def method_label(method: str) -> str:
-    return label(clean(method_name(method), 24))
+    return label(clean(method_name(method), 36))
 
 
 def figure() -> tuple[Figure, Axes]:
