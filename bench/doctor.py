@@ -38,14 +38,7 @@ try:
 except UserError as error:
     print(json.dumps({"error": str(error)}))
 """
-_PROBE_ZOO = """
-import sys
-from nst_gluon.runtime import quiet_import
-with quiet_import():
-    import nst_gluon.engine
-    sys.modules["torch"] = None  # as where it is used: nst_gluon.weights.sources
-    import gluoncv.model_zoo
-"""
+_PROBE_ZOO = "from nst_gluon.weights.sources import import_model_store; import_model_store()"
 
 
 @dataclass(frozen=True)

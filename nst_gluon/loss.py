@@ -13,30 +13,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from nst_gluon.engine import mx
-from nst_gluon.errors import NotFinite, UserError
+from nst_gluon.errors import NotFinite
 from nst_gluon.presets import LayerWeights, Preset
 from nst_gluon.segments import give_memory_back, spans, within
+from nst_gluon.terms import TV_SCALES, Terms, check_size, no_content
 from nst_gluon.vgg import arrays_of_part, describe_part, layer_shape, parameters, plan
 from nst_gluon.weights import VggWeights
-from nst_gluon.weights.model import IMAGENET_STD
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The three terms, each already weighted, and their sum, the objective."""
-
-    objective: float
-    content: float
-    style: float
-    tv: float
-
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def gram(F, features, shape: tuple[int, int, int, int], divisor: str):
@@ -96,10 +82,10 @@ def total_variation(F, x, kind: str):
 
 
 def _tv_input(F, x, scale: str):
-    if scale == "imagenet":
-        channels = [F.slice_axis(x, axis=1, begin=c, end=c + 1) * (1 / s) for c, s in enumerate(IMAGENET_STD)]
-        return F.concat(*channels, dim=1)
-    return x * 255.0 if scale == "byte" else x
+    factors = TV_SCALES[scale]
+    if len(set(factors)) == 1:
+        return x if factors[0] == 1.0 else x * factors[0]
+    return F.concat(*(F.slice_axis(x, axis=1, begin=c, end=c + 1) * f for c, f in enumerate(factors)), dim=1)
 
 
 class _Graph(mx.gluon.HybridBlock):
@@ -193,13 +179,7 @@ class Objective:
         return other
 
     def _check(self, shape: Sequence[int], what: str) -> None:
-        blocks = max(int(name[4]) for name in self._names + self._content_names)
-        smallest = 1 << (blocks - 1)
-        if min(shape[2:]) < max(smallest, 2):
-            raise UserError(
-                f"{what}: {shape[3]}x{shape[2]} pixels is too small for this objective; "
-                f"both sides need at least {max(smallest, 2)}"
-            )
+        check_size(shape, self._names + self._content_names, what)
 
     def _each(self, picture: np.ndarray, names: Sequence[str], use: Callable) -> list:
         """``use`` of each named activation of a picture, in order; what is not used any more is freed on the way."""
@@ -233,7 +213,7 @@ class Objective:
     def _inputs(self, graph: _Graph, span: tuple[int, int], content_targets: list | None) -> list:
         """What a graph takes besides the picture."""
         if self._content_names and content_targets is None:
-            raise UserError("content: this objective needs a content picture")
+            raise no_content()
         grams, contents = dict(zip(self._names, self._grams)), dict(zip(self._content_names, content_targets or ()))
         targets = [grams[name] for name, _ in graph.style] + [contents[name] for name, _ in graph.content]
         return [*arrays_of_part(self._arrays, span), *targets]

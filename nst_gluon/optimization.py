@@ -19,9 +19,10 @@ from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.lbfgs import minimise as lbfgs
 from nst_gluon.presets import Preset
 from nst_gluon.pyramid import Schedule, resampled, stage_size
+from nst_gluon.terms import Terms
 
 if TYPE_CHECKING:  # this module needs no engine: every engine's optimisation is this one
-    from nst_gluon.loss import Objective, Terms
+    from nst_gluon.loss import Objective
 
 OPTIMIZERS = ("lbfgs", "adam")
 STARTS = ("noise", "content", "net")

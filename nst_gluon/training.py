@@ -20,7 +20,8 @@ from nst_gluon import weights as vgg_weights
 from nst_gluon.engine import mx
 from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import Generator, method_module, parameters_of, set_parameters
-from nst_gluon.loss import Objective, Terms
+from nst_gluon.loss import Objective
+from nst_gluon.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class TrainConfig:
             iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
         dtype: precision of the descriptor's convolutions; the net itself trains in float32.
         style_weight: multiplies the preset's style weights.
+        scales: K of a texture network; None: the paper's for the task.
     """
 
     method: str
@@ -53,6 +55,7 @@ class TrainConfig:
     decay: float | None = None
     dtype: str = "float32"
     style_weight: float = 1.0
+    scales: int | None = None
     weights: str | None = None
     random_weights: bool = False
 
@@ -135,6 +138,8 @@ class Trainer:
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
         self.module = method_module(config.method)
         self.architecture = self.module.architecture(config.task)
+        if config.scales is not None:
+            self.architecture["scales"] = config.scales
         working = self.module.working_size(self.architecture, config.size, config.size)
         if working != (config.size, config.size):
             raise UserError(f"--size: {config.method} trains at multiples of its grid; {working[0]} would do")

@@ -24,6 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from nst_gluon import runtime
+from nst_gluon import weights as vgg_weights
 
 runtime.prepare()
 
@@ -76,6 +77,25 @@ def python():
 
 
 @pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty working folder, and no NVIDIA driver."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runtime, "gpu_devices", lambda: [])
+
+
+@pytest.fixture(scope="session")
+def vgg16():
+    """VGG-16's shapes with random weights."""
+    return vgg_weights.random_weights("vgg16", seed=16)
+
+
+@pytest.fixture(scope="session")
+def vgg19():
+    """VGG-19's shapes with random weights."""
+    return vgg_weights.random_weights("vgg19", seed=19)
+
+
+@pytest.fixture
 def picture(tmp_path):
     """Write a picture of smooth colours with some noise: ``picture(name, height, width)`` -> its path."""
 
@@ -110,3 +130,23 @@ def net(tmp_path):
         return netfile.save(tmp_path / f"{method}-{task}.npz", params, meta)
 
     return make
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """Press Ctrl-C at a net's so-manieth picture: ``ctrl_c(at)``."""
+
+    def press(at: int) -> None:
+        from nst_gluon.generator import Generator
+
+        generate, calls = Generator.generate, []
+
+        def interrupted(*arguments, **options):
+            calls.append(1)
+            if len(calls) == at:
+                raise KeyboardInterrupt
+            return generate(*arguments, **options)
+
+        monkeypatch.setattr(Generator, "generate", interrupted)
+
+    return press

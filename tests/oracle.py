@@ -7,6 +7,13 @@ import numpy as np
 BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
+def picture(seed: int, height: int = 32, width: int = 40) -> np.ndarray:
+    """Coarse noise with fine noise on it (1, 3, height, width), so that every layer has something to see."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((1, 3, height // 4 + 1, width // 4 + 1)).repeat(4, axis=2).repeat(4, axis=3)
+    return (coarse[:, :, :height, :width] * 0.7 + 0.3 * rng.random((1, 3, height, width))).astype("float32")
+
+
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """3x3 convolution (C, H, W) with zero padding 1: cross-correlation, as every framework calls it."""
     c, h, w = x.shape

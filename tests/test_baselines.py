@@ -100,6 +100,20 @@ def test_an_entry_of_another_schema_is_not_found_and_listed_as_such(results, cap
     assert "schema 0: not read by this suite" in capsys.readouterr().out
 
 
+def test_programs_get_one_object(results, capsys):
+    save = ["baseline", "save", "main", "measured", "--out", str(results), "--json"]
+    for arguments, replaced in ((save, False), ([*save, "--force"], True)):
+        assert cli.main(arguments) == 0
+        saved = json.loads(capsys.readouterr().out)
+        assert store.read_run(Path(saved.pop("path")))["baseline"]["run"] == "measured"
+        assert saved == {"name": "main", "replaced": replaced, "warnings": []}
+    assert cli.main(["baseline", "list", "--out", str(results), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["baselines"]
+    assert row["name"] == "main" and row["run"] == "measured" and row["state"].endswith(" ok")
+    assert cli.main(["baseline", "list", "--out", str(results / "nowhere"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"baselines": []}
+
+
 FIELDS = st.dictionaries(
     st.sampled_from(["cpu", "cores", "threads", "gpu", "dtypes"]),
     st.sampled_from(["", "a", "0", "é", 0, 1, 2, None, [], ["a"], ["a", "b"]]),

@@ -16,15 +16,10 @@ from nst_gluon import console, images, runtime
 from nst_gluon.cli import build_parser, main
 from nst_gluon.errors import NotFinite, UserError
 
+pytestmark = pytest.mark.usefixtures("workplace")
+
 COMMANDS = ("stylize", "texture", "train", "score", "weights", "list", "export")
 FAST = ["--random-weights", "--threads", "2"]
-
-
-@pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
-    """An empty working folder, and no NVIDIA driver."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runtime, "gpu_devices", lambda: [])
 
 
 @pytest.fixture

@@ -151,6 +151,14 @@ def test_history_goes_where_it_is_told(runs, tmp_path, capsys):
     assert (tmp_path / "index.html").is_file()
 
 
+def test_programs_get_one_object(runs, tmp_path, capsys):
+    for paths, page in ((runs[:2], "history/index.html"), (runs[:1], f"{runs[0].name}/report.html")):
+        assert cli.main(["report", *map(str, paths), "--out", str(tmp_path), "--json"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["runs"] == [str(path) for path in paths]
+        assert Path(answer["page"]).is_file() and answer["page"].endswith(page)
+
+
 # ----------------------------------------------------------------------------------------------------- the list of runs
 
 

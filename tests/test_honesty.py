@@ -192,7 +192,8 @@ from types import SimpleNamespace
 import numpy as np
 from bench import worker
 from bench.engines import measure
-from nst_gluon.loss import Objective, Terms
+from nst_gluon.loss import Objective
+from nst_gluon.terms import Terms
 
 TERMS = Terms(1.0, 0.0, 1.0, 0.0)
 

@@ -5,29 +5,12 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
+from oracle import picture
 
 from nst_gluon import presets, vgg
-from nst_gluon import weights as vgg_weights
 from nst_gluon.engine import mx
 from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.loss import Objective, gram, total_variation
-
-
-def picture(seed: int, height: int = 32, width: int = 40) -> np.ndarray:
-    """Smooth noise, so that every layer has something to see."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.random((1, 3, height // 4 + 1, width // 4 + 1)).repeat(4, axis=2).repeat(4, axis=3)
-    return (coarse[:, :, :height, :width] * 0.7 + 0.3 * rng.random((1, 3, height, width))).astype("float32")
-
-
-@pytest.fixture(scope="module")
-def vgg19():
-    return vgg_weights.random_weights("vgg19", seed=1)
-
-
-@pytest.fixture(scope="module")
-def vgg16():
-    return vgg_weights.random_weights("vgg16", seed=2)
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])

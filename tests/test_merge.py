@@ -455,3 +455,14 @@ def test_a_faceted_run_is_of_no_single_machine(tmp_path, machines, capsys):
     assert cli.main(["baseline", "save", "main", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "several machines" in capsys.readouterr().err
     assert "cpu" not in store.read_run(path)["fingerprint"]
+
+
+def test_programs_get_one_object(tmp_path, capsys):
+    parts = [make_run(tmp_path / name, sizes=(256,), seeds=(seed,)) for seed, name in enumerate("ab")]
+    assert cli.main(["merge", *map(str, parts), "--out", str(tmp_path / "out"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    folder = tmp_path / "out" / answer["run"]
+    assert answer["page"] == str(folder / "report.html") and Path(answer["page"]).is_file()
+    assert answer["runs"] == [str(path) for path in parts] and answer["status"] == "complete"
+    cells = len((folder / "cells.jsonl").read_text().splitlines())
+    assert answer["cells"] == {"finished": cells, "planned": cells} and cells > 2

@@ -10,8 +10,9 @@ import pytest
 from nst_gluon import presets
 from nst_gluon import weights as vgg_weights
 from nst_gluon.errors import NotFinite, UserError
-from nst_gluon.loss import Objective, Terms
+from nst_gluon.loss import Objective
 from nst_gluon.optimization import OptimizationConfig, config_of, initial_picture, optimise, stage_size
+from nst_gluon.terms import Terms
 
 
 class Bowl:

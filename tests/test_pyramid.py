@@ -66,7 +66,7 @@ def test_a_start_that_is_made_is_on_the_clock():
 
     class Bowl:
         def value_and_gradient(self, picture):
-            from nst_gluon.loss import Terms
+            from nst_gluon.terms import Terms
 
             value = float((picture**2).sum())
             return Terms(value, 0.0, value, 0.0), 2 * picture
@@ -83,8 +83,8 @@ def test_a_start_that_is_made_is_on_the_clock():
 
 def test_facts_of_coarse_levels_add_up_to_what_went_before_the_full_size():
     from bench.engines.measure import coarse_facts
-    from nst_gluon.loss import Terms
     from nst_gluon.optimization import Result, Step
+    from nst_gluon.terms import Terms
 
     terms = Terms(1.0, 0.0, 1.0, 0.0)
     times = [(0.1, 8), (0.2, 8), (0.5, 16), (1.5, 32), (2.5, 32)]

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import oracle
 import pytest
+from oracle import picture
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
@@ -15,26 +16,8 @@ from bench.engines.pytorch.descriptor import Descriptor  # noqa: E402
 from bench.engines.pytorch.minimisers import MINIMISERS  # noqa: E402
 from bench.engines.pytorch.objective import Objective  # noqa: E402
 from nst_gluon import assets, netfile, presets  # noqa: E402
-from nst_gluon import weights as vgg_weights  # noqa: E402
 from nst_gluon.errors import NotFinite, UserError  # noqa: E402
 from nst_gluon.optimization import OptimizationConfig, optimise  # noqa: E402
-
-
-def picture(seed: int, height: int = 32, width: int = 40) -> np.ndarray:
-    """Coarse noise with fine noise on it, so that every layer has something to see."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.random((1, 3, height // 4 + 1, width // 4 + 1)).repeat(4, axis=2).repeat(4, axis=3)
-    return (coarse[:, :, :height, :width] * 0.7 + 0.3 * rng.random((1, 3, height, width))).astype("float32")
-
-
-@pytest.fixture(scope="module")
-def vgg19():
-    return vgg_weights.random_weights("vgg19", seed=1)
-
-
-@pytest.fixture(scope="module")
-def vgg16():
-    return vgg_weights.random_weights("vgg16", seed=2)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.report.wording import ENGINES
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results" / "reference"
@@ -151,9 +153,6 @@ def results_table(summary: pd.DataFrame) -> str:
     for row in rows:
         lines.append(f"| {row[1]} | {row[2]} | `{row[0]}` | " + " | ".join(value(row) for _, value in columns) + " |")
     return "\n".join(lines)
-
-
-ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 
 
 def engines_table(summary: pd.DataFrame) -> str:

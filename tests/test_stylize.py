@@ -12,16 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_gluon import assets, color, images, runtime
+from nst_gluon import assets, color, images
 from nst_gluon.cli import main
 from nst_gluon.commands import sources
 
-
-@pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
-    """An empty working folder, and no NVIDIA driver."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runtime, "gpu_devices", lambda: [])
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 @pytest.fixture
@@ -194,18 +189,9 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(capsys, m
     assert "cannot be written to" in refused(capsys, tmp_path, "stylize", "in", "--output", "closed/out")
 
 
-def test_an_interrupt_between_pictures_leaves_whole_files_only(capsys, monkeypatch, folder, net):
-    from nst_gluon.generator import Generator
-
-    file, generate, calls = str(net("johnson", "stylize")), Generator.generate, []
-
-    def interrupted(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return generate(*arguments, **options)
-
-    monkeypatch.setattr(Generator, "generate", interrupted)
+def test_an_interrupt_between_pictures_leaves_whole_files_only(capsys, ctrl_c, folder, net):
+    file = str(net("johnson", "stylize"))
+    ctrl_c(3)
     assert main(["stylize", "in", "--net", file, "--output", "out"]) == 130
     assert "Traceback" not in capsys.readouterr().err
     made = sorted(path.name for path in Path("out").iterdir())

@@ -17,6 +17,8 @@ from nst_gluon import assets, video
 from nst_gluon.cli import main
 from nst_gluon.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("workplace")
+
 imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="needs the extra video")
 
 SECONDS, RATE = 10, 4
@@ -46,12 +48,6 @@ def clip(tmp_path_factory) -> Path:
     ffmpeg("-i", str(folder / "silent.mp4"), "-f", "lavfi", "-i", f"sine=440:duration={SECONDS}", "-c:v", "copy",
            "-c:a", "aac", "-b:a", "32k", str(folder / "clip.mp4"))  # fmt: skip
     return folder / "clip.mp4"
-
-
-@pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
-    """An empty working folder."""
-    monkeypatch.chdir(tmp_path)
 
 
 def frames_of(path: Path) -> np.ndarray:
@@ -211,18 +207,9 @@ def test_a_folder_of_pictures_and_videos(capsys, clip, tmp_path, picture, net):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.mp4", "c.png"]
 
 
-def test_an_interrupt_leaves_no_video(capsys, monkeypatch, clip, tmp_path, net):
-    from nst_gluon.generator import Generator
-
-    file, generate, calls = str(net("johnson", "stylize")), Generator.generate, []
-
-    def interrupted(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return generate(*arguments, **options)
-
-    monkeypatch.setattr(Generator, "generate", interrupted)
+def test_an_interrupt_leaves_no_video(capsys, ctrl_c, clip, tmp_path, net):
+    file = str(net("johnson", "stylize"))
+    ctrl_c(5)
     assert main(["stylize", str(clip), "--net", file, "--output", "out.mp4"]) == 130
     assert "Traceback" not in capsys.readouterr().err and not list(tmp_path.glob("*.mp4"))
     assert not list(tmp_path.glob(".*"))

@@ -17,16 +17,6 @@ from nst_gluon import weights
 from nst_gluon.weights import model
 
 
-@pytest.fixture(scope="module")
-def vgg16():
-    return weights.random_weights("vgg16", seed=16)
-
-
-@pytest.fixture(scope="module")
-def vgg19():
-    return weights.random_weights("vgg19", seed=19)
-
-
 @pytest.fixture(autouse=True)
 def tidy(tmp_path):
     """Whole nets are too large to be kept after a test, as pytest keeps its folders."""

@@ -17,16 +17,6 @@ from nst_gluon.weights.entries import Entry
 from nst_gluon.weights.naming import assemble
 
 
-@pytest.fixture(scope="module")
-def vgg16():
-    return weights.random_weights("vgg16", seed=16)
-
-
-@pytest.fixture(scope="module")
-def vgg19():
-    return weights.random_weights("vgg19", seed=19)
-
-
 def described(arrays):
     return {name: Entry(a.shape, a.dtype, lambda a=a: a) for name, a in arrays.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from nst_gluon import console
 from nst_gluon.errors import UserError
 
 RESULTS = "results"
+COLUMNS = ("name", "state", "saved", "run", "machine")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -32,28 +34,35 @@ def add(commands: argparse._SubParsersAction) -> None:
     save.add_argument("run", metavar="RUN", help="a run directory, a run's id, or latest")
     save.add_argument("--force", action="store_true", help="replace this machine's entry, if there is one")
     listing = actions.add_parser(
-        "list", help="list what is kept", epilog="example:\n  python -m bench baseline list --out results"
+        "list", help="list what is kept", epilog="example:\n  python -m bench baseline list --json"
     )
     for action in (save, listing):
         action.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+        action.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 
 def main(options: argparse.Namespace) -> int:
     """Save or list; returns the exit status."""
     out = Path(options.out)
     if options.action == "list":
-        return _list(out)
+        return _list(out, options.json)
     baselines.check_name(options.name)
     saved = baselines.save(out, options.name, store.find_run(options.run, out), options.force)
     for warning in saved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{'replaced' if saved.replaced else 'saved'}: {saved.path}")
+    if options.json:
+        answer = {"name": options.name, "path": str(saved.path), "replaced": saved.replaced}
+        print(json.dumps({**answer, "warnings": list(saved.warnings)}, indent=2))
+    else:
+        print(f"{'replaced' if saved.replaced else 'saved'}: {saved.path}")
     return 0
 
 
-def _list(out: Path) -> int:
+def _list(out: Path, as_json: bool) -> int:
     rows = [row for name in baselines.names(out) for row in (_row(name, path) for path in baselines.entries(out, name))]
-    if rows:
+    if as_json:
+        print(json.dumps({"baselines": [dict(zip(COLUMNS, row)) for row in rows]}, indent=2))
+    elif rows:
         print(aligned(rows))
     else:
         print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -22,11 +23,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "new run, and report. They must be of one machine, unless --facet machine keeps the machines apart.",
         epilog="examples:\n"
         "  python -m bench merge results/20300101T120000Z-1a2b results/20300101T120000Z-3c4d\n"
-        "  python -m bench merge laptop/RUN server/RUN --facet machine --out results",
+        "  python -m bench merge laptop/RUN server/RUN --facet machine --json",
     )
     command.add_argument("runs", metavar="DIR", nargs="+", help="two or more run directories, or ids below --out")
     command.add_argument("--facet", choices=FACETS, metavar="machine", help="keep the machines apart, side by side")
     command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -47,5 +49,12 @@ def main(options: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     done, planned = len(merged.finished), len(merged.run["cells"])
     print(f"merged {len(paths)} runs, {merged.run['status']}: {done} of {planned} cells", file=sys.stderr)
-    print(made / "report.html")
+    page = str(made / "report.html")
+    if options.json:
+        facts = {name: merged.run.get(name) for name in ("status", "warnings", "machines")}
+        answer = {"run": made.name, **facts, "page": page, "runs": [str(path) for path in paths]}
+        answer["cells"] = {"finished": done, "planned": planned}
+        print(json.dumps(answer, indent=2))
+    else:
+        print(page)
     return 0

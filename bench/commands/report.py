@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -21,12 +22,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="One RUN: build its summary, claims and report again. Several: set them side by side, over "
         "revisions and over machines. Either way the list of runs, index.html in the folder of runs, is made anew.",
         epilog="examples:\n  python -m bench report latest --open\n"
-        "  python -m bench report results/2030*\n  python -m bench report --index",
+        "  python -m bench report results/2030*\n  python -m bench report --index --json",
     )
     command.add_argument("runs", metavar="RUN", nargs="*", help="a run directory, a run's id, or latest")
     command.add_argument("--index", action="store_true", help="only the list of runs")
     command.add_argument("--to", metavar="DIR", help=f"the folder of the history of several runs ({HISTORY} of --out)")
     command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     command.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
@@ -48,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
         page = _one(paths[0], out)
     else:
         page = _several(paths, out, Path(options.to) if options.to is not None else out / HISTORY)
-    print(page)
+    print(json.dumps({"page": str(page), "runs": [str(path) for path in paths]}, indent=2) if options.json else page)
     if options.open:
         import webbrowser
 

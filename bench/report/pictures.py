@@ -19,8 +19,8 @@ from bench.rundata import RunData
 from nst_gluon.page.wording import clean, method_name, quantity, size_name, task_name
 
 LONGEST_SIDE = 512
-MOST_BYTES = 2_000_000  # of all embedded pictures together, before base64
-_QUALITIES = ((LONGEST_SIDE, 88), (384, 82), (256, 78), (160, 70))
+MOST_BYTES = 1_400_000  # of all embedded pictures together, before base64
+_QUALITIES = ((LONGEST_SIDE, 88), (LONGEST_SIDE, 80), (384, 82), (256, 78), (160, 70))
 
 
 @dataclass(frozen=True)

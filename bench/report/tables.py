@@ -101,7 +101,7 @@ def value_entry(row: Mapping[str, Any] | None, book: Book = NOTHING) -> Entry:
     n = int(row["n"])
     number = book.find(row)
     hover = f"{describe(str(row['metric'])).label}; median of n = {n}" if n else status_name(status)
-    hover = "; ".join([hover, *(filter(None, [number.reason, *map(str, number.sources)]) if number else ())])
+    hover = f"{hover}; {number.reason}" if number and number.reason else hover
     if brackets and low_equals_high(row):
         brackets = ""
     small = brackets or ("n = 1" if n == 1 and status == OK and unit in ("s", "x") else "")

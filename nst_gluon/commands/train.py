@@ -59,6 +59,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add("--size", type=whole_number("--size", 16), default=256, metavar="N", help="side of the pictures (default: 256)")
     add("--batch", type=whole_number("--batch", 1, 4), default=1, metavar="N", help="pictures a step (default: 1)")
+    add(
+        "--scales",
+        type=whole_number("--scales", 1, 5),
+        metavar="K",
+        help="of a texture network (default: the paper's, 5 for textures and 6 to stylise); fewer are faster",
+    )
     add("--seed", type=whole_number("--seed", 0, 0), default=0, metavar="N", help="of all that is random (default: 0)")
     add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the paper's)")
     add(
@@ -94,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
         with options.naming("--photos"):
             images.list_folder(args.photos)
+    if args.scales is not None and method.name != "texture_net":
+        raise UserError(f"--scales: only a texture network has scales; leave --scales out for {method.name}")
     options.check_memory(args.size, args.size, args.batch * options.OPTIMISE_BYTES)
     engine = options.start_engine(args)
     from nst_gluon.train_run import train
@@ -114,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
         learning_rate=args.learning_rate,
         dtype=engine.dtype,
         style_weight=args.style_weight,
+        scales=args.scales,
         weights=args.weights,
         random_weights=args.random_weights,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import shutil
 import sys
@@ -12,9 +13,11 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 from nst_gluon.errors import UserError
 from nst_gluon.files import one_line, quoted
+from nst_gluon.runtime import quiet_import
 from nst_gluon.weights.download import import_path, last_error, pip_command, watch
 from nst_gluon.weights.formats import load_file, save
 from nst_gluon.weights.model import VggWeights
@@ -198,20 +201,29 @@ ZOO = {
     "gluon:vgg19": ZooNet("vgg19", "ad2f660d101905472b83590b59708b71ea22b2e5"),
 }
 
-# gluoncv swallows the reason why MXNet or OpenCV cannot be imported, so they are imported before it. It refuses to be
-# imported beside PyTorch 2, which it does not need for this, so PyTorch counts as not installed.
 _ZOO_PROGRAM = """
-import sys, warnings
-warnings.simplefilter("ignore")
+import sys
 from nst_gluon.errors import UserError
+from nst_gluon.weights.sources import import_model_store
 try:
-    import nst_gluon.engine, cv2
-    sys.modules["torch"] = None
-    from gluoncv.model_zoo.model_store import get_model_file
+    store = import_model_store()
 except (ImportError, UserError) as error:
     sys.exit("ERROR: gluoncv cannot be imported: %s" % error)
-get_model_file(sys.argv[1], root=sys.argv[2])
+store.get_model_file(sys.argv[1], root=sys.argv[2])
 """
+
+
+def import_model_store() -> ModuleType:
+    """gluoncv's model store, in a process of its own: PyTorch counts as not installed there from now on.
+
+    gluoncv refuses to be imported beside PyTorch 2, which it does not need for this, and it swallows the reason why
+    MXNet or OpenCV cannot be imported, so they are imported before it.
+    """
+    with quiet_import():
+        importlib.import_module("nst_gluon.engine")
+        importlib.import_module("cv2")
+        sys.modules["torch"] = None
+        return importlib.import_module("gluoncv.model_zoo.model_store")
 
 
 def zoo_dir() -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,26 +18,12 @@ import numpy as np
 from bench.engines.pytorch.descriptor import Descriptor
 from bench.engines.pytorch.library import torch
 from nst_gluon import segments
-from nst_gluon.errors import NotFinite, UserError
+from nst_gluon.errors import NotFinite
 from nst_gluon.presets import Preset
+from nst_gluon.terms import TV_SCALES, Terms, check_size, no_content
 from nst_gluon.weights import VggWeights
-from nst_gluon.weights.model import IMAGENET_STD
 
 checkpoint = torch.utils.checkpoint.checkpoint
-TV_SCALES = {"unit": (1.0, 1.0, 1.0), "byte": (255.0,) * 3, "imagenet": tuple(1 / s for s in IMAGENET_STD)}
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The three terms, each already weighted, and their sum, the objective."""
-
-    objective: float
-    content: float
-    style: float
-    tv: float
-
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def gram(features, divisor: str):
@@ -101,7 +86,7 @@ class Objective:
         compiled: bool = False,
     ):
         if task == "stylize" and content is None:
-            raise UserError("content: this objective needs a content picture")
+            raise no_content()
         self.preset, self.task, self.device, self.layout = preset, task, device, layout
         self._content_layers = preset.content_layers if task == "stylize" else ()
         names = [name for name, _ in (*preset.style_layers, *self._content_layers)]
@@ -132,12 +117,7 @@ class Objective:
 
     def _picture(self, picture: Any, what: str = "picture"):
         """A picture where the objective computes, float32."""
-        smallest = max(2, 1 << (int(self.descriptor.steps[-1][4]) - 1))
-        height, width = picture.shape[2:]
-        if min(height, width) < smallest:
-            raise UserError(
-                f"{what}: {width}x{height} pixels is too small for this objective; both sides need at least {smallest}"
-            )
+        check_size(picture.shape, self.descriptor.steps, what)
         x = torch.as_tensor(np.ascontiguousarray(picture) if isinstance(picture, np.ndarray) else picture)
         return x.to(self.device, torch.float32).contiguous(memory_format=self.layout)
 
