@@ -100,6 +100,16 @@ def whole_number(argument: str, least: int = 0, example: int = 256) -> Callable[
     return parse
 
 
+def whole_numbers(argument: str, least: int = 0) -> Callable[[str], list[int]]:
+    """A parser of different whole numbers from ``least``, separated by commas."""
+    one = whole_number(argument, least)
+
+    def parse(text: str) -> list[int]:
+        return list(dict.fromkeys(one(part.strip()) for part in text.split(",")))
+
+    return parse
+
+
 def number(argument: str, least: float = 0.0, example: float = 1.0) -> Callable[[str], float]:
     """A parser of finite numbers from ``least``; its UserErrors name ``argument``."""
 

@@ -29,7 +29,7 @@ LOG_COLUMNS = ("iteration", "seconds", "learning_rate", "objective", "content", 
 PREVIEW_PHOTO = "chelsea"
 SAMPLE_PHOTOS = (assets.HELD_OUT, "chelsea", "coffee")
 FINAL_WINDOW = 50
-# The first steps of a session compile; those after them tell how long it will take.
+# Steps of each size: the first of a session compile; those after them tell how long it will take.
 WARM_UP, TIMED = 1, 3
 
 
@@ -91,9 +91,12 @@ def samples(trainer: Trainer) -> list[training_page.Sample]:
     return found
 
 
-def estimate(seconds: list[float], left: int) -> str:
-    """How long ``left`` more steps will take, after some that took ``seconds`` each, in one line."""
-    step = float(np.median(seconds))
+def estimate(seconds: list[float], left: int, sizes: int = 1) -> str:
+    """How long ``left`` more steps will take, after some that took ``seconds`` each, in one line.
+
+    With several ``sizes`` in turn, ``seconds`` has as many of each.
+    """
+    step = float(np.mean(np.median(np.reshape(seconds, (-1, sizes)), axis=0)))
     end = time.strftime("%H:%M", time.localtime(time.time() + step * left))
     return f"about {quantity(step * left, 's')} for {left:,} more steps of {quantity(step, 's')}, until {end}"
 
@@ -141,15 +144,15 @@ def train(
         unit="it",
         disable=True if quiet else None,
     )
-    previewed, steps = time.monotonic(), []
+    previewed, steps, sizes = time.monotonic(), [], len(config.sizes)
     with bar:
         for content in contents(trainer.config, trainer.iteration):
             begun = time.monotonic()
             progress = trainer.step(content)
             rows.append(_row(progress))
             steps.append(time.monotonic() - begun)
-            if len(steps) == WARM_UP + TIMED:
-                line = estimate(steps[WARM_UP:], config.iterations - progress.iteration)
+            if len(steps) == (WARM_UP + TIMED) * sizes:
+                line = estimate(steps[WARM_UP * sizes :], config.iterations - progress.iteration, sizes)
                 if not quiet:
                     tqdm.write(line, file=sys.stderr)
             bar.update()

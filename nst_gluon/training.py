@@ -6,16 +6,18 @@ pictures, crops and noise come again whatever was drawn before.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nst_gluon import assets, images, photos, presets
+from nst_gluon import assets, images, netfile, photos, presets
 from nst_gluon import weights as vgg_weights
 from nst_gluon.engine import mx
 from nst_gluon.errors import NotFinite, UserError
@@ -32,12 +34,14 @@ class TrainConfig:
         style: a bundled style's name or a picture file.
         photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`).
             Textures need none.
-        size, batch: pictures of size x size, so many a step.
+        size, batch: pictures of size x size, so many a step. The style is seen at this size.
+        more_sizes: sides that are taken in turn with ``size``, an iteration each.
         learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
             iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
         dtype: precision of the descriptor's convolutions; the net itself trains in float32.
         style_weight: multiplies the preset's style weights.
-        scales: K of a texture network; None: the paper's for the task.
+        scales: K of a texture network; None: the paper's for the task, or what ``start`` has.
+        start: a net file of the same method and task, whose parameters the training begins with; None: at random.
     """
 
     method: str
@@ -56,8 +60,23 @@ class TrainConfig:
     dtype: str = "float32"
     style_weight: float = 1.0
     scales: int | None = None
+    more_sizes: tuple[int, ...] = ()
+    start: str | None = None
     weights: str | None = None
     random_weights: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """All sides that pictures have."""
+        return (self.size, *self.more_sizes)
+
+    def side(self, iteration: int) -> int:
+        """The side of the pictures of an iteration (the first is 0)."""
+        return self.sizes[iteration % len(self.sizes)]
+
+    def as_json(self) -> dict[str, Any]:
+        """As it comes back from JSON."""
+        return json.loads(json.dumps(asdict(self)))
 
 
 @dataclass(frozen=True)
@@ -97,29 +116,31 @@ def learning_rate(config: TrainConfig, iteration: int) -> float:
 
 
 class Crops(mx.gluon.data.Dataset):
-    """Random crops of photos: item i is (3, size, size), a function of (seed, i) alone."""
+    """Random crops of photos: item i is (3, side(i), side(i)), a function of (seed, i) alone."""
 
-    def __init__(self, pictures: list[np.ndarray], size: int, seed: int, first: int, last: int):
-        self._pictures, self._size, self._seed, self._first, self._last = pictures, size, seed, first, last
+    def __init__(self, pictures: list[np.ndarray], side: Callable[[int], int], seed: int, first: int, last: int):
+        self._pictures, self._side, self._seed, self._first, self._last = pictures, side, seed, first, last
 
     def __len__(self) -> int:
         return self._last - self._first
 
     def __getitem__(self, index: int) -> np.ndarray:
-        rng = np.random.default_rng([self._seed, 1, self._first + index])
+        item = self._first + index
+        rng = np.random.default_rng([self._seed, 1, item])
         picture = self._pictures[rng.integers(len(self._pictures))]
-        return photos.random_crop(picture, self._size, rng)
+        return photos.random_crop(picture, self._side(item), rng)
 
 
 def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]:
-    """Content batches (N, 3, size, size) from iteration ``first`` on; None for textures."""
+    """Content batches (N, 3, side, side) from iteration ``first`` on; None for textures."""
     if config.task == "texture":
         for _ in range(first, config.iterations):
             yield None
         return
     paths = images.list_folder(config.photos) if config.photos else assets.training_pictures(config.style)
     pictures = [images.load(path)[0] for path in paths]
-    crops = Crops(pictures, config.size, config.seed, first * config.batch, config.iterations * config.batch)
+    first, last = first * config.batch, config.iterations * config.batch
+    crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, first, last)
     loader = mx.gluon.data.DataLoader(
         crops,
         config.batch,
@@ -137,12 +158,14 @@ class Trainer:
     def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
         self.module = method_module(config.method)
-        self.architecture = self.module.architecture(config.task)
+        self.architecture, self.start = self.module.architecture(config.task), None
         if config.scales is not None:
             self.architecture["scales"] = config.scales
-        working = self.module.working_size(self.architecture, config.size, config.size)
-        if working != (config.size, config.size):
-            raise UserError(f"--size: {config.method} trains at multiples of its grid; {working[0]} would do")
+        begin = self._read(config.start) if config.start else None
+        for size in config.sizes:
+            working = self.module.working_size(self.architecture, size, size)
+            if working != (size, size):
+                raise UserError(f"--size: {config.method} trains at multiples of its grid; {working[0]} would do")
         self.preset = presets.get(config.preset)
         if config.style_weight != 1.0:
             scaled = tuple((name, w * config.style_weight) for name, w in self.preset.style_layers)
@@ -153,6 +176,8 @@ class Trainer:
         np.random.seed(config.seed)
         self.net = self.module.build(self.architecture)
         self.net.initialize(self.module.initializer(), ctx=self.ctx)
+        if begin is not None:
+            set_parameters(self.net, begin, self.ctx, config.start)
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
         self.per_pass = 1 if self.net.norm == "instance" else config.batch
@@ -164,15 +189,30 @@ class Trainer:
         self.iteration = 0
         self.seconds = 0.0
 
+    def _read(self, path: str) -> dict[str, np.ndarray]:
+        """The parameters of a net to begin with; its architecture becomes this training's."""
+        parameters, meta = netfile.load(path)
+        config, digest = self.config, hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        self.start = {"sha256": digest, **{name: meta.get(name) for name in ("command", "iterations", "start")}}
+        for name in ("method", "task"):
+            if meta.get(name) != getattr(config, name):
+                raise UserError(f"--start: {path} is of the {name} {meta.get(name)}, not {getattr(config, name)}")
+        architecture = meta.get("architecture", {})
+        if config.scales not in (None, architecture.get("scales")):
+            raise UserError(f"--scales: {path} has {architecture.get('scales')} scales; leave --scales out")
+        self.architecture = architecture
+        return parameters
+
     def step(self, content: np.ndarray | None) -> Progress:
-        """One iteration on content pictures (batch, 3, size, size), or on noise alone for textures.
+        """One iteration on content pictures (batch, 3, side, side), or on noise alone for textures.
 
         Raises:
             NotFinite: the objective diverged.
         """
         config, start = self.config, time.perf_counter()
         rng = np.random.default_rng([config.seed, 2, self.iteration])
-        shape = (config.batch, config.size, config.size)
+        side = config.side(self.iteration)
+        shape = (config.batch, side, side)
         inputs = [
             mx.nd.array(a, ctx=self.ctx, dtype="float32")
             for a in self.module.inputs(self.architecture, content, rng, shape, 1.0)
@@ -206,8 +246,9 @@ class Trainer:
 
     def meta(self, final: Terms | None, command: str) -> dict:
         """The net file's description."""
-        config = asdict(self.config)
-        config["photos"] = Path(config["photos"]).name if config["photos"] else None
+        config = self.config.as_json()
+        for name in ("photos", "start"):
+            config[name] = Path(config[name]).name if config[name] else None
         return {
             "method": config["method"],
             "task": config["task"],
@@ -221,6 +262,7 @@ class Trainer:
             "final_objective": None if final is None else final.as_dict(),
             "weights": self.weights.identity(),
             "training": config,
+            "start": self.start,
             "command": command,
         }
 
@@ -235,7 +277,7 @@ class Trainer:
         self.optimizer.save_states(str(states))
         with_states = {**self.parameters(), "optimizer_states": np.frombuffer(states.read_bytes(), np.uint8)}
         states.unlink()
-        state = {"iteration": self.iteration, "seconds": self.seconds, "config": asdict(self.config)}
+        state = {"iteration": self.iteration, "seconds": self.seconds, "config": self.config.as_json()}
         temporary = path.with_suffix(".tmp.npz")
         np.savez(temporary, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **with_states)
         os.replace(temporary, path)
@@ -249,8 +291,8 @@ class Trainer:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         state = json.loads(arrays.pop("state").tobytes())
-        if state["config"] != asdict(self.config):
-            odd = next(k for k, v in asdict(self.config).items() if state["config"].get(k) != v)
+        if state["config"] != self.config.as_json():
+            odd = next(k for k, v in self.config.as_json().items() if state["config"].get(k) != v)
             raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
         states = path.with_suffix(".states.tmp")
         states.write_bytes(arrays.pop("optimizer_states").tobytes())

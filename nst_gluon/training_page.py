@@ -19,7 +19,7 @@ from PIL import Image
 
 from nst_gluon import images, page
 from nst_gluon.page import style, training_curve
-from nst_gluon.page.wording import clean, method_name, quantity, size_name
+from nst_gluon.page.wording import clean, listing, method_name, quantity, size_name
 
 JPEG_QUALITY = 88
 LONGEST_COMMAND = 2000
@@ -88,13 +88,15 @@ def _facts(meta: Mapping[str, Any]) -> list[tuple[str, str]]:
     training, final = meta["training"], meta["final_objective"]
     terms = ", ".join(f"{name} {quantity(final[name], '1')}" for name in ("content", "style", "tv") if name in final)
     weight = "" if meta["style_weight"] == 1 else f", style weight × {meta['style_weight']:g}"
+    sizes = listing([size_name(size) for size in (meta["size"], *training.get("more_sizes", ()))])
+    start = f"; it went on from {clean(training['start'], 80)}" if training.get("start") else ""
     seen = "" if meta["task"] == "texture" else f", photos: {clean(training.get('photos') or 'the bundled ones', 80)}"
     return [
         ("Objective", f"{quantity(final['objective'], '1')} at the end ({terms}); mean of {meta['final_window']} "
                       f"iteration{'s' if meta['final_window'] != 1 else ''}"),
         ("Minimised", f"preset {meta['preset']}{weight}; descriptor {clean(meta['weights'].get('source', '?'), 120)}"),
         ("Trained on", f"{training['batch']} picture{'s' if training['batch'] != 1 else ''} of "
-                       f"{size_name(meta['size'])} an iteration, seed {meta['seed']}{seen}"),
+                       f"{sizes} an iteration, seed {meta['seed']}{seen}{start}"),
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -93,13 +94,54 @@ def test_a_killed_run_resumes_to_the_same_net(tmp_path):
     np.testing.assert_array_equal(log(tmp_path / "whole")[:, columns], log(folder)[:, columns])
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+def test_several_sizes_are_taken_in_turn(tmp_path):
+    config = replace(JOHNSON, more_sizes=(32, 48), batch=1, iterations=5)
+    assert [batch.shape[2:] for batch in contents(config)] == [(64, 64), (32, 32), (48, 48), (64, 64), (32, 32)]
+    config = replace(TEXTURE, more_sizes=(32,), iterations=4)
+    whole = train(config, tmp_path / "whole")
+    meta = netfile.load(whole)[1]
+    assert meta["size"] == 64 and meta["training"]["more_sizes"] == [32]
+    page = Page(whole.with_suffix(".html").read_text(encoding="utf-8"))
+    assert "2 pictures of 64 × 64 and 32 × 32 an iteration" in page.text
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "cut", checkpoint_every=3, show=press_at(4))
+    again = train(config, tmp_path / "cut")
+    a, b = netfile.load(whole)[0], netfile.load(again)[0]
+    assert all((a[name] == b[name]).all() for name in a)
+    with pytest.raises(UserError, match="--size: .* 64 would do"):
+        train(replace(config, more_sizes=(50,)), tmp_path / "odd")
+
+
+def test_a_training_goes_on_from_another_net(tmp_path):
+    first = train(replace(TEXTURE, iterations=3, scales=3), tmp_path / "first", command="the first command")
+    still = replace(TEXTURE, iterations=1, start=str(first), learning_rate=0.0)
+    second = train(still, tmp_path / "second")
+    a, (b, meta) = netfile.load(first)[0], netfile.load(second)
+    assert all((a[name] == b[name]).all() for name in a if "running" not in name)
+    assert meta["architecture"]["scales"] == 3 and meta["start"]["command"] == "the first command"
+    assert meta["start"]["sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    assert meta["training"]["start"] == first.name and str(tmp_path) not in json.dumps(meta)
+    page = Page(second.with_suffix(".html").read_text(encoding="utf-8"))
+    assert f"it went on from {first.name}" in page.text
+    with pytest.raises(UserError, match="--start: .* is of the task texture, not stylize"):
+        train(replace(still, task="stylize"), tmp_path / "other")
+    with pytest.raises(UserError, match="--scales: .* has 3 scales"):
+        train(replace(still, scales=4), tmp_path / "other")
+
+
+def press_at(iteration: int):
+    """What presses Ctrl-C once so many iterations are done."""
+
     def stop(progress):
-        if progress.iteration == 2:
+        if progress.iteration == iteration:
             raise KeyboardInterrupt
 
+    return stop
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train(TEXTURE, tmp_path, checkpoint_every=1, show=stop)
+        train(TEXTURE, tmp_path, checkpoint_every=1, show=press_at(2))
     with pytest.raises(UserError, match="another batch"):
         train(replace(TEXTURE, batch=1), tmp_path)
 
@@ -130,6 +172,8 @@ def test_the_time_is_told_after_a_few_steps_unless_quiet(tmp_path, capsys):
 
 def test_the_estimate_is_that_of_the_median_step():
     assert estimate([0.5, 9.0, 0.4], 1000).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    in_turn = [0.2, 0.8, 0.2, 0.8, 0.3, 9.0]
+    assert estimate(in_turn, 1000, sizes=2).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
 
 
 @pytest.mark.parametrize(("config", "pictures"), [(TEXTURE, 4), (JOHNSON, 7)])
@@ -162,11 +206,11 @@ def test_bad_settings_are_refused(tmp_path):
 
 def test_crops_are_a_function_of_seed_and_index():
     photo = np.random.default_rng(0).random((3, 90, 120)).astype("float32")
-    whole = Crops([photo], 64, 7, 0, 10)
-    late = Crops([photo], 64, 7, 4, 10)
+    whole = Crops([photo], lambda item: 64, 7, 0, 10)
+    late = Crops([photo], lambda item: 64, 7, 4, 10)
     assert len(whole) == 10 and whole[0].shape == (3, 64, 64)
     np.testing.assert_array_equal(whole[5], late[1])
-    assert (Crops([photo], 64, 8, 0, 10)[0] != whole[0]).any()
+    assert (Crops([photo], lambda item: 64, 8, 0, 10)[0] != whole[0]).any()
 
 
 def test_a_folder_of_pictures_is_trained_on(tmp_path):

@@ -7,9 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from nst_gluon import assets, images, methods
+from nst_gluon import assets, images, methods, netfile
 from nst_gluon.commands import options
-from nst_gluon.console import number, whole_number
+from nst_gluon.console import number, whole_number, whole_numbers
 from nst_gluon.errors import UserError
 
 DEFAULT_METHOD = {"stylize": "johnson", "texture": "texture_net"}
@@ -57,7 +57,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="steps of Adam (default: 1000; the papers take thousands)",
     )
-    add("--size", type=whole_number("--size", 16), default=256, metavar="N", help="side of the pictures (default: 256)")
+    add(
+        "--size",
+        type=whole_numbers("--size", 16),
+        default=[256],
+        metavar="LIST",
+        help="side of the pictures, or several that are taken in turn; the style has the first (default: 256)",
+    )
     add("--batch", type=whole_number("--batch", 1, 4), default=1, metavar="N", help="pictures a step (default: 1)")
     add(
         "--scales",
@@ -65,6 +71,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="K",
         help="of a texture network (default: the paper's, 5 for textures and 6 to stylise); fewer are faster",
     )
+    add("--start", metavar="NET", help="go on from this net, of the same method and task, instead of at random")
     add("--seed", type=whole_number("--seed", 0, 0), default=0, metavar="N", help="of all that is random (default: 0)")
     add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the paper's)")
     add(
@@ -94,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--method: {method.name} optimises a picture and has no net to train")
     method.check_task(args.task)
     style = options.style_path(name)
-    options.load_picture("--style", style, args.size)
+    options.load_picture("--style", style, args.size[0])
     if args.photos is not None:
         if args.task == "texture":
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
@@ -102,7 +109,10 @@ def run(args: argparse.Namespace) -> int:
             images.list_folder(args.photos)
     if args.scales is not None and method.name != "texture_net":
         raise UserError(f"--scales: only a texture network has scales; leave --scales out for {method.name}")
-    options.check_memory(args.size, args.size, args.batch * options.OPTIMISE_BYTES)
+    if args.start is not None:
+        with options.naming("--start"):
+            netfile.load(args.start)
+    options.check_memory(max(args.size), max(args.size), args.batch * options.OPTIMISE_BYTES)
     engine = options.start_engine(args)
     from nst_gluon.train_run import train
     from nst_gluon.training import TrainConfig
@@ -116,7 +126,9 @@ def run(args: argparse.Namespace) -> int:
         preset=args.preset.name,
         photos=args.photos,
         iterations=args.iterations,
-        size=args.size,
+        size=args.size[0],
+        more_sizes=tuple(args.size[1:]),
+        start=args.start,
         batch=args.batch,
         seed=args.seed,
         learning_rate=args.learning_rate,
