@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from synthetic import make_run
 
 from bench import analysis, claims, peers, report
+from bench.report import facts, pictures
 from bench.rundata import read_run
 from bench.store import Store
 
@@ -114,6 +116,21 @@ def test_a_report_of_one_engine_has_no_such_table(tmp_path):
     report.build(path)
     assert "Gluon against peers" not in (path / "report.md").read_text()
     assert 'id="peers"' not in (path / "report.html").read_text()
+
+
+def test_only_engines_of_the_run_are_said_to_have_been_used():
+    versions = {"python": "3.11.9", "mxnet": "1.9.1", "torch": "2.13.0", "onnxruntime": "1.18.1"}
+    meta = {"environment": {"versions": versions}, "cells": [{"engine": "gluon"}, {"engine": "onnxruntime"}]}
+    assert facts.software(meta) == "MXNet 1.9.1, ONNX Runtime 1.18.1, Python 3.11.9"
+    assert "PyTorch 2.13.0" in facts.software({**meta, "cells": []})
+
+
+def test_the_papers_size_is_shown_first():
+    def made(*sizes):
+        return [pictures.Picture("a", "b", "c", Path("d"), "e", "texture", size) for size in sizes]
+
+    assert pictures.first_size(made(128, 256, 512)) == 256 and pictures.first_size(made(512, 128, 1024)) == 128
+    assert pictures.first_size(made(384, 128)) == 128 and pictures.first_size([]) == 0
 
 
 def test_the_command_that_repeats_a_cell_has_its_engine_and_options(run):

@@ -124,6 +124,18 @@ def test_the_page_has_the_changes_the_machines_and_every_point(runs, tmp_path):
         assert link["href"].startswith("#")  # none of these runs has a report to lead to
 
 
+def test_each_engine_has_a_plot_of_its_own(points):
+    ours = points[points["machine"] == "machine 1"]
+    both = pd.concat([ours, ours.assign(engine="pytorch", value=2 * ours["value"])])
+    once = both["engine"].eq("pytorch") & (both["run"] != both["run"].iloc[0])
+    names = {plot.name: plot.title for plot in timeline._plots("machine 1", list(ours["run"].unique()), both)}
+    assert names["machine-1-latency-s-256-gluon"].endswith(", 256 × 256, gluon")
+    assert names.keys() == {name.replace("gluon", "pytorch") for name in names} | set(names)
+    assert len(names) == 2 * len({plot.name for plot in timeline._plots("m", list(ours["run"].unique()), ours)})
+    alone = [plot.name for plot in timeline._plots("m", list(ours["run"].unique()), both[~once])]
+    assert alone and not [name for name in alone if "pytorch" in name]  # a point is no history
+
+
 def test_a_run_of_several_machines_is_refused_in_one_line(tmp_path, capsys):
     path = measured(tmp_path, "a", 1, machines={"machine-1": {}})
     other = measured(tmp_path, "b", 2)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bench.analysis import LOWER_BOUND, REFERENCE_ITERATIONS
+from bench.report import facts
 from bench.report.tables import SPEEDUP_500, SPEEDUP_EQUAL
 from bench.report.wording import engine_name, measured, with_interval
 from nst_gluon.page.wording import clean, listing, method_name, quantity, size_name, task_name
@@ -103,7 +104,7 @@ def _prominence(row: Mapping) -> tuple:
     return (
         row["method"] != "texture_net",
         row["task"] != "texture",
-        abs(row["size"] - 256),
+        facts.from_papers_size(row["size"]),
         row["engine"] != "gluon",
         row["dtype"] != "float32",
         not str(row["device"]).startswith("gpu"),

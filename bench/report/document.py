@@ -85,7 +85,7 @@ def make(run_dir: str | Path) -> Document:
     random_weights = claims.uses_random_weights(run.meta)
     findings = claims.find_all(summary, random_weights)
     made = pictures.outputs(run)
-    smallest = min((picture.size for picture in made), default=0)
+    first = pictures.first_size(made)
     sentence, further = answer.of_run(summary, random_weights)
     book, found_laws = numbers.collect(run, summary), laws(summary)
     return Document(
@@ -101,8 +101,8 @@ def make(run_dir: str | Path) -> Document:
         command=facts.command(run.meta),
         alarms=tuple(alarms(run)),
         warnings=tuple(warnings(run, summary)),
-        first_pictures=(*pictures.inputs(run), *(picture for picture in made if picture.size == smallest)),
-        more_pictures=tuple(picture for picture in made if picture.size != smallest),
+        first_pictures=(*pictures.inputs(run), *(picture for picture in made if picture.size == first)),
+        more_pictures=tuple(picture for picture in made if picture.size != first),
         verdicts=verdicts(findings),
         headline_claims=tables.short_claims(findings, summary, book),
         all_claims=tables.claims_table(findings, summary, book),

@@ -66,10 +66,21 @@ def machine(meta: Meta) -> str:
     return ", ".join(parts)
 
 
+def from_papers_size(size: int) -> tuple[int, int]:
+    """How far a size is from the papers' 256 x 256; of two equally far the smaller is nearer."""
+    return abs(size - 256), size
+
+
 def software(meta: Meta) -> str:
-    """The engines and their versions."""
+    """The engines that the run has cells of, and their versions."""
     versions = get(meta, "environment", "versions") or {}
-    names = {"mxnet": "MXNet", "mxnet-cu112": "MXNet (CUDA 11.2)", "torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+    packages = {
+        "gluon": {"mxnet": "MXNet", "mxnet-cu112": "MXNet (CUDA 11.2)"},
+        "pytorch": {"torch": "PyTorch"},
+        "onnxruntime": {"onnxruntime": "ONNX Runtime"},
+    }
+    planned = {cell.get("engine") for cell in meta.get("cells") or () if isinstance(cell, Mapping)} or set(packages)
+    names = {name: label for engine, found in packages.items() if engine in planned for name, label in found.items()}
     parts = [f"{label} {clean(versions[name], 20)}" for name, label in names.items() if versions.get(name)]
     return ", ".join([*parts, f"Python {clean(versions.get('python', '?'), 20)}"])
 

@@ -32,7 +32,7 @@ def _each(meta: Meta, describe: Callable[[Meta], str]) -> str:
     environments = facts.get(meta, "environment", "machines")
     if not isinstance(environments, Mapping) or not environments:
         return describe(meta)
-    texts = {str(label): describe({"environment": found}) for label, found in environments.items()}
+    texts = {str(label): describe({**meta, "environment": found}) for label, found in environments.items()}
     if describe is not facts.machine and len(set(texts.values())) == 1:
         return next(iter(texts.values()))
     return "; ".join(f"{clean(label, 20)}: {text or 'unknown'}" for label, text in texts.items())

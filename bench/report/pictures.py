@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,14 +99,19 @@ def _rank(record: Mapping[str, Any]) -> tuple:
             record.get("seed", 0))  # fmt: skip
 
 
+def first_size(made: Sequence[Picture]) -> int:
+    """The size whose pictures are shown first: the papers', or the nearest to it; 0 without any."""
+    return min((picture.size for picture in made), key=facts.from_papers_size, default=0)
+
+
 def row(run: RunData) -> bytes | None:
-    """One PNG with the inputs and, at the smallest size, what each method made of them; None without any output."""
+    """One PNG with the inputs and, at :func:`first_size`, what each method made of them; None without any output."""
     made = outputs(run)
     if not made:
         return None
-    smallest = min(picture.size for picture in made)
+    first = first_size(made)
     shown = inputs(run) + sorted(
-        (picture for picture in made if picture.size == smallest), key=lambda picture: (picture.task, picture.title)
+        (picture for picture in made if picture.size == first), key=lambda picture: (picture.task, picture.title)
     )
     figure = Figure(figsize=(1.75 * len(shown), 2.1), dpi=150)
     for axes, picture in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):

@@ -162,24 +162,27 @@ def _value(row: Mapping | None) -> Shown:
 
 
 def _plots(name: str, runs: Sequence[str], found: pd.DataFrame) -> Iterator[Plot]:
-    """Each metric of DRAWN at each size against the runs of one machine, where there are two or more."""
-    if len(runs) < 2:
-        return
+    """Each metric of DRAWN at each size against the runs of one machine, where two or more have it.
+
+    What differs in more than method and task (the engine, say) gets a plot of its own.
+    """
     for metric in DRAWN:
         rows = found[(found["metric"] == metric) & found["value"].notna()]
-        for size, group in rows.groupby("size", sort=True):
-            yield _plot(f"{name}-{metric}-{size}", f"{describe(metric).label}, {size_name(size)}", runs, group)
+        extras = [extra for extra in EXTRAS if rows[extra].nunique() > 1]
+        for (size, *rest), group in rows.groupby(["size", *EXTRAS], sort=True):
+            if group["run"].nunique() > 1:
+                told = [str(value) for value, extra in zip(rest, EXTRAS) if extra in extras]
+                title = ", ".join([describe(metric).label, size_name(size), *(clean(value, 24) for value in told)])
+                yield _plot("-".join([name, metric, str(size), *told]), title, runs, group)
 
 
 def _plot(name: str, title: str, runs: Sequence[str], rows: pd.DataFrame) -> Plot:
     drawn, axes = style.figure()
     look = style.marks(rows["method"])
     unit, told = str(rows["unit"].iloc[0]), []
-    extras = [extra for extra in EXTRAS if rows[extra].nunique() > 1]
-    for (method, task, *rest), group in rows.groupby(["method", "task", *EXTRAS], sort=True):
+    for (method, task), group in rows.groupby(["method", "task"], sort=True):
         colour, marker = look[method]
-        words = [clean(method_name(method), 24), task_name(task)]
-        text = ", ".join([*words, *(clean(value, 24) for value, extra in zip(rest, EXTRAS) if extra in extras)])
+        text = f"{clean(method_name(method), 24)}, {task_name(task)}"
         x = np.array([runs.index(run) for run in group["run"]], dtype=float)
         value, low, high = (group[column].to_numpy(dtype=float) for column in ("value", "low", "high"))
         face = style.PAPER if task == "texture" else colour
