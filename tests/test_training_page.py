@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import browser
 import numpy as np
 import pytest
 from htmlpage import Page
+from PIL import Image
 
 from nst_gluon import training_page
+from nst_gluon.page import style
 from nst_gluon.training_page import Sample
 
 HOSTILE = "\"><script>alert('x')</script>\n& \u202eÜnïcødé\x1b[2J 漢字"
@@ -75,3 +78,16 @@ def test_in_a_browser(tmp_path, width, dark):
         assert opened.run("[...document.images].every(picture => picture.naturalWidth > 0)")
     finally:
         opened.close()
+
+
+@pytest.mark.parametrize(("most", "unit"), [(9.0, "x"), (12_000.0, "x"), (1_234_567.0, "1")])
+def test_no_label_of_a_vertical_axis_is_cut_off(most, unit):
+    with style.context():
+        drawn, axes = style.figure()
+        axes.plot([1, 2], [0, most], label="one")
+        axes.yaxis.set_major_formatter(lambda value, _: style.tick(value, unit))
+        axes.set_ylabel("against optimisation")
+        style.finish(drawn)
+        with Image.open(io.BytesIO(style.render(drawn)[1])) as opened:
+            pixels = np.asarray(opened.convert("L"))
+    assert (pixels[:, :3] == 255).all() and (pixels[:, 3:60] < 128).any()

@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nst_gluon.page.wording import clean, method_name
@@ -106,7 +107,7 @@ def figure() -> tuple[Figure, Axes]:
 
 def finish(drawn: Figure, left: float = LEFT) -> None:
     """Lay the figure out: the legend below the axes, where it covers no data, and every axes of the same
-    size, but for ``left``, the inches that the labels of its vertical axis take.
+    size, but for ``left``, the inches that the labels of its vertical axis take; more where they are longer.
     """
     axes = drawn.axes[0]
     handles, labels = axes.get_legend_handles_labels()
@@ -115,9 +116,11 @@ def finish(drawn: Figure, left: float = LEFT) -> None:
     rows = math.ceil(len(unique) / columns)
     height = TOP + AXES_HEIGHT + BOTTOM + rows * LEGEND_ROW + 0.08
     drawn.set_size_inches(WIDTH, height)
-    drawn.subplots_adjust(
-        left=left / WIDTH, right=1 - RIGHT / WIDTH, top=1 - TOP / height, bottom=1 - (TOP + AXES_HEIGHT) / height
-    )
+    edges = {"right": 1 - RIGHT / WIDTH, "top": 1 - TOP / height, "bottom": 1 - (TOP + AXES_HEIGHT) / height}
+    drawn.subplots_adjust(left=left / WIDTH, **edges)
+    short = -axes.yaxis.get_tightbbox(FigureCanvasAgg(drawn).get_renderer()).x0 / drawn.dpi
+    if short > 0:
+        drawn.subplots_adjust(left=(left + short + 0.03) / WIDTH, **edges)
     axes.title.set_position((0, 1))
     if unique:
         drawn.legend(unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0.03, 0.04 / height),
