@@ -150,3 +150,22 @@ def ctrl_c(monkeypatch):
         monkeypatch.setattr(Generator, "generate", interrupted)
 
     return press
+
+
+@pytest.fixture
+def refused(capsys, tmp_path):
+    """Run a command line that must be refused: returns its line, and sees that nothing was written."""
+
+    from nst_gluon import console
+    from nst_gluon.cli import main
+
+    def run(*arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        assert main(arguments) == console.MISUSED
+        captured = capsys.readouterr()
+        lines = captured.err.splitlines()
+        assert captured.out == "" and len(lines) == 1 and lines[0].startswith("error: "), captured
+        assert "Traceback" not in captured.err and sorted(tmp_path.rglob("*")) == before
+        return lines[0][len("error: ") :]
+
+    return run
