@@ -52,7 +52,8 @@ def write(
         curve: (iteration, objective), from the first.
         net: the net's file, beside which the page is to lie.
     """
-    svg, begin, end = _curve(meta["method"], curve)
+    svg, begin = _curve(meta["method"], curve)
+    end = quantity(meta["final_objective"]["objective"], "1")
     steps = f"{meta['iterations']:,} iteration{'s' if meta['iterations'] != 1 else ''}"
     learnt = "texture" if meta["task"] == "texture" else "style"
     answer = (
@@ -73,15 +74,15 @@ def write(
     )
 
 
-def _curve(method: str, curve: Sequence[tuple[int, float]]) -> tuple[str, str, str]:
-    """The curve as SVG, and where it begins and ends."""
+def _curve(method: str, curve: Sequence[tuple[int, float]]) -> tuple[str, str]:
+    """The curve as SVG, and where it begins."""
     with style.context():
         drawn, axes = style.figure()
         iterations, objective = zip(*curve)
         colour = style.marks([method])[method][0]
-        begin, end = training_curve.draw(axes, iterations, objective, method_name(method), colour)
+        begin, _ = training_curve.draw(axes, iterations, objective, method_name(method), colour)
         training_curve.finish(drawn, "Training of the net")
-        return style.render(drawn)[0], begin, end
+        return style.render(drawn)[0], begin
 
 
 def _facts(meta: Mapping[str, Any]) -> list[tuple[str, str]]:

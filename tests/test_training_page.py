@@ -35,7 +35,7 @@ def written(**changes) -> str:
 def test_the_first_line_says_what_was_learnt_and_how_far():
     page = Page(written())
     assert page.headings[0] == (
-        1, "A Johnson net learnt the style of waves: its objective went from 5,000 to 362.8 in 200 iterations, which "
+        1, "A Johnson net learnt the style of waves: its objective went from 5,000 to 290 in 200 iterations, which "
         "took 11.7 min",
     )  # fmt: skip
     assert [level for level, _ in page.headings] == [1, 2, 2, 2, 2]
