@@ -61,6 +61,18 @@ def spans(length: int, side: int, overlap: int, wraps: bool = False) -> list[Spa
     return found
 
 
+def fitted(length: int, side: int, overlap: int) -> int:
+    """The least side of a tile with which no more tiles cover ``length`` pixels than with ``side``.
+
+    Tiles of the full side would lie on each other at the end: 9 of 512 for 1024 x 1024, two and a quarter times it.
+    """
+    step = side - 2 * overlap
+    if side >= length or step <= 0:
+        return side
+    count = -(-(length - 2 * overlap) // step)
+    return -(-(length - 2 * overlap) // count) + 2 * overlap
+
+
 def continued(begin: int, end: int, length: int, mode: str) -> np.ndarray:
     """Indices of the pixels ``begin`` to ``end`` of an axis of ``length`` pixels that goes on beyond its edges.
 
@@ -86,7 +98,7 @@ class Tiling:
     Args:
         content: (1, 3, H, W) in [0, 1], for the task ``stylize``.
         size: (H, W) of a texture.
-        side: of a tile, in pixels, rounded up to what the net can work with.
+        side: of a tile, in pixels, at most (but rounded up to what the net can work with).
 
     Raises:
         UserError: the tile is too small for the net's receptive field, or the net cannot be cut into tiles.
@@ -114,8 +126,10 @@ class Tiling:
                 f"--tile: {side} is too small for the reach of this net; use at least {least_side(generator)}"
             )
         self.full = self._module.working_size(self._architecture, *self._size)
-        whole = self._module.working_size(self._architecture, side, side)
-        overlap = self._module.overlap(self._architecture)
+        overlap, least = self._module.overlap(self._architecture), least_side(generator)
+        (most, _) = self._module.working_size(self._architecture, side, side)
+        sides = (max(fitted(length, most, overlap), least) for length in self.full)
+        whole = self._module.working_size(self._architecture, *sides)
         self.rows, self.columns = (spans(n, t, overlap, wraps) for n, t in zip(self.full, whole))
 
     def __len__(self) -> int:

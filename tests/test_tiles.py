@@ -93,6 +93,28 @@ def test_spans_cover_everything_once(length, side, overlap):
         assert not span.open_after or span.end - span.last >= overlap
 
 
+@pytest.mark.parametrize("overlap", [0, 4, 16])
+def test_tiles_are_no_larger_than_their_number_needs(overlap):
+    for length in range(100, 400, 7):
+        side = tiles.fitted(length, 96, overlap)
+        count = len(tiles.spans(length, 96, overlap))
+        assert side <= 96 and len(tiles.spans(length, side, overlap)) == count
+        assert len(tiles.spans(length, side - 1, overlap)) > count
+    assert tiles.fitted(80, 96, 4) == 96
+
+
+def test_what_tiles_cover_grows_with_the_picture():
+    """The pixels that tiles of at most 512 are worked on, over those of the picture: hardly more for a small one."""
+    net = trained("johnson", "stylize", norm="batch")
+
+    def covered(side: int) -> float:
+        tiling = tiles.Tiling(net, np.zeros((1, 3, side, side), np.float32), (side, side), 512)
+        (height, width) = (span.end - span.begin for span in (tiling.rows[0], tiling.columns[0]))
+        return len(tiling) * height * width / side**2
+
+    assert all(1 < covered(side) < 1.2 for side in (1024, 2048, 4096))
+
+
 def test_a_tile_of_nothing_but_overlap():
     with pytest.raises(ValueError, match="leave nothing"):
         tiles.spans(100, 16, 8)
