@@ -161,7 +161,7 @@ class Trainer:
         self.architecture, self.start = self.module.architecture(config.task), None
         if config.scales is not None:
             self.architecture["scales"] = config.scales
-        begin = self._read(config.start) if config.start else None
+        begin = self._start_from(config.start) if config.start else None
         for size in config.sizes:
             working = self.module.working_size(self.architecture, size, size)
             if working != (size, size):
@@ -189,7 +189,7 @@ class Trainer:
         self.iteration = 0
         self.seconds = 0.0
 
-    def _read(self, path: str) -> dict[str, np.ndarray]:
+    def _start_from(self, path: str) -> dict[str, np.ndarray]:
         """The parameters of a net to begin with; its architecture becomes this training's."""
         parameters, meta = netfile.load(path)
         config, digest = self.config, hashlib.sha256(Path(path).read_bytes()).hexdigest()
