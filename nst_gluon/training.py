@@ -193,7 +193,8 @@ class Trainer:
         """The parameters of a net to begin with; its architecture becomes this training's."""
         parameters, meta = netfile.load(path)
         config, digest = self.config, hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        self.start = {"sha256": digest, **{name: meta.get(name) for name in ("command", "iterations", "start")}}
+        kept = {name: meta.get(name) for name in ("command", "iterations", "seconds", "start")}
+        self.start = {"sha256": digest, **kept}
         for name in ("method", "task"):
             if meta.get(name) != getattr(config, name):
                 raise UserError(f"--start: {path} is of the {name} {meta.get(name)}, not {getattr(config, name)}")

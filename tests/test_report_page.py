@@ -215,6 +215,23 @@ def test_the_training_of_the_nets_is_kept_with_the_run_and_shown(tmp_path):
     assert kept.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(("earlier", "told"), [
+    ({"seconds": 1200.0}, "30.0 min"), ({}, "10.0 min of 1 in 2 parts"), ({"seconds": "<b>"}, "10.0 min of 1 in 2 parts"),
+])  # fmt: skip
+def test_a_training_that_went_on_from_another_says_so(tmp_path, earlier, told):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    with_nets(path)
+    record = json.loads((path / "run.json").read_text())
+    (found,) = [net["meta"] for use, net in record["inputs"]["nets"].items() if use == "johnson/stylize"]
+    found["training"]["more_sizes"] = [512]
+    found["start"] = {"command": "python <first>", "iterations": 6000, "start": None, **earlier}
+    (path / "run.json").write_text(json.dumps(record))
+    report.build(path)
+    text = " ".join(Page((path / "report.html").read_text(encoding="utf-8")).text.split())
+    assert "700 after 6000" in text and "256 × 256 and 512 × 512" in text and told in text
+    assert "python <first>, then python <b>" in text
+
+
 def test_the_training_of_another_net_is_not_shown(tmp_path):
     path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
     with_nets(path, sha256="00" * 32)

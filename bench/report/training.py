@@ -28,6 +28,7 @@ from nst_gluon.page.wording import clean, listing, method_name, quantity, size_n
 
 FOLDER = "training"
 MOST_BYTES = 5_000_000
+MOST_STAGES = 10
 
 
 def record(run: RunData) -> None:
@@ -85,13 +86,18 @@ def net_table(run: RunData) -> Table | None:
         if not isinstance(meta, Mapping):
             continue
         asked = meta.get("training") if isinstance(meta.get("training"), Mapping) else {}
-        seconds = meta.get("seconds")
-        final = facts.get(meta, "final_objective", "objective")
+        sizes = [side for side in (asked.get("size"), *(asked.get("more_sizes") or ())) if isinstance(side, int)]
+        final, before = facts.get(meta, "final_objective", "objective"), _before(meta)
+        commands = [clean(stage.get("command") or "", 300) for stage in (*before, meta)]
+        earlier = " and ".join(clean(stage.get("iterations") or "?", 20) for stage in before)
+        times = [stage.get("seconds") for stage in (*before, meta)]
+        known = [value for value in times if isinstance(value, (int, float))]
+        part = f"of {len(known)} in {len(times)} parts" if known and len(known) < len(times) else ""
         rows.append([
-            _name(use), clean(meta.get("iterations") or "?", 20), clean(asked.get("batch") or "?", 20),
-            size_name(asked["size"]) if isinstance(asked.get("size"), int) else "?",
-            clean(asked.get("dtype") or "float32", 20), _number(seconds, "s"),
-            Entry(_number(final, "1"), _window(meta)), Entry(clean(meta.get("command") or "", 300)),
+            _name(use), Entry(clean(meta.get("iterations") or "?", 20), f"after {earlier}" if earlier else ""),
+            clean(asked.get("batch") or "?", 20), listing([size_name(side) for side in sizes]) or "?",
+            clean(asked.get("dtype") or "float32", 20), Entry(_number(sum(known) if known else None, "s"), part),
+            Entry(_number(final, "1"), _window(meta)), Entry(", then ".join(commands)),
         ])  # fmt: skip
     columns = ["net", "iterations", "batch", "pictures", "precision", "time", "objective at the end", "command"]
     note = (
@@ -99,6 +105,15 @@ def net_table(run: RunData) -> Table | None:
         "this run's picture, is another number."
     )
     return table("training", "The nets and their training", columns, rows, (1, 2, 5, 6), note) if rows else None
+
+
+def _before(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The trainings that a net's own went on from, the first first."""
+    found, start = [], meta.get("start")
+    while isinstance(start, Mapping) and len(found) < MOST_STAGES:
+        found.insert(0, start)
+        start = start.get("start")
+    return found
 
 
 def _name(use: str) -> str:
