@@ -216,7 +216,9 @@ def test_the_training_of_the_nets_is_kept_with_the_run_and_shown(tmp_path):
 
 
 @pytest.mark.parametrize(("earlier", "told"), [
-    ({"seconds": 1200.0}, "30.0 min"), ({}, "10.0 min of 1 in 2 parts"), ({"seconds": "<b>"}, "10.0 min of 1 in 2 parts"),
+    ({"seconds": 1200.0}, "30.0 min"),
+    ({}, "10.0 min of 1 in 2 parts"),
+    ({"seconds": "<b>"}, "10.0 min of 1 in 2 parts"),
 ])  # fmt: skip
 def test_a_training_that_went_on_from_another_says_so(tmp_path, earlier, told):
     path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
