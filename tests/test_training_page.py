@@ -91,3 +91,11 @@ def test_no_label_of_a_vertical_axis_is_cut_off(most, unit):
         with Image.open(io.BytesIO(style.render(drawn)[1])) as opened:
             pixels = np.asarray(opened.convert("L"))
     assert (pixels[:, :3] == 255).all() and (pixels[:, 3:60] < 128).any()
+
+
+def test_a_plot_without_a_vertical_axis_is_laid_out():
+    with style.context():
+        drawn, axes = style.figure()
+        axes.yaxis.set_visible(False)
+        style.finish(drawn)
+        assert style.render(drawn)[0].count("<svg") == 1

@@ -118,9 +118,9 @@ def finish(drawn: Figure, left: float = LEFT) -> None:
     drawn.set_size_inches(WIDTH, height)
     edges = {"right": 1 - RIGHT / WIDTH, "top": 1 - TOP / height, "bottom": 1 - (TOP + AXES_HEIGHT) / height}
     drawn.subplots_adjust(left=left / WIDTH, **edges)
-    short = -axes.yaxis.get_tightbbox(FigureCanvasAgg(drawn).get_renderer()).x0 / drawn.dpi
-    if short > 0:
-        drawn.subplots_adjust(left=(left + short + 0.03) / WIDTH, **edges)
+    labels_box = axes.yaxis.get_tightbbox(FigureCanvasAgg(drawn).get_renderer())  # None where nothing is drawn
+    if labels_box is not None and labels_box.x0 < 0:
+        drawn.subplots_adjust(left=(left - labels_box.x0 / drawn.dpi + 0.03) / WIDTH, **edges)
     axes.title.set_position((0, 1))
     if unique:
         drawn.legend(unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0.03, 0.04 / height),

