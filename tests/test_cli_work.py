@@ -244,6 +244,16 @@ def test_train_then_use_then_export(capsys, picture, tmp_path):
     assert main(["train", "--method", "johnson", "--style", "brick", "--output", "nets", "--size", "48", *FAST]) == 2
 
 
+def test_training_goes_on_at_other_sizes_and_with_other_scales(capsys):
+    texture = ("train", "great_wave", "--task", "texture", "--iterations", "2", *FAST)
+    run(capsys, *texture, "--scales", "3", "--size", "32", "--output", "first")
+    stem = "great_wave-texture_net-texture"
+    run(capsys, *texture, "--start", f"first/{stem}.npz", "--size", "48,32", "--output", "second")
+    record = json.loads(Path(f"second/{stem}.json").read_text())
+    assert record["size"] == 48 and record["training"]["more_sizes"] == [32]
+    assert record["architecture"]["scales"] == 3 and record["start"]["iterations"] == 2
+
+
 def test_export_of_a_texture_net_has_an_input_per_scale(capsys, net):
     mx = pytest.importorskip("mxnet")
     file = net("texture_net", "texture")

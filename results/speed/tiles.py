@@ -15,7 +15,6 @@ import peers
 
 from bench import growth
 from nst_gluon import console
-from nst_gluon.errors import UserError, did_you_mean
 
 NETS = ("johnson-stylize", "texture_net-texture")
 
@@ -24,7 +23,6 @@ def arguments() -> peers.argparse.Namespace:
     """The command line."""
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="1024,2048,4096", metavar="LIST", help="sides in pixels (%(default)s)")
-    parser.add_argument("--net", default=",".join(NETS), metavar="LIST", help="of: %(default)s (all)")
     parser.add_argument("--tile", default="512", metavar="N", help="side of a tile (%(default)s)")
     peers.add_common(parser, "tiles.csv", rounds=1)
     return parser.parse_args()
@@ -36,8 +34,6 @@ def exponents(samples: pd.DataFrame) -> dict[str, growth.PowerLaw]:
     laws = {}
     for net in NETS:
         cells = {cell: int(cell.rsplit(", ", 1)[1]) for cell in times["cell"].unique() if cell.startswith(net)}
-        if not cells:
-            continue
         mine = times[times["cell"].isin(cells)]
         laws[net] = growth.fit(mine["cell"].map(cells) ** 2, mine["value"])
     return laws
@@ -49,13 +45,9 @@ def main() -> int:
     sizes, (tile,) = peers.numbers("--size", options.size, 64), peers.numbers("--tile", options.tile)
     rounds, threads = peers.numbers("--rounds", options.rounds)[0], peers.threads_of(options)
     peers.check_output(options)
-    nets = options.net.split(",")
-    for net in nets:
-        if net not in NETS:
-            raise UserError(f"--net: unknown net {net!r}; {did_you_mean(net, NETS)}")
     record = peers.Record(options.output, threads, peers.settings(options))
     for number in range(rounds):
-        for net in nets:
+        for net in NETS:
             for size in sizes:
                 found = peers.block(sys.executable, "gluon_work.py", {
                     "work": "tiles", "net": net, "size": size, "dtype": "float32", "tile": tile,
