@@ -24,6 +24,8 @@ from bench.budgets import Budget
 from nst_gluon import assets, methods, segments
 from nst_gluon.errors import UserError, did_you_mean
 
+# What goes without saying in a cell's name.
+USUAL = {"engine": registry.REFERENCE, "dtype": "float32", "device": "cpu"}
 CELL_COLUMNS = ("engine", "method", "task", "size", "batch", "dtype", "device", "seed")
 STYLE_SIZE = 256
 BUNDLED = "bundled:"
@@ -77,8 +79,7 @@ class Cell:
     def label(self) -> str:
         """A short name for people: what differs most from cell to cell, and what is not usual."""
         unusual = [f"batch {self.batch}"] if self.batch > 1 else []
-        settings = ((self.engine, registry.REFERENCE), (self.dtype, "float32"), (self.device, "cpu"))
-        unusual += [value for value, usual in settings if value != usual]
+        unusual += [getattr(self, name) for name, usual in USUAL.items() if getattr(self, name) != usual]
         return " ".join([self.method, self.task, str(self.size), *unusual])
 
     def to_dict(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def spans(length: int, side: int, overlap: int, wraps: bool = False) -> list[Spa
     step = side - 2 * overlap
     if step <= 0:
         raise ValueError(f"tiles of {side} pixels with an overlap of {overlap} leave nothing")
-    count = -(-(length - 2 * overlap) // step)
+    count = _count(length, side, overlap)
     cuts = [0, *(overlap + number * step for number in range(1, count)), length]
     found = []
     for number, (first, last) in enumerate(zip(cuts, cuts[1:])):
@@ -66,11 +66,14 @@ def fitted(length: int, side: int, overlap: int) -> int:
 
     Tiles of the full side would lie on each other at the end: 9 of 512 for 1024 x 1024, two and a quarter times it.
     """
-    step = side - 2 * overlap
-    if side >= length or step <= 0:
+    if side >= length or side <= 2 * overlap:
         return side
-    count = -(-(length - 2 * overlap) // step)
-    return -(-(length - 2 * overlap) // count) + 2 * overlap
+    return -(-(length - 2 * overlap) // _count(length, side, overlap)) + 2 * overlap
+
+
+def _count(length: int, side: int, overlap: int) -> int:
+    """How many tiles of ``side`` pixels, less than ``length``, it takes."""
+    return -(-(length - 2 * overlap) // (side - 2 * overlap))
 
 
 def continued(begin: int, end: int, length: int, mode: str) -> np.ndarray:

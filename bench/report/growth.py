@@ -76,15 +76,16 @@ def _plot(name: str, title: str, laws: Sequence[Law], axis_label: str) -> Plot:
         marker = ENGINE_MARKS.get(series["engine"], marker)
         pixels = (rows["size"] ** 2).to_numpy(dtype=float)
         sizes |= set(rows["size"])
-        words = [clean(method_name(series["method"]), 24), OF_ONE[series["metric"]]]
+        words = [style.method_text(series["method"]), OF_ONE[series["metric"]]]
         words += [task_name(series["task"])] if several_tasks else []
         words += [clean(series[extra], 24) for extra in extras]
-        text = f"{', '.join(filter(None, words))}: exponent {_exponent(law)}"
-        told.append(text)
+        text = ", ".join(filter(None, words))
+        told.append(f"{text}: exponent {_exponent(law)}")
         line = np.geomspace(pixels.min() / 1.3, pixels.max() * 1.3, 20)
         axes.plot(line, law.at(line), color=colour, lw=1.2, ls=style.LINES.get(series["task"], ":"))
         face = style.PAPER if series["task"] == "texture" else colour
-        axes.plot(pixels, rows["value"], color=colour, marker=marker, mfc=face, ls="none", label=style.label(text))
+        axes.plot(pixels, rows["value"], color=colour, marker=marker, mfc=face, ls="none",
+                  label=style.label(f"{text}: ^{significant(law.exponent)}"))  # fmt: skip
         _bars(axes, pixels, rows, colour)
     unit = laws[0][0]["unit"]
     axes.set_xscale("log")
@@ -100,7 +101,7 @@ def _plot(name: str, title: str, laws: Sequence[Law], axis_label: str) -> Plot:
     axes.set_ylabel(axis_label)
     axes.set_title(title)
     style.finish(drawn)
-    caption = "Points: medians with 95 % intervals, often smaller than the mark. Lines: the power law through them."
+    caption = "Points: medians with 95 % intervals. Lines: the power law through them, and ^ its exponent."
     return finished(drawn, name, title, caption, f"{title}: {'; '.join(told)}", "growth")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench import analysis, store
-from bench.plan import CELL_COLUMNS, GENERATE, OPTIMISE
+from bench.plan import CELL_COLUMNS, GENERATE, OPTIMISE, USUAL
 from bench.report import repeat
 from bench.report.definitions import describe
 from bench.report.notes import Note, Notes, texts_of
@@ -108,8 +108,7 @@ def cell_label(row: Row) -> str:
     """The cell in words; engine, precision and device only where they are not the usual ones."""
     words = [method_name(row["method"]), task_name(row["task"]), size_name(row["size"])]
     words += [f"batch {row['batch']}"] if int(row["batch"]) != 1 else []
-    usual = {"engine": "gluon", "dtype": "float32", "device": "cpu"}
-    return ", ".join([*words, *(clean(row[name], 40) for name, value in usual.items() if row[name] != value)])
+    return ", ".join([*words, *(clean(row[name], 40) for name, value in USUAL.items() if row[name] != value)])
 
 
 def _reason(row: Row, records: Sequence[Mapping[str, Any]]) -> str:

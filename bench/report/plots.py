@@ -22,7 +22,7 @@ from bench.report.wording import engine_name, measured, setting_name, status_nam
 from bench.rundata import RunData
 from nst_gluon.files import write_atomically
 from nst_gluon.page import style
-from nst_gluon.page.wording import clean, harmless, listing, method_name, quantity, size_name, task_name
+from nst_gluon.page.wording import harmless, listing, method_name, quantity, size_name, task_name
 
 EXTRAS = ("engine", "dtype", "device")
 ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">"}  # a peer's; the reference has the method's own
@@ -287,7 +287,7 @@ def _series(rows: pd.DataFrame) -> Iterator[_Series]:
     extras = _distinct(rows)
     computers = sorted(set(zip(rows["device"], rows["engine"])), key=lambda pair: (pair[1] != REFERENCE, *pair))
     for (method, task, *rest), group in rows.groupby(["method", "task", *EXTRAS], sort=True):
-        name = clean(method_name(method), 24)
+        name = style.method_text(method)
         more = [engine_name(value) if column == "engine" else str(value)
                 for value, column in zip(rest, EXTRAS) if column in extras]  # fmt: skip
         text = ", ".join([name, *([task_name(task)] if rows["task"].nunique() > 1 else []), *more])

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from bench.report.definitions import describe
 from bench.report.plots import ENGINE_MARKS, EXTRAS, Plot, finished
 from nst_gluon.page import style
-from nst_gluon.page.wording import clean, method_name, quantity, size_name, task_name
+from nst_gluon.page.wording import clean, quantity, size_name, task_name
 
 TERMS = ("objective", "content", "style", "tv")
 
@@ -37,7 +37,7 @@ def _plot(rows: pd.DataFrame, title: str, name: str) -> Plot:
         colour, marker = look[method]
         marker = ENGINE_MARKS.get(rest[EXTRAS.index("engine")], marker)
         more = [clean(value, 24) for value, extra in zip(rest, EXTRAS) if extra in extras]
-        text = ", ".join([clean(method_name(method), 24), *more])
+        text = ", ".join([style.method_text(method), *more])
         shift = 0.5 * (index - (len(series) - 1) / 2) / max(1, len(series))
         heights = group["metric"].map(places).to_numpy(dtype=float) - shift
         value, low, high = (group[column].to_numpy(dtype=float) for column in ("value", "low", "high"))

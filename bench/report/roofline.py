@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from bench.report.plots import Plot
 from bench.roofline import Peaks, operations
 from nst_gluon.page import style
-from nst_gluon.page.wording import clean, listing, method_name, significant, size_name, task_name
+from nst_gluon.page.wording import listing, method_name, significant, size_name, task_name
 
 TITLE = "Roofline: speed reached and speed possible"
 _PAPER = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.6}
@@ -84,7 +84,7 @@ def _points(axes: Axes, rows: pd.DataFrame) -> None:
     # Hollow marks last, so that a filled one at the same place shows through.
     for (task, method, dtype), group in rows.groupby(["task", "method", "dtype"], sort=True):
         colour, marker = look[method]
-        words = [clean(method_name(method), 24)]
+        words = [style.method_text(method)]
         words += [task_name(task)] if several_tasks else []
         words += [dtype] if dtype != "float32" else []
         colour = colour if dtype == "float32" else style.tint(colour, 0.45)

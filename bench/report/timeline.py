@@ -24,7 +24,7 @@ from bench.report.tables import Table, table
 from bench.report.wording import measured
 from nst_gluon.files import write_atomically
 from nst_gluon.page import style
-from nst_gluon.page.wording import clean, interval, listing, method_name, size_name, task_name
+from nst_gluon.page.wording import clean, interval, listing, size_name, task_name
 
 TITLE = "History of runs"
 DRAWN = ("speedup_at_equal_loss", "latency_s", "iteration_s", "working_memory_bytes")
@@ -182,7 +182,7 @@ def _plot(name: str, title: str, runs: Sequence[str], rows: pd.DataFrame) -> Plo
     unit, told = str(rows["unit"].iloc[0]), []
     for (method, task), group in rows.groupby(["method", "task"], sort=True):
         colour, marker = look[method]
-        text = f"{clean(method_name(method), 24)}, {task_name(task)}"
+        text = f"{style.method_text(method)}, {task_name(task)}"
         x = np.array([runs.index(run) for run in group["run"]], dtype=float)
         value, low, high = (group[column].to_numpy(dtype=float) for column in ("value", "low", "high"))
         face = style.PAPER if task == "texture" else colour
