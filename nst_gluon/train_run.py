@@ -128,12 +128,12 @@ def train(
     net_path, checkpoint = files.path(".npz"), files.path(".checkpoint.npz")
     if net_path.exists() and not overwrite and not checkpoint.exists():
         raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
+    weights = vgg_weights.load(config.weights, random=config.random_weights)
+    trainer = Trainer(config, weights, ctx)  # refuses what it cannot train before there is a folder
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output: cannot make the folder {folder}: {one_line(error)}") from error
-    weights = vgg_weights.load(config.weights, random=config.random_weights)
-    trainer = Trainer(config, weights, ctx)
     if checkpoint.exists():
         trainer.restore(checkpoint)
     rows = _read_log(files.path(".csv"), trainer.iteration)

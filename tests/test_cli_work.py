@@ -252,6 +252,9 @@ def test_training_goes_on_at_other_sizes_and_with_other_scales(capsys):
     record = json.loads(Path(f"second/{stem}.json").read_text())
     assert record["size"] == 48 and record["training"]["more_sizes"] == [32]
     assert record["architecture"]["scales"] == 3 and record["start"]["iterations"] == 2
+    capsys.readouterr()
+    assert main([*texture, "--start", f"first/{stem}.npz", "--scales", "4", "--size", "32", "--output", "third"]) == 2
+    assert "--scales: " in capsys.readouterr().err and not Path("third").exists()
 
 
 def test_export_of_a_texture_net_has_an_input_per_scale(capsys, net):
