@@ -31,7 +31,7 @@ def facts(meta: Mapping[str, Any]) -> dict[str, Any]:
     scale = architecture.get("noise", 1.0)
     ranges = {"content": "RGB in [0, 1]"} if meta.get("task") == "stylize" else {}
     if meta.get("method") == "texture_net":
-        ranges["noise"] = f"uniform in [0, {scale:g})"
+        ranges["noise"] = _noise(scale)
     return {
         "method": meta.get("method", UNKNOWN),
         "task": meta.get("task", UNKNOWN),
@@ -49,6 +49,10 @@ def facts(meta: Mapping[str, Any]) -> dict[str, Any]:
         "command": meta.get("command", UNKNOWN),
         "licence": "MIT (nst-gluon and this graph); style picture: " + style_rights(str(meta.get("style", ""))),
     }
+
+
+def _noise(scale: float) -> str:
+    return f"uniform over a range of {scale:g}, each channel moved so that its mean is {scale / 2:g}"
 
 
 def multiple(meta: Mapping[str, Any]) -> int:
@@ -82,7 +86,8 @@ def program(meta: Mapping[str, Any], file: str) -> str:
         scales = architecture.get("scales", 5)
         made += [
             f'sizes = {{f"noise{{k}}": (1, 3, {height} >> k, {width} >> k) for k in range({scales})}}',
-            f'noise = {{name: {times}np.random.rand(*size).astype("float32") for name, size in sizes.items()}}',
+            'noise = {name: np.random.rand(*size).astype("float32") for name, size in sizes.items()}',
+            f'noise = {{name: {times}(z - z.mean((2, 3), keepdims=True) + 0.5) for name, z in noise.items()}}',
         ]
         feeds.append("**noise")
     given = "noise" if feeds == ["**noise"] else f"{{{', '.join(feeds)}}}"
@@ -110,7 +115,7 @@ def _inputs(meta: Mapping[str, Any]) -> list[str]:
         scale = meta["architecture"].get("noise", 1.0)
         last = meta["architecture"].get("scales", 5) - 1
         lines.append(
-            f"| `noise0` ... `noise{last}` (in) | (N, 3, H / 2^k, W / 2^k) | uniform in [0, {scale:g}), "
+            f"| `noise0` ... `noise{last}` (in) | (N, 3, H / 2^k, W / 2^k) | {_noise(scale)}; "
             "independent of each other |"
         )
     return [*lines, "| `picture` (out) | (N, 3, H, W) | RGB in [0, 1] |"]

