@@ -41,6 +41,8 @@ class TrainConfig:
         dtype: precision of the descriptor's convolutions; the net itself trains in float32.
         style_weight: multiplies the preset's style weights.
         scales: K of a texture network; None: the paper's for the task, or what ``start`` has.
+        finest: channels of a texture network's finest scale; None: the paper's, or what ``start`` has, which may have
+            more: then those that count least are left out.
         start: a net file of the same method and task, whose parameters the training begins with; None: at random.
     """
 
@@ -60,6 +62,7 @@ class TrainConfig:
     dtype: str = "float32"
     style_weight: float = 1.0
     scales: int | None = None
+    finest: int | None = None
     more_sizes: tuple[int, ...] = ()
     start: str | None = None
     weights: str | None = None
@@ -159,8 +162,9 @@ class Trainer:
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
         self.module = method_module(config.method)
         self.architecture, self.start = self.module.architecture(config.task), None
-        if config.scales is not None:
-            self.architecture["scales"] = config.scales
+        for name in ("scales", "finest"):
+            if getattr(config, name) is not None:
+                self.architecture[name] = getattr(config, name)
         begin = self._start_from(config.start) if config.start else None
         for size in config.sizes:
             working = self.module.working_size(self.architecture, size, size)
@@ -201,6 +205,11 @@ class Trainer:
         architecture = meta.get("architecture", {})
         if config.scales not in (None, architecture.get("scales")):
             raise UserError(f"--scales: {path} has {architecture.get('scales')} scales; leave --scales out")
+        if config.finest not in (None, architecture.get("finest")):
+            try:
+                parameters, architecture = self.module.narrowed(parameters, architecture, config.finest)
+            except ValueError as error:
+                raise UserError(f"--finest: cannot make {path} wider: {error}; leave --finest out") from None
         self.architecture = architecture
         return parameters
 

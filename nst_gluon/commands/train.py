@@ -71,6 +71,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="K",
         help="of a texture network (default: the paper's, 5 for textures and 6 to stylise); fewer are faster",
     )
+    add(
+        "--finest",
+        type=whole_number("--finest", 1, 32),
+        metavar="N",
+        help="channels of a texture network's finest scale (default: the paper's, 8 for each scale); fewer are faster, "
+        "best a multiple of 16",
+    )
     add("--start", metavar="NET", help="go on from this net, of the same method and task, instead of at random")
     add("--seed", type=whole_number("--seed", 0, 0), default=0, metavar="N", help="of all that is random (default: 0)")
     add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the paper's)")
@@ -107,8 +114,9 @@ def run(args: argparse.Namespace) -> int:
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
         with options.naming("--photos"):
             images.list_folder(args.photos)
-    if args.scales is not None and method.name != "texture_net":
-        raise UserError(f"--scales: only a texture network has scales; leave --scales out for {method.name}")
+    for option in ("scales", "finest"):
+        if getattr(args, option) is not None and method.name != "texture_net":
+            raise UserError(f"--{option}: only a texture network has scales; leave it out for {method.name}")
     if args.start is not None:
         with options.naming("--start"):
             netfile.load(args.start)
@@ -135,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
         dtype=engine.dtype,
         style_weight=args.style_weight,
         scales=args.scales,
+        finest=args.finest,
         weights=args.weights,
         random_weights=args.random_weights,
     )
