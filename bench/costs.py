@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nst_gluon.net_inputs import NOISE_CHANNELS, WIDTH, texture_net_widths
 from nst_gluon.presets import Preset
 from nst_gluon.weights.model import CHANNELS, CONVOLUTIONS
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
-WIDTH, NOISE_CHANNELS = 8, 3  # of texture networks
 
 # Operations per element. A norm in use is a scale and a shift; instance norm takes statistics first (a sum; a
 # difference, its square and their sum).
@@ -244,6 +244,7 @@ def texture_net(
     content: bool = False,
     norm_kind: str = "batch",
     padding: str = "circular",
+    finest: int | None = None,
 ) -> list[Operator]:
     """A texture network for one picture (H, W), multiples of 2^(scales - 1); see :mod:`nst_gluon.texture_net`."""
     found: list[Operator] = []
@@ -265,14 +266,15 @@ def texture_net(
         if content:
             found.append(each(f"input{k}", inputs, here, 0))
         block(f"block{k}", inputs, WIDTH, here)
+    widths = texture_net_widths(scales, finest)
     for index in range(1, scales):
         here, deep = (size[0] >> (scales - 1 - index), size[1] >> (scales - 1 - index)), WIDTH * index
         found.append(resampled(f"join{index} upsample", deep, (here[0] // 2, here[1] // 2), here))
         found.append(norm(f"join{index} deep norm", norm_kind, deep, here))
         found.append(norm(f"join{index} shallow norm", norm_kind, WIDTH, here))
         found.append(each(f"join{index} concat", deep + WIDTH, here, 0))
-        block(f"join{index}", deep + WIDTH, deep + WIDTH, here)
-    found.append(conv("output", WIDTH * scales, 3, 1, size))
+        block(f"join{index}", deep + WIDTH, widths[index - 1], here)
+    found.append(conv("output", widths[-1], 3, 1, size))
     return [*found, each("add", 3, size, ADD)]
 
 

@@ -17,6 +17,8 @@ from nst_gluon.errors import UserError, did_you_mean
 
 JOHNSON_MULTIPLE = 4
 NOISE_CHANNELS = 3
+# Channels of each scale of a texture network (Ulyanov et al. 2016, section 3.2).
+WIDTH = 8
 # Numbers that are drawn at a time only to know their mean.
 PIECE = 1 << 18
 
@@ -46,6 +48,13 @@ def texture_net_size(architecture: Mapping[str, Any], height: int, width: int) -
     multiple = 2 ** (architecture["scales"] - 1)
     least = 2 if architecture.get("padding") == "reflect" else 1
     return tuple(max(-(-side // multiple), least) * multiple for side in (height, width))
+
+
+def texture_net_widths(scales: int, finest: int | None) -> list[int]:
+    """Channels of what each join of a texture network makes, coarsest first, and of what its last convolution takes:
+    WIDTH for each scale that is in it, and ``finest``, if given, in the last one.
+    """
+    return [*(WIDTH * k for k in range(2, scales)), finest or WIDTH * scales]
 
 
 def texture_net_inputs(

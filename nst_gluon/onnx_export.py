@@ -232,8 +232,12 @@ def texture_net(
     norm: str = "batch",
     padding: str = "circular",
     noise: float = 1.0,
+    finest: int | None = None,
 ) -> tuple[str, dict[str, list]]:
-    """:class:`nst_gluon.texture_net.TextureNet`: the picture's name, and the inputs' shapes by name."""
+    """:class:`nst_gluon.texture_net.TextureNet`: the picture's name, and the inputs' shapes by name.
+
+    The number of channels, ``finest`` too, is that of the parameters.
+    """
     inputs: dict[str, list] = {"content": ["batch", 3, "height", "width"]} if content else {}
     branches = []
     for k in range(scales):

@@ -14,8 +14,7 @@ from nst_gluon.engine import mx
 from nst_gluon.inference import Builder, crop_channels
 from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn, upsample
 
-NOISE_CHANNELS = net_inputs.NOISE_CHANNELS
-WIDTH = 8
+NOISE_CHANNELS, WIDTH = net_inputs.NOISE_CHANNELS, net_inputs.WIDTH
 LEAK = 0.01
 # Rows of the finest scale that a graph for inference works on at a time: 3 MB an activation at 256x256.
 STRIP_ROWS = 64
@@ -81,7 +80,7 @@ class TextureNet(PictureNet):
         finest: int | None = None,
     ):
         super().__init__(norm)
-        finest = finest or WIDTH * scales
+        widths = net_inputs.texture_net_widths(scales, finest)
         self.scales, self._content = scales, content
         with self.name_scope():
             self.blocks = nn.HybridSequential(prefix="blocks_")
@@ -92,9 +91,8 @@ class TextureNet(PictureNet):
                     self.blocks.add(_Block(channels, WIDTH, norm, padding))
             with self.joins.name_scope():
                 for k in range(1, scales):
-                    channels = WIDTH * (k + 1) if k + 1 < scales else finest
-                    self.joins.add(_Join(WIDTH * k, channels, norm, padding))
-            self.output = nn.Conv2D(3, 1, in_channels=finest)
+                    self.joins.add(_Join(WIDTH * k, widths[k - 1], norm, padding))
+            self.output = nn.Conv2D(3, 1, in_channels=widths[-1])
 
     def hybrid_forward(self, F, *inputs):
         content, noise = (inputs[0], inputs[1:]) if self._content else (None, inputs)

@@ -166,6 +166,8 @@ class Trainer:
             if getattr(config, name) is not None:
                 self.architecture[name] = getattr(config, name)
         begin = self._start_from(config.start) if config.start else None
+        if config.finest is not None and self.architecture["scales"] < 2:
+            raise UserError("--finest: a net of one scale joins nothing; give --scales 2 or more, or leave it out")
         for size in config.sizes:
             working = self.module.working_size(self.architecture, size, size)
             if working != (size, size):
@@ -205,7 +207,7 @@ class Trainer:
         architecture = meta.get("architecture", {})
         if config.scales not in (None, architecture.get("scales")):
             raise UserError(f"--scales: {path} has {architecture.get('scales')} scales; leave --scales out")
-        if config.finest not in (None, architecture.get("finest")):
+        if config.finest not in (None, architecture.get("finest")) and architecture["scales"] > 1:
             try:
                 parameters, architecture = self.module.narrowed(parameters, architecture, config.finest)
             except ValueError as error:

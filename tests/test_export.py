@@ -21,6 +21,7 @@ NETS = [
     ("johnson", "stylize", {"norm": "batch"}),
     ("johnson", "stylize", {"residuals": 2}),
     ("texture_net", "texture", {}),
+    ("texture_net", "texture", {"finest": 12}),
     ("texture_net", "texture", {"norm": "instance", "padding": "reflect", "scales": 3}),
     ("texture_net", "texture", {"padding": "zero", "scales": 4}),
     ("texture_net", "stylize", {}),

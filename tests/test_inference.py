@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_nets import fresh
 
+from bench import costs
 from nst_gluon import assets, images, inference, johnson, runtime, texture_net
 from nst_gluon.engine import mx
 from nst_gluon.generator import Generator, load_net, parameters_of
@@ -81,6 +82,33 @@ def test_instance_norm(monkeypatch, net, size):
 def test_any_number_of_scales(scales):
     for padding in ("circular", "reflect"):
         assert difference(trained("texture_net", "texture", scales=scales, padding=padding), 64, 96) < TOLERANCE
+
+
+@pytest.mark.parametrize("finest", [8, 16, 24, 50])
+def test_a_finest_scale_of_any_width(finest):
+    for changes in ({}, {"scales": 2}, {"norm": "instance", "padding": "reflect"}):
+        net = trained("texture_net", "texture", finest=finest, **changes)
+        assert difference(net, 64, 96) < TOLERANCE
+        counted = costs.total(costs.net("texture_net", net.architecture, (64, 96))).parameters
+        assert net.parameter_count == counted
+
+
+def test_a_net_is_narrowed_to_the_channels_that_count():
+    """Channels whose effect is nothing go first, and without them nothing changes."""
+    net = trained("texture_net", "texture", scales=3)
+    params = {name: value.data().asnumpy() for name, value in parameters_of(net.net).items()}
+    block, gone = "joins.1.block", [3, 4, 20]
+    for following in (f"{block}.conv2.conv", f"{block}.conv3.conv", "output"):
+        params[f"{following}.weight"][:, gone] = 0
+    found, architecture = texture_net.narrowed(params, net.architecture, 21)
+    assert architecture == {**net.architecture, "finest": 21}
+    wide, narrow = (Generator(p, {**net.meta, "architecture": a}) for p, a in
+                    ((params, net.architecture), (found, architecture)))  # fmt: skip
+    np.testing.assert_allclose(
+        *(one.generate(size=(32, 32), seed=3) for one in (wide, narrow)), atol=TOLERANCE
+    )
+    with pytest.raises(ValueError, match="it has 24 channels"):
+        texture_net.narrowed(params, net.architecture, 25)
 
 
 @pytest.mark.parametrize("method", ["johnson", "texture_net"])

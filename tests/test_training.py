@@ -129,6 +129,21 @@ def test_a_training_goes_on_from_another_net(tmp_path):
         train(replace(still, scales=4), tmp_path / "other")
 
 
+def test_a_training_goes_on_with_a_narrower_finest_scale(tmp_path):
+    first = train(replace(TEXTURE, iterations=2, scales=3), tmp_path / "first")
+    narrower = replace(TEXTURE, iterations=2, start=str(first), finest=16)
+    params, meta = netfile.load(train(narrower, tmp_path / "second"))
+    assert meta["architecture"]["finest"] == 16 and params["output.weight"].shape == (3, 16, 1, 1)
+    again = replace(TEXTURE, iterations=2, start=str(tmp_path / "second" / first.name))
+    assert netfile.load(train(again, tmp_path / "third"))[1]["architecture"]["finest"] == 16
+    for finest, words in ((24, "it has 16 channels"), (20, "it has 16 channels")):
+        with pytest.raises(UserError, match=f"--finest: .* {words}"):
+            train(replace(again, finest=finest), tmp_path / "other")
+    with pytest.raises(UserError, match="--finest: a net of one scale"):
+        train(replace(TEXTURE, scales=1, finest=16), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def press_at(iteration: int):
     """What presses Ctrl-C once so many iterations are done."""
 

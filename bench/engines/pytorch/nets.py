@@ -19,7 +19,8 @@ from nst_gluon.errors import UserError
 nn, F = torch.nn, torch.nn.functional
 
 # As in nst_gluon.johnson and nst_gluon.texture_net, which cannot be imported without MXNet.
-TANH_SCALE, LEAK, WIDTH = 150 / 255, 0.01, 8
+TANH_SCALE, LEAK = 150 / 255, 0.01
+WIDTH = net_inputs.WIDTH
 NAMES = {"gamma": "weight", "beta": "bias"}
 
 
@@ -114,10 +115,10 @@ class Block(nn.Module):
 class Join(nn.Module):
     """Upsamples the deeper branch, normalises both, concatenates, and a block."""
 
-    def __init__(self, deep: int, norm: str, padding: str):
+    def __init__(self, deep: int, channels: int, norm: str, padding: str):
         super().__init__()
         self.deep_norm, self.shallow_norm = make_norm(norm, deep), make_norm(norm, WIDTH)
-        self.block = Block(deep + WIDTH, deep + WIDTH, norm, padding)
+        self.block = Block(deep + WIDTH, channels, norm, padding)
 
     def forward(self, deep, shallow):
         deep = self.deep_norm(F.interpolate(deep, scale_factor=2))
@@ -138,13 +139,20 @@ class TextureNet(nn.Module):
     """Noise (and content before it) -> pictures (N, 3, H, W), not clipped (Ulyanov et al. 2016)."""
 
     def __init__(
-        self, scales: int = 5, content: bool = False, norm: str = "batch", padding: str = "circular", noise: float = 1.0
+        self,
+        scales: int = 5,
+        content: bool = False,
+        norm: str = "batch",
+        padding: str = "circular",
+        noise: float = 1.0,
+        finest: int | None = None,
     ):
         super().__init__()
         self._content = content
+        widths = net_inputs.texture_net_widths(scales, finest)
         self.blocks = nn.ModuleList(Block(6 if content else 3, WIDTH, norm, padding) for _ in range(scales))
-        self.joins = nn.ModuleList(Join(WIDTH * k, norm, padding) for k in range(1, scales))
-        self.output = nn.Conv2d(WIDTH * scales, 3, 1)
+        self.joins = nn.ModuleList(Join(WIDTH * k, widths[k - 1], norm, padding) for k in range(1, scales))
+        self.output = nn.Conv2d(widths[-1], 3, 1)
 
     def forward(self, *inputs):
         content, noise = (inputs[0], inputs[1:]) if self._content else (None, inputs)
