@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 from bench import meters  # noqa: E402
 from nst_gluon import assets, images, presets, vgg, weights  # noqa: E402
 from nst_gluon.engine import mx  # noqa: E402
-from nst_gluon.generator import load_net  # noqa: E402
+from nst_gluon.generator import Generator, load_net, method_module, parameters_of  # noqa: E402
 from nst_gluon.loss import Objective  # noqa: E402
 from nst_gluon.optimization import config_of, initial_picture, optimise  # noqa: E402
 from nst_gluon.tiles import Tiling  # noqa: E402
@@ -69,8 +69,13 @@ def scipy_steps(objective: Objective, start: np.ndarray, corrections: int) -> li
 
 
 def forward() -> list[float]:
-    """Pictures of a trained ``net``, ``batch`` at once: with the graph it was ``trained`` with, or for inference."""
+    """Pictures of a trained ``net``, ``batch`` at once: with the graph it was ``trained`` with, or for inference.
+
+    With ``finest``: of an untrained net like it, with so many channels in its finest scale.
+    """
     generator = load_net(net_path(), dtype=dtype)
+    if "finest" in spec:
+        generator = untrained({**generator.meta, "architecture": {**generator.architecture, "finest": spec["finest"]}})
     stylizes = generator.task == "stylize"
     inputs = generator.inputs(content() if stylizes else None, (side, side), spec["batch"])
     run = generator.net if spec["graph"] == "trained" else generator.forward
@@ -102,6 +107,14 @@ def descriptor() -> list[float]:
     picture = mx.nd.array(content())
     meter.start()
     return timed(lambda: net(picture))
+
+
+def untrained(meta: dict) -> Generator:
+    """A net as ``meta`` describes it, its parameters at random: it takes as long as a trained one."""
+    module = method_module(meta["method"])
+    net = module.build(meta["architecture"])
+    net.initialize(module.initializer())
+    return Generator({name: value.data().asnumpy() for name, value in parameters_of(net).items()}, meta, dtype=dtype)
 
 
 def net_path() -> str:
