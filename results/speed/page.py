@@ -110,7 +110,11 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "capacity": capacity_table,
 }
 # The logs of the stages in which the bundled texture network was trained, and the sizes that each took in turn.
-STAGES = {"training/1.csv": (256,), "training/2.csv": (256, 512), "training/3.csv": (256, 512)}
+STAGES = {
+    "training/1.csv": (256,),
+    "training/2.csv": (256, 512),
+    "../../nst_gluon/assets/nets/great_wave-texture_net-texture.csv": (256, 512),
+}
 AFTER_START, WINDOW = 100, 100
 
 
