@@ -189,7 +189,7 @@ def test_export_of_a_bundled_net_and_the_program_of_its_card(net, tmp_path, monk
     card = (tmp_path / f"{net.path.stem}.md").read_text(encoding="utf-8")
     assert captured.err.strip() in card
     (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert len(program.splitlines()) <= 9
+    assert len(program.splitlines()) <= 10
     Image.open(assets.content_path("astronaut")).save("photo.jpg")
     exec(compile(program.replace("512", "192").replace("384", "128"), "card", "exec"), {})
     made = images.load(tmp_path / "picture.png")
