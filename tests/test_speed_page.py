@@ -128,6 +128,34 @@ def test_tiles_are_fitted_over_pixels(load, monkeypatch, capsys, tmp_path):
     assert "texture_net-texture: time grows with pixels to the power 1.500" in out
 
 
+def test_weights_are_fitted_to_the_draws_that_are_learnt(load, monkeypatch, capsys, tmp_path):
+    pytest.importorskip("mxnet", reason="needs an engine")
+    capacity, output = load("capacity"), tmp_path / "c.csv"
+    monkeypatch.setattr(capacity, "SIZE", 64)
+    arguments = ["--draws", "1", "--others", "2", "--evaluations", "10", "--output", str(output)]
+    status, _, err = run(capacity, monkeypatch, capsys, *arguments)
+    assert status == 0, err
+    rows = pd.read_csv(output)
+    learnt = rows[rows["noise"] == "learnt"]
+    assert list(learnt["evaluation"]) == list(range(1, 11))
+    assert learnt["objective"].min() < 0.8 * learnt["objective"].iloc[0]
+    assert list(rows[rows["noise"] == "others"]["evaluation"]) == [1, 10]
+
+
+def test_noise_is_scored_as_it_is_drawn_and_moved(load, monkeypatch, capsys, tmp_path):
+    pytest.importorskip("mxnet", reason="needs an engine")
+    noise, output = load("noise"), tmp_path / "n.csv"
+    status, _, err = run(noise, monkeypatch, capsys, "--size", "64", "--draws", "2", "--output", str(output))
+    assert status == 0, err
+    rows = pd.read_csv(output)
+    assert list(rows["seed"]) == [0, 1] and (rows["drawn"] != rows["moved"]).all()
+    net = noise.load_net(noise.assets.find_net("great_wave", "texture_net", "texture"))
+    moved = net.inputs(size=(64, 64), seed=1)
+    for z, plain in zip(moved, noise.drawn([z.shape for z in moved], 1)):
+        shift = z.asnumpy() - plain
+        assert 0 < np.abs(shift).max() < 0.3 and np.ptp(shift, axis=(2, 3)).max() < 1e-6
+
+
 def test_the_page_says_what_the_records_say(load):
     page = load("page")
     text, sections = page.PAGE.read_text(encoding="utf-8"), page.sections()

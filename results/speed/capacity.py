@@ -11,22 +11,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import io
 import sys
 from pathlib import Path
 
 import numpy as np
+import peers
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent))
-
-from nst_gluon import assets, console, images, lbfgs, netfile, presets, weights  # noqa: E402
-from nst_gluon.engine import mx  # noqa: E402
-from nst_gluon.errors import UserError  # noqa: E402
-from nst_gluon.files import write_atomically  # noqa: E402
-from nst_gluon.generator import method_module, parameters_of, set_parameters  # noqa: E402
-from nst_gluon.loss import Objective  # noqa: E402
+from nst_gluon import assets, console, images, lbfgs, netfile, presets, weights
+from nst_gluon.engine import mx
+from nst_gluon.generator import method_module, parameters_of, set_parameters
+from nst_gluon.loss import Objective
 
 COLUMNS = ("evaluation", "noise", "objective")
 STYLE, SIZE, DESCRIPTOR = "great_wave", 256, "bfloat16"
@@ -115,24 +109,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=whole("--draws", 1), default=2, metavar="N", help="to learn (%(default)s)")
     parser.add_argument("--others", type=whole("--others", 1), default=4, metavar="N", help="not to (%(default)s)")
     parser.add_argument("--evaluations", type=whole("--evaluations", 1), default=100, metavar="N", help="(%(default)s)")
-    parser.add_argument("--output", type=Path, default=HERE / "capacity.csv", metavar="FILE", help="(%(default)s)")
-    parser.add_argument("--force", action="store_true", help="overwrite the record")
+    peers.add_output(parser, "capacity.csv")
     return parser.parse_args()
 
 
 def main() -> int:
     """Try it, and write the record."""
     options = arguments()
-    if options.output.exists() and not options.force:
-        raise UserError(f"--output: {options.output} exists; give another file, or --force to replace it")
+    peers.check_output(options)
     net = Net(assets.find_net(STYLE, "texture_net", "texture"))
     learnt = range(LEARNT_SEEDS, LEARNT_SEEDS + options.draws)
     rows = trial(net, learnt, range(OTHER_SEEDS, OTHER_SEEDS + options.others), options.evaluations)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows((number, noise, f"{value:.6g}") for number, noise, value in rows)
-    write_atomically(options.output, text.getvalue().encode())
+    peers.write_table(options.output, COLUMNS, ((number, noise, f"{value:.6g}") for number, noise, value in rows))
     print(options.output)
     return 0
 

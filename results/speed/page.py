@@ -86,6 +86,16 @@ def capacity_table(rows: pd.DataFrame) -> str:
     return table(("evaluations of L-BFGS", "the draws that it learns", "other draws"), lines)
 
 
+def noise_table(rows: pd.DataFrame) -> str:
+    """The objectives of the pictures of each size, of noise as it is drawn and moved to its mean."""
+    lines = []
+    for size, group in rows.groupby("size"):
+        for kind, title in (("drawn", "as it is drawn"), ("moved", "moved to its mean")):
+            found = group[kind]
+            lines.append((f"{title}, {size}", f"{len(found)}", f"{found.mean():.1f}", f"{found.max():.1f}"))
+    return table(("noise, size", "pictures", "mean objective", "worst"), lines)
+
+
 def training_table(stages: Iterable[tuple[pd.DataFrame, Sequence[int]]]) -> str:
     """Of each stage: its rates, and the mean objective of its first and last iterations of each size."""
     lines = []
@@ -108,6 +118,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "onnxruntime": peers_table,
     "tiles": tiles_table,
     "capacity": capacity_table,
+    "noise": noise_table,
 }
 # The logs of the stages in which the bundled texture network was trained, and the sizes that each took in turn.
 STAGES = {

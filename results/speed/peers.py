@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from bench import environment, process, regression, store  # noqa: E402
 from bench.table import aligned  # noqa: E402
 from nst_gluon import console, runtime  # noqa: E402
 from nst_gluon.errors import UserError  # noqa: E402
+from nst_gluon.files import write_atomically  # noqa: E402
 
 COLUMNS = ("cell", "metric", "unit", "round", "position", "side", "value")
 LIMIT_S = 3600
@@ -48,6 +50,11 @@ def add_common(made: argparse.ArgumentParser, output: str, rounds: int) -> None:
     """The arguments of everything that is measured in rounds here."""
     made.add_argument("--threads", metavar="N", help="threads of both (all cores that may be used)")
     made.add_argument("--rounds", default=str(rounds), metavar="N", help="rounds of four blocks (%(default)s)")
+    add_output(made, output)
+
+
+def add_output(made: argparse.ArgumentParser, output: str) -> None:
+    """Where the record goes."""
     made.add_argument("--output", type=Path, default=HERE / output, metavar="FILE", help="the record (%(default)s)")
     made.add_argument("--force", action="store_true", help="overwrite the record")
 
@@ -87,6 +94,15 @@ def check_output(options: argparse.Namespace) -> None:
             raise UserError(f"--output: {str(path)!r} exists; give another name, or --force to overwrite it")
     if not options.output.absolute().parent.is_dir():
         raise UserError(f"--output: there is no folder {str(options.output.absolute().parent)!r}")
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A record of another form: what was found, not how long it took."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
 
 
 def block(python: str, program: str, spec: Mapping[str, Any]) -> dict[str, Any]:
