@@ -11,6 +11,7 @@ from oracle import picture
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
+from bench import costs  # noqa: E402
 from bench.engines.pytorch import backend, devices, nets  # noqa: E402
 from bench.engines.pytorch.descriptor import Descriptor  # noqa: E402
 from bench.engines.pytorch.minimisers import MINIMISERS  # noqa: E402
@@ -179,7 +180,8 @@ def test_pictures_follow_the_seed_and_have_the_size_asked_for():
     one, same, other = (generator.generate(None, (50, 70), seed=seed) for seed in (1, 1, 2))
     assert one.shape == (1, 3, 50, 70) and one.min() >= 0 and one.max() <= 1
     assert (one == same).all() and (one != other).any()
-    assert generator.parameter_count == 71_659
+    architecture = netfile.load(net)[1]["architecture"]
+    assert generator.parameter_count == costs.total(costs.net("texture_net", architecture, (64, 64))).parameters
 
 
 def test_a_net_in_bfloat16_makes_nearly_the_same_picture():

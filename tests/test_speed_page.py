@@ -27,7 +27,7 @@ def load(monkeypatch):
         return __import__(name)
 
     yield find
-    for name in {*loaded, "peers", "steps", "tiles"}:
+    for name in {*loaded, "peers", "primitives", "steps", "tiles"}:
         sys.modules.pop(name, None)
 
 
@@ -140,6 +140,22 @@ def test_weights_are_fitted_to_the_draws_that_are_learnt(load, monkeypatch, caps
     assert list(learnt["evaluation"]) == list(range(1, 11))
     assert learnt["objective"].min() < 0.8 * learnt["objective"].iloc[0]
     assert list(rows[rows["noise"] == "others"]["evaluation"]) == [1, 10]
+
+
+PRINTED = """dnnl_verbose,info,oneDNN v2.0.0
+dnnl_verbose,exec,cpu,convolution,jit:avx512_core,forward_training,src_f32::blocked,,alg:direct,mb1_ic3oc64,1.5
+dnnl_verbose,exec,cpu,convolution,jit:avx512_core,backward_data,src_f32::blocked,,alg:direct,mb1_ic3oc64,2.5
+dnnl_verbose,create,cpu,convolution,jit:avx512_core,backward_data,src_f32::blocked,,alg:direct,mb1_ic3oc64,99
+dnnl_verbose,exec,cpu,reorder,jit:uni,undef,src_f32::blocked,,,64x3,0.25
+dnnl_verbose,exec,cpu,convolution,jit:avx512_core,forward_training,src_f32::blocked,,alg:direct,mb1_ic64oc64,1.0
+dnnl_verbose,exec,cpu,shuffle,jit:uni,undef,src_f32::blocked,,,64x3,0.125
+"""
+
+
+def test_primitives_are_added_up_by_kind(load):
+    found = load("primitives").executed(PRINTED)
+    assert found == {"convolutions, forward": 2.5, "convolutions, back to the picture": 2.5,
+                     "changes of memory layout and precision": 0.25, "shuffle": 0.125}  # fmt: skip
 
 
 def test_noise_is_scored_as_it_is_drawn_and_moved(load, monkeypatch, capsys, tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
+import primitives
 import steps
 import tiles
 
@@ -86,6 +87,16 @@ def capacity_table(rows: pd.DataFrame) -> str:
     return table(("evaluations of L-BFGS", "the draws that it learns", "other draws"), lines)
 
 
+def primitives_table(rows: pd.DataFrame) -> str:
+    """Milliseconds of a step by kind of primitive, in both precisions, and what is left of it."""
+    found = rows.pivot(index="kind", columns="dtype", values="ms").fillna(0.0)
+    whole = found.loc[primitives.STEP]
+    parts = found.drop(index=primitives.STEP).sort_values("float32", ascending=False)
+    lines = [*parts.iterrows(), ("everything else", whole - parts.sum()), (primitives.STEP, whole)]
+    shown = [(kind, f"{row['float32']:.1f}", f"{row['bfloat16']:.1f}") for kind, row in lines]
+    return table(("of a step at 256", "float32, ms", "bfloat16, ms"), shown)
+
+
 def noise_table(rows: pd.DataFrame) -> str:
     """The objectives of the pictures of each size, of noise as it is drawn and moved to its mean."""
     lines = []
@@ -119,6 +130,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "tiles": tiles_table,
     "capacity": capacity_table,
     "noise": noise_table,
+    "primitives": primitives_table,
 }
 # The logs of the stages in which the bundled texture network was trained, and the sizes that each took in turn.
 STAGES = {
