@@ -158,6 +158,19 @@ def test_primitives_are_added_up_by_kind(load):
                      "changes of memory layout and precision": 0.25, "shuffle": 0.125}  # fmt: skip
 
 
+def test_a_profile_has_what_a_step_is_made_of(load, monkeypatch, capsys, tmp_path):
+    pytest.importorskip("mxnet", reason="needs an engine")
+    primitives, output = load("primitives"), tmp_path / "p.csv"
+    monkeypatch.setattr(primitives, "FEW", 1)
+    monkeypatch.setattr(primitives, "MORE", 9)
+    status, _, err = run(primitives, monkeypatch, capsys, "--size", "64", "--output", str(output))
+    assert status == 0, err
+    rows = pd.read_csv(output)
+    of_float32 = rows[rows["dtype"] == "float32"].set_index("kind")["ms"]
+    assert {*primitives.KINDS.values(), primitives.STEP} <= set(of_float32.index)
+    assert np.isfinite(of_float32).all() and of_float32[primitives.STEP] > 0
+
+
 def test_noise_is_scored_as_it_is_drawn_and_moved(load, monkeypatch, capsys, tmp_path):
     pytest.importorskip("mxnet", reason="needs an engine")
     noise, output = load("noise"), tmp_path / "n.csv"

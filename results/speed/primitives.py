@@ -18,7 +18,7 @@ from collections import Counter
 import peers
 
 from bench import process
-from nst_gluon import console
+from nst_gluon import console, runtime
 
 COLUMNS = ("dtype", "kind", "ms")
 FEW, MORE = 4, 24
@@ -78,7 +78,7 @@ def main() -> int:
     options = arguments()
     peers.check_output(options)
     threads, rows = peers.threads_of(options), []
-    for dtype in ("float32", "bfloat16"):
+    for dtype in ("float32", "bfloat16") if runtime.cpu_supports_bfloat16() else ("float32",):
         few, more = (steps(dtype, options.size, threads, samples) for samples in (FEW, MORE))
         rows += [(dtype, kind, f"{(more[kind] - few[kind]) / (MORE - FEW):.3f}") for kind in more]
     peers.write_table(options.output, COLUMNS, rows)
