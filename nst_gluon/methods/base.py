@@ -1,9 +1,9 @@
 """What a method is: one object that every other part of the suite asks. Imports no engine.
 
 A method optimises a picture (:class:`Optimiser`) or generates it with one pass of a trained net (:class:`Generator`).
-Nothing outside its own module compares a method's name, keeps a table of names, or knows its layers. A bundled method is
-one file in this package and one line in :data:`nst_gluon.methods.BUNDLED`; one of your own is one file anywhere:
-``--method FILE.py:NAME``, ``--method package.module:NAME``, or an entry point of the group ``nst_gluon.methods``.
+Nothing outside its own module compares a method's name, keeps a table of names, or knows its layers. A bundled method
+is one file in this package and one line in its registry; one of your own is one file anywhere: ``--method
+FILE.py:NAME``, ``--method package.module:NAME``, or an entry point of the group ``nst_gluon.methods``.
 """
 
 from __future__ import annotations
@@ -136,5 +136,5 @@ class Generator(Method):
         return Schedule(1e-3, iterations, iterations, 1.0)
 
     def choices(self) -> Mapping[str, str]:
-        """Keywords of :meth:`architecture` that ``train`` offers, with what each means; none unless a method has some."""
+        """Keywords of :meth:`net` that ``train`` offers as options, with what each means; usually none."""
         return {}
