@@ -23,8 +23,8 @@ from nst_gluon.system.errors import UserError
 
 _LOAD = """
 import sys
-from bench import engines
-from nst_gluon import runtime
+from bench.plan import engines
+from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 runtime.prepare()
 try:
