@@ -177,7 +177,7 @@ def _ends(row: Mapping[str, Any]) -> tuple[float, float]:
 
 def verdict(low: float, high: float, floor: float, more_is_better: bool) -> str:
     """What a ratio between ``low`` and ``high`` means (1 is no change); ``floor`` is a fraction."""
-    found = verdicts.verdict(low, high, floor, floor)
+    found = verdicts.verdict(low, high, floor)
     down, up = (WORSE, BETTER) if more_is_better else (BETTER, WORSE)
     return {verdicts.SLOWER: up, verdicts.FASTER: down, verdicts.SAME: SAME}.get(found, UNCLEAR)
 
