@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.machine.environment import file_sha256
 from bench.plan.cells import Settings
-from bench.run.process import child_environment
+from nst_gluon.system import children, ending
 from nst_gluon.system.errors import UserError
 
 _LOAD = """
@@ -65,9 +65,7 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
 
 def try_engine(name: str) -> None:
     """Import an engine in a fresh process; a UserError is that process's one line."""
-    child = subprocess.run(
-        [sys.executable, "-c", _LOAD, name], capture_output=True, text=True, env=child_environment(), check=False
-    )
+    child = children.run(children.python("-c", _LOAD, name), stderr=subprocess.PIPE)
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(last if last.startswith(("no engine", "--")) else f"--engine: {name} cannot be loaded ({last})")
@@ -120,14 +118,7 @@ def ask(
         "settings": dict(settings),
         "keep_in": None if keep_in is None else str(keep_in),
     }
-    child = subprocess.run(
-        [sys.executable, "-m", "bench.run.prepare"],
-        input=json.dumps(request),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=child_environment(),
-        check=False,
-    )
+    child = children.run(children.python("bench.run.prepare"), json.dumps(request))
     try:
         answer = json.loads(child.stdout)
     except ValueError:
@@ -151,11 +142,9 @@ def main() -> int:
                 result = {}
         except UserError as error:
             result = {"error": str(error)}
-        except KeyboardInterrupt:
-            return 130
         json.dump(result, answer)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.program(main)
