@@ -21,7 +21,6 @@ import pandas as pd
 
 from bench.analysis import summary as analysis
 from bench.gate import selftest, verdicts
-from bench.gate.comparison import POOL_FLOORS
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
 from bench.plan.cells import OPTIMISE
@@ -115,8 +114,13 @@ def points(groups: Mapping[str, Sequence[Entry]], results: Path) -> pd.DataFrame
     """A row of POINT_COLUMNS for each metric of METRICS, cell at batch 1 and run; ``results`` has the self-tests."""
     rows: list[dict[str, Any]] = []
     for machine, entries in groups.items():
-        floors = selftest.floors(results, one_machine(entry.fingerprint for entry in entries))
-        rules = Rules(floors=Rules().floors if floors else POOL_FLOORS, floor_of=floors)
+        optimised = {
+            cell_name(row)
+            for entry in entries
+            for row in entry.summary.to_dict("records")
+            if entry.kinds.get(row["method"]) == OPTIMISE
+        }
+        rules, _ = selftest.pool_rules(results, one_machine(entry.fingerprint for entry in entries), optimised)
         before: dict[tuple, tuple[Entry, Mapping[str, Any]]] = {}
         for entry in entries:
             chosen = entry.summary[(entry.summary["batch"] == 1) & entry.summary["metric"].isin(METRICS)]

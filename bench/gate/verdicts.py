@@ -54,8 +54,8 @@ class Rules:
     """When a verdict is given.
 
     ``floors``: the floor by unit, as a fraction: a smaller change is none (memory is far less noisy than time).
-    ``floor_of``: higher floors of single metrics, keyed (cell, metric). ``least_rounds``: with fewer rounds, every
-    metric is inconclusive.
+    ``floor_of``: those of single metrics, keyed (cell, metric). ``least_rounds``: with fewer rounds, every metric is
+    inconclusive.
     """
 
     floors: Mapping[str, float] = field(default_factory=lambda: {"s": 0.05, "B": 0.02})
@@ -64,7 +64,7 @@ class Rules:
 
     def floor(self, cell: str, metric: str, unit: str) -> float:
         """The floor of a metric."""
-        return max(self.floors.get(unit, max(self.floors.values())), self.floor_of.get((cell, metric), 0.0))
+        return self.floor_of.get((cell, metric), self.floors.get(unit, max(self.floors.values())))
 
 
 @dataclass(frozen=True)
