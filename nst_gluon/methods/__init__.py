@@ -92,6 +92,9 @@ def get(name_or_reference: str) -> Method:
     if text in _entry_points():
         return _installed(text)
     if is_reference(text):
+        for method, reference in _registered.values():
+            if reference == text:
+                return method
         return register(_found(text), text)
     raise UserError(f"--method: unknown method {text!r}; {did_you_mean(text, names())}, or give {FORMS}")
 
@@ -128,7 +131,8 @@ def _entry_points() -> dict[str, str]:
 
 
 def _installed(name: str) -> Method:
-    method = register(_found(_entry_points()[name]), name)
+    reference = _entry_points()[name]
+    method = register(_found(reference), reference)
     if method.name != name:
         raise UserError(f"--method: the entry point {name!r} is a method called {method.name!r}; give both one name")
     return method
