@@ -150,9 +150,8 @@ def of_revisions(
 def lacking(checkouts: Mapping[str, Checkout], plan: Plan) -> str | None:
     """Which method's file one of two checkouts lacks, in words; None if both have all."""
     for name, checkout in checkouts.items():
-        for method in guest.at(checkout.folder, checkout.origin, plan.to_dict()).get("methods", ()):
-            file = Path(method["reference"].rpartition(":")[0])
-            if file.suffix == ".py" and not file.is_file():
+        for file in guest.method_files(guest.at(checkout.folder, checkout.origin, plan.to_dict())):
+            if not file.is_file():
                 return f"not compared: the {name} {checkout.label} has no {file.relative_to(checkout.folder)}"
     return None
 

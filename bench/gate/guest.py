@@ -22,11 +22,15 @@ def at(folder: Path, origin: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     That is methods' files and trained nets. What the checkout lacks stays as it is: a net that was never committed.
     """
     settings = dict(fields["settings"])
-    settings["nets"] = [[use, str(_there(Path(net), folder, origin))] for use, net in settings.get("nets") or ()]
-    known = [
-        {**method, "reference": place(method["reference"], folder, origin)} for method in fields.get("methods") or ()
-    ]
-    return {**fields, "settings": settings, **({"methods": known} if known else {})}
+    settings["nets"] = [(use, str(_there(Path(net), folder, origin))) for use, net in settings["nets"]]
+    settings["methods"] = [(name, place(reference, folder, origin)) for name, reference in settings["methods"]]
+    return {**fields, "settings": settings}
+
+
+def method_files(fields: Mapping[str, Any]) -> list[Path]:
+    """The files of a plan's methods from outside that are named by their files."""
+    files = (reference.rpartition(":")[0] for _, reference in fields["settings"]["methods"])
+    return [Path(file) for file in files if file.endswith(".py")]
 
 
 def place(reference: str, folder: Path, origin: Path) -> str:
@@ -44,9 +48,7 @@ def _there(path: Path, folder: Path, origin: Path) -> Path:
 
 def command(folder: Path, fields: Mapping[str, Any]) -> list[str]:
     """How to start the worker for a checkout; ``fields`` is what :func:`at` returns."""
-    files = [method["reference"].rpartition(":")[0] for method in fields.get("methods") or ()]
-    beside = [os.path.dirname(file) for file in files if file.endswith(".py")]
-    return children.python("bench.gate.guest", *dict.fromkeys([str(folder), *beside]))
+    return children.python("bench.gate.guest", *dict.fromkeys(map(str, [folder, *(f.parent for f in method_files(fields))])))
 
 
 def search(path: list[str], folders: list[str]) -> list[str]:

@@ -24,7 +24,8 @@ from bench.gate import guest, revisions, verdicts
 from bench.gate.revisions import Checkout
 from bench.gate.verdicts import BASELINE, ORDER, Rules
 from bench.machine.environment import BUSY_CORES
-from bench.plan.cells import CELL_COLUMNS, Cell, Plan, timeout_s
+from bench.plan.cells import CELL_COLUMNS, Cell, Plan
+from bench.plan.durations import timeout_s
 from bench.run.output import QUIET
 from bench.run.process import Outcome, run_worker
 from bench.run.progress import Rounds
@@ -179,7 +180,7 @@ class Gate:
         else:
             command = start_command(checkout.folder)
             marks = {"PYTHONPATH": os.pathsep.join(filter(None, [str(checkout.folder), os.environ.get("PYTHONPATH")]))}
-        spec = {name: fields[name] for name in ("settings", "budget", "methods") if name in fields}
+        spec = {name: fields[name] for name in ("settings", "budget")}
         begun = self.clock()
         outcome = self.run_block(
             command,

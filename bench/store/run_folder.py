@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.plan import old_runs
+from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
 from bench.store.schema import check_record, check_run
 from nst_gluon.system.documents import check, parse
@@ -160,7 +160,7 @@ class Store:
         to it.
         """
         run = read_run(path, "--resume")
-        old_runs.refuse_to_resume(path / name for name in TABLES)
+        older.refuse_to_resume(path / name for name in TABLES)
         try:
             descriptors = _open(path)
         except OSError as error:
@@ -329,7 +329,7 @@ def read_cells(path: Path) -> list[dict[str, Any]]:
     Raises UserError if they cannot be read.
     """
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for cell in map(old_runs.cell, _committed(path)[0]):
+    for cell in map(older.cell, _committed(path)[0]):
         identity = tuple(cell.get(name) for name in CELL_COLUMNS)
         latest.pop(identity, None)
         latest[identity] = cell
@@ -339,7 +339,7 @@ def read_cells(path: Path) -> list[dict[str, Any]]:
 def read_table(path: Path, name: str) -> str:
     """The text of samples.csv or curves.csv, header and the rows of committed cells only."""
     text = _read(path, name)[: _committed(path)[1][name]].decode("utf-8", errors="replace")
-    return old_runs.table(text) or _csv([TABLES[name]]).decode()
+    return older.table(text) or _csv([TABLES[name]]).decode()
 
 
 def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:
