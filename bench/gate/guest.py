@@ -23,13 +23,14 @@ def at(folder: Path, origin: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     settings = dict(fields["settings"])
     settings["nets"] = [(use, str(_there(Path(net), folder, origin))) for use, net in settings["nets"]]
-    settings["methods"] = [(name, place(reference, folder, origin)) for name, reference in settings["methods"]]
+    if "methods" in settings:
+        settings["methods"] = [(name, place(reference, folder, origin)) for name, reference in settings["methods"]]
     return {**fields, "settings": settings}
 
 
 def method_files(fields: Mapping[str, Any]) -> list[Path]:
     """The files of a plan's methods from outside that are named by their files."""
-    files = (reference.rpartition(":")[0] for _, reference in fields["settings"]["methods"])
+    files = (reference.rpartition(":")[0] for _, reference in fields["settings"].get("methods", ()))
     return [Path(file) for file in files if file.endswith(".py")]
 
 
@@ -48,7 +49,8 @@ def _there(path: Path, folder: Path, origin: Path) -> Path:
 
 def command(folder: Path, fields: Mapping[str, Any]) -> list[str]:
     """How to start the worker for a checkout; ``fields`` is what :func:`at` returns."""
-    return children.python("bench.gate.guest", *dict.fromkeys(map(str, [folder, *(f.parent for f in method_files(fields))])))
+    folders = dict.fromkeys([folder, *(file.parent for file in method_files(fields))])
+    return children.python("bench.gate.guest", *map(str, folders))
 
 
 def search(path: list[str], folders: list[str]) -> list[str]:

@@ -181,7 +181,6 @@ class Gate:
             command = start_command(checkout.folder)
             marks = {"PYTHONPATH": os.pathsep.join(filter(None, [str(checkout.folder), os.environ.get("PYTHONPATH")]))}
         spec = {name: fields[name] for name in ("settings", "budget")}
-        begun = self.clock()
         outcome = self.run_block(
             command,
             {**spec, "cell": cell.to_dict(), "targets": {}, "run_dir": str(self.folder.resolve())},
@@ -192,7 +191,7 @@ class Gate:
             on_tick=self.progress.tick,
         )
         if outcome.status == "ok":
-            needed = max(LEAST_PATIENCE_S, PATIENCE * (self.clock() - begun))
+            needed = max(LEAST_PATIENCE_S, PATIENCE * outcome.duration_s)
             self.patience[cell] = max(needed, self.patience.get(cell, 0.0))
         return outcome
 

@@ -120,7 +120,7 @@ def test_a_baseline_belongs_to_its_machine_and_the_first_run_without_one_passes(
 
 
 def test_a_noise_that_the_self_test_found_is_the_floor(tmp_path, capsys):
-    rows = [{"cell": "johnson stylize 64", "metric": "latency_s", "between_two": 0.4}]
+    rows = [{"cell": "johnson stylize 64", "metric": "latency_s", "unit": "s", "between_two": 0.4}]
     selftest.keep(tmp_path, {"fingerprint": FINGERPRINT, "rows": rows})
     _, result, _ = compare(tmp_path, capsys, make_run(tmp_path), make_run(tmp_path, factor=1.3))
     found = verdicts(result)
@@ -195,7 +195,8 @@ def test_every_verdict_of_two_runs_follows_from_their_samples_by_hand(tmp_path, 
             assert (row["low"], row["high"]) == pytest.approx((low, high), rel=0.01)
         else:
             low = high = row["ratio"]
-        expected = "slower" if low > 1.1 else "same" if low > 1 / 1.1 and high < 1.1 else "inconclusive"
+        edge = 1.02 if row["unit"] == "B" else 1.1
+        expected = "slower" if low > edge else "same" if low > 1 / edge and high < edge else "inconclusive"
         assert row["verdict"] == expected
 
 
@@ -276,12 +277,12 @@ def test_a_slow_down_that_is_declared_passes_and_is_told(tmp_path, capsys, repos
     assert "declared" in result["summary"]
 
 
-def test_a_revision_of_before_comparisons_passes_and_says_so(tmp_path, capsys, repository):
+def test_a_revision_of_before_comparisons_cannot_be_compared(tmp_path, capsys, repository):
     folder, commit = repository
-    (folder / "bench" / "worker.py").write_text("# no protocol\n")
+    (folder / "bench" / "run" / "worker.py").write_text("# no protocol\n")
     commit("third")
     status, result, _ = compare(tmp_path, capsys, "HEAD", "HEAD~1", *REVISIONS)
-    assert status == 0
+    assert status == 3
     assert result["rows"] == []
     assert "older than comparisons" in result["warnings"][0]
 

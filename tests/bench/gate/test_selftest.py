@@ -51,7 +51,10 @@ def test_what_is_kept_for_a_machine_is_found_for_it_alone(steady, tmp_path):
     result = {"fingerprint": FINGERPRINT, "rows": steady, "rounds": 12, "seconds": 1.0, "warnings": ["busy"]}
     path = selftest.keep(tmp_path, result)
     assert json.loads(path.read_text())["rounds"] == 12
-    assert selftest.floors(tmp_path, FINGERPRINT) == {(CELL, "latency_s"): steady[0]["between_two"]}
+    assert steady[0]["between_two"] < 0.05  # below the floor that comparisons in rounds have
+    assert selftest.floors(tmp_path, FINGERPRINT) == {(CELL, "latency_s"): 0.05}
+    selftest.keep(tmp_path, {**result, "rows": [{**steady[0], "between_two": 0.2}, {**steady[0], "between_two": None}]})
+    assert selftest.floors(tmp_path, FINGERPRINT) == {(CELL, "latency_s"): 0.2}
     assert selftest.floors(tmp_path, {**FINGERPRINT, "cores": 4}) == {}
     path.write_text("{")
     assert selftest.floors(tmp_path, FINGERPRINT) == {}
