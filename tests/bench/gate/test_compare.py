@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,10 @@ FINGERPRINT = {"cpu": "Imaginary 1", "cores": 2, "threads": 2, "gpu": None, "dty
 
 
 def make_run(root: Path, factor: float = 1.0, memory: float = 1.0, methods=("texture_net", "johnson"), seed: int = 0,
-             fingerprint=None, failed=()) -> Path:  # fmt: skip
+             fingerprint=None, failed=(), task="stylize") -> Path:  # fmt: skip
     """A finished run of invented samples whose times are ``factor`` times 20 ms."""
     rng = np.random.default_rng(seed)
-    plan = small_plan(method_names=list(methods), tasks=["stylize"])
+    plan = small_plan(method_names=list(methods), tasks=[task])
     run = {"fingerprint": fingerprint or FINGERPRINT, "environment": {"git": {"revision": "ab" * 20}}, **plan.to_dict()}
     made = Store.create(root, {**run, "status": "complete"})
     for cell in plan.cells:
@@ -148,7 +149,79 @@ def test_the_json_of_pytest_benchmark_is_compared_too(tmp_path, capsys):
     assert {row["verdict"] for row in result["rows"] if row["metric"] == "peak_memory_bytes"} == {"same"}
 
 
+@pytest.mark.parametrize("side", ["baseline", "candidate"])
+def test_what_a_run_warned_of_makes_a_slower_time_inconclusive(tmp_path, capsys, side):
+    fine, slow = make_run(tmp_path), make_run(tmp_path, factor=1.3, memory=1.2)
+    warned = {"baseline": fine, "candidate": slow}[side]
+    meta = json.loads((warned / "run.json").read_text())
+    text = "busy machine: other processes used up to 1.5 cores on average while 3 of 4 cells were measured"
+    (warned / "run.json").write_text(json.dumps({**meta, "warnings": ["random descriptor weights: x", text]}))
+    status, result, _ = compare(tmp_path, capsys, fine, slow, "--metric", "latency_s")
+    assert status == 0 and set(verdicts(result).values()) == {"inconclusive"}
+    assert f"{side} {warned.name}: {text}" in result["warnings"] and "random" not in str(result["warnings"])
+    status, result, _ = compare(tmp_path, capsys, fine, slow)
+    assert status == 1 and verdicts(result)[("johnson stylize 64", "peak_memory_bytes")] == "slower"
+
+
+def test_what_is_not_clear_fails_if_asked_to(tmp_path, capsys):
+    a, b = make_run(tmp_path), make_run(tmp_path, factor=1.1)
+    assert compare(tmp_path, capsys, a, b)[0] == 0
+    status, result, _ = compare(tmp_path, capsys, a, b, "--inconclusive", "fail")
+    assert status == 1 and result["summary"].startswith("Failed: ")
+
+
+def test_memory_has_the_floor_that_its_spread_from_process_to_process_allows(tmp_path, capsys):
+    names = ("texture_net", "gatys")
+    a, b = (make_run(tmp_path, memory=memory, methods=names, task="texture") for memory in (1.0, 1.05))
+    found = verdicts(compare(tmp_path, capsys, a, b)[1])
+    memory = [f"{what}_memory_bytes" for what in ("peak", "working")]
+    assert [found[("texture_net texture 64", name)] for name in memory] == ["slower", "slower"]
+    assert [found[("gatys texture 64", name)] for name in memory] == ["slower", "same"]
+
+
+@pytest.mark.parametrize("file, text", [
+    ("setup.cfg", "[nst-gluon:compare]\nmethod = texture_net\ntask = texture\nsize = 64\n"
+     "fail-on =\n  slower\n  faster\n"),
+    ("pyproject.toml", '[tool.nst-gluon.compare]\nmethod = "texture_net"\ntask = "texture"\nsize = 64\n'
+     'fail-on = ["slower", "faster"]\n'),
+])  # fmt: skip
+def test_the_plan_may_stand_in_the_repository(tmp_path, capsys, repository, file, text):
+    folder, _ = repository
+    (folder / file).write_text(text)
+    if file.endswith(".toml") and sys.version_info < (3, 11):
+        pytest.skip("TOML is read from Python 3.11 on")
+    status, result, _ = compare(tmp_path, capsys, "HEAD", "HEAD~1")
+    assert status == 1 and [row["cell"] for row in result["rows"]] == ["texture_net texture 64"]
+    assert result["summary"].startswith("Failed: ")
+    assert compare(tmp_path, capsys, "HEAD", "HEAD~1", "--fail-on", "slower")[0] == 0
+
+
+@pytest.mark.parametrize("file, text, words", [
+    ("setup.cfg", "[nst-gluon:compare]\nmethods = x\n", "setup.cfg: [nst-gluon:compare] has no option 'methods'"),
+    ("setup.cfg", "no section\n", "setup.cfg: "),
+    ("pyproject.toml", "[tool.nst-gluon.compare]\nsize = {a = 1}\n", "pyproject.toml: size"),
+    ("pyproject.toml", "[tool.nst-gluon.compare]\nsize = \n", "pyproject.toml: "),
+])  # fmt: skip
+def test_a_plan_in_the_repository_that_is_wrong_is_one_line(tmp_path, capsys, repository, file, text, words):
+    if file.endswith(".toml") and sys.version_info < (3, 11):
+        pytest.skip("TOML is read from Python 3.11 on")
+    (repository[0] / file).write_text(text)
+    status, _, said = compare(tmp_path, capsys, "HEAD", "HEAD~1")
+    assert status == 2 and len(said.strip().splitlines()) == 1 and words in said
+
+
+def test_a_repository_without_the_suite_must_name_a_method_of_its_own(tmp_path, capsys, repository):
+    folder, commit = repository
+    shutil.rmtree(folder / "nst_gluon")
+    commit("another repository")
+    status, _, said = compare(tmp_path, capsys, "HEAD", "HEAD~1")
+    assert status == 2 and "--method" in said and "FILE.py:NAME" in said
+
+
 @pytest.mark.parametrize("arguments, words", [
+    (["", "HEAD"], ["BASELINE", "empty"]),
+    (["HEAD", " "], ["CANDIDATE", "empty"]),
+    (["RUN", "RUN", "--inconclusive", "maybe"], ["--inconclusive", "fail"]),
     (["no-such", "HEAD"], ["BASELINE", "no-such", "git revision"]),
     (["RUN", "no-such"], ["CANDIDATE", "no-such"]),
     (["RUN", "HEAD"], ["revision is compared with a revision"]),

@@ -99,8 +99,8 @@ def drifting(ratios, noise: float = 0.02, **columns) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     cell = {"engine": "gluon", "method": "m", "task": "texture", "size": 64, "batch": 1, "dtype": "float32"}
     rows = [
-        {"machine": "machine 1", "run": f"r{i}", "revision": f"{i}", **cell, "device": "cpu", "metric": "latency_s", "unit": "s",
-         "value": 0.02 * ratio * np.exp(rng.normal(0, noise)), "change": SAME if i else FIRST}
+        {"machine": "machine 1", "run": f"r{i}", "revision": f"{i}", **cell, "device": "cpu", "metric": "latency_s",
+         "unit": "s", "value": 0.02 * ratio * np.exp(rng.normal(0, noise)), "change": SAME if i else FIRST}
         for i, ratio in enumerate(ratios)
     ]  # fmt: skip
     return pd.DataFrame(rows).assign(**columns)
