@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.gate import guest
+
 ROOT = Path(__file__).resolve().parents[3]
 METHOD = '''"""A method of somebody's own."""
 
@@ -74,6 +76,26 @@ def environment(tmp_path_factory) -> dict[str, str]:
     told = subprocess.run(where, env=found, cwd=source.parent, capture_output=True, text=True, check=True)
     assert all(str(site) in path for path in told.stdout.split())
     return found
+
+
+def test_what_lies_in_the_repository_is_taken_from_the_checkout_and_nothing_else(tmp_path):
+    origin, checkout = tmp_path / "origin", tmp_path / "checkout"
+    for path in (origin / "a.npz", origin / "untracked.npz", checkout / "a.npz"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    nets = [("m/texture", str(origin / "a.npz")), ("n/texture", str(origin / "untracked.npz")),
+            ("o/texture", "bundled:x.npz"), ("p/texture", str(tmp_path / "elsewhere.npz"))]  # fmt: skip
+    known = [("m", f"{origin / 'lib' / 'm.py'}:M"), ("n", "package.module:N"), ("o", "/somewhere/else.py:O")]
+    moved = guest.at(checkout, origin, {"settings": {"nets": nets, "methods": known}})["settings"]
+    assert moved["nets"] == [("m/texture", str(checkout / "a.npz")), *nets[1:]]
+    assert moved["methods"] == [("m", f"{checkout / 'lib' / 'm.py'}:M"), *known[1:]]
+
+
+def test_a_checkout_comes_after_the_standard_library_and_before_what_is_installed():
+    found = guest.search(sys.path, ["/checkout"])
+    standard, installed = Path(subprocess.__file__).parent, Path(pytest.__file__).parents[1]
+    assert found.index(str(standard)) < found.index("/checkout") < found.index(str(installed))
+    assert sorted(found) == sorted([*sys.path, "/checkout"])
 
 
 class Repository:
