@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli import main
 from bench.gate import guest
+from bench.plan import outside
 
 ROOT = Path(__file__).resolve().parents[3]
 METHOD = '''"""A method of somebody's own."""
@@ -160,6 +162,15 @@ def test_a_candidate_that_breaks_is_a_failed_cell(repository):
     status, result, _ = repository.compare("HEAD~2", "HEAD~1")
     assert status == 2 and "not today" in result["failures"][0]["reason"]
     assert result["failures"][0]["side"] == "candidate"
+
+
+@pytest.mark.slow
+def test_a_working_tree_that_hangs_is_one_line(repository, monkeypatch, capsys):
+    repository.commit("hangs", steps="import time\ntime.sleep(1000)\n")
+    monkeypatch.setattr(outside, "IMPORT_S", 5.0)
+    monkeypatch.chdir(repository.folder)
+    assert main.main(["compare", "HEAD~1", "HEAD", "--out", str(repository.folder.parent)]) == 2
+    assert capsys.readouterr().err.splitlines() == ["error: --method: the import took more than 5 s; it was ended"]
 
 
 @pytest.mark.slow
