@@ -8,6 +8,7 @@ one. Imports no engine, and what others wrote only when it is asked for.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -15,7 +16,6 @@ import re
 import sys
 import traceback
 import warnings
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,6 +125,13 @@ def register(method: Method, reference: str) -> Method:
 
 def _entry_points() -> dict[str, str]:
     """"package.module:NAME" by name."""
+    return _entry_points_on(tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=2)
+def _entry_points_on(path: tuple[str, ...]) -> dict[str, str]:
+    from importlib import metadata  # takes longer than all else here
+
     points: Any = metadata.entry_points()
     chosen = points.select(group=GROUP) if hasattr(points, "select") else points.get(GROUP, ())
     return {point.name: point.value for point in chosen}
