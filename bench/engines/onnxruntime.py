@@ -79,7 +79,7 @@ class Generator:
         self, content: np.ndarray | None = None, size: tuple[int, int] | None = None, batch: int = 1, seed: int = 0
     ) -> tuple:
         """Values on the device for :meth:`forward`, see :func:`nst_gluon.nets.inputs.arrays`."""
-        arrays = net_inputs.arrays(self.meta, content, size, batch, seed)
+        arrays = net_inputs.arrays(self.description, content, size, batch, seed)
         place = onnxruntime.OrtValue.ortvalue_from_numpy
         return tuple(place(np.ascontiguousarray(array, dtype="float32"), *self._place) for array in arrays)
 
