@@ -72,7 +72,7 @@ def meta_of(net: assets.NetInfo) -> dict:
 
 def test_constants_are_the_nets_own():
     pytest.importorskip("mxnet")
-    from nst_gluon.methods import johnson, texture_net
+    from nst_gluon.nets.legacy import johnson, texture_net
 
     assert (onnx_export.TANH_SCALE, onnx_export.LEAK) == (johnson.TANH_SCALE, texture_net.LEAK)
     for net in assets.nets():

@@ -8,7 +8,7 @@ from test_nets import fresh
 
 from bench.analysis import costs
 from nst_gluon import assets
-from nst_gluon.methods import johnson, texture_net
+from nst_gluon.nets.legacy import johnson, texture_net
 from nst_gluon.nets import inference
 from nst_gluon.nets.generator import Generator, load_net, parameters_of
 from nst_gluon.pictures import images

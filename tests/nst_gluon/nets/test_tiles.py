@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_inference import photo, trained
 
-from nst_gluon.methods import johnson, texture_net
+from nst_gluon.nets.legacy import johnson, texture_net
 from nst_gluon.nets import generator, inputs, netfile, tiles
 from nst_gluon.nets.generator import parameters_of
 from nst_gluon.pictures import images
