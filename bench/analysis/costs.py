@@ -1,4 +1,4 @@
-"""What each method has to compute and to move, counted from its net's description or its objective: pure functions. Imports no engine.
+"""What each method has to compute and to move, from its net's description or its objective: pure functions, no engine.
 
 A method is a list of operators. Each counts floating-point operations (a multiplication and an addition are two) and
 the bytes of what it reads and writes: its weights and activations once each, float32 or, where the operator works in
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from nst_gluon.descriptor.weights.model import CHANNELS, CONVOLUTIONS
+from nst_gluon.nets import geometry
 from nst_gluon.nets.description import (
     Activation,
     Add,
@@ -226,54 +227,49 @@ def net(description: Net, size: tuple[int, int]) -> list[Operator]:
 
     A crop is a view and costs nothing; an affine map of an activation is counted with it. Padding with zeros is part
     of its convolution, every other padding is an operator that writes the padded array.
+
+    Raises:
+        ValueError: the net does not work at that size.
     """
-    values: dict[str, tuple[int, int]] = {}
+    sides = [geometry.sides(description, side) for side in size]
+    if None in sides:
+        raise ValueError(f"the net does not work at {size[0]} x {size[1]}")
+    sizes = {layer.name: (sides[0][layer.name], sides[1][layer.name]) for layer in description.layers}
     found: list[Operator] = []
+    previous = None
     for layer in description.layers:
-        sources = [(description[name], values[name]) for name in layer.inputs]
-        here, operators = _layer(layer, sources, size)
-        values[layer.name] = here
-        if isinstance(layer, Affine) and isinstance(sources[0][0], Activation):
-            (scaled,), last = operators, found.pop()
-            operators = [replace(last, flops=last.flops + scaled.flops)]
-        found += operators
+        operators = _layer(layer, sizes[layer.inputs[0]] if layer.inputs else size, sizes[layer.name])
+        if isinstance(layer, Affine) and isinstance(previous, Activation) and layer.inputs == (previous.name,):
+            found[-1] = replace(found[-1], flops=found[-1].flops + operators[0].flops)
+        else:
+            found += operators
+        previous = layer
     return found
 
 
-def _layer(
-    layer: Layer, sources: Sequence[tuple[Layer, tuple[int, int]]], size: tuple[int, int]
-) -> tuple[tuple[int, int], list[Operator]]:
-    """(H, W) of what a layer makes of inputs of the given sizes, and its operators."""
+def _layer(layer: Layer, before: tuple[int, int], here: tuple[int, int]) -> list[Operator]:
+    """The operators of a layer that makes (H, W) ``here`` of ``before``."""
     name, channels = layer.name, layer.channels
-    if isinstance(layer, (Content, Noise)):
-        return (size[0] >> layer.reduction, size[1] >> layer.reduction), []
-    before = here = sources[0][1]
+    if isinstance(layer, (Content, Noise, Crop)):
+        return []
     if isinstance(layer, Convolution):
-        padded = enlarged(before, layer.padding)
-        here = tuple((side - layer.kernel) // layer.stride + 1 for side in padded)
         if layer.mode == "zero" or not layer.padding:
-            return here, [conv(name, layer.source, channels, layer.kernel, here, before)]
+            return [conv(name, layer.source, channels, layer.kernel, here, before)]
+        padded = enlarged(before, layer.padding)
         pad = resampled(f"{name} pad", layer.source, before, padded)
-        return here, [pad, conv(name, layer.source, channels, layer.kernel, here, padded)]
+        return [pad, conv(name, layer.source, channels, layer.kernel, here, padded)]
     if isinstance(layer, Norm):
-        return here, [norm(name, layer.kind, channels, here)]
+        return [norm(name, layer.kind, channels, here)]
     if isinstance(layer, Activation):
-        return here, [each(name, channels, here, TANH if layer.kind == "tanh" else RELU)]
+        return [each(name, channels, here, TANH if layer.kind == "tanh" else RELU)]
     if isinstance(layer, Affine):
-        return here, [each(name, channels, here, (layer.scale != 1) + (layer.shift != 0))]
-    if isinstance(layer, Crop):
-        return enlarged(before, -layer.amount), []
+        return [each(name, channels, here, (layer.scale != 1) + (layer.shift != 0))]
     if isinstance(layer, Concatenate):
-        return here, [each(name, channels, here, 0)]
+        return [each(name, channels, here, 0)]
     if isinstance(layer, Add):
-        return here, [each(name, channels, here, ADD, inputs=2)]
+        return [each(name, channels, here, ADD, inputs=2)]
     if isinstance(layer, AveragePool):
-        here = (before[0] // layer.factor, before[1] // layer.factor)
-        return here, [pool(name, channels, here, layer.factor)]
-    if isinstance(layer, Upsample):
-        here = (2 * before[0], 2 * before[1])
-    elif isinstance(layer, Pad):
-        here = enlarged(before, layer.amount)
-    else:
-        raise TypeError(f"net: no operations are known of a layer {type(layer).__name__}")
-    return here, [resampled(name, channels, before, here)]
+        return [pool(name, channels, here, layer.factor)]
+    if isinstance(layer, (Pad, Upsample)):
+        return [resampled(name, channels, before, here)]
+    raise TypeError(f"net: no operations are known of a layer {type(layer).__name__}")

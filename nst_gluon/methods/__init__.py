@@ -6,8 +6,10 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nst_gluon.methods.base import Generator
 from nst_gluon.system.errors import UserError, did_you_mean
 
+GENERATORS = ("johnson", "texture_net", "transformer_net", "onnx_file")
 TASKS = ("stylize", "texture")
 
 
@@ -98,3 +100,16 @@ def get(name: str) -> Method:
         return METHODS[name]
     except KeyError:
         raise UserError(f"--method: unknown method {name!r}; {did_you_mean(name, METHODS)}") from None
+
+
+def generator(name: str) -> Generator:
+    """The generator of that name; a UserError for an unknown name and for a method that optimises."""
+    found = {method.name: method for method in generators()}
+    if name not in found:
+        raise UserError(f"net: no net of {name!r} is known; {did_you_mean(name, found)}")
+    return found[name]
+
+
+def generators() -> list[Generator]:
+    """All methods that generate."""
+    return [importlib.import_module(f"nst_gluon.methods.{name}").METHOD for name in GENERATORS]

@@ -12,9 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nst_gluon.nets.description import Concatenate, Convolution, Layer, Net, Norm
-
-EPSILON = 1e-5  # of both normalisations, in every engine
+from nst_gluon.nets.description import EPSILON, Concatenate, Convolution, Layer, Net, Norm
 
 Parameters = Mapping[str, np.ndarray]
 Affine = tuple[np.ndarray, np.ndarray]
@@ -54,9 +52,8 @@ def fold(net: Net, params: Parameters) -> tuple[Net, dict[str, np.ndarray]]:
 
 def affine(values: Parameters, name: str) -> Affine:
     """Scale and shift (C,) of a batch normalisation in use: its running statistics and what it learnt."""
-    gamma, beta, mean, variance = (values[f"{name}.{part}"] for part in ("gamma", "beta", "running_mean", "running_var"))
-    scale = gamma / np.sqrt(variance + EPSILON)
-    return scale, beta - mean * scale
+    scale = values[f"{name}.gamma"] / np.sqrt(values[f"{name}.running_var"] + EPSILON)
+    return scale, values[f"{name}.beta"] - values[f"{name}.running_mean"] * scale
 
 
 def scale_output(values: dict[str, np.ndarray], name: str, by: Affine) -> None:

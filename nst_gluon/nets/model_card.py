@@ -1,6 +1,7 @@
 """The model card of an exported net: what it is, what goes in and out, what it was trained on, how to run it.
 
-Pure functions of a net's description and of what its file says (:mod:`nst_gluon.nets.netfile`). Imports neither an engine nor ``onnx``.
+Pure functions of a net's description and of what its file says (:mod:`nst_gluon.nets.netfile`). Imports neither an
+engine nor ``onnx``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_gluon import __version__, assets, methods
+from nst_gluon.nets import geometry
 from nst_gluon.nets.description import Layer, Net, Noise, Norm
 
 UNKNOWN = "not recorded"
@@ -37,7 +39,7 @@ def facts(net: Net, meta: Mapping[str, Any]) -> dict[str, Any]:
         "architecture": meta.get("architecture") or {},
         "value_range": {**{given.name: _values(given) for given in net.inputs}, "picture": RGB},
         "layout": "NCHW, float32",
-        "multiple_of": multiple(net),
+        "multiple_of": net.multiple,
         "preset": meta.get("preset", UNKNOWN),
         "training_size": meta.get("size", UNKNOWN),
         "iterations": meta.get("iterations", UNKNOWN),
@@ -139,7 +141,7 @@ def card(net: Net, meta: Mapping[str, Any], file: str, checked: str) -> str:
         file: the exported file's name.
         checked: one sentence on whether its picture was compared with the original's.
     """
-    step, smallest = multiple(net), least(net)
+    step, smallest = net.multiple, geometry.working_size(net, 1, 1)[0]
     return "\n".join([
         f"# {file}",
         "",

@@ -18,7 +18,7 @@ from nst_gluon import __version__, assets
 from nst_gluon.nets import description as layers
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile
-from nst_gluon.nets.folding import EPSILON, fold
+from nst_gluon.nets.folding import fold
 from nst_gluon.nets.model_card import facts
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
@@ -76,7 +76,8 @@ class Graph:
 
     def slice(self, x: str, begin: int, end: int, axes: Sequence[int]) -> str:
         """``x[begin:end]`` along each of ``axes``."""
-        return self.node("Slice", x, *(self.constant(v, "int64") for v in ([begin] * len(axes), [end] * len(axes), axes)))
+        ends = ([begin] * len(axes), [end] * len(axes), axes)
+        return self.node("Slice", x, *(self.constant(values, "int64") for values in ends))
 
     def pad(self, x: str, amount: int, mode: str) -> str:
         """(N, C, H, W) with ``amount`` more pixels on each side."""
@@ -99,7 +100,7 @@ class Graph:
             return self.node("Conv", x, *map(self.constant, learnt), **settings)
         if isinstance(layer, layers.Norm):
             operator = {"instance": "InstanceNormalization", "batch": "BatchNormalization"}[layer.kind]
-            return self.node(operator, x, *map(self.constant, learnt), epsilon=EPSILON)
+            return self.node(operator, x, *map(self.constant, learnt), epsilon=layers.EPSILON)
         if isinstance(layer, layers.Activation):
             settings = {"alpha": layer.slope} if layer.kind == "leaky_relu" else {}
             return self.node({"relu": "Relu", "leaky_relu": "LeakyRelu", "tanh": "Tanh"}[layer.kind], x, **settings)

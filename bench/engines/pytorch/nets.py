@@ -17,7 +17,7 @@ from bench.engines.pytorch.library import torch
 from nst_gluon.nets import description as layers
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile
-from nst_gluon.nets.folding import EPSILON, fold
+from nst_gluon.nets.folding import fold
 
 nn, F = torch.nn, torch.nn.functional
 
@@ -29,15 +29,16 @@ def build(net: layers.Net, params: Mapping[str, np.ndarray]) -> nn.Module:
     """A net in use, float32 on the CPU, from its description and its parameters by name."""
     net, params = fold(net, params)
     graph, parts, values = torch.fx.Graph(), {}, {}
-    for layer in net.layers:
+    for number, layer in enumerate(net.layers):
         if isinstance(layer, (layers.Content, layers.Noise)):
             values[layer.name] = graph.placeholder(layer.name)
             continue
         sources = [values[name] for name in layer.inputs]
         part = module(layer, params)
         if part is not None:
-            parts[layer.name] = part
-            values[layer.name] = graph.call_module(layer.name, tuple(sources))
+            place = f"layer{number}"  # a layer's own name may be that of a method of modules
+            parts[place] = part
+            values[layer.name] = graph.call_module(place, tuple(sources))
         else:
             values[layer.name] = call(graph, layer, sources)
     graph.output(values[net.layers[-1].name])
@@ -52,7 +53,7 @@ def module(layer: layers.Layer, params: Mapping[str, np.ndarray]) -> nn.Module |
         names = {"weight": "weight", "bias": "bias"}
     elif isinstance(layer, layers.Norm):
         kind = nn.InstanceNorm2d if layer.kind == "instance" else nn.BatchNorm2d
-        made = kind(layer.channels, eps=EPSILON, affine=True)
+        made = kind(layer.channels, eps=layers.EPSILON, affine=True)
         names = {"gamma": "weight", "beta": "bias", "running_mean": "running_mean", "running_var": "running_var"}
     else:
         return None
@@ -95,11 +96,11 @@ class Generator:
     """
 
     def __init__(self, path: str | Path, device: str, dtype: str):
-        params, self.meta = netfile.load(path)
+        net, params, self.meta = netfile.checked(path)
         self.device, self._kind = device, getattr(torch, dtype)
-        self._net = build(params, self.meta, str(path)).to(device, self._kind)
+        self._net = build(net, params).to(device, self._kind)
         self._run, self._layout = self._net, torch.contiguous_format
-        self.parameter_count = sum(v.size for k, v in params.items() if not k.endswith(("running_mean", "running_var")))
+        self.parameter_count = net.parameter_count
 
     def lay_out(self, layout: Any) -> None:
         """Keep weights and activations in ``layout``, a ``torch.memory_format``."""
