@@ -235,8 +235,8 @@ class Builder:
             raise UserError(f"net: two layers are called {layer.name!r}")
         if len(self._layers) >= MAX_LAYERS:
             raise UserError(f"net: more than {MAX_LAYERS} layers")
-        if not -MAX_REDUCTION <= layer.reduction <= MAX_REDUCTION:
-            raise UserError(f"net: more than {MAX_REDUCTION} halvings or doublings of the side")
+        if not 0 <= layer.reduction <= MAX_REDUCTION:
+            raise UserError(f"net: {layer.name} has 2^{-layer.reduction} of the side; from 2^-{MAX_REDUCTION} to 1 will do")
         self._layers[layer.name] = layer
         return layer.name
 
@@ -293,7 +293,15 @@ class Net:
 
     def consumers(self, name: str) -> tuple[Layer, ...]:
         """The layers that take ``name``."""
-        return tuple(layer for layer in self.layers if name in layer.inputs)
+        return tuple(self._taken_by.get(name, ()))
+
+    @cached_property
+    def _taken_by(self) -> dict[str, list[Layer]]:
+        found: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            for name in dict.fromkeys(layer.inputs):
+                found.setdefault(name, []).append(layer)
+        return found
 
     @property
     def takes_content(self) -> bool:

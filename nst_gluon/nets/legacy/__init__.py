@@ -1,1 +1,0 @@
-"""The nets as they were drawn before the description; goes when its interpreters are complete."""
