@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from bench.engines import measure
+from bench.engines.context import Context
 from bench.machine import meters
 from bench.plan import engines
-from bench.plan.cells import Budget, Cell, Settings
-from bench.run.worker import Context
+from bench.plan.budgets import Budget
+from bench.plan.cells import Cell, Settings
 from nst_gluon.nets import foreign, netfile, onnx_export
+from nst_gluon.nets.description import Net
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
@@ -64,12 +66,12 @@ class Generator:
     """A trained net, exported when it is loaded, in a session of ONNX Runtime.
 
     Attributes:
-        meta: the net file's description.
+        description: the net as data; meta: what its file says of it.
         parameter_count: learnt parameters, running statistics not counted.
     """
 
     def __init__(self, path: Path, backend: OnnxRuntime):
-        model, self.meta, self.parameter_count = _read(path)
+        model, self.description, self.meta, self.parameter_count = _read(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = runtime.engine_threads(), 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -83,7 +85,7 @@ class Generator:
         self, content: np.ndarray | None = None, size: tuple[int, int] | None = None, batch: int = 1, seed: int = 0
     ) -> tuple:
         """Values on the device for :meth:`forward`, see :func:`nst_gluon.nets.inputs.arrays`."""
-        arrays = net_inputs.arrays(self.meta, content, size, batch, seed)
+        arrays = net_inputs.arrays(self.description, content, size, batch, seed)
         for given, array in zip(self._given, arrays):
             if any(isinstance(side, int) and side != there for side, there in zip(given.shape, array.shape)):
                 raise UserError(f"--net: its {given.name} is {given.shape}, never {list(array.shape)}")
@@ -104,14 +106,17 @@ class Generator:
         return np.clip(out[:, :, :height, :width], 0.0, 1.0)
 
 
-def _read(path: Path) -> tuple[bytes, dict[str, Any], int]:
-    """A net as an ONNX model, its meta, and how many parameters it has: all constants of a model from elsewhere."""
+def _read(path: Path) -> tuple[bytes, Net, dict[str, Any], int]:
+    """A net as an ONNX model, as data, its meta, and how many parameters it has.
+
+    Of a model from elsewhere, whose layers are not known, all constants count.
+    """
     if foreign.is_onnx(path):
         model, meta = foreign.onnx_file(path)
         count = sum(math.prod(constant.dims) for constant in model.graph.initializer if constant.data_type == FLOAT)
-        return model.SerializeToString(), meta, count
+        return model.SerializeToString(), netfile.net_of(meta, str(path)), meta, count
     net, params, meta = netfile.checked(path)
-    return onnx_export.build(net, params, meta).SerializeToString(), meta, net.parameter_count
+    return onnx_export.build(net, params, meta).SerializeToString(), net, meta, net.parameter_count
 
 
 @contextlib.contextmanager

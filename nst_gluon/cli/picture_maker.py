@@ -22,7 +22,7 @@ from nst_gluon.pictures import color, images
 from nst_gluon.system import runtime
 
 if TYPE_CHECKING:
-    from nst_gluon.nets.generator import Generator
+    from nst_gluon.nets.trained_net import TrainedNet as Generator
 
 # Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; bytes a pixel
 # of a tile, with all its graphs, and of the picture as it is read and written, measured.
@@ -85,7 +85,7 @@ class Painter:
     @cached_property
     def _generator(self) -> Generator:
         engine = options.start_engine(self._args)
-        from nst_gluon.nets.generator import load_net
+        from nst_gluon.nets.trained_net import load_net
 
         generator = load_net(self._net, engine.context, engine.dtype)
         if generator.meta.get("weights", {}).get("random"):

@@ -32,10 +32,7 @@ class OnnxFile(Generator):
         if exported:
             from nst_gluon import methods
 
-            return describe(methods.generator(exported), architecture, "its metadata")
+            return describe(methods.get(exported), architecture, "its metadata")
         net = Builder()
         net.upsample(net.upsample(net.average_pool(net.content(), 4)))
         return net.build()
-
-
-METHOD = OnnxFile()

@@ -72,6 +72,3 @@ class TransformerNet(Generator):
             layer, _, part = name.rpartition(".")
             keys[name] = f"{layer}.{parts.get(part, part)}"
         return (architecture, keys) if set(keys.values()) == known else None
-
-
-METHOD = TransformerNet()

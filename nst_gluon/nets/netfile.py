@@ -111,7 +111,13 @@ def describe(path: PathLike) -> dict[str, Any]:
 
 def net_of(meta: Mapping[str, Any], where: str) -> Net:
     """The net that a file's meta describes. Raises UserError when its method or architecture is not known."""
-    return description.describe(methods.generator(str(meta.get("method"))), meta.get("architecture"), where)
+    try:
+        method = methods.get(str(meta.get("method")))
+    except UserError as error:
+        raise UserError(f"{where}: {str(error).replace('--method: ', '')}") from None
+    if not isinstance(method, methods.Generator):
+        raise UserError(f"{where}: {method.name} optimises a picture and has no net")
+    return description.describe(method, meta.get("architecture"), where)
 
 
 def checked(path: PathLike) -> tuple[Net, dict[str, np.ndarray], dict[str, Any]]:

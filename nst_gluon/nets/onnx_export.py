@@ -17,7 +17,6 @@ import numpy as np
 from nst_gluon import __version__, assets
 from nst_gluon.nets import description as layers
 from nst_gluon.nets import inputs as net_inputs
-from nst_gluon.nets import netfile
 from nst_gluon.nets.folding import fold
 from nst_gluon.nets.model_card import facts
 from nst_gluon.pictures import images
@@ -183,16 +182,15 @@ def difference(model: bytes, net: Path) -> float:
     """
     import onnxruntime
 
-    from nst_gluon.nets.generator import load_net
+    from nst_gluon.nets.trained_net import load_net
 
-    generator = load_net(net)
-    _, meta = netfile.load(net)
+    trained = load_net(net)
     content = None
-    if generator.task == "stylize":
+    if trained.description.takes_content:
         content = images.load(assets.content_path(assets.HELD_OUT), max(CHECK_SIZE))[:, :, : CHECK_SIZE[0]]
-    expected = generator.generate(content, CHECK_SIZE, seed=0)
+    expected = trained.generate(content, CHECK_SIZE, seed=0)
 
-    arrays = net_inputs.arrays(meta, content, CHECK_SIZE)
+    arrays = net_inputs.arrays(trained.description, content, CHECK_SIZE)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     feeds = {given.name: array for given, array in zip(session.get_inputs(), arrays)}
     return float(np.abs(session.run(None, feeds)[0] - expected).max())

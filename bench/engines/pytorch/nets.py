@@ -91,16 +91,16 @@ class Generator:
     """A trained net on a device, in a precision and a layout: contiguous at first.
 
     Attributes:
-        meta: the net file's description.
+        description: the net as data; meta: what its file says of it.
         parameter_count: learnt parameters, running statistics not counted.
     """
 
     def __init__(self, path: str | Path, device: str, dtype: str):
-        net, params, self.meta = netfile.checked(path)
+        self.description, params, self.meta = netfile.checked(path)
         self.device, self._kind = device, getattr(torch, dtype)
-        self._net = build(net, params).to(device, self._kind)
+        self._net = build(self.description, params).to(device, self._kind)
         self._run, self._layout = self._net, torch.contiguous_format
-        self.parameter_count = net.parameter_count
+        self.parameter_count = self.description.parameter_count
 
     def lay_out(self, layout: Any) -> None:
         """Keep weights and activations in ``layout``, a ``torch.memory_format``."""
@@ -115,7 +115,7 @@ class Generator:
         self, content: np.ndarray | None = None, size: tuple[int, int] | None = None, batch: int = 1, seed: int = 0
     ) -> tuple:
         """Tensors on the device for :meth:`forward`, see :func:`nst_gluon.nets.inputs.arrays`."""
-        arrays = net_inputs.arrays(self.meta, content, size, batch, seed)
+        arrays = net_inputs.arrays(self.description, content, size, batch, seed)
         return tuple(self._tensor(array) for array in arrays)
 
     def _tensor(self, array: np.ndarray):
