@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nst_gluon.nets.description import (
-    Activation, Add, Affine, AveragePool, Concatenate, Convolution, Crop, Net, Pad, Upsample,
+    Activation,
+    Add,
+    Affine,
+    AveragePool,
+    Concatenate,
+    Convolution,
+    Crop,
+    Net,
+    Pad,
+    Upsample,
 )  # fmt: skip
 from nst_gluon.system.errors import UserError
 

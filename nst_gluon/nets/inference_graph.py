@@ -30,7 +30,16 @@ import numpy as np
 from nst_gluon.descriptor.vgg import BFLOAT16
 from nst_gluon.nets import geometry, operators
 from nst_gluon.nets.description import (
-    EPSILON, Activation, Affine, AveragePool, Concatenate, Content, Convolution, Layer, Net, Noise, Norm, Upsample,
+    EPSILON,
+    Activation,
+    Affine,
+    AveragePool,
+    Concatenate,
+    Convolution,
+    Layer,
+    Net,
+    Norm,
+    Upsample,
 )  # fmt: skip
 from nst_gluon.nets.kernels import LANES, fit, laid_out, phase_kernel, rows_below, upsampling_kernel
 from nst_gluon.system.engine import mx
@@ -334,7 +343,7 @@ class InferenceGraph:
         value = self._values[layer.inputs[0]]
         while isinstance(self._only(last.name), (Affine, Activation)):
             last = self._only(last.name)
-        fits = layer.stride == 1 and layer.mode == "zero" and 2 * layer.padding == layer.kernel - 1
+        fits = layer.stride == 1 and 2 * layer.padding == layer.kernel - 1
         fits = fits and layer.kernel >= LEAST_PHASED and 4 * layer.channels <= LANES and self.net.multiple > 1
         return fits and last is self.net.output and not value.parts and value.affine is None
 

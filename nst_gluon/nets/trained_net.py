@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,23 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from nst_gluon import methods
-from nst_gluon.methods.base import Generator
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile
-from nst_gluon.nets.description import Net, describe
+from nst_gluon.nets.description import Net
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.training_net import TrainingNet, with_parameters
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import UserError
-
-
-def generating(name: object) -> Generator:
-    """The method of that name; a UserError for one that has no net."""
-    method = methods.get(str(name))
-    if method.kind != "generates":
-        raise UserError(f"--method: {name} optimises a picture and has no net; use a method that generates")
-    return importlib.import_module(f"nst_gluon.methods.{name}").METHOD
 
 
 class TrainedNet:
@@ -54,7 +43,7 @@ class TrainedNet:
     ):  # fmt: skip
         self.method, self.task, self.meta, self.params = meta["method"], meta["task"], meta, params
         self.architecture = meta["architecture"]
-        self.description: Net = describe(generating(self.method), self.architecture, where)
+        self.description: Net = netfile.net_of(meta, where)
         self.description.check({name: value.shape for name, value in params.items()}, where)
         self.context = ctx or mx.cpu()
         # The graph for inference is built for oneDNN; elsewhere the net itself does.

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from nst_gluon import assets
+from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.nets import netfile
 from nst_gluon.nets.description import describe
 from nst_gluon.nets.geometry import working_size
 from nst_gluon.nets.inputs import drawn
-from nst_gluon.nets.trained_net import TrainedNet, generating
+from nst_gluon.nets.trained_net import TrainedNet
 from nst_gluon.nets.training_net import initialised, parameters_of, set_parameters, values_of
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
@@ -101,7 +101,7 @@ class Progress:
 
 def defaults(config: TrainConfig) -> TrainConfig:
     """``config`` with the method's own schedule where it has None."""
-    own = generating(config.method).schedule(config.iterations)
+    own = methods.get(config.method).schedule(config.iterations)
     schedule = {
         "learning_rate": own.rate,
         "decay_start": own.decay_start,
@@ -159,7 +159,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
-        self.method = generating(config.method)
+        self.method = methods.get(config.method)
         self.architecture, self.start = self.method.architecture(config.task), None
         for name in ("scales", "finest"):
             if getattr(config, name) is not None:

@@ -12,11 +12,11 @@ import sys
 
 import numpy as np
 import peers
+from nst_gluon.nets.generator import load_net
 
 from nst_gluon import assets
 from nst_gluon.cli import console
 from nst_gluon.descriptor import weights
-from nst_gluon.nets.generator import load_net
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.pictures import images

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plans import SETTINGS, small_plan
 
 from bench.machine import meters
-from bench.plan.cells import GATE
+from bench.plan.budgets import GATE
 from bench.report import run_facts
 from bench.run import process, scheduler
 
@@ -185,8 +185,8 @@ def test_the_engine_with_and_without_waitall(python, synchronised, words):
 
 LYING = """
 import sys
-from bench import worker
-from bench.plan.engines import gluon
+from bench.engines import gluon
+from bench.run import worker
 gluon.Gluon.synchronise = lambda self: None
 sys.exit(worker.main())
 """
@@ -217,8 +217,8 @@ LAZY = """
 import sys, time
 from types import SimpleNamespace
 import numpy as np
-from bench import worker
-from bench.plan.engines import measure
+from bench.engines import measure
+from bench.run import worker
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nst_gluon.nets.generator import Generator, load_net, parameters_of
+from nst_gluon.nets.legacy import johnson, texture_net
 from test_nets import fresh
 
 from bench.analysis import costs
 from nst_gluon import assets
-from nst_gluon.nets.legacy import johnson, texture_net
 from nst_gluon.nets import inference
-from nst_gluon.nets.generator import Generator, load_net, parameters_of
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.engine import mx

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from nst_gluon.nets.legacy import johnson, texture_net
-from nst_gluon.nets import generator, layers
 from nst_gluon.nets.generator import Generator, parameters_of
+from nst_gluon.nets.legacy import johnson, texture_net
+
+from nst_gluon.nets import generator, layers
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import UserError
 

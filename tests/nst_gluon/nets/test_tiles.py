@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from nst_gluon.nets.generator import parameters_of
+from nst_gluon.nets.legacy import johnson, texture_net
 from test_inference import photo, trained
 
-from nst_gluon.nets.legacy import johnson, texture_net
 from nst_gluon.nets import generator, inputs, netfile, tiles
-from nst_gluon.nets.generator import parameters_of
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from htmlpage import Page
+from nst_gluon.nets.generator import load_net
 from PIL import Image
 
 from nst_gluon import assets
 from nst_gluon.nets import netfile
-from nst_gluon.nets.generator import load_net
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.train.loop import Crops, TrainConfig, contents, defaults, learning_rate
 from nst_gluon.train.run_folder import LOG_COLUMNS, estimate, train
