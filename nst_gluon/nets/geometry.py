@@ -16,7 +16,7 @@ from nst_gluon.nets.description import (
     Net,
     Pad,
     Upsample,
-)  # fmt: skip
+)
 from nst_gluon.system.errors import UserError
 
 # Multiples of its coarsest pixel among which a net's smallest picture is looked for.

@@ -127,7 +127,7 @@ def test_export_of_a_bundled_net_and_the_program_of_its_card(net, tmp_path, monk
     made = images.load(tmp_path / "picture.png")
     assert made.shape == (1, 3, 128, 192) and made.std() > 0.05
     if net.method == "johnson":  # no noise: the very picture
-        from nst_gluon.nets.generator import load_net
+        from nst_gluon.nets.trained_net import load_net
 
         photo = np.asarray(Image.open("photo.jpg").convert("RGB").resize((192, 128)), "float32")
         expected = load_net(net.path).generate(photo.transpose(2, 0, 1)[None] / 255)
