@@ -127,7 +127,7 @@ def test_export_of_a_bundled_net_and_the_program_of_its_card(net, tmp_path, monk
     made = images.load(tmp_path / "picture.png")
     assert made.shape == (1, 3, 128, 192) and made.std() > 0.05
     if net.method == "johnson":  # no noise: the very picture
-        from nst_gluon.nets.generator import load_net
+        from nst_gluon.nets.trained_net import load_net
 
         photo = np.asarray(Image.open("photo.jpg").convert("RGB").resize((192, 128)), "float32")
         expected = load_net(net.path).generate(photo.transpose(2, 0, 1)[None] / 255)
@@ -210,7 +210,7 @@ def test_the_card_of_a_bundled_net(net):
 def test_the_card_of_somebody_s_own_net():
     """Little is known of it, and the card says so instead of failing."""
     meta = {"method": "johnson", "task": "stylize", "style": "mine/painting.jpg", "architecture": {}}
-    net = methods.generator("johnson").net()
+    net = methods.get("johnson").net()
     card = model_card.card(net, {**meta, "weights": {"random": True}}, "net.onnx", "")
     assert "`painting`" in card and "theirs to say" in card and "not recorded" in card and "random weights" in card
     facts = model_card.facts(net, meta)
