@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nst_gluon import methods
 from nst_gluon.nets import description as d
 
 
@@ -27,11 +28,27 @@ def net(norm: str = "instance", mode: str = "reflect") -> d.Net:
 
 
 def parameters(net: d.Net, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random values for all parameters and statistics, variances above 0."""
+    """Values for all parameters and statistics that are anything but trivial: scales of both signs, shifts."""
     rng = np.random.default_rng(seed)
-    shapes = {**net.parameters(), **net.statistics()}
-    made = {name: rng.normal(0, 0.3, shape).astype("float32") for name, shape in shapes.items()}
-    return {name: np.abs(v) + 0.5 if name.endswith(("gamma", "running_var")) else v for name, v in made.items()}
+    made = {}
+    for name, shape in {**net.parameters(), **net.statistics()}.items():
+        kind = name.rpartition(".")[2]
+        if kind == "weight":
+            value = rng.normal(0, np.prod(shape[1:]) ** -0.5, shape)
+        elif kind == "gamma":
+            value = rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape, p=[0.2, 0.8])
+        else:
+            value = rng.uniform(0.5, 2, shape) if kind == "running_var" else rng.normal(0, 0.3, shape)
+        made[name] = value.astype("float32")
+    return made
+
+
+def trained(method: str, task: str, **changes) -> tuple[dict[str, np.ndarray], dict]:
+    """Parameters and meta of a net of a bundled method, its ``architecture`` changed."""
+    known = methods.get(method)
+    architecture = {**known.architecture(task), **changes}
+    meta = {"method": method, "task": task, "style": "great_wave", "architecture": architecture}
+    return parameters(d.describe(known, architecture, "net")), meta
 
 
 def compute(net: d.Net, params: dict[str, np.ndarray], inputs: list[np.ndarray]) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 from nst_gluon.methods.base import Generator, Schedule
 from nst_gluon.nets.description import Builder, Net
+from nst_gluon.system.errors import UserError
 
 # Channels of each scale (section 3.2).
 WIDTH = 8
@@ -53,6 +54,8 @@ class TextureNet(Generator):
             finest: channels of the finest join; None: 8 more than the coarser one's, as in the paper. It has most of
                 the work, and processors take channels by sixteens: with K = 5, 32 take two thirds of the time of 40.
         """
+        if finest is not None and scales < 2:
+            raise UserError("a net of one scale joins nothing: finest needs 2 scales or more")
         net = Builder()
 
         def block(x: str, name: str, channels: int) -> str:

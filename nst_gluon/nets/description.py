@@ -236,7 +236,7 @@ class Builder:
         if len(self._layers) >= MAX_LAYERS:
             raise UserError(f"net: more than {MAX_LAYERS} layers")
         if not 0 <= layer.reduction <= MAX_REDUCTION:
-            raise UserError(f"net: {layer.name} has 2^{-layer.reduction} of the side; from 2^-{MAX_REDUCTION} to 1 will do")
+            raise UserError(f"net: {layer.name} has 2^{-layer.reduction} of the side, not 1 to 2^-{MAX_REDUCTION}")
         self._layers[layer.name] = layer
         return layer.name
 

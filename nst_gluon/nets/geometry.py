@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nst_gluon.nets.description import (
-    Activation, Add, Affine, AveragePool, Concatenate, Convolution, Crop, Net, Pad, Upsample,
-)  # fmt: skip
+    Activation,
+    Add,
+    Affine,
+    AveragePool,
+    Concatenate,
+    Convolution,
+    Crop,
+    Net,
+    Pad,
+    Upsample,
+)
 from nst_gluon.system.errors import UserError
 
 # Multiples of its coarsest pixel among which a net's smallest picture is looked for.

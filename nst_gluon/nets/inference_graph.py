@@ -30,8 +30,19 @@ import numpy as np
 from nst_gluon.descriptor.vgg import BFLOAT16
 from nst_gluon.nets import geometry, operators
 from nst_gluon.nets.description import (
-    EPSILON, Activation, Affine, AveragePool, Concatenate, Content, Convolution, Layer, Net, Noise, Norm, Upsample,
-)  # fmt: skip
+    EPSILON,
+    Activation,
+    Affine,
+    AveragePool,
+    Concatenate,
+    Content,
+    Convolution,
+    Layer,
+    Net,
+    Noise,
+    Norm,
+    Upsample,
+)
 from nst_gluon.nets.kernels import LANES, fit, laid_out, phase_kernel, rows_below, upsampling_kernel
 from nst_gluon.system.engine import mx
 
@@ -148,17 +159,12 @@ class InferenceGraph:
     # Strips of the finest scale
 
     def _finest_is_apart(self) -> bool:
-        """Whether the finest scale begins with inputs and with convolutions of what was upsampled, and ends in the
-        picture."""
-        layers, apart = self.net.layers, False
-        for layer in layers:
-            if layer.reduction < 0 or (isinstance(layer, AveragePool) and not self.net[layer.inputs[0]].inputs == ()):
-                return False
-            if isinstance(layer, Upsample) and layer.reduction == 0:
-                apart = all(isinstance(taker, Convolution) and taker.kernel == 3 for taker in self._takers(layer))
-                if not apart:
-                    return False
-        return apart
+        """Whether the finest scale begins with inputs and with convolutions of what was upsampled."""
+        finest = [layer for layer in self.net.layers if isinstance(layer, Upsample) and layer.reduction == 0]
+        takers = [taker for layer in finest for taker in self._takers(layer)]
+        pools = [layer for layer in self.net.layers if isinstance(layer, AveragePool)]
+        begins = all(isinstance(taker, Convolution) and taker.kernel == 3 for taker in takers)
+        return bool(takers) and begins and all(isinstance(self.net[pool.inputs[0]], (Content, Noise)) for pool in pools)
 
     def _in_strips(self, height: int):
         layers = [layer for layer in self.net.layers if layer.inputs]
@@ -334,7 +340,7 @@ class InferenceGraph:
         value = self._values[layer.inputs[0]]
         while isinstance(self._only(last.name), (Affine, Activation)):
             last = self._only(last.name)
-        fits = layer.stride == 1 and layer.mode == "zero" and 2 * layer.padding == layer.kernel - 1
+        fits = layer.stride == 1 and 2 * layer.padding == layer.kernel - 1
         fits = fits and layer.kernel >= LEAST_PHASED and 4 * layer.channels <= LANES and self.net.multiple > 1
         return fits and last is self.net.output and not value.parts and value.affine is None
 

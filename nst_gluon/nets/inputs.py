@@ -48,7 +48,11 @@ def arrays(
 
 
 def drawn(
-    net: Net, content: np.ndarray | None, rng: np.random.Generator, shape: tuple[int, int, int], noise_scale: float = 1.0
+    net: Net,
+    content: np.ndarray | None,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    noise_scale: float = 1.0,
 ) -> list[np.ndarray]:
     """What the net takes, in its order: ``content`` as it is, and fresh noise for ``shape`` = (N, H, W).
 

@@ -99,7 +99,7 @@ def least_side(net: Net) -> int:
 
 
 def normalised_at(net: Net, norm: str) -> int:
-    """The width, in the picture's pixels, of a pixel that ``norm`` normalises: an upsampled activation's, before that."""
+    """The width, in the picture's pixels, of a pixel that ``norm`` normalises; of what was upsampled, before that."""
     layer = net[norm]
     while isinstance(layer, Norm):
         layer = net[layer.inputs[0]]

@@ -131,11 +131,21 @@ def set_parameters(net: TrainingNet, params: Mapping[str, np.ndarray], ctx, wher
         parameter.set_data(mx.nd.array(params[name], ctx=ctx, dtype="float32"))
 
 
-def with_parameters(
-    net: Net, params: Mapping[str, np.ndarray], ctx=None, where: str = "net", portable: bool = False
-) -> TrainingNet:
-    """A block with the parameters of a net file."""
+def values_of(net: TrainingNet) -> dict[str, np.ndarray]:
+    """The parameters as a net file has them."""
+    return {name: p.data(p.list_ctx()[0]).asnumpy() for name, p in parameters_of(net).items()}
+
+
+def initialised(net: Net, initializer: str, ctx=None) -> TrainingNet:
+    """A new net; ``initializer`` is its method's. What it draws follows MXNet's random seed."""
+    block = TrainingNet(net)
+    block.initialize(INITIALIZERS[initializer](), ctx=ctx or mx.cpu())
+    return block
+
+
+def with_parameters(net: Net, params: Mapping[str, np.ndarray], ctx=None, portable: bool = False) -> TrainingNet:
+    """A net with parameters that it has already been checked for."""
     block = TrainingNet(net, portable)
     block.initialize(mx.init.Zero(), ctx=ctx or mx.cpu())
-    set_parameters(block, params, ctx or mx.cpu(), where)
+    set_parameters(block, params, ctx or mx.cpu(), "net")
     return block
