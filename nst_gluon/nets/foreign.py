@@ -77,7 +77,8 @@ def _unwrapped(entries: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _recognised(shapes: Mapping[str, tuple[int, ...]], where: str) -> tuple[Any, dict[str, Any], dict[str, str]]:
-    able = [method for method in methods.all() if isinstance(method, Generator) and type(method).recognise is not Generator.recognise]
+    generators = [method for method in methods.loaded() if isinstance(method, Generator)]
+    able = [method for method in generators if type(method).recognise is not Generator.recognise]
     for method in able:
         try:
             found = method.recognise(shapes)
