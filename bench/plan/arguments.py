@@ -157,7 +157,7 @@ def _nets(
 
         file = _net_file(text)
         try:
-            _, meta = netfile.load(file)
+            meta = netfile.describe(file)
         except UserError as error:
             raise UserError(f"--net: {error}") from error
         use = f"{meta.get('method')}/{meta.get('task')}"

@@ -18,6 +18,7 @@ class OnnxFile(Generator):
     paper = "whatever the file's author says"
     color = "#999999"
     engines = ("onnxruntime",)
+    foreign = True
 
     def architecture(self, task: str) -> dict[str, Any]:
         return {}

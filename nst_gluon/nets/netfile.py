@@ -77,9 +77,11 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
     _check_file(path)
     if foreign.is_onnx(path):
-        raise UserError(f"the net {quoted(path)} is an ONNX file, which --engine onnxruntime runs and no other")
+        raise UserError(f"the net {quoted(path)} is an ONNX file, which only `bench run --engine onnxruntime` runs")
     if foreign.is_state_dictionary(path, f"{META}.npy"):
         return foreign.state_dictionary(path)
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"the net {quoted(path)} is damaged, or is no .npz, .pth or .onnx file at all; {_RIGHT}")
     try:
         arrays = _read(path)
         meta = json.loads(arrays.pop(META).tobytes().decode()) if META in arrays else None
