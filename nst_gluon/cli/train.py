@@ -30,8 +30,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("painting", nargs="?", metavar="PAINTING", help="a file, or the name of a bundled style")
     add = parser.add_argument
-    known = methods.bundled().items()
-    generators = [name for name, method in known if method.kind == "generates" and not method.engines]
+    able = (method for method in methods.bundled().values() if not method.engines)
+    generators = [method.name for method in able if method.kind == methods.GENERATES]
     usual = f"default: {DEFAULT_METHOD['stylize']}; for textures {DEFAULT_METHOD['texture']}"
     add("--method", type=methods.get, metavar="METHOD", help=f"{' or '.join(generators)} ({usual})")
     add("--task", choices=methods.TASKS, metavar="TASK", help="stylize (default) or texture", default="stylize")
