@@ -26,13 +26,12 @@ from typing import Any
 import numpy as np
 
 from bench.plan import engines
-from bench.plan.child import child_environment
 from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights
 from nst_gluon.nets import netfile
 from nst_gluon.objective import presets
 from nst_gluon.pictures import images
-from nst_gluon.system import runtime
+from nst_gluon.system import children, runtime
 from nst_gluon.system.errors import UserError
 
 TERMS = ("objective", "content", "style", "tv")
@@ -167,11 +166,8 @@ def ask(engine: str, request: Request, folder: Path) -> dict[str, np.ndarray]:
     words = {"engine": engine, "presets": list(request.presets), "random_weights": request.random_weights,
              "threads": request.threads, "nets": list(request.nets), "methods": list(request.methods)}  # fmt: skip
     np.savez(given, words=json.dumps(words), **request.pictures)
-    child = subprocess.run(
-        [sys.executable, "-m", "bench.engines.parity", str(given), str(answer)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=child_environment(), check=False,
-        timeout=TIME_LIMIT_S,
-    )  # fmt: skip
+    command = children.python("bench.engines.parity", str(given), str(answer))
+    child = children.run(command, timeout_s=TIME_LIMIT_S, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if child.returncode or not answer.is_file():
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(f"--engine: {engine} failed ({last})")
