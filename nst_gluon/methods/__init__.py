@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -189,7 +190,7 @@ def _import(place: str, reference: str) -> ModuleType:
         return sys.modules[name]
     try:
         if not place.endswith(".py"):
-            return importlib.import_module(name)
+            return _import_module(name)
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         spec = importlib.util.spec_from_file_location(name, path)
@@ -199,6 +200,19 @@ def _import(place: str, reference: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise UserError(f"--method: {reference} cannot be imported ({_words(error)})") from error
+
+
+def _import_module(name: str) -> ModuleType:
+    """A module that is installed or, after all else, lies in the current folder."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        here = os.getcwd()
+        if error.name != name.partition(".")[0] or here in sys.path:
+            raise
+        sys.path.append(here)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
 
 
 def _words(error: BaseException) -> str:
