@@ -98,6 +98,9 @@ class Optimiser(Method):
     def descend(self, problem: Problem) -> None:
         """Go downhill until ``problem.evaluate`` ends it; the problem keeps the clock, the curve and the best picture.
 
+        It is called more than once: for rehearsals first, whose evaluations end at once, and then on the clock. So it
+        keeps nothing in ``self``, and its random numbers follow ``problem.seed``.
+
         Args:
             problem: what is minimised: ``start()``, ``evaluate(picture)``, ``minimise(picture)`` (L-BFGS or Adam),
                 ``coarser(side, evaluations)``, ``net_picture()``; see :class:`nst_gluon.optimise.problem.Problem`.
