@@ -34,15 +34,17 @@ def facts(names: Sequence[str]) -> list[Facts]:
 
 
 def parse(argument: str, text: str) -> list[str]:
-    """Names and references from a comma-separated list; "all" is every bundled and installed method.
+    """Names and references from a comma-separated list; "all" is every bundled and installed method but those
+    whose nets are files of other programs.
 
     A file whose path has a comma cannot be given. Raises a UserError for a name that nobody knows.
     """
     known, chosen = methods.names(), []
+    every = [name for name in known if not getattr(methods.bundled().get(name), "foreign", False)]
     for name in filter(None, (part.strip() for part in text.split(","))):
         if name != "all" and name not in known and not methods.is_reference(name):
             raise UserError(f"{argument}: unknown method {name!r}; {did_you_mean(name, known)}, or give {FORMS}")
-        chosen += [each for each in (known if name == "all" else [name]) if each not in chosen]
+        chosen += [each for each in (every if name == "all" else [name]) if each not in chosen]
     if not chosen:
         raise UserError(f"{argument}: empty; {did_you_mean('', known)}, or give {FORMS}")
     return chosen

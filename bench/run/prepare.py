@@ -59,7 +59,7 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
     nets = {}
     for use, _ in settings.nets:
         path = settings.net(*use.split("/"))
-        _, meta = netfile.load(path)
+        meta = netfile.describe(path)
         trained = f"{meta.get('method')}/{meta.get('task')}"
         if use != trained:
             raise UserError(f"--net: {path} is a net for {trained}, not for {use}")

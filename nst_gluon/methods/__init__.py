@@ -8,14 +8,15 @@ one. Imports no engine, and what others wrote only when it is asked for.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
 import warnings
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +26,7 @@ from nst_gluon.system.errors import UserError, did_you_mean
 
 __all__ = [
     "GENERATES", "OPTIMISES", "TASKS", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all", "bundled",
-    "facts", "get", "installed", "is_reference", "names", "register",
+    "facts", "get", "installed", "is_reference", "loaded", "names", "register",
 ]  # fmt: skip
 
 GROUP = "nst_gluon.methods"
@@ -33,8 +34,10 @@ BUNDLED = (
     "nst_gluon.methods.gatys:Gatys",
     "nst_gluon.methods.gatys_pyramid:GatysPyramid",
     "nst_gluon.methods.net_gatys:NetGatys",
-    "nst_gluon.methods.interim:Johnson",
-    "nst_gluon.methods.interim:TextureNet",
+    "nst_gluon.methods.johnson:Johnson",
+    "nst_gluon.methods.texture_net:TextureNet",
+    "nst_gluon.methods.transformer_net:TransformerNet",
+    "nst_gluon.methods.onnx_file:OnnxFile",
 )
 FORMS = "FILE.py:NAME or package.module:NAME"
 
@@ -71,6 +74,11 @@ def all() -> list[Method]:
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
     return found
+
+
+def loaded() -> list[Method]:
+    """The bundled methods and those that this process has imported already."""
+    return [*bundled().values(), *(method for method, _ in _registered.values())]
 
 
 def is_reference(text: str) -> bool:
@@ -125,6 +133,13 @@ def register(method: Method, reference: str) -> Method:
 
 def _entry_points() -> dict[str, str]:
     """"package.module:NAME" by name."""
+    return _entry_points_on(tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=2)
+def _entry_points_on(path: tuple[str, ...]) -> dict[str, str]:
+    from importlib import metadata  # takes longer than all else here
+
     points: Any = metadata.entry_points()
     chosen = points.select(group=GROUP) if hasattr(points, "select") else points.get(GROUP, ())
     return {point.name: point.value for point in chosen}
@@ -175,7 +190,7 @@ def _import(place: str, reference: str) -> ModuleType:
         return sys.modules[name]
     try:
         if not place.endswith(".py"):
-            return importlib.import_module(name)
+            return _import_module(name)
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         spec = importlib.util.spec_from_file_location(name, path)
@@ -185,6 +200,19 @@ def _import(place: str, reference: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise UserError(f"--method: {reference} cannot be imported ({_words(error)})") from error
+
+
+def _import_module(name: str) -> ModuleType:
+    """A module that is installed or, after all else, lies in the current folder."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        here = os.getcwd()
+        if error.name != name.partition(".")[0] or here in sys.path:
+            raise
+        sys.path.append(here)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
 
 
 def _words(error: BaseException) -> str:
