@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import toy_methods
 
 from bench.cli import main
 from bench.gate import guest
@@ -106,8 +107,9 @@ class Repository:
     def __init__(self, folder: Path, environment: dict[str, str]):
         self.folder, self.environment = folder, environment
         folder.mkdir()
-        for words in (["init", "--quiet"], ["config", "user.name", "t"], ["config", "user.email", "t@example.invalid"]):
-            self.git(*words)
+        self.git("init", "--quiet", "--initial-branch", "master")
+        self.git("config", "user.name", "t")
+        self.git("config", "user.email", "t@example.invalid")
 
     def git(self, *words: str) -> str:
         done = subprocess.run(["git", "-C", str(self.folder), *words], check=True, capture_output=True, text=True)
@@ -153,6 +155,25 @@ def test_a_slower_commit_is_red_and_a_comment_is_not(repository):
     status, same, said = repository.compare("HEAD~1", "HEAD", "--metric", "iteration_s,peak_memory_bytes")
     assert status == 0 and "slower" not in {row["verdict"] for row in same["rows"]}, said
     assert len(repository.worktrees()) == 1 and repository.git("status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_a_generator_has_its_net_from_its_own_revision(repository):
+    toy_methods.write(repository.folder)
+    train = ["nst_gluon", "train", "great_wave", "--method", "toys.py:ToyNet", "--iterations", "2", "--size", "32",
+             "--random-weights", "--threads", "1", "--output", "nets", "-q"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", *train], cwd=repository.folder, env=repository.environment,
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    net = done.stdout.strip()
+    repository.commit("a net")
+    (repository.folder / net).write_bytes((repository.folder / net).read_bytes()[:100])
+    repository.commit("a damaged net")
+    repository.git("checkout", "--quiet", "HEAD~1")
+    words = ("--method", "toys.py:ToyNet", "--task", "stylize", "--net", net, "--time", "1")
+    status, result, said = repository.compare("HEAD", "HEAD", *words)
+    assert (status, result["failures"], result["rounds"]) == (0, [], 1), said
+    status, result, said = repository.compare("HEAD", "master", *words)
+    assert status == 2 and [failure["side"] for failure in result["failures"]] == ["candidate"], (result, said)
 
 
 @pytest.mark.slow
