@@ -261,5 +261,5 @@ def test_an_installed_package_s_methods_are_measured(installed, tmp_path, net):
     data = read_run(run)
     assert set(data.cells["status"]) == {"ok"}
     assert data.methods["toy_net"].reference == "toy_methods_of_somebody:ToyNet"
-    command(tmp_path, "nst_gluon", "stylize", "chelsea", "--method", "sign_descent", "--size", "32",
+    command(tmp_path, "nst_gluon", "stylize", "astronaut", "--method", "sign_descent", "--size", "32",
             "--iterations", "2", "--random-weights", "--output", "out.png", path=installed)  # fmt: skip
