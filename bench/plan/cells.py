@@ -165,7 +165,8 @@ class Plan:
 
     def facts(self, method: str) -> Facts:
         """What is known of a method of the plan."""
-        return next(facts for facts in self.methods if facts.name == method)
+        kept = {facts.name: facts for facts in self.methods}
+        return kept.get(method) or older.facts({}, [{"method": method}])[method]
 
     def unavailable(self) -> dict[str, str]:
         """The cells that cannot be measured because no net was trained for their style, by key, with the reason."""

@@ -57,7 +57,7 @@ def _chosen_by_net(args: argparse.Namespace) -> tuple[methods.Method, str, Path]
     path = net_path(args.net, "--net")
     with options.naming("--net"):
         meta = netfile.describe(path)
-    method = methods.get(str(meta.get("method")))
+        method = netfile.method_of(meta, repr(args.net))
     if meta.get("task") != args.task:
         raise UserError(f"--net: {args.net!r} is a net for {meta.get('task')}; use that command")
     if args.method not in (None, method):

@@ -8,6 +8,7 @@ one. Imports no engine, and what others wrote only when it is asked for.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -15,7 +16,6 @@ import re
 import sys
 import traceback
 import warnings
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +25,7 @@ from nst_gluon.system.errors import UserError, did_you_mean
 
 __all__ = [
     "GENERATES", "OPTIMISES", "TASKS", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all", "bundled",
-    "facts", "get", "installed", "is_reference", "names", "register",
+    "facts", "get", "installed", "is_reference", "loaded", "names", "register",
 ]  # fmt: skip
 
 GROUP = "nst_gluon.methods"
@@ -73,6 +73,11 @@ def all() -> list[Method]:
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
     return found
+
+
+def loaded() -> list[Method]:
+    """The bundled methods and those that this process has imported already."""
+    return [*bundled().values(), *(method for method, _ in _registered.values())]
 
 
 def is_reference(text: str) -> bool:
@@ -127,6 +132,13 @@ def register(method: Method, reference: str) -> Method:
 
 def _entry_points() -> dict[str, str]:
     """"package.module:NAME" by name."""
+    return _entry_points_on(tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=2)
+def _entry_points_on(path: tuple[str, ...]) -> dict[str, str]:
+    from importlib import metadata  # takes longer than all else here
+
     points: Any = metadata.entry_points()
     chosen = points.select(group=GROUP) if hasattr(points, "select") else points.get(GROUP, ())
     return {point.name: point.value for point in chosen}

@@ -80,20 +80,19 @@ def _unwrapped(entries: Mapping[str, Any]) -> Mapping[str, Any]:
 def _recognised(shapes: Mapping[str, tuple[int, ...]], where: str) -> tuple[Any, dict[str, Any], dict[str, str]]:
     """The method whose net has arrays of these shapes, its architecture, and the arrays' names by parameter."""
     tried = []
-    for known in (methods.bundled().values, methods.all):  # packages that others installed only where it takes them
-        for method in known():
-            if isinstance(method, Generator) and type(method).recognise is not Generator.recognise:
-                tried.append(method.title)
-                try:
-                    found = method.recognise(shapes)
-                except UserError as error:
-                    raise UserError(f"{where}: {error}") from None
-                if found is not None:
-                    return (method, *found)
+    for method in methods.loaded():  # reading a file executes nothing that others wrote
+        if isinstance(method, Generator) and type(method).recognise is not Generator.recognise:
+            tried.append(method.title)
+            try:
+                found = method.recognise(shapes)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+            if found is not None:
+                return (method, *found)
     names = ", ".join(sorted(shapes)[:SHOWN]) + (", ..." if len(shapes) > SHOWN else "")
     raise UserError(
         f"{where} has no description ('meta') and its arrays ({printable(names)}) are not those of a net that is known "
-        f"without one: {', '.join(dict.fromkeys(tried))}"
+        f"without one: {', '.join(tried)}"
     )
 
 

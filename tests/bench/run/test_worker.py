@@ -163,7 +163,7 @@ def test_the_worker_dies_with_an_orchestrator_that_is_killed(tmp_path):
 
 def test_engines_are_registered_with_what_they_need():
     for engine in engines.ENGINES.values():
-        assert engine.module.startswith("bench.plan.engines.")
+        assert engine.module.startswith("bench.engines.")
         assert "float32" in engine.generate_dtypes
     with pytest.raises(UserError, match="--engine: unknown engine 'glun'; did you mean 'gluon'"):
         engines.get("glun")
