@@ -123,11 +123,11 @@ def onnx_file(path: PathLike) -> tuple[Any, dict[str, Any]]:
         raise UserError(f"{where} keeps its parameters in another file; save it as one file")
     props = {prop.key: prop.value for prop in model.metadata_props}
     meta = {"method": OnnxFile.name, "task": "stylize", "style": Path(path).stem}
-    if {"method", "task", "style", "architecture"} <= set(props) and model.producer_name == "nst-gluon":
+    if {"task", "style", "layers"} <= set(props) and model.producer_name == "nst-gluon":
         try:
-            architecture = {"exported": props["method"], "architecture": json.loads(props["architecture"])}
-        except ValueError:
-            raise UserError(f"{where} is damaged: its architecture is no JSON") from None
+            architecture = {"layers": json.loads(props["layers"])}
+        except (ValueError, RecursionError):
+            raise UserError(f"{where} is damaged: its layers are no JSON") from None
         return model, {**meta, "task": props["task"], "style": props["style"], "architecture": architecture}
     given = [value for value in model.graph.input if value.name not in constants]
     if len(given) != 1 or not _is_picture(given[0]):
