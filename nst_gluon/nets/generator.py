@@ -3,7 +3,7 @@
 The module of a feed-forward method (:mod:`nst_gluon.methods.johnson`, :mod:`nst_gluon.methods.texture_net`) provides
 ``architecture(task)``, ``build(architecture)``, ``initializer()``, ``working_size(architecture, height, width)`` and
 ``inputs(architecture, content, rng, shape, noise_scale)``; everything else about it is here and in
-:mod:`nst_gluon.train.loop`.
+:mod:`nst_gluon.training.loop`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.pictures import images
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.train import photos
+from nst_gluon.training import photos
 
 
 @dataclass(frozen=True)
