@@ -48,7 +48,7 @@ def stylize(
     style: Picture = "great_wave",
     method: str | None = None,
     net: PathLike | Net | None = None,
-    size: int | None = 512,
+    size: int | str = inputs.AUTO,
     strength: float = 1.0,
     keep_colors: bool = False,
     seed: int = 0,
@@ -72,7 +72,7 @@ def stylize(
         style: any picture, for methods that optimise; nets have theirs inside.
         method: a name of :func:`nst_gluon.methods.names`; None: one with a bundled net for the style, else ``gatys``.
         net: a trained net, instead of style and method: a file, a bundled name, or what :func:`load_net` returned.
-        size: the longer side in pixels; None: as ``content`` has it.
+        size: the longer side in pixels; ``auto``: that of ``content``, at most 512; ``original``: that of ``content``.
         strength: how much of the style. ``johnson``: 0 (the photo) to 1; ``texture_net``: scale of its noise.
         keep_colors: keep the photo's own colours.
         seed: of all noise.
@@ -96,7 +96,7 @@ def texture(
     style: Picture = "great_wave",
     method: str | None = None,
     net: PathLike | Net | None = None,
-    size: int = 512,
+    size: int = inputs.LARGEST,
     strength: float = 1.0,
     seed: int = 0,
     tile: int | str = "auto",
@@ -279,7 +279,7 @@ def score(
     style: Picture,
     content: Picture | None = None,
     preset: str = "texture_net",
-    size: int | None = None,
+    size: int | str = inputs.ORIGINAL,
     style_size: int | None = None,
     weights: str | None = None,
     random_weights: bool = False,
@@ -294,7 +294,7 @@ def score(
         style: its centre square is used, at ``style_size`` (None: the picture's longer side).
         content: None: a texture's objective. The centre square if the picture is square; resampled to its size.
         preset: the objective's name.
-        size: the picture's longer side; None: as it is, which is what a comparison should use.
+        size: the picture's longer side; ``original`` is what a comparison should use.
         listener: told that the weights are random, if they are.
     """
     what = picture if isinstance(picture, np.ndarray) else inputs.content_path(picture, "PICTURE")

@@ -31,6 +31,8 @@ Picture = Union[PathLike, np.ndarray]
 # holds a few activations at a time (560 on the CPU).
 BASE_BYTES = 450_000_000
 OPTIMISE_BYTES, FORWARD_BYTES, NET_BYTES = 5_500, 3_000, 700
+# Sizes beside whole numbers: as the picture is but at most LARGEST, and as it is.
+AUTO, ORIGINAL, LARGEST = "auto", "original", 512
 
 
 class Listener:
@@ -134,18 +136,26 @@ def _checked(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
 
 
+def longer_side(shape: tuple[int, int], size: int | str) -> int:
+    """The longer side of what is made of a picture of ``shape``: ``size``, or what AUTO or ORIGINAL mean for it."""
+    if size == AUTO:
+        return min(LARGEST, max(shape))
+    return max(shape) if size == ORIGINAL else images.check_size(size, "--size")
+
+
 def load_fitted(
-    argument: str, picture: Picture, size: int | None, bytes_per_pixel: int, available: int | None = None
+    argument: str, picture: Picture, size: int | str, bytes_per_pixel: int, available: int | None = None
 ) -> np.ndarray:
-    """A picture whose longer side is ``size`` (None: as it is), if what is planned with it fits the memory.
+    """A picture whose longer side is as ``size`` says, if what is planned with it fits the memory.
 
     ``available``: bytes of memory (default: those at this moment).
     """
     whole = load_picture(argument, picture)
     height, width = whole.shape[2:]
-    scale = 1.0 if size is None else size / max(height, width)
+    side = longer_side((height, width), size)
+    scale = side / max(height, width)
     check_memory(round(height * scale), round(width * scale), bytes_per_pixel, available)
-    return whole if scale == 1.0 else load_picture(argument, picture, size, "fit")
+    return whole if scale == 1.0 else load_picture(argument, picture, side, "fit")
 
 
 # -------------------------------------------------------------------------------------------------------- memory

@@ -70,7 +70,7 @@ class Outcome:
         return {"made": self.made, "failed": self.failed, **skipped, **self.counts(), **times, **rates}
 
     def line(self) -> str:
-        """All of it in one line for people; empty if there is nothing to say."""
+        """All of it in one line for people."""
         parts = [f"{count:,} {unit if count > 1 else unit[:-1]}" for unit, count in self.counts().items()]
         text = []
         if parts:
@@ -85,12 +85,12 @@ class Outcome:
 
 
 def report(outcome: Outcome, as_json: bool, quiet: bool) -> int:
-    """Print what came of it, and return the exit status. (A single video's own line says it all.)"""
+    """Print the result and return the exit status. (A single video has a line of its own, which says it all.)"""
     if as_json:
         print(json.dumps(outcome.as_dict()))
-    elif not quiet:
-        one_video = len(outcome.made) == 1 and "frames" in outcome.made[0] and not (outcome.skipped or outcome.failed)
-        if outcome.line() and not one_video:
+    elif (outcome.made or outcome.skipped) and not quiet:
+        one_video = len(outcome.made) == 1 and "frames" in outcome.made[0] and not outcome.skipped
+        if not one_video:
             print(outcome.line(), file=sys.stderr)
     return MISUSED if outcome.failed else 0
 
@@ -101,14 +101,14 @@ def write_picture(picture: np.ndarray, path: Path, overwrite: bool) -> Path:
     return images.save(picture, path, overwrite)
 
 
-def size_of(job: Job, size: int | None) -> tuple[int, int]:
+def size_of(job: Job, size: int | str) -> tuple[int, int]:
     """About the height and width of what will be made, to say how long it takes; square where that is not known."""
     try:
         with Image.open(job.source) as picture:
             width, height = picture.size
     except (OSError, ValueError):
-        return (size or 512,) * 2
-    scale = 1.0 if size is None else size / max(width, height)
+        return (inputs.longer_side((inputs.LARGEST,) * 2, size),) * 2
+    scale = inputs.longer_side((height, width), size) / max(width, height)
     return round(height * scale), round(width * scale)
 
 
@@ -184,7 +184,7 @@ class Batch:
         try:
             with inputs.naming(PICTURE):
                 clip = video.open_clip(job.source)
-                size = video.even_size(clip.size, self._args.size)
+                size = video.even_size(clip.size, inputs.longer_side(clip.size, self._args.size))
                 inputs.check_memory(*size, self._maker.bytes_per_pixel, self._available)
         except UserError as error:
             self._failed(job, error)

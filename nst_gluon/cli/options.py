@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nst_gluon import api
+from nst_gluon.api import inputs
 from nst_gluon.api.inputs import Listener
 from nst_gluon.cli.console import whole_number
 from nst_gluon.objective import presets
@@ -56,9 +57,9 @@ def values(args: argparse.Namespace, function: Callable[..., Any]) -> dict[str, 
     return {name: getattr(args, name) for name in api.defaults(function) if hasattr(args, name)}
 
 
-def parse_size(text: str) -> int | None:
-    """The longer side in pixels; None for ``original``."""
-    return None if text == "original" else whole_number("--size", 16)(text)
+def parse_size(text: str) -> int | str:
+    """The longer side in pixels, ``auto`` or ``original``."""
+    return text if text in (inputs.AUTO, inputs.ORIGINAL) else whole_number("--size", 1)(text)
 
 
 def parse_tile(text: str) -> int | str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nst_gluon import api, methods
 from nst_gluon.api.choice import fallback_note
-from nst_gluon.api.inputs import check_memory
+from nst_gluon.api.inputs import LARGEST, check_memory
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import Request, request
 from nst_gluon.cli import batch, input_files, options
@@ -70,7 +70,10 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
     )
     add("--net", metavar="FILE", help="a trained net, by file or name (see list nets), instead of --style and --method")
     if stylize:
-        size = "longer side of the result in pixels (default: %(default)s), or original: as the picture has it"
+        size = (
+            "longer side of the result in pixels; auto (default): the picture's own, but at most "
+            f"{LARGEST}; original: the picture's own"
+        )
         add("--size", type=options.parse_size, metavar="N", help=size)
         output = (
             "file to write (.png or .jpg; .mp4, .mkv or .mov), or a folder, created if missing (default: "

@@ -42,9 +42,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     options.add_preset(add)
     add(
         "--size",
-        type=whole_number("--size", 1),
+        type=options.parse_size,
         metavar="N",
-        help="longer side in pixels; a picture of that size is not resampled (default: as it is)",
+        help="longer side in pixels; a picture of that size is not resampled (default: %(default)s, as it is)",
     )
     add(
         "--style-size",

@@ -75,7 +75,7 @@ def test_all_commands_are_there():
         ("stylize chelsea --dtype float16", "--dtype: unknown precision 'float16'"),
         ("stylize chelsea --method gatys --iterations 0", "--iterations: 0 is too small"),
         ("stylize chelsea --method gatys --optimizer sgd", "--optimizer: unknown 'sgd'"),
-        ("stylize chelsea --method gatys --strength 1", "--strength: gatys weighs style and content by --preset"),
+        ("stylize chelsea --method gatys --strength 0.5", "--strength: gatys weighs style and content by --preset"),
         ("stylize chelsea --method gatys --strength nan", "--strength: 'nan' is not a number"),
         ("stylize chelsea --method gatys --coarse 64,32", "--coarse: 64,32 does not ascend"),
         ("stylize chelsea --method gatys --size 64 --coarse 64", "--coarse: 64 is not smaller"),
@@ -184,7 +184,7 @@ def test_errors_become_statuses(capsys, error, status, said):
 
 def test_a_closed_pipe_is_no_traceback(python):
     done = python(
-        "import os, sys\nfrom nst_gluon import console\n"
+        "import os, sys\nfrom nst_gluon.cli import console\n"
         "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
         "def command():\n    print('x' * 100000)\n    return 0\n"
         "sys.exit(console.run(command))"

@@ -36,7 +36,7 @@ def test_the_first_line_says_what_was_done_with_the_ends_of_the_curve():
     page = Page(written())
     assert page.headings[0] == (
         1, "A Johnson net was trained on the style of waves for 200 iterations (11.7 min): its objective went from "
-        "5,000 to 363.3",
+        "5,000 to 362.8",
     )  # fmt: skip
     assert [level for level, _ in page.headings] == [1, 2, 2, 2, 2]
     assert "290 at the end (content 100, style 180, tv 10); mean of 50 iterations" in page.text
