@@ -371,7 +371,7 @@ def summarise(run_dir: str | Path) -> pd.DataFrame:
 
 def is_variant(method: str) -> bool:
     """Whether it is a faster way of doing what another method does."""
-    known = methods.METHODS.get(method)
+    known = methods.bundled().get(method)
     return known is not None and known.variant_of is not None
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from bench.engines import measure
+from bench.engines.context import Context
 from bench.machine import meters
-from bench.plan.cells import Budget, Cell, Settings
-from bench.run.worker import Context
+from bench.plan.budgets import Budget
+from bench.plan.cells import Cell, Settings
 from nst_gluon.descriptor.vgg import Descriptor
 from nst_gluon.descriptor.weights import VggWeights
 from nst_gluon.nets.generator import Generator, load_net

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from bench.engines import measure
+from bench.engines.context import Context
 from bench.machine import meters
 from bench.plan import engines
-from bench.plan.cells import Budget, Cell, Settings
-from bench.run.worker import Context
+from bench.plan.budgets import Budget
+from bench.plan.cells import Cell, Settings
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile, onnx_export
 from nst_gluon.system import runtime

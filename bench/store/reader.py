@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
 from bench.store import run_folder
+from nst_gluon.methods import Facts
 from nst_gluon.system.errors import UserError
 
 GROUP_COLUMNS = CELL_COLUMNS[:-1]
@@ -35,6 +37,11 @@ class RunData:
     cells: pd.DataFrame
     samples: pd.DataFrame
     curves: pd.DataFrame
+
+    @property
+    def methods(self) -> dict[str, Facts]:
+        """What is known of each method of the run, by name, in the plan's order."""
+        return older.facts(self.meta, [*(self.meta.get("cells") or ()), *self.records])
 
 
 def read_run(run_dir: str | Path) -> RunData:

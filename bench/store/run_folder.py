@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.plan import old_runs
+from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
 from nst_gluon.system.errors import UserError, nearest
 
@@ -162,7 +162,7 @@ class Store:
         to it.
         """
         run = read_run(path, "--resume")
-        old_runs.refuse_to_resume(path / name for name in TABLES)
+        older.refuse_to_resume(path / name for name in TABLES)
         try:
             descriptors = _open(path)
         except OSError as error:
@@ -312,7 +312,7 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
 
 def read_cells(path: Path) -> list[dict[str, Any]]:
     """The committed lines of cells.jsonl; what a kill left behind is not among them."""
-    return list(map(old_runs.cell, _committed(path)[0]))
+    return list(map(older.cell, _committed(path)[0]))
 
 
 def read_table(path: Path, name: str) -> str:
@@ -323,7 +323,7 @@ def read_table(path: Path, name: str) -> str:
     except FileNotFoundError:
         data = b""
     text = data[:end].decode("utf-8", errors="replace")
-    return old_runs.table(text) or _csv([TABLES[name]]).decode()
+    return older.table(text) or _csv([TABLES[name]]).decode()
 
 
 def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:

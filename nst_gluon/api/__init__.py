@@ -213,7 +213,7 @@ def train(
         command: what the net's description gives as its command.
     """
     chosen = methods.get(method or DEFAULT_METHOD[_task(task)])
-    if chosen.kind != "generates":
+    if chosen.kind != methods.GENERATES:
         raise UserError(f"--method: {chosen.name} optimises a picture and has no net to train")
     chosen.check_task(task)
     sizes = [images.check_size(side, "--size") for side in ([size] if np.isscalar(size) else size)]

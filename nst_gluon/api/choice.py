@@ -79,7 +79,7 @@ def _choice(request: Request) -> Choice:
         if net is None:
             raise UserError(f"--style: no bundled net for {task} of {style!r} to start from; use --method gatys")
         return Choice(method, style, net)
-    if method.kind == "optimises":
+    if method.kind == methods.OPTIMISES:
         return Choice(method, style, None)
     net = _bundled(request, method)
     if net is None:
@@ -91,7 +91,7 @@ def _choice(request: Request) -> Choice:
 
 
 def _generators() -> list[methods.Method]:
-    return [method for method in methods.METHODS.values() if method.kind == "generates"]
+    return [method for method in methods.all() if method.kind == methods.GENERATES]
 
 
 def _bundled(request: Request, method: methods.Method) -> Path | None:
@@ -120,7 +120,7 @@ def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
 
 def check_options(request: Request, method: methods.Method) -> None:
     """Refuse options that ``method`` has no use for."""
-    if method.kind == "generates":
+    if method.kind == methods.GENERATES:
         given = [name for name in OPTIMISERS_ONLY if name in request.given]
         if given:
             option = "--" + given[0].replace("_", "-")

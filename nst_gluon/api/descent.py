@@ -13,7 +13,6 @@ from nst_gluon.api.inputs import Listener
 from nst_gluon.api.request import Request
 from nst_gluon.descriptor import segments
 from nst_gluon.objective import presets
-from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 class Descent:
     """Optimised pictures by ``method``, which is one that optimises."""
 
-    def __init__(self, request: Request, method: methods.Method, listener: Listener):
+    def __init__(self, request: Request, method: methods.Optimiser, listener: Listener):
         self._request, self._method, self._listener = request, method, listener
         self._styles: dict[int, np.ndarray] = {}
 
@@ -72,45 +71,38 @@ class Descent:
             content: (1, 3, H, W); None for textures.
         """
         self.prepare(size)
-        request, full = self._request, max(size)
-        style_size = request.style_size or full
+        request = self._request
+        style_size = request.style_size or max(size)
         engine, weights, count = self._engine, self._weights, self._segments(size)
         from nst_gluon.objective.loss import Objective
-        from nst_gluon.optimise.descent import config_of, initial_picture, optimise
-        from nst_gluon.optimise.pyramid import Schedule, stage_size, style_side
+        from nst_gluon.optimise.problem import Problem, config_of
 
         preset = presets.get(request.preset)
-        finest = Objective(
+        objective = Objective(
             preset, weights, request.task, self._style(style_size), content, engine.dtype, engine.context,
             segments=count,
         )  # fmt: skip
         if count > 1:
             self._listener.detail(f"the descriptor is computed in {count} segments: less memory, more time")
-
-        def coarser(side: int) -> Objective:
-            small = self._style(style_side(style_size, side, full))
-            return finest.aimed_at(small, None if content is None else images.resize(content, stage_size(size, side)))
-
-        levels = tuple((side, max(1, request.iterations // 2)) for side in request.coarse)
-        if self._method.name == "gatys_pyramid" and not levels:
-            levels = Schedule().levels(size)
         config = config_of(
             preset,
             iterations=request.iterations,
             optimizer=request.optimizer,
-            start="net" if start is not None else "noise" if content is None else request.start,
-            pyramid=levels,
+            start="noise" if content is None else request.start,
             seed=request.seed,
         )
-        total = request.iterations + sum(evaluations for _, evaluations in levels)
-        with self._listener.bar(total, "step") as bar:
+        with self._listener.bar(None, "step") as bar:
 
             def show(step) -> None:
                 bar.update()
                 bar.set_postfix(objective=f"{step.terms.objective:.5g}", refresh=False)
 
-            begin = initial_picture(config, content, size) if start is None else start
-            result = optimise(finest, begin, config, show, [coarser(side) for side, _ in levels])
+            problem = Problem(
+                objective, size, config, content, self._style, style_size, None if start is None else lambda: start,
+                [(side, max(1, request.iterations // 2)) for side in request.coarse], show,
+            )  # fmt: skip
+            bar.total = problem.rehearse(self._method.descend, 0)
+            result = problem.run(self._method.descend)
         terms = ", ".join(f"{name} {value:.5g}" for name, value in result.terms.as_dict().items())
         self._listener.detail(f"{terms}; {len(result.steps)} steps, stopped by: {result.stopped_because}")
         return result.picture

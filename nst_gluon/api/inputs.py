@@ -44,7 +44,7 @@ class Listener:
     def detail(self, text: str) -> None:
         """How one picture went, in one line."""
 
-    def bar(self, total: int, unit: str) -> tqdm:
+    def bar(self, total: int | None, unit: str) -> tqdm:
         """A progress bar, which is closed by its ``with``."""
         return tqdm(total=total, unit=unit, disable=True)
 

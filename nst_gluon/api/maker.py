@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nst_gluon import methods
 from nst_gluon.api import inputs
 from nst_gluon.api.choice import choose
 from nst_gluon.api.descent import Descent
@@ -43,7 +44,7 @@ class PictureMaker:
         self._request, self._listener = request, listener or Listener()
         self.choice = choose(request)
         method = self.choice.method
-        self._descent = Descent(request, method, self._listener) if method.kind == "optimises" else None
+        self._descent = Descent(request, method, self._listener) if isinstance(method, methods.Optimiser) else None
         self._interpolates = request.strength != 1 and method.name != "texture_net"
         self.preparation_s = 0.0
 

@@ -41,7 +41,7 @@ class Terminal(Listener):
         if self._alone and not self._quiet:
             self.note(text)
 
-    def bar(self, total: int, unit: str) -> tqdm:
+    def bar(self, total: int | None, unit: str) -> tqdm:
         disable = True if self._quiet else None  # None: unless stderr is no terminal
         return tqdm(total=total, unit=unit, disable=disable, leave=self._alone, dynamic_ncols=True)
 

@@ -59,14 +59,15 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
     stylize = task == "stylize"
-    able = [name for name, method in methods.METHODS.items() if task in method.tasks]
+    able = [name for name, method in methods.bundled().items() if task in method.tasks]
     add = parser.add_argument
     add("--style", metavar="STYLE", help="a picture file, or the name of a bundled style (default: %(default)s)")
     add(
         "--method",
         type=lambda name: methods.get(name).name,
         metavar="METHOD",
-        help=f"{', '.join(able)} (default: one with a bundled net for the style, otherwise gatys)",
+        help=f"{', '.join(able)}, or one of your own, FILE.py:NAME (default: one with a bundled net for the style, "
+        "otherwise gatys)",
     )
     add("--net", metavar="FILE", help="a trained net, by file or name (see list nets), instead of --style and --method")
     if stylize:

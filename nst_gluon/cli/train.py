@@ -28,13 +28,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("painting", nargs="?", metavar="PAINTING", help="a picture file, or the name of a bundled style")
-    generators = [name for name, method in methods.METHODS.items() if method.kind == "generates"]
+    generators = [name for name, method in methods.bundled().items() if method.kind == "generates"]
     usual = f"default: {api.DEFAULT_METHOD['stylize']}; for textures {api.DEFAULT_METHOD['texture']}"
     add(
         "--method",
         type=lambda name: methods.get(name).name,
         metavar="METHOD",
-        help=f"{' or '.join(generators)} ({usual})",
+        help=f"{', '.join(generators)}, or one of your own, FILE.py:NAME ({usual})",
     )
     add("--task", choices=methods.TASKS, metavar="TASK", help="stylize (default) or texture")
     add("--style", metavar="STYLE", help="another way to give PAINTING")

@@ -25,7 +25,7 @@ from nst_gluon.nets.generator import Generator, load_net, method_module, paramet
 from nst_gluon.nets.tiles import Tiling  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
 from nst_gluon.objective.loss import Objective  # noqa: E402
-from nst_gluon.optimise.descent import config_of, initial_picture, optimise  # noqa: E402
+from nst_gluon.optimise.problem import Problem, config_of  # noqa: E402
 from nst_gluon.pictures import images  # noqa: E402
 from nst_gluon.system.engine import mx  # noqa: E402
 from nst_gluon.training.loop import TrainConfig, Trainer, contents  # noqa: E402
@@ -50,11 +50,12 @@ def descent() -> list[float]:
     style = images.load(assets.style_path(STYLE), side)
     objective = Objective(PRESET, weights.load(None), "texture", style, dtype=dtype, segments=spec["segments"])
     config = config_of(PRESET, iterations=calls + 1, optimizer="lbfgs", start="noise")
-    start = initial_picture(config, None, (side, side))
+    problem = Problem(objective, (side, side), config)
+    start = problem.start()
     meter.start()
     if spec["optimizer"] == "scipy":
         return np.diff(scipy_steps(objective, start, config.corrections)).tolist()
-    return np.diff([step.seconds for step in optimise(objective, start, config).steps]).tolist()
+    return np.diff([step.seconds for step in problem.run(lambda problem: problem.minimise(start)).steps]).tolist()
 
 
 def scipy_steps(objective: Objective, start: np.ndarray, corrections: int) -> list[float]:

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import oracle
 import pytest
+from descents import optimise
 from oracle import picture
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
@@ -19,7 +20,7 @@ from bench.engines.pytorch.objective import Objective  # noqa: E402
 from nst_gluon import assets  # noqa: E402
 from nst_gluon.nets import netfile  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
-from nst_gluon.optimise.descent import OptimizationConfig, optimise  # noqa: E402
+from nst_gluon.optimise.problem import OptimizationConfig  # noqa: E402
 from nst_gluon.system.errors import NotFinite, UserError  # noqa: E402
 
 
@@ -129,7 +130,7 @@ def test_every_way_downhill_goes_down_on_tensors(name, objective):
     found, start = objective("texture_net", "texture"), picture(5)
     made = backend.PyTorch("cpu", "float32", 0, {"lbfgs": name})
     config = OptimizationConfig(iterations=25, start="noise")
-    result = optimise(found, start, config, None, (), made.minimise, made.place, made.fetch)
+    result = optimise(found, start, config, host=made)
     assert result.stopped_because == "iterations" and len(result.steps) == 25
     assert result.terms.objective < 0.2 * result.steps[0].terms.objective
     assert isinstance(result.picture, np.ndarray) and 0 <= result.picture.min() <= result.picture.max() <= 1
@@ -140,7 +141,7 @@ def test_the_suite_s_lbfgs_takes_the_same_steps_on_tensors_and_on_arrays(objecti
     found, start, config = objective(), picture(5), OptimizationConfig(iterations=12, start="content")
     made = backend.PyTorch("cpu", "float32")
     on_host = optimise(found, start, config)
-    on_device = optimise(found, start, config, None, (), made.minimise, made.place, made.fetch)
+    on_device = optimise(found, start, config, host=made)
     there, here = ([step.terms.objective for step in result.steps] for result in (on_device, on_host))
     np.testing.assert_allclose(there, here, rtol=1e-2)
 
@@ -148,7 +149,7 @@ def test_the_suite_s_lbfgs_takes_the_same_steps_on_tensors_and_on_arrays(objecti
 def test_adam_works_on_tensors_too(objective):
     made = backend.PyTorch("cpu", "float32")
     config = OptimizationConfig(iterations=20, optimizer="adam", start="content")
-    result = optimise(objective(), picture(3), config, None, (), made.minimise, made.place, made.fetch)
+    result = optimise(objective(), picture(3), config, host=made)
     assert result.terms.objective < result.steps[0].terms.objective
 
 
