@@ -36,6 +36,8 @@ from bench.run import process
 from bench.run.result_table import aligned
 from bench.store import baselines, run_folder
 from bench.store.reader import GROUP_COLUMNS, RunData
+from nst_gluon.nets import netfile
+from nst_gluon.nets.geometry import working_size
 from nst_gluon.objective import presets
 from nst_gluon.pages.wording import quantity, significant
 from nst_gluon.system.errors import UserError
@@ -207,9 +209,11 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
             operators = costs.optimisation_step(preset, row.task, size, inputs["weights"]["arch"])
         else:
             meta = (inputs.get("nets") or {}).get(f"{row.method}/{row.task}", {}).get("meta")
-            if meta is None or row.method not in ("johnson", "texture_net"):
+            try:
+                net = netfile.net_of(meta or {}, "net")
+            except UserError:
                 continue
-            operators = costs.net(row.method, meta["architecture"], size)
+            operators = costs.net(net, working_size(net, *size))
         found[key] = costs.total(costs.batched(operators, row.batch), row.dtype)
     return found
 

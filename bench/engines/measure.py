@@ -43,7 +43,7 @@ class Backend(Protocol):
 
     def generator(self, net_file: Path) -> Any:
         """A trained net: ``inputs(content, size, batch, seed)``, ``forward(*inputs)``, ``parameter_count`` and
-        ``generate(content, size, seed)``, as :class:`nst_gluon.nets.generator.Generator` has them.
+        ``generate(content, size, seed)``, as :class:`nst_gluon.nets.trained_net.TrainedNet` has them.
         """
 
     def fetch(self, array: Any) -> np.ndarray:

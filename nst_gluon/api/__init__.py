@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from nst_gluon import methods
 from nst_gluon.api import inputs
-from nst_gluon.api.choice import net_path
+from nst_gluon.api.choice import generators, net_path, runs_here
 from nst_gluon.api.inputs import Listener, Picture
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import request
@@ -29,12 +29,9 @@ from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike
 
 if TYPE_CHECKING:
-    from nst_gluon.nets.generator import Generator
+    from nst_gluon.nets.trained_net import TrainedNet
 
 __all__ = ["Net", "Score", "defaults", "load_net", "score", "stylize", "texture", "train"]
-
-DEFAULT_METHOD = {"stylize": "johnson", "texture": "texture_net"}
-
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """The keyword-only parameters of a function of this module, with their defaults."""
@@ -70,10 +67,11 @@ def stylize(
 
     Args:
         style: any picture, for methods that optimise; nets have theirs inside.
-        method: a name of :func:`nst_gluon.methods.names`; None: one with a bundled net for the style, else ``gatys``.
+        method: a name of :func:`nst_gluon.methods.names` or a reference to one of your own, ``FILE.py:NAME``; None:
+            one with a bundled net for the style, otherwise optimisation.
         net: a trained net, instead of style and method: a file, a bundled name, or what :func:`load_net` returned.
         size: the longer side in pixels; ``auto``: that of ``content``, at most 512; ``original``: that of ``content``.
-        strength: how much of the style. ``johnson``: 0 (the photo) to 1; ``texture_net``: scale of its noise.
+        strength: how much of the style, of nets: 0 (the photo) to 1; of a net that takes noise, the scale of that.
         keep_colors: keep the photo's own colours.
         seed: of all noise.
         tile: of nets: the picture in tiles of so many pixels; ``auto``: where it is large; ``off``: in one piece.
@@ -135,7 +133,7 @@ class Net:
         generator: the net itself, whose arrays are (N, 3, H, W).
     """
 
-    generator: Generator
+    generator: TrainedNet
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -157,9 +155,9 @@ def load_net(net: PathLike, *, device: str = "cpu", dtype: str = "float32", thre
     """A trained net: a file that :func:`train` wrote, or the name of a bundled one (``nst-gluon list nets``)."""
     path = net_path(net, "net")
     engine = inputs.start_engine(device, dtype, threads)
-    from nst_gluon.nets import generator
+    from nst_gluon.nets import trained_net
 
-    return Net(generator.load_net(path, engine.context, engine.dtype))
+    return Net(trained_net.load_net(path, engine.context, engine.dtype))
 
 
 def train(
@@ -175,8 +173,7 @@ def train(
     iterations: int = 1000,
     size: int | Sequence[int] = 256,
     batch: int = 1,
-    scales: int | None = None,
-    finest: int | None = None,
+    architecture: Mapping[str, float] | None = None,
     start: PathLike | None = None,
     seed: int = 0,
     learning_rate: float | None = None,
@@ -197,14 +194,14 @@ def train(
     Args:
         style: a file, or the name of a bundled style.
         output: the folder, made if missing.
-        method: one that generates; None: ``johnson``, or ``texture_net`` for textures.
+        method: one that generates; None: the first that can do the task.
         task: ``stylize`` or ``texture``.
         photos: a folder of photos to train on; None: the bundled ones. Textures need none.
         force: replace a net that is there.
         preset, style_weight: the objective, and what its style weights are multiplied by.
         iterations, batch: steps of Adam, and pictures in each.
         size: side of the pictures, or several that are taken in turn; the style has the first.
-        scales, finest: of a texture network: its scales, and the channels of the finest one; None: the paper's.
+        architecture: what the method's nets can vary (its ``choices()``), such as ``{"width": 0.5}``.
         start: a net of the same method and task to go on from; None: at random.
         seed: of all that is random.
         learning_rate: Adam's; None: the method's own.
@@ -212,10 +209,16 @@ def train(
         quiet: no progress on stderr.
         command: what the net's description gives as its command.
     """
-    chosen = methods.get(method or DEFAULT_METHOD[_task(task)])
-    if chosen.kind != methods.GENERATES:
+    chosen = methods.get(method) if method else generators(_task(task))[0]
+    if not isinstance(chosen, methods.Generator):
         raise UserError(f"--method: {chosen.name} optimises a picture and has no net to train")
+    if not runs_here(chosen):
+        raise UserError(f"--method: {chosen.name} runs in {', '.join(chosen.engines)} only and cannot be trained")
     chosen.check_task(task)
+    for name in architecture or {}:
+        if name not in chosen.choices():
+            own = ", ".join(f"--{choice}" for choice in chosen.choices()) or "nothing"
+            raise UserError(f"--{name}: a net of {chosen.name} does not have that; it takes {own}")
     sizes = [images.check_size(side, "--size") for side in ([size] if np.isscalar(size) else size)]
     path = inputs.style_path(style)
     inputs.load_picture("--style", path, sizes[0])
@@ -224,9 +227,6 @@ def train(
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
         with inputs.naming("--photos"):
             images.list_folder(photos)
-    for option, value in (("scales", scales), ("finest", finest)):
-        if value is not None and chosen.name != "texture_net":
-            raise UserError(f"--{option}: only a texture network has scales; leave it out for {chosen.name}")
     if start is not None:
         start = net_path(start, "--start")
     inputs.check_memory(max(sizes), max(sizes), batch * inputs.OPTIMISE_BYTES)
@@ -238,8 +238,8 @@ def train(
         method=chosen.name, task=task, style=str(style), preset=presets.get(preset).name,
         photos=None if photos is None else str(photos), iterations=iterations, size=sizes[0],
         more_sizes=tuple(sizes[1:]), start=None if start is None else str(start), batch=batch, seed=seed,
-        learning_rate=learning_rate, dtype=dtype, style_weight=style_weight, scales=scales, finest=finest,
-        weights=weights, random_weights=random_weights,
+        learning_rate=learning_rate, dtype=dtype, style_weight=style_weight, weights=weights,
+        random_weights=random_weights, **(architecture or {}),
     )  # fmt: skip
     return run_folder.train(
         config, Path(output), engine.context, command, checkpoint_every=checkpoint_every,

@@ -12,6 +12,7 @@ from nst_gluon import assets, methods
 from nst_gluon.api import inputs
 from nst_gluon.api.request import Request
 from nst_gluon.nets import netfile
+from nst_gluon.nets.description import Noise
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError, did_you_mean
 from nst_gluon.system.files import PathLike
@@ -41,6 +42,14 @@ class Choice:
     net: Path | Net | None
     fallback: bool = False
 
+    @property
+    def takes_noise(self) -> bool:
+        """Whether the method's net takes noise, whose scale is then the strength."""
+        if self.net is None:
+            return False
+        meta = netfile.describe(self.net) if isinstance(self.net, Path) else self.net.meta
+        return any(isinstance(layer, Noise) for layer in netfile.net_of(meta, str(self.net)).inputs)
+
 
 def net_path(name_or_file: PathLike, argument: str) -> Path:
     """The file of a bundled net, by name, or the file that is named; UserError when it is neither."""
@@ -57,8 +66,23 @@ def net_path(name_or_file: PathLike, argument: str) -> Path:
 def choose(request: Request) -> Choice:
     """The method and the net that make what is asked for; options that do not go with them are refused."""
     choice = _choice(request)
-    check_options(request, choice.method)
+    check_options(request, choice)
     return choice
+
+
+def generators(task: str) -> list[methods.Method]:
+    """The methods that this engine can train a net of for ``task``, the usual one first."""
+    return [m for m in methods.all() if m.kind == methods.GENERATES and task in m.tasks and runs_here(m)]
+
+
+def runs_here(method: methods.Method) -> bool:
+    """Whether MXNet can run the method."""
+    return not method.engines or "gluon" in method.engines
+
+
+def optimiser() -> methods.Method:
+    """The method for any style."""
+    return next(method for method in methods.bundled().values() if method.kind == methods.OPTIMISES)
 
 
 def _choice(request: Request) -> Choice:
@@ -68,16 +92,19 @@ def _choice(request: Request) -> Choice:
     style = "picture" if isinstance(request.style, np.ndarray) else inputs.style_path(request.style).stem
     task = request.task
     if method is None:
-        for found in _generators():
+        for found in generators(task):
             net = _bundled(request, found)
             if net is not None:
                 return Choice(found, style, net)
-        return Choice(methods.get("gatys"), style, None, fallback=True)
+        return Choice(optimiser(), style, None, fallback=True)
     method.check_task(task)
+    if not runs_here(method):
+        raise UserError(f"--method: {method.name} runs in {', '.join(method.engines)} only, see python -m bench run")
     if method.from_net:
-        net = next(filter(None, (_bundled(request, found) for found in _generators())), None)
+        net = next(filter(None, (_bundled(request, found) for found in generators(task))), None)
         if net is None:
-            raise UserError(f"--style: no bundled net for {task} of {style!r} to start from; use --method gatys")
+            other = optimiser().name
+            raise UserError(f"--style: no bundled net for {task} of {style!r} to start from; use --method {other}")
         return Choice(method, style, net)
     if method.kind == methods.OPTIMISES:
         return Choice(method, style, None)
@@ -85,13 +112,9 @@ def _choice(request: Request) -> Choice:
     if net is None:
         raise UserError(
             f"--style: no net of {method.name} for {task} of {style!r} is bundled; give one with --net FILE, train one "
-            f"(python -m nst_gluon train --help), or use --method gatys"
+            f"(python -m nst_gluon train --help), or use --method {optimiser().name}"
         )
     return Choice(method, style, net)
-
-
-def _generators() -> list[methods.Method]:
-    return [method for method in methods.all() if method.kind == methods.GENERATES]
 
 
 def _bundled(request: Request, method: methods.Method) -> Path | None:
@@ -104,11 +127,13 @@ def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
     if isinstance(request.net, (str, Path)):
         net = net_path(request.net, "--net")
         with inputs.naming("--net"):
-            _, meta = netfile.load(net)
+            meta = netfile.describe(net)
         name = str(request.net)
     else:
         net, meta, name = request.net, request.net.meta, "the net"
     method = methods.get(str(meta.get("method")))
+    if not runs_here(method):
+        raise UserError(f"--net: {name!r} runs in {', '.join(method.engines)} only, see python -m bench run")
     if meta.get("task") != request.task:
         raise UserError(f"--net: {name!r} is a net for {meta.get('task')}; use that command")
     if asked not in (None, method):
@@ -118,13 +143,14 @@ def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
     return Choice(method, Path(str(meta.get("style", "net"))).stem, net)
 
 
-def check_options(request: Request, method: methods.Method) -> None:
-    """Refuse options that ``method`` has no use for."""
+def check_options(request: Request, choice: Choice) -> None:
+    """Refuse options that the method has no use for."""
+    method = choice.method
     if method.kind == methods.GENERATES:
         given = [name for name in OPTIMISERS_ONLY if name in request.given]
         if given:
             option = "--" + given[0].replace("_", "-")
-            raise UserError(f"{option}: {method.name} makes a picture in one pass; {option} is for --method gatys")
+            raise UserError(f"{option}: {method.name} makes a picture in one pass; {option} is for optimisation")
     else:
         if "tile" in request.given:
             raise UserError(f"--tile: {method.name} optimises the picture as a whole; --tile is for nets")
@@ -132,7 +158,7 @@ def check_options(request: Request, method: methods.Method) -> None:
             raise UserError(f"--strength: {method.name} weighs style and content by --preset; --strength is for nets")
     if method.from_net and "start" in request.given:
         raise UserError(f"--start: {method.name} starts from a net's picture; leave --start out")
-    if method.name != "texture_net" and request.strength > 1:
+    if request.strength > 1 and not choice.takes_noise:
         raise UserError(f"--strength: {request.strength:g} is too large for {method.name}; give 0 (the photo) to 1")
 
 

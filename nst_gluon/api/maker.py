@@ -23,7 +23,7 @@ from nst_gluon.pictures import color, images
 from nst_gluon.system import runtime
 
 if TYPE_CHECKING:
-    from nst_gluon.nets.generator import Generator
+    from nst_gluon.nets.trained_net import TrainedNet
 
 # Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; bytes a pixel
 # of a tile, with all its graphs, and of the picture as it is read and written, measured.
@@ -45,7 +45,7 @@ class PictureMaker:
         self.choice = choose(request)
         method = self.choice.method
         self._descent = Descent(request, method, self._listener) if isinstance(method, methods.Optimiser) else None
-        self._interpolates = request.strength != 1 and method.name != "texture_net"
+        self._interpolates = request.strength != 1 and not self.choice.takes_noise
         self.preparation_s = 0.0
 
     @property
@@ -80,11 +80,11 @@ class PictureMaker:
         return made if made.dtype == np.uint8 else images.to_uint8(made)
 
     @cached_property
-    def _generator(self) -> Generator:
+    def _generator(self) -> TrainedNet:
         request, net = self._request, self.choice.net
         if isinstance(net, Path):
             engine = inputs.start_engine(request.device, request.dtype, request.threads)
-            from nst_gluon.nets.generator import load_net
+            from nst_gluon.nets.trained_net import load_net
 
             generator = load_net(net, engine.context, engine.dtype)
         else:
@@ -105,7 +105,7 @@ class PictureMaker:
         from nst_gluon.nets.tiles import least_side
 
         room = (runtime.memory_available_bytes() - inputs.BASE_BYTES) // 2
-        return max(min(TILE_SIDE, math.isqrt(max(room, 0) // TILE_BYTES)), least_side(generator))
+        return max(min(TILE_SIDE, math.isqrt(max(room, 0) // TILE_BYTES)), least_side(generator.description))
 
     def _generate(self, content: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
         """The net's picture, whose noise follows --seed alone: all frames of a video have the same."""

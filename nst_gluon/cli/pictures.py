@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from nst_gluon import api, methods
-from nst_gluon.api.choice import fallback_note
+from nst_gluon.api.choice import fallback_note, optimiser, runs_here
 from nst_gluon.api.inputs import LARGEST, check_memory
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import Request, request
@@ -16,9 +16,9 @@ from nst_gluon.cli.console import number, whole_number
 from nst_gluon.system.errors import UserError
 
 STRENGTH = {
-    "stylize": "how much of the style (default: %(default)g). johnson: from 0 (the photo) to 1 (the net's picture); "
-    "texture_net: scale of its noise, 0 or more; more noise leaves less of the photo",
-    "texture": "scale of texture_net's noise, 0 or more (default: %(default)g; 0 gives a plain surface)",
+    "stylize": "how much of the style (default: %(default)g), from 0 (the photo) to 1 (the net's picture); for a net "
+    "that takes noise, the scale of its noise, 0 or more: more noise leaves less of the photo",
+    "texture": "scale of the net's noise, 0 or more (default: %(default)g; 0 gives a plain surface)",
 }
 
 
@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "stylize",
         help="render photos and videos in the style of another picture",
         description="Render each PICTURE in a style: with a net that was trained for the style, in one pass, or by "
-        "optimisation (gatys), which takes any style. A photo's orientation is applied and its aspect ratio kept. A "
+        "optimisation, which takes any style. A photo's orientation is applied and its aspect ratio kept. A "
         "video keeps its frame rate and, where ffmpeg can copy it, its sound; its flicker is measured. Prints the name "
         "of each file written. Unreadable files are reported and skipped; the exit status is then 2.",
         epilog=options.example(
@@ -49,7 +49,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "texture",
         help="synthesise a texture from noise",
         description="Synthesise a texture that looks like STYLE: in one pass of a net that was trained for it, or by "
-        "optimisation (gatys). Prints the name of the file written.",
+        "optimisation. Prints the name of the file written.",
         epilog=options.example("texture --style great_wave --size 256 --output waves.png"),
     )
     _add_options(parser, "texture")
@@ -59,7 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
     stylize = task == "stylize"
-    able = [name for name, method in methods.bundled().items() if task in method.tasks]
+    able = [name for name, method in methods.bundled().items() if task in method.tasks and runs_here(method)]
     add = parser.add_argument
     add("--style", metavar="STYLE", help="a picture file, or the name of a bundled style (default: %(default)s)")
     add(
@@ -67,7 +67,7 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
         type=lambda name: methods.get(name).name,
         metavar="METHOD",
         help=f"{', '.join(able)}, or one of your own, FILE.py:NAME (default: one with a bundled net for the style, "
-        "otherwise gatys)",
+        f"otherwise {optimiser().name})",
     )
     add("--net", metavar="FILE", help="a trained net, by file or name (see list nets), instead of --style and --method")
     if stylize:
@@ -116,8 +116,8 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
         "--coarse",
         type=options.parse_coarse,
         metavar="LIST",
-        help="sides of smaller pictures to start with, such as 128,256, with half as many steps each (gatys_pyramid "
-        "chooses sides and steps itself)",
+        help="sides of smaller pictures to start with, such as 128,256, with half as many steps each (a method that "
+        "goes from coarse to fine chooses them itself)",
     )
     add(
         "--segments",

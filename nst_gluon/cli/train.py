@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from nst_gluon import api, assets, methods
+from nst_gluon.api.choice import generators, runs_here
 from nst_gluon.cli import options
 from nst_gluon.cli.console import number, whole_number, whole_numbers
 from nst_gluon.system.errors import UserError
@@ -28,13 +30,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("painting", nargs="?", metavar="PAINTING", help="a picture file, or the name of a bundled style")
-    generators = [name for name, method in methods.bundled().items() if method.kind == "generates"]
-    usual = f"default: {api.DEFAULT_METHOD['stylize']}; for textures {api.DEFAULT_METHOD['texture']}"
+    usual = {task: generators(task)[0].name for task in methods.TASKS}
+    able = [m.name for m in methods.bundled().values() if m.kind == methods.GENERATES and runs_here(m)]
     add(
         "--method",
         type=lambda name: methods.get(name).name,
         metavar="METHOD",
-        help=f"{', '.join(generators)}, or one of your own, FILE.py:NAME ({usual})",
+        help=f"{', '.join(able)}, or one of your own, FILE.py:NAME (default: {usual['stylize']}; for textures "
+        f"{usual['texture']})",
     )
     add("--task", choices=methods.TASKS, metavar="TASK", help="stylize (default) or texture")
     add("--style", metavar="STYLE", help="another way to give PAINTING")
@@ -62,19 +65,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         "%(default)s). A net works best on pictures of about this size",
     )
     add("--batch", type=whole_number("--batch", 1, 4), metavar="N", help="pictures per step (default: %(default)s)")
-    add(
-        "--scales",
-        type=whole_number("--scales", 1, 5),
-        metavar="K",
-        help="scales of a texture network (default: the paper's, 5 for textures and 6 to stylise); fewer are faster",
-    )
-    add(
-        "--finest",
-        type=whole_number("--finest", 1, 32),
-        metavar="N",
-        help="channels of a texture network's finest scale (default: the paper's, 8 for each scale); fewer are faster, "
-        "ideally a multiple of 16",
-    )
     add("--start", metavar="NET", help="continue from this net, of the same method and task, not from random weights")
     add("--seed", type=whole_number("--seed", 0, 0), metavar="N", help="seed of all randomness (default: %(default)s)")
     add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the method's own)")
@@ -91,6 +81,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="seconds between previews (default: %(default)g)",
     )
     add("--quiet", "-q", action="store_true", help="no progress on stderr")
+    for method in methods.all():
+        if isinstance(method, methods.Generator) and method.choices():
+            group = parser.add_argument_group(f"nets of {method.name}")
+            for name, meaning in method.choices().items():
+                group.add_argument(f"--{name}", type=_value(name), metavar="X", help=meaning)
     options.add_engine_options(parser)
     options.take_defaults(parser, api.train)
     parser.set_defaults(run=run, quiet=False)
@@ -108,11 +103,24 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     values = options.values(args, api.train)
+    choices = {name for method in methods.all() if isinstance(method, methods.Generator) for name in method.choices()}
+    given = {name: getattr(args, name) for name in choices if getattr(args, name, None) is not None}
+    values["architecture"] = given or None
     net = api.train(style, **{**values, "command": shlex.join(["python", "-m", "nst_gluon", *args.arguments])})
     print(net)
     if not args.quiet:
         print(f"loss curve and samples: {net.with_suffix('.html')}", file=sys.stderr)
     return 0
+
+
+def _value(name: str) -> Callable[[str], float]:
+    parse = number(f"--{name}")
+
+    def value(text: str) -> float:
+        found = parse(text)
+        return int(found) if found == int(found) else found
+
+    return value
 
 
 def _style_of(args: argparse.Namespace) -> str:

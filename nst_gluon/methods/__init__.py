@@ -33,8 +33,10 @@ BUNDLED = (
     "nst_gluon.methods.gatys:Gatys",
     "nst_gluon.methods.gatys_pyramid:GatysPyramid",
     "nst_gluon.methods.net_gatys:NetGatys",
-    "nst_gluon.methods.interim:Johnson",
-    "nst_gluon.methods.interim:TextureNet",
+    "nst_gluon.methods.johnson:Johnson",
+    "nst_gluon.methods.texture_net:TextureNet",
+    "nst_gluon.methods.transformer_net:TransformerNet",
+    "nst_gluon.methods.onnx_file:OnnxFile",
 )
 FORMS = "FILE.py:NAME or package.module:NAME"
 

@@ -10,7 +10,7 @@ import pytest
 
 from nst_gluon import assets
 from nst_gluon.descriptor import vgg
-from nst_gluon.nets.generator import load_net
+from nst_gluon.nets.trained_net import load_net
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective, content_loss, gram, style_loss, total_variation
 from nst_gluon.optimise.problem import Problem, config_of

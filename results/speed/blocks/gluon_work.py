@@ -19,10 +19,12 @@ runtime.prepare(spec["threads"])
 import numpy as np  # noqa: E402
 
 from bench.machine import meters  # noqa: E402
-from nst_gluon import assets  # noqa: E402
+from nst_gluon import assets, methods  # noqa: E402
 from nst_gluon.descriptor import vgg, weights  # noqa: E402
-from nst_gluon.nets.generator import Generator, load_net, method_module, parameters_of  # noqa: E402
+from nst_gluon.nets.description import describe  # noqa: E402
 from nst_gluon.nets.tiles import Tiling  # noqa: E402
+from nst_gluon.nets.trained_net import TrainedNet, load_net  # noqa: E402
+from nst_gluon.nets.training_net import initialised, values_of  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
 from nst_gluon.objective.loss import Objective  # noqa: E402
 from nst_gluon.optimise.problem import Problem, config_of  # noqa: E402
@@ -113,12 +115,11 @@ def descriptor() -> list[float]:
     return timed(lambda: net(picture))
 
 
-def untrained(meta: dict) -> Generator:
+def untrained(meta: dict) -> TrainedNet:
     """A net as ``meta`` describes it, its parameters at random: it takes as long as a trained one."""
-    module = method_module(meta["method"])
-    net = module.build(meta["architecture"])
-    net.initialize(module.initializer())
-    return Generator({name: value.data().asnumpy() for name, value in parameters_of(net).items()}, meta, dtype=dtype)
+    method = methods.get(meta["method"])
+    net = initialised(describe(method, meta["architecture"], "net"), method.initializer)
+    return TrainedNet(values_of(net), meta, dtype=dtype)
 
 
 def net_path() -> str:

@@ -30,7 +30,7 @@ def test_each_default_stands_once(name):
     function = getattr(nst_gluon, name)
     words = {"stylize": ["photo.png"], "score": ["photo.png", "--style", "brick"], "train": ["brick"]}
     args = build_parser().parse_args([name, *words.get(name, [])])
-    own = {"style", "quiet", "command", "listener"}  # what the function needs, or how the command line tells
+    own = {"style", "quiet", "command", "listener", "architecture"}  # needed, or told in other words
     for option, value in api.defaults(function).items():
         if option not in own:
             assert getattr(args, option) == (value if value != "." else args.output), option

@@ -275,8 +275,8 @@ def test_export_of_a_texture_net_has_an_input_per_scale(capsys, net):
 def test_list(capsys):
     everything = json.loads(run(capsys, "list", "--json"))
     assert set(everything) == {"methods", "presets", "styles", "contents", "nets"}
-    names = ["gatys", "gatys_pyramid", "net_gatys", "johnson", "texture_net"]
-    assert [entry["name"] for entry in everything["methods"]] == names
+    names = [entry["name"] for entry in everything["methods"]]
+    assert names[:5] == ["gatys", "gatys_pyramid", "net_gatys", "johnson", "texture_net"]
     assert run(capsys, "list", "styles").split()[0] == "great_wave"
 
 
