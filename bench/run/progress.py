@@ -247,8 +247,8 @@ class Progress:
             taken, estimated = map(sum, zip(*self._taken))
             if taken > SLOW * estimated:
                 self.screen.line(
-                    f"the first cells took {taken / estimated:.1f} times as long as estimated (a slow or busy machine): "
-                    f"now {left_text(*self.left())}",
+                    f"the first cells took {taken / estimated:.1f} times as long as estimated (a slow or busy machine?): "
+                    + left_text(*self.left()),
                     "open",
                 )
         self.screen.advance(self.count)
