@@ -71,37 +71,42 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     defaults = PLAN_DEFAULTS
     add = command.add_argument
     add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.names())}, "
-        f"{methods.FORMS} ({defaults['method']}); a path must not contain a comma; FILE.py is imported in "
+        f"{methods.FORMS} (default: {defaults['method']}); a path must not contain a comma; FILE.py is imported in "
         "the worker processes")
-    add("--size", metavar="LIST", help=f"side lengths of the square pictures in pixels ({defaults['size']})")
-    add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} ({defaults['engine']})")
+    add("--size", metavar="LIST", help=f"side lengths of the square pictures in pixels (default: {defaults['size']})")
+    add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} (default: {defaults['engine']})")
     add(
         "--engine-option",
         metavar="NAME=VALUE",
         action="append",
         help="pytorch.layout=channels_last, pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated",
     )
-    add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} ({defaults['task']})")
-    add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture ({defaults['style']})")
-    add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture ({defaults['content']})")
-    add("--device", metavar="LIST", help=f"cpu, gpu, gpu:1 ({defaults['device']})")
-    add("--dtype", metavar="LIST", help=f"of: {', '.join(runtime.DTYPES)} ({defaults['dtype']})")
-    add("--batch", metavar="LIST", help="batch sizes for the nets' throughput; 1 is always measured (1,4)")
-    add("--repeats", metavar="N", help="number of seeds per cell (1; with --budget full: 3)")
-    add("--seed", metavar="N", help=f"the first seed ({defaults['seed']})")
-    add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} ({defaults['budget']})")
-    add("--target-loss", metavar="X", help="objective that optimisation has to reach, instead of each net's own; it stops there")
-    add("--preset", metavar="NAME", help=f"the common objective ({defaults['preset']})")
-    add("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
-    add("--random-weights", action="store_const", const=True, help="use an untrained descriptor: for tests without a network connection; marked")
+    add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} (default: {defaults['task']})")
+    add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture (default: {defaults['style']})")
+    add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture (default: {defaults['content']})")
+    add("--device", metavar="LIST", help=f"cpu, gpu, gpu:1 (default: {defaults['device']})")
+    add("--dtype", metavar="LIST", help=f"of: {', '.join(runtime.DTYPES)} (default: {defaults['dtype']})")
+    add("--batch", metavar="LIST", help="batch sizes for the nets' throughput; 1 is always measured (default: 1,4)")
+    add("--repeats", metavar="N", help="number of seeds per cell (default: 1; with --budget full: 3)")
+    add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
+    add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
+    add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")
+    add("--preset", metavar="NAME", help=f"the common objective (default: {defaults['preset']})")
+    add("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: vgg19)")
+    add(
+        "--random-weights",
+        action="store_const",
+        const=True,
+        help="use an untrained descriptor: for tests without a network connection; results are marked",
+    )
     add("--net", metavar="NAME|FILE", action="append", help="a trained net instead of the bundled one; may be repeated")
     add(
         "--threads",
         metavar="N",
-        help="threads of the engine (OMP_NUM_THREADS, or all available cores)",
+        help="threads of the engine (default: OMP_NUM_THREADS, or all available cores)",
     )
     add("--shard", metavar="I/N", help="measure only part I of N, of about equal length; see merge")
-    add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
+    add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (default: results)")
     add("--resume", metavar="RUN", help="resume an interrupted run: its id, its folder, or latest")
     add("--timeout-scale", default="1", help=argparse.SUPPRESS)
     output.add_arguments(command)

@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("runs", metavar="DIR", nargs="+", help="two or more run directories, or ids below --out")
     command.add_argument("--facet", choices=FACETS, metavar="machine", help="show different machines side by side")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 

@@ -17,20 +17,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "parity",
-        help="check that the engines compute the same terms, activations, gradients and pictures",
-        description="Compare two or more engines: every loss term and gradient of every preset, every activation that a "
-        "preset names, and the pictures of the trained nets, in float32 on the CPU, each engine in its own process. "
+        help="check that the engines compute the same",
+        description="Compare two or more engines: every loss term and gradient of every preset, every activation that "
+        "a preset names, and the pictures of the trained nets, in float32 on the CPU, each engine in its own process. "
         "Exit status 1 if a difference exceeds its bound.",
         epilog="example:\n  python -m bench parity --engine gluon,pytorch --content photo.jpg --size 256",
     )
     argument = command.add_argument
-    argument("--engine", metavar="LIST", help="the engines, the reference first (all that are installed, gluon first)")
-    argument("--preset", default="all", metavar="LIST", help=f"all, or of: {', '.join(presets.PRESETS)} (all)")
-    argument("--style", default="great_wave", metavar="NAME|FILE", help="a bundled style or a picture (%(default)s)")
-    argument("--content", default="astronaut", metavar="NAME|FILE", help="a bundled photo or a picture (%(default)s)")
-    argument("--size", default="256", metavar="N", help="side of the square pictures in pixels (%(default)s)")
+    argument("--engine", metavar="LIST", help="the engines, the reference first (default: all installed, gluon first)")
+    argument("--preset", default="all", metavar="LIST", help=f"all, or of: {', '.join(presets.PRESETS)} (default: all)")
+    argument("--style", default="great_wave", metavar="NAME|FILE", help="a style or picture (default: %(default)s)")
+    argument("--content", default="astronaut", metavar="NAME|FILE", help="a photo or picture (default: %(default)s)")
+    argument("--size", default="256", metavar="N", help="side of the square pictures in pixels (default: %(default)s)")
     argument("--random-weights", action="store_true", help="use an untrained descriptor, which needs no download")
-    argument("--threads", metavar="N", help="threads of each engine (OMP_NUM_THREADS, or all cores)")
+    argument("--threads", metavar="N", help="threads of each engine (default: OMP_NUM_THREADS, or all cores)")
     argument("--json", action="store_true", help="print one JSON object on standard output, and nothing else there")
 
 

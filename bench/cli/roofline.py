@@ -21,14 +21,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "roofline",
         help="show how close a run comes to the machine's peak",
-        description="Without --run: measure the machine's peak, by a large matrix product and a copy through the engine, "
-        "and keep it for this machine. With --run: show which part of that peak each cell of a finished run reaches, "
+        description="Without --run: measure the machine's peak, by a large matrix product and a copy through the "
+        "engine, and keep it for this machine. With --run: show which part of that peak each cell of a finished run reaches, "
         "and add a plot to the run.",
         epilog="examples:\n  python -m bench roofline --threads 2\n  python -m bench roofline --run latest",
     )
-    command.add_argument("--threads", metavar="N", help="threads of the engine (OMP_NUM_THREADS, or all cores)")
+    add = command.add_argument
+    add("--threads", metavar="N", help="threads of the engine (default: OMP_NUM_THREADS, or all cores)")
     command.add_argument("--run", metavar="RUN", help="a run directory, a run's id, or latest")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
     output.add_arguments(command)
 
 

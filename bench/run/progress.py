@@ -247,7 +247,7 @@ class Progress:
             taken, estimated = map(sum, zip(*self._taken))
             if taken > SLOW * estimated:
                 self.screen.line(
-                    f"the first cells took {taken / estimated:.1f} times as long as estimated (a slow or busy machine?): "
+                    f"the first cells took {taken / estimated:.1f} times as long as estimated (slow or busy machine?): "
                     + left_text(*self.left()),
                     "open",
                 )
