@@ -35,7 +35,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="examples:\n  python -m bench list\n  python -m bench list styles\n"
         "  python -m bench list runs --json",
     )
-    command.add_argument("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS, help="what to list (default: runs)")
+    add = command.add_argument
+    add("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS, help="what to list (default: runs)")
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
 
