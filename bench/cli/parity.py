@@ -29,6 +29,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     argument("--style", default="great_wave", metavar="NAME|FILE", help="a style or picture (default: %(default)s)")
     argument("--content", default="astronaut", metavar="NAME|FILE", help="a photo or picture (default: %(default)s)")
     argument("--size", default="256", metavar="N", help="side of the square pictures in pixels (default: %(default)s)")
+    argument("--net", metavar="NAME|FILE", action="append", help="a net instead of the bundled ones; may be repeated")
+    argument("--method", metavar="LIST", help="FILE.py:NAME or package.module:NAME of the methods of those nets")
     argument("--random-weights", action="store_true", help="use an untrained descriptor, which needs no download")
     argument("--threads", metavar="N", help="threads of each engine (default: OMP_NUM_THREADS, or all cores)")
     argument("--json", action="store_true", help="print one JSON object on standard output, and nothing else there")
@@ -37,7 +39,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run the command: 0 if everything is within its bound, else 1."""
     from bench.engines import parity
-    from bench.plan import inputs
+    from bench.plan import arguments, inputs, outside
 
     names = chosen(options.engine)
     wanted = build.parse_names("--preset", options.preset, list(presets.PRESETS))
@@ -49,6 +51,8 @@ def main(options: argparse.Namespace) -> int:
         presets=tuple(wanted),
         pictures=parity.pictures(paths["style"], paths["content"], size[0]),
         random_weights=options.random_weights,
+        nets=tuple(str(arguments.net_file(text).resolve()) for text in options.net or ()),
+        methods=tuple(outside.parse("--method", options.method)) if options.method else (),
         threads=options.threads and console.whole_number("--threads", 1, 2)(options.threads),
     )
     lines = []

@@ -5,7 +5,6 @@ The process that plans and measures does not execute them; this child does, and 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +31,8 @@ def facts(names: Sequence[str]) -> list[Facts]:
 
 
 def parse(argument: str, text: str) -> list[str]:
-    """Names and references from a comma-separated list; "all" is every bundled and installed method.
+    """Names and references from a comma-separated list; "all" is every bundled and installed method but those
+    whose nets are files of other programs.
 
     A file whose path has a comma cannot be given. Raises a UserError for a name that nobody knows.
     """
@@ -40,7 +40,7 @@ def parse(argument: str, text: str) -> list[str]:
     for name in filter(None, (part.strip() for part in text.split(","))):
         if name != "all" and name not in known and not methods.is_reference(name):
             raise UserError(f"{argument}: unknown method {name!r}; {did_you_mean(name, known)}, or give {FORMS}")
-        chosen += [each for each in (known if name == "all" else [name]) if each not in chosen]
+        chosen += [each for each in (methods.usual() if name == "all" else [name]) if each not in chosen]
     if not chosen:
         raise UserError(f"{argument}: empty; {did_you_mean('', known)}, or give {FORMS}")
     return chosen
@@ -51,4 +51,4 @@ def _facts(request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(child.answer(_facts))
+    child.answer(_facts)

@@ -128,10 +128,11 @@ def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
         net = net_path(request.net, "--net")
         with inputs.naming("--net"):
             meta = netfile.describe(net)
+            method = netfile.method_of(meta, repr(str(request.net)))
         name = str(request.net)
     else:
         net, meta, name = request.net, request.net.meta, "the net"
-    method = methods.get(str(meta.get("method")))
+        method = netfile.method_of(meta, name)
     if not runs_here(method):
         raise UserError(f"--net: {name!r} runs in {', '.join(method.engines)} only, see python -m bench run")
     if meta.get("task") != request.task:

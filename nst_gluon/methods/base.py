@@ -122,6 +122,8 @@ class Generator(Method):
     kind = GENERATES
     # How a new net's weights are drawn: ``xavier``, or ``uniform``, in +-1/sqrt(fan in).
     initializer: ClassVar[str] = "xavier"
+    # Whether its nets are files that other programs wrote: ``--method all`` leaves it out.
+    foreign: ClassVar[bool] = False
 
     @abc.abstractmethod
     def architecture(self, task: str) -> dict[str, Any]:

@@ -77,9 +77,11 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
     _check_file(path)
     if foreign.is_onnx(path):
-        raise UserError(f"the net {quoted(path)} is an ONNX file, which --engine onnxruntime runs and no other")
+        raise UserError(f"the net {quoted(path)} is an ONNX file, which only `bench run --engine onnxruntime` runs")
     if foreign.is_state_dictionary(path, f"{META}.npy"):
         return foreign.state_dictionary(path)
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"the net {quoted(path)} is damaged, or is no .npz, .pth or .onnx file at all; {_RIGHT}")
     try:
         arrays = _read(path)
         meta = json.loads(arrays.pop(META).tobytes().decode()) if META in arrays else None
@@ -109,12 +111,40 @@ def describe(path: PathLike) -> dict[str, Any]:
     return foreign.onnx_file(path)[1] if foreign.is_onnx(path) else load(path)[1]
 
 
-def net_of(meta: Mapping[str, Any], where: str) -> Net:
-    """The net that a file's meta describes. Raises UserError when its method or architecture is not known."""
+class _Unknown(methods.Generator):
+    """The method of a net whose file has its layers, because they were somebody's own."""
+
+    def __init__(self, name: str, task: str, layers: Any, where: str):
+        self.name, self.tasks, self.title = name, (task,), name
+        self.description, self.paper = "a net of a method that does not come with the suite", "unknown"
+        self._net = Net.from_data(layers, where)
+
+    def architecture(self, task: str) -> dict[str, Any]:
+        raise UserError(f"--method: {self.name} does not come with the suite; give {methods.FORMS}")
+
+    def net(self, **architecture: Any) -> Net:
+        return self._net
+
+
+def method_of(meta: Mapping[str, Any], where: str) -> methods.Method:
+    """The method of a file's meta; of one that nobody knows and whose layers the file has, one that can make pictures.
+
+    Raises UserError when nobody knows it.
+    """
+    name, known = str(meta.get("method")), {method.name: method for method in methods.loaded()}
+    if name not in known and meta.get("task") in methods.TASKS and "layers" in meta and name.isidentifier():
+        return _Unknown(name, meta["task"], meta["layers"], where)
     try:
-        method = methods.get(str(meta.get("method")))
+        return methods.get(name)
     except UserError as error:
         raise UserError(f"{where}: {str(error).replace('--method: ', '')}") from None
+
+
+def net_of(meta: Mapping[str, Any], where: str) -> Net:
+    """The net that a file's meta describes. Raises UserError when its method or architecture is not known."""
+    method = method_of(meta, where)
+    if isinstance(method, _Unknown):
+        return method.net()
     if not isinstance(method, methods.Generator):
         raise UserError(f"{where}: {method.name} optimises a picture and has no net")
     return description.describe(method, meta.get("architecture"), where)

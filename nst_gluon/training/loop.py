@@ -261,6 +261,7 @@ class Trainer:
             "task": config["task"],
             "style": style_name(self.config.style),
             "architecture": self.architecture,
+            **({} if config["method"] in methods.bundled() else {"layers": self.description.to_data()}),
             "preset": config["preset"],
             "style_weight": config["style_weight"],
             "size": config["size"],

@@ -14,11 +14,11 @@ PRESET = presets.get("texture_net")
 
 
 def johnson(size, **architecture):
-    return costs.net(methods.generator("johnson").net(**architecture), size)
+    return costs.net(methods.get("johnson").net(**architecture), size)
 
 
 def texture_net(size, **architecture):
-    return costs.net(methods.generator("texture_net").net(**architecture), size)
+    return costs.net(methods.get("texture_net").net(**architecture), size)
 
 
 def of_kind(operators, name):

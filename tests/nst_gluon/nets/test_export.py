@@ -210,7 +210,7 @@ def test_the_card_of_a_bundled_net(net):
 def test_the_card_of_somebody_s_own_net():
     """Little is known of it, and the card says so instead of failing."""
     meta = {"method": "johnson", "task": "stylize", "style": "mine/painting.jpg", "architecture": {}}
-    net = methods.generator("johnson").net()
+    net = methods.get("johnson").net()
     card = model_card.card(net, {**meta, "weights": {"random": True}}, "net.onnx", "")
     assert "`painting`" in card and "theirs to say" in card and "not recorded" in card and "random weights" in card
     facts = model_card.facts(net, meta)
