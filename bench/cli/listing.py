@@ -91,7 +91,7 @@ def _line(name: str, run: dict[str, Any], cells: list[dict[str, Any]]) -> tuple[
 
 
 def _methods(out: Path) -> list[tuple[str, ...]]:
-    return [(m.name, m.kind, ",".join(m.tasks), m.description) for m in methods.METHODS.values()]
+    return [(m.name, m.kind, ",".join(m.tasks), m.description) for m in methods.all()]
 
 
 def _styles(out: Path) -> list[tuple[str, ...]]:

@@ -67,7 +67,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     defaults = PLAN_DEFAULTS
     add = command.add_argument
-    add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.METHODS)} ({defaults['method']})")
+    add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.names())} ({defaults['method']})")
     add("--size", metavar="LIST", help=f"sides of the square pictures in pixels ({defaults['size']})")
     add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} ({defaults['engine']})")
     add(

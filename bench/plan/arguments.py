@@ -53,7 +53,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     engine_names = cells.parse_names("--engine", given["engine"], list(engines.ENGINES))
     for name in engine_names:
         engines.get(name).check()
-    method_names = cells.parse_names("--method", given["method"], list(methods.METHODS))
+    method_names = cells.parse_names("--method", given["method"], methods.names())
     tasks = cells.parse_names("--task", given["task"], methods.TASKS)
     sizes = cells.parse_integers("--size", given["size"], least=16, most=LARGEST_SIZE)
     batches = given["batch"] and cells.parse_integers("--batch", given["batch"], most=LARGEST_BATCH)

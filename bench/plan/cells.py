@@ -74,7 +74,7 @@ class Cell:
     @property
     def variant(self) -> bool:
         """Whether its method is another method's faster variant."""
-        known = methods.METHODS.get(self.method)
+        known = methods.bundled().get(self.method)
         return known is not None and known.variant_of is not None
 
     def label(self) -> str:
@@ -321,7 +321,7 @@ def build(
     """
     batches = sorted({1, *(budget.batches if batches is None else batches)})
     seeds = [seed + repeat for repeat in range(budget.repeats if repeats is None else repeats)]
-    spared = not budget.variants and set(method_names) == set(methods.METHODS)
+    spared = not budget.variants and set(method_names) == set(methods.names())
     chosen = [method for method in map(methods.get, method_names) if not (spared and method.variant_of)]
     cells = [
         Cell(engine, method.name, task, size, batch, dtype, device, cell_seed, KINDS[method.kind])

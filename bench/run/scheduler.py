@@ -178,7 +178,7 @@ def skip_reason(cell: Cell, records: Iterable[Mapping[str, Any]]) -> str | None:
 
 def without_net(cell: Cell, plan: Plan) -> str | None:
     """Why a cell that begins with a net's picture cannot be measured: the run has no net for its task."""
-    method = methods.METHODS.get(cell.method)
+    method = methods.bundled().get(cell.method)
     if method is None or not method.from_net:
         return None
     if any(use.endswith(f"/{cell.task}") for use, _ in plan.settings.nets):
@@ -202,7 +202,7 @@ def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) ->
     found: dict[str, dict[str, list[float]]] = {}
     for record in records:
         same = all(record[name] == getattr(cell, name) for name in ("engine", "task", "size", "device"))
-        plain = cell.variant and record["method"] == methods.METHODS[cell.method].variant_of
+        plain = cell.variant and record["method"] == methods.get(cell.method).variant_of
         aim = record["kind"] == GENERATE or plain
         if same and aim and record["batch"] == 1 and record["status"] == "ok":
             objective = record["medians"].get("objective")

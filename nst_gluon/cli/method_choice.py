@@ -35,7 +35,7 @@ def choose(args: argparse.Namespace) -> tuple[methods.Method, str, Path | None]:
     style = args.style or DEFAULT_STYLE
     name = Path(options.style_path(style)).stem
     if args.method is None:
-        generators = [m for m in methods.METHODS.values() if m.kind == "generates"]
+        generators = [m for m in methods.all() if m.kind == "generates"]
         found = [(m, assets.find_net(style, m.name, args.task)) for m in generators]
         method, net = next((pair for pair in found if pair[1]), (methods.get("gatys"), None))
         return method, name, net
@@ -69,7 +69,7 @@ def _chosen_by_net(args: argparse.Namespace) -> tuple[methods.Method, str, Path]
 
 def _net_to_begin_with(style: str, task: str) -> Path:
     """The bundled net of the first method that has one for the style."""
-    generators = [name for name, method in methods.METHODS.items() if method.kind == "generates"]
+    generators = [name for name, method in methods.bundled().items() if method.kind == "generates"]
     nets = filter(None, (assets.find_net(style, name, task) for name in generators))
     net = next(nets, None)
     if net is None:

@@ -58,7 +58,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
-    able = [name for name, method in methods.METHODS.items() if task in method.tasks]
+    able = [name for name, method in methods.bundled().items() if task in method.tasks]
     if task == "stylize":
         size = f"longer side in pixels (default: the picture's own; with gatys at most {batch.OPTIMISED_SIZE})"
         output = (

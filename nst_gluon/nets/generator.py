@@ -8,7 +8,7 @@ The module of a feed-forward method (:mod:`nst_gluon.methods.johnson`, :mod:`nst
 
 from __future__ import annotations
 
-import sys
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -28,7 +28,7 @@ def method_module(name: str) -> ModuleType:
     method = methods.get(name)
     if method.kind != "generates":
         raise UserError(f"--method: {name} optimises a picture and has no net; use a method that generates")
-    return sys.modules[method.load().__module__]
+    return importlib.import_module(f"nst_gluon.methods.{name}")
 
 
 def parameters_of(net) -> dict:

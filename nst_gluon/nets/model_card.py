@@ -102,7 +102,7 @@ def program(meta: Mapping[str, Any], file: str) -> str:
 
 
 def _what(meta: Mapping[str, Any]) -> str:
-    method = methods.METHODS[meta["method"]]
+    method = methods.get(meta["method"])
     makes = "repaints a photo" if meta["task"] == "stylize" else "makes a texture from noise"
     return f"It {makes} in the style of `{facts(meta)['style']}`: {method.description} ({method.paper})."
 
