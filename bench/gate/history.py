@@ -26,7 +26,6 @@ from bench.gate import selftest, verdicts
 from bench.gate.comparison import POOL_FLOORS
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
-from bench.plan.cells import OPTIMISE
 from bench.store.reader import GROUP_COLUMNS, read_run
 from bench.store.whole_runs import machine_difference, one_machine
 from nst_gluon.system.errors import UserError
@@ -63,7 +62,6 @@ def read(path: Path) -> Entry:
     meta = run.meta
     if meta.get("machines"):
         raise UserError(f"RUN: {path} is several machines side by side already; give the runs that it was merged from")
-    settings = meta.get("settings") or {}
     git = (meta.get("environment") or {}).get("git") or {}
     return Entry(
         path=path,

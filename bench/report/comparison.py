@@ -17,8 +17,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bench.analysis import metrics
 from bench.gate.verdicts import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
-from bench.report.definitions import describe
 from bench.report.forest_plot import Forest
 from bench.report.markdown import text as _escaped
 from bench.report.page import render
@@ -176,6 +176,12 @@ def explanation(result: Result) -> str:
     )
 
 
+def _label(metric: str) -> str:
+    """A metric's label; a result from elsewhere may have metrics of its own."""
+    entry = metrics.METRICS.get(metrics.split(metric)[0])
+    return entry.label if entry else clean(metric, 60)
+
+
 def _known(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
@@ -327,7 +333,7 @@ def html(result: Result) -> str:
     shown = [
         {
             "texts": _texts(row),
-            "label": describe(clean(row["metric"], 60)).label,
+            "label": _label(row["metric"]),
             "forest": Markup("" if row["verdict"] == INCOMPARABLE else forest.draw(row, verdict_name(row), tone(row))),
             "tone": tone(row),
             "mark": MARKS.get(row["verdict"], ""),

@@ -310,20 +310,27 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     return run
 
 
+def read_committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The committed lines of cells.jsonl (what a kill left behind is not among them), and by name the texts of
+    samples.csv and curves.csv: header and the rows of committed cells only.
+    """
+    cells, ends = _committed(path)
+    texts = {}
+    for name, columns in TABLES.items():
+        data = (path / name).read_bytes() if (path / name).exists() else b""
+        text = data[: ends[name]].decode("utf-8", errors="replace")
+        texts[name] = old_runs.table(text) or _csv([columns]).decode()
+    return list(map(old_runs.cell, cells)), texts
+
+
 def read_cells(path: Path) -> list[dict[str, Any]]:
-    """The committed lines of cells.jsonl; what a kill left behind is not among them."""
+    """The committed lines of cells.jsonl."""
     return list(map(old_runs.cell, _committed(path)[0]))
 
 
 def read_table(path: Path, name: str) -> str:
-    """The text of samples.csv or curves.csv, header and the rows of committed cells only."""
-    end = _committed(path)[1][name]
-    try:
-        data = (path / name).read_bytes()
-    except FileNotFoundError:
-        data = b""
-    text = data[:end].decode("utf-8", errors="replace")
-    return old_runs.table(text) or _csv([TABLES[name]]).decode()
+    """The text of samples.csv or curves.csv, as :func:`read_committed` has it."""
+    return read_committed(path)[1][name]
 
 
 def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:
