@@ -161,7 +161,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("johnson-quality", "The net's loss is what optimisation reaches after 50 to 100 iterations", PERCEPTUAL,
           _at_256(50, 100), "iterations", ABOUT, "iterations_to_target", "stylize", of_optimisation=True,
           needs_real_weights=True),
-    Claim("memory-ratio", "A texture network needs 4.3 times (article) to 6.5 times (paper) less memory than optimisation",
+    Claim("memory-ratio", "A texture network needs 4.3 (article) to 6.5 times (paper) less memory than optimisation",
           TEXTURE, _at_256(4.3, 6.5), "x", AT_LEAST, "working_memory_ratio", "texture"),
     Claim("parameters", "A texture network has about 65,000 parameters (a file of about 300 kB)", ARTICLE,
           _at_256(65_000), "1", ABOUT, "parameters", "texture"),
@@ -232,7 +232,7 @@ def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random
         verdict, reason = NOT_MEASURED, "no optimisation of this setting was aimed at the net: its quality is not known"
     elif steps < QUALITY_FLOOR:
         verdict = BELOW_FLOOR
-        reason = f"optimisation reaches the net's loss in {steps:.0f} evaluations; the floor is {QUALITY_FLOOR}"
+        reason = f"loss reached in {steps:.0f} evaluations, floor {QUALITY_FLOOR}"
     elif bound:
         verdict, reason = _judge_bound(claim, claim.published[size], value)
         reason = f"{reason}; {basis}"

@@ -103,7 +103,7 @@ def _origin(analysed: Analysed) -> list[tuple[str, str]]:
     meta = analysed.run.meta
     revision = machines.revision(meta)
     run = [run_facts.run_id(meta), run_facts.when(meta), f"revision {revision}" if revision else ""]
-    return [("On", f"{machines.machine(meta)}; {machines.software(meta)}."), ("Run", ", ".join(filter(None, run)))]
+    return [("Machine", f"{machines.machine(meta)}; {machines.software(meta)}."), ("Run", ", ".join(filter(None, run)))]
 
 
 def _first_loss(analysed: Analysed, drawn: Sequence[Plot]) -> Plot | None:
@@ -129,24 +129,24 @@ def _sections(
         Section("warnings", "Keep in mind", items=tuple(warnings(analysed))),
         Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}", tables=_there(glance if glance.rows else None),
                 notes=book.notes if glance.rows else ()),
-        Section("peers", "Engines", tables=_there(tables.engines(analysed))),
-        Section("troubled", "Cells that failed, were skipped or ran out of time", tables=_there(tables.troubled_cells(analysed))),
+        Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
+        Section("troubled", "Failed cells", tables=_there(tables.troubled_cells(analysed))),
         Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
                 pictures=tuple(picture for picture in rest if picture.file not in files)),
         Section("plots-loss", "Loss against seconds", plots=by_section["loss"]),
-        Section("plots-size", "Against the size of the picture", plots=by_section["size"]),
-        Section("plots-growth", "How cost grows", tables=_there(tables.growth(analysed))),
-        Section("plots-batch", "Throughput by batch", plots=by_section["batch"]),
-        Section("plots-quality", "What the objectives are made of", plots=by_section["quality"]),
-        Section("plots-training", "How the nets were trained", "What it took before the first fast picture; in no other number.",
+        Section("plots-size", "Against size", plots=by_section["size"]),
+        Section("plots-growth", "Growth", tables=_there(tables.growth(analysed))),
+        Section("plots-batch", "Against batch", plots=by_section["batch"]),
+        Section("plots-quality", "Terms of the objective", plots=by_section["quality"]),
+        Section("plots-training", "Training of the nets", "What it took before the first fast picture; in no other number.",
                 plots=by_section["training"], tables=_there(training.net_table(analysed))),
-        Section("plots-roofline", "How close the cells come to the machine's limits", plots=by_section["roofline"],
+        Section("plots-roofline", "Limits of the machine", plots=by_section["roofline"],
                 tables=_there(tables.ceilings(analysed))),
-        Section("rules", "How the claims are judged", items=(*claims.RULES.values(), *claims.EXCEPTIONS),
+        Section("rules", "How claims are judged", items=(*claims.RULES.values(), *claims.EXCEPTIONS),
                 links=tuple((f"{paper.name}: {paper.title}", paper.url) for paper in claims.PAPERS)),
         Section("numbers", "Every number", "The same as summary.csv; raw samples are in samples.csv, curves in curves.csv.",
                 folded=tuple(tables.metric_tables(analysed, book))),
-        Section("definitions", "What the numbers mean", metrics.STATISTICS, definitions=_definitions()),
+        Section("definitions", "Definitions", metrics.STATISTICS, definitions=_definitions()),
         Section("repeat", "How to repeat it", f"The whole run{_at(analysed)}; below, the command of each cell alone.",
                 code=run_facts.command(run.meta), links=_repository(analysed),
                 folded=_there(records.commands(analysed), machines.merged(run), *records.of_run(analysed))),

@@ -16,9 +16,9 @@ from bench.report.wording import engine_name, measured, with_interval
 from nst_gluon.pages.wording import clean, listing, quantity, size_name, task_name
 
 MEANING = (
-    "Stylisation paints a photo in the style of a picture; texture makes more of the picture. Optimisation lowers a loss "
-    "(the objective) over the pixels, step by step; a net trained for one style needs a single forward pass. Speed-up at "
-    "equal loss: the seconds optimisation takes to the loss of the net's picture, divided by the seconds of that pass."
+    "Stylisation paints a photo in the style of a picture; texture makes more of the picture. Optimisation lowers a loss, "
+    "the objective, step by step; a trained net needs one forward pass. Equal loss: the seconds until optimisation is down "
+    "at the loss of the net's picture, divided by the seconds of that pass."
 )
 
 
@@ -55,11 +55,12 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
                         for row in poor.to_dict("records")})  # fmt: skip
         steps = poor["evaluations"]
         told = _count(steps.max()) if steps.min() == steps.max() else f"{steps.min():.0f} to {_count(steps.max())}"
+        text = listing(named)
         yield "Not counted", (
-            f"{listing(named).capitalize()}: optimisation reaches such a loss in {told}, and at least {QUALITY_FLOOR} are "
-            f"asked for. At that loss they are {_range(poor)}."
+            f"{text[:1].upper()}{text[1:]}: optimisation reaches such a loss in {told}; the floor is {QUALITY_FLOOR}. At that loss they are "
+            f"{_range(poor)}."
         )
-    yield "Compared", subject(analysed)
+    yield "On what", subject(analysed)
     timed = analysed.summary
     timed = timed[timed["metric"].isin(["latency_s", "iteration_s"]) & timed["value"].notna()]
     if len(timed):
@@ -70,21 +71,14 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
 
 
 def subject(analysed: Analysed) -> str:
-    """What was compared, on what, under which objective."""
-    run, methods = analysed.run, analysed.methods
+    """What was painted, at which sizes, under which objective."""
+    run = analysed.run
     if run.cells.empty:
         return "No cell of this run has finished."
-    here = [name for name in methods if name in set(run.cells["method"])]
-    nets = [methods.title(name) for name in here if name in methods.nets]
-    slow = [methods.title(name) for name in here if name in methods.optimisers]
-    against = f" against {listing(slow)}" if nets and slow else listing(slow)
     sizes = listing([f"{size}" for size in sorted(run.cells["size"].unique())])
     tasks = listing([task_name(task) for task in sorted(run.cells["task"].unique())])
     style, content, preset = (clean(run_facts.named(run.meta, name), 60) for name in ("style", "content", "preset"))
-    text = (
-        f"{listing(nets)}{against}: {tasks} at {sizes} pixels, style {style}, content {content}, under one objective "
-        f"(preset {preset})"
-    )
+    text = f"{tasks} at {sizes} pixels, style {style}, content {content}, all under one objective (preset {preset})"
     return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -95,7 +89,8 @@ def _count(steps: float) -> str:
 def _range(rows: pd.DataFrame) -> str:
     """ "561× to 819× faster", "at least 80.0× faster", "0.500× to 2.00× as fast"."""
     low, high = rows["value"].min(), rows["value"].max()
-    text = quantity(low, "x") if quantity(low, "x") == quantity(high, "x") else f"{quantity(low, 'x')} to {quantity(high, 'x')}"
+    least, most = quantity(low, "x"), quantity(high, "x")
+    text = least if least == most else f"{least} to {most}"
     bound = "at least " if (rows["status"] == LOWER_BOUND).any() else ""
     return f"{bound}{text} faster" if low >= 1 else f"{bound}{text} as fast"
 
@@ -112,7 +107,7 @@ def _strong(analysed: Analysed, rows: pd.DataFrame) -> str:
     if not ratios:
         return ""
     values = pd.DataFrame({"value": ratios, "status": "ok"})
-    return f", and {_range(values)} than {listing(sorted(titles))} does"
+    return f" ({_range(values)} than {listing(sorted(titles))})"
 
 
 def _in_seconds(analysed: Analysed, row: Mapping) -> str:
@@ -126,8 +121,8 @@ def _in_seconds(analysed: Analysed, row: Mapping) -> str:
         text += f"{quantity(latency['value'], 's')} against {slow}, "
     text += ratio
     if memory is not None and memory["value"] == memory["value"]:
-        less = memory["value"] >= 1
-        text += f", with {quantity(memory['value'] if less else 1 / memory['value'], 'x')} {'less' if less else 'more'} memory"
+        times, less = memory["value"], memory["value"] >= 1
+        text += f", with {quantity(times if less else 1 / times, 'x')} {'less' if less else 'more'} memory"
     also = [engine_name(row[name]) if name == "engine" else clean(row[name], 40) for name in analysed.several]
     fixed = analysed.row(SPEEDUP_500, **where)
     text += f" ({', '.join(also)})" if also else ""

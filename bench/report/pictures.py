@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from bench.analysis import claims
 from bench.analysis.analysed import Analysed
 from bench.analysis.summary import SPEEDUP_EQUAL
 from bench.report import run_facts
@@ -94,7 +95,7 @@ def _output(analysed: Analysed, record: Mapping[str, Any]) -> Picture:
     task, size = str(record["task"]), int(record["size"])
     objective = run_facts.get(record, "medians", "objective")
     note = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
-    note += [f"after {record['evaluations']} evaluations"] if record.get("evaluations") else []
+    note += [f"{record['evaluations']} evaluations"] if record.get("evaluations") else []
     words = ", ".join([task_name(task), size_name(size), *note])
     alt = f"The picture that the {title} made: {task_name(task)} at {size_name(size)}"
     return Picture(title, words, alt, run.directory / path, path, task, size)
@@ -151,8 +152,11 @@ def _row(
     parts = with_interval(*(speedup[name] for name in ("value", "low", "high", "unit", "status"))) if known else ""
     figure, _, brackets = parts.partition(" [")
     title = f"{task_name(made.task).capitalize()}, {size_name(made.size)}"
-    text = f"{'[' if brackets else ''}{brackets} faster at equal loss".strip() if known else ""
-    made = Picture(methods.title(str(net["method"])).capitalize(), ", ".join(told), made.alt, made.file, made.path,
+    text = "faster at equal loss" + (f" [{brackets}" if brackets else "")
+    steps = claims.evaluations(analysed.summary, where, methods.baseline)
+    if known and steps < claims.QUALITY_FLOOR:
+        text += f", but below the quality floor: optimisation reaches this loss in {steps:.0f} evaluations"
+    made = Picture(_capital(methods.title(str(net["method"]))), ", ".join(told), made.alt, made.file, made.path,
                    made.task, made.size)  # fmt: skip
     return Row(title, figure, text, given, picture, made, equal)
 
@@ -161,7 +165,7 @@ def _equal(analysed: Analysed, record: Mapping[str, Any], net: str) -> tuple[Pic
     """The optimisation's picture at a net's loss where the run kept it, else the one it ended at; whether it is."""
     last, kept = _output(analysed, record), run_facts.get(record, "info", "equal_loss", net)
     path = _path(analysed.run, run_facts.get(kept, "image"))
-    title = analysed.methods.title(str(record["method"])).capitalize()
+    title = _capital(analysed.methods.title(str(record["method"])))
     if path:
         told = [f"{name} {quantity(float(kept[name]), '1')}" for name in ("objective",) if name in kept]
         told += [f"{kept['evaluations']} evaluations"] if "evaluations" in kept else []
@@ -170,8 +174,12 @@ def _equal(analysed: Analysed, record: Mapping[str, Any], net: str) -> tuple[Pic
         return Picture(f"{title}, at equal loss", ", ".join(told), alt, analysed.run.directory / path, path, last.task,
                        last.size), True  # fmt: skip
     seconds = run_facts.get(record, "info", "seconds")
-    note = last.note.split(", ", 2)[-1] + (f", {quantity(float(seconds), 's')}" if isinstance(seconds, (int, float)) else "")
-    return Picture(f"{title}, where it ended", note, last.alt, last.file, last.path, last.task, last.size), False
+    note = [last.note.split(", ", 2)[-1]] + ([quantity(float(seconds), "s")] if isinstance(seconds, (int, float)) else [])
+    return Picture(f"{title}, where it ended", ", ".join(note), last.alt, last.file, last.path, last.task, last.size), False
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def side_png(rows: Sequence[Row]) -> bytes | None:

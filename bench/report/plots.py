@@ -195,8 +195,7 @@ def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, A
     seeds = curves["seed"].nunique()
     caption = (
         "Each optimisation's objective on its own clock" + (", one line per seed" if seeds > 1 else "") + "."
-        + (" A net is a point: its time for one picture and that picture's objective. The ring is where optimisation "
-           "reaches the same objective." if seen else "")
+        + (" A net is a point; the ring is where optimisation reaches its objective." if seen else "")
     )  # fmt: skip
     text = "; ".join(told)
     alt = f"{title}: {text}." if text else title

@@ -115,8 +115,8 @@ def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
         names = [task_name(setting["task"]), str(setting["size"]), methods.title(setting["method"])]
         names += [setting_name(name, setting[name]) for name in analysed.several]
         values = (by_metric.get(name) for name in (SPEEDUP_500, "working_memory_bytes", "objective"))
-        rows.append([*names, dataclasses.replace(time, small=f"{'a picture' if is_net else 'a step'} {time.small}".strip()),
-                     _optimised(analysed, setting, book) if is_net else "",
+        what = "a picture" if is_net else "a step"
+        rows.append([*names, dataclasses.replace(time, small=f"{what} {time.small}".strip()), _optimised(analysed, setting, book) if is_net else "",
                      value_entry(by_metric.get(SPEEDUP_EQUAL), book) if is_net else "",
                      *(value_entry(value, book) if is_net or index else "" for index, value in enumerate(values))])  # fmt: skip
     heads = (
@@ -197,31 +197,23 @@ def claims_table(analysed: Analysed, book: Book = NOTHING) -> Table:
         claim = finding.claim
         tone = TONES.get(finding.verdict, "unmeasured")
         reasons = list(dict.fromkeys(part.reason for part in finding.parts if part.verdict == finding.verdict))
+        small = reasons[0] if finding.verdict in (claims.BELOW_FLOOR, claims.NOT_MEASURED) else ""
         rows.append([
             Entry(claim.text, claim.paper.name, _rule(claim), source=claim.paper.url),
-            _published(claim), _result(finding, book), Entry(finding.verdict, reasons[0], _rule(claim), tone=tone),
+            _published(claim), _result(finding, book), Entry(finding.verdict, small, f"{reasons[0]}. {_rule(claim)}", tone=tone),
         ])  # fmt: skip
     columns = ["claim", "published", "measured", "verdict"]
     return table("claims", "The papers' claims, checked", columns, rows, (1, 2))
 
 
 def _published(claim: claims.Claim) -> Entry:
-    words = {claims.AT_LEAST: "≥", claims.AT_MOST: "≤", claims.ABOUT: "≈"}
-    texts = [published(high, claim.unit) if low == high else f"{published(low, '1')} to {published(high, claim.unit)}"
-             for low, high in claim.published.values()]  # fmt: skip
-    if claim.unit == "B":
-        texts = [" to ".join(published(end, "B") for end in dict.fromkeys(ends)) for ends in claim.published.values()]
-    rule = "" if claim.hardware_bound else f"counts if {words[claim.rule]} {_mark(claim)}"
-    return Entry("; ".join(texts), rule, claims.RULES[claim.rule], order=next(iter(claim.published.values()))[1])
-
-
-def _mark(claim: claims.Claim) -> str:
-    """The value from which on (or the band in which) a claim is reproduced."""
-    low, high = next(iter(claim.published.values()))
-    within = claims.TOLERANCE[claim.rule]
-    if claim.rule == claims.ABOUT:
-        return f"{published(low * (1 - within), '1')} to {published(high * (1 + within), '1')}"
-    return published(low * (1 - within) if claim.rule == claims.AT_LEAST else high * (1 + within), claim.unit)
+    """The published values, and from which value on (or in which band) the claim counts as reproduced."""
+    texts = [" to ".join(published(end, claim.unit) for end in dict.fromkeys(ends)) for ends in claim.published.values()]
+    (low, high), within = next(iter(claim.published.values())), claims.TOLERANCE[claim.rule]
+    least, most = (published(end, claim.unit) for end in (low * (1 - within), high * (1 + within)))
+    marks = {claims.AT_LEAST: f"from {least}", claims.AT_MOST: f"up to {most}", claims.ABOUT: f"{least} to {most}"}
+    small = "" if claim.hardware_bound else f"counts {marks[claim.rule]}"
+    return Entry(" / ".join(texts), small, claims.RULES[claim.rule], order=high)
 
 
 def _result(finding: claims.Finding, book: Book) -> Entry:
@@ -232,7 +224,7 @@ def _result(finding: claims.Finding, book: Book) -> Entry:
     unit = finding.claim.unit
     texts = [measured(part.measured, unit, LOWER_BOUND if part.lower_bound else OK) for part in known]
     if len(finding.parts) > 1:
-        return Entry("; ".join(texts), f"at {listing([str(part.size) for part in known])}", order=known[0].measured)
+        return Entry(" / ".join(texts), f"at {listing([str(part.size) for part in known])}", order=known[0].measured)
     (part,) = known
     without = part.lower_bound or part.low == part.high
     brackets = "" if without else interval(part.measured, part.low, part.high, unit)

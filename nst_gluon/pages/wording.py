@@ -91,6 +91,7 @@ def published(value: float, unit: str) -> str:
     if unit == "1":
         return _plain(value)
     divisor, suffix = _scale(value, unit)
+    suffix = "" if unit == "iterations" else suffix
     return f"{value / divisor:,.4g}".replace("e+", "e") + suffix
 
 
