@@ -9,9 +9,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.store.reader import KINDS, RunData
-from nst_gluon.methods import bundled
-from nst_gluon.methods.base import GENERATES, OPTIMISES, TASKS, Facts, Method
+from bench.store.reader import RunData
+from nst_gluon.methods import GENERATES, OPTIMISES, TASKS, Facts, Method, bundled
 from nst_gluon.pages.wording import clean
 
 
@@ -74,5 +73,5 @@ def of_tables(cells: pd.DataFrame, samples: pd.DataFrame) -> Methods:
     for name in samples["method"].unique():
         kinds.setdefault(name, "generate" if name in timed else "optimise")
     known = {name: method.facts() for name, method in bundled().items()}
-    others = {name: Facts(name, KINDS[kind], TASKS, name, "", "", Method.color) for name, kind in kinds.items()}
+    others = {name: Facts(name, GENERATES if kind == "generate" else OPTIMISES, TASKS, name, "", "", Method.color) for name, kind in kinds.items()}
     return Methods({name: known.get(name, others[name]) for name in [*known, *others] if name in kinds})

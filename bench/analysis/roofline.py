@@ -36,6 +36,8 @@ from bench.run import process
 from bench.run.result_table import aligned
 from bench.store import baselines, run_folder
 from bench.store.reader import GROUP_COLUMNS, RunData
+from nst_gluon.nets import netfile
+from nst_gluon.nets.geometry import working_size
 from nst_gluon.objective import presets
 from nst_gluon.pages.wording import quantity, significant
 from nst_gluon.system.errors import UserError
@@ -208,9 +210,10 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
         else:
             meta = (inputs.get("nets") or {}).get(f"{row.method}/{row.task}", {}).get("meta")
             try:
-                operators = costs.net(row.method, meta["architecture"], size)
-            except (ValueError, TypeError, KeyError):  # a net that this version does not know
+                net = netfile.net_of(meta or {}, "net")
+            except UserError:
                 continue
+            operators = costs.net(net, working_size(net, *size))
         found[key] = costs.total(costs.batched(operators, row.batch), row.dtype)
     return found
 

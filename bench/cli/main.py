@@ -11,6 +11,7 @@ from typing import Any
 from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
 from bench.plan import cells, engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
+from bench.plan.budgets import BUDGETS
 from bench.run import output, session
 from bench.store import run_folder
 from nst_gluon import __version__, methods
@@ -67,7 +68,9 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     defaults = PLAN_DEFAULTS
     add = command.add_argument
-    add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.names())} ({defaults['method']})")
+    add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.names())}, "
+        f"{methods.FORMS} ({defaults['method']}); FILE.py is imported in processes of its own, and its path has no "
+        "comma")
     add("--size", metavar="LIST", help=f"sides of the square pictures in pixels ({defaults['size']})")
     add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} ({defaults['engine']})")
     add(
@@ -84,7 +87,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add("--batch", metavar="LIST", help="batches for the generators' throughput; 1 is always measured (1,4)")
     add("--repeats", metavar="N", help="measure every cell with N seeds (1; with --budget full: 3)")
     add("--seed", metavar="N", help=f"the first seed ({defaults['seed']})")
-    add("--budget", metavar="NAME", help=f"of: {', '.join(cells.BUDGETS)} ({defaults['budget']})")
+    add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} ({defaults['budget']})")
     add("--target-loss", metavar="X", help="the objective to reach, instead of the generators' own")
     add("--preset", metavar="NAME", help=f"the common objective ({defaults['preset']})")
     add("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from bench.plan import cells, engines
+from bench.plan import build, engines
 from nst_gluon.cli import console
 from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
@@ -37,14 +37,14 @@ def add(commands: argparse._SubParsersAction) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run the command: 0 if everything is within its bound, else 1."""
     from bench.engines import parity
-    from bench.run import prepare
+    from bench.plan import inputs
 
     names = chosen(options.engine)
-    wanted = cells.parse_names("--preset", options.preset, list(presets.PRESETS))
-    size = cells.parse_integers("--size", options.size, SMALLEST, LARGEST)
+    wanted = build.parse_names("--preset", options.preset, list(presets.PRESETS))
+    size = build.parse_integers("--size", options.size, SMALLEST, LARGEST)
     if len(size) != 1:
         raise UserError(f"--size: {options.size} is more than one; give one")
-    paths = {name: prepare.picture(name, getattr(options, name)) for name in ("style", "content")}
+    paths = {name: inputs.picture(name, getattr(options, name)) for name in ("style", "content")}
     request = parity.Request(
         presets=tuple(wanted),
         pictures=parity.pictures(paths["style"], paths["content"], size[0]),
@@ -71,7 +71,7 @@ def chosen(asked: str | None) -> list[str]:
     if asked is None:
         names = [name for name, engine in engines.ENGINES.items() if engine.installed()]
     else:
-        names = cells.parse_names("--engine", asked, list(engines.ENGINES))
+        names = build.parse_names("--engine", asked, list(engines.ENGINES))
         for name in names:
             engines.get(name).check()
     if len(names) < 2:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from bench.plan import engines
-from bench.run.process import child_environment
+from bench.plan.child import child_environment
 from nst_gluon import assets
 from nst_gluon.descriptor import weights
 from nst_gluon.objective import presets

@@ -22,7 +22,8 @@ import pandas as pd
 from bench.gate import revisions, verdicts
 from bench.gate.revisions import Checkout
 from bench.gate.verdicts import BASELINE, ORDER, Rules
-from bench.plan.cells import CELL_COLUMNS, Cell, Plan, timeout_s
+from bench.plan.cells import CELL_COLUMNS, Cell, Plan
+from bench.plan.durations import timeout_s
 from bench.run.output import QUIET
 from bench.run.process import Outcome, run_worker
 from bench.run.progress import Rounds

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
+from bench.plan.child import child_environment
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 RUN_MARK, CELL_MARK = "NST_BENCH_RUN", "NST_BENCH_CELL"
 
 LONGEST_LINE = 1 << 20
@@ -85,12 +85,6 @@ class Outcome:
             self.curve.append((float(event["seconds"]), int(event["iteration"]), *terms))
         elif event["event"] == "image":
             self.image = event["path"]
-
-
-def child_environment() -> dict[str, str]:
-    """The environment in which a child process finds this package, installed or not."""
-    path = os.pathsep.join(filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from bench.plan.cells import OPTIMISE, Budget, Cell, estimate_s, usual_evaluations
+from bench.plan.budgets import Budget
+from bench.plan.cells import OPTIMISE, Cell
+from bench.plan.durations import estimate_s, usual_evaluations
 from bench.run import output
 from bench.run.screen import Screen
 

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
-from bench.plan.cells import GENERATE, Plan
+from bench.plan.cells import Plan
+from bench.plan.child import child_environment
 from bench.run import output, prepare, result_table
-from bench.run.process import RUN_MARK, child_environment, marked_processes, worker_command
+from bench.run.process import RUN_MARK, marked_processes, worker_command
 from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
 from bench.store.run_folder import DiskFull, Store
@@ -89,7 +90,7 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
     progress = Progress(plan.budget, level=how.level)
     options = Options(command=how.command, timeout_scale=how.timeout_scale)
     try:
-        records = run_cells(plan, store, options, progress, unavailable(plan))
+        records = run_cells(plan, store, options, progress, plan.unavailable())
     except KeyboardInterrupt:
         _finish(store, session, "interrupted")
         print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, how)}", file=sys.stderr)
@@ -105,17 +106,6 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
 def run_sizes(plan: Plan) -> list[int]:
     """The sizes of a plan, ascending."""
     return sorted({cell.size for cell in plan.cells})
-
-
-def unavailable(plan: Plan) -> dict[str, str]:
-    """The cells that cannot be measured because no net was trained for their style, with the reason."""
-    style = Path(plan.settings.style).stem
-    return {
-        cell.key: f"no trained net for the style {style!r}: "
-        f"python -m nst_gluon train --method {cell.method} --task {cell.task} --style ..., then --net FILE"
-        for cell in plan.cells
-        if cell.kind == GENERATE and plan.settings.net(cell.method, cell.task) is None
-    }
 
 
 # -------------------------------------------------------------------------------------------------- beginning
@@ -173,7 +163,7 @@ def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fi
                 f"--resume: {run['id']} was measured on another machine ({name} is "
                 f"{run['fingerprint'].get(name)!r} there and {value!r} here); start a new run"
             )
-    for name in ("pictures", "weights", "nets"):
+    for name in ("pictures", "weights", "nets", "methods"):
         if run["inputs"].get(name) != json.loads(json.dumps(inputs.get(name))):
             raise UserError(f"--resume: the {name} are not those that {run['id']} began with; start a new run")
 

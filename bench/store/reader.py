@@ -10,13 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
 from bench.store import run_folder
-from nst_gluon import methods
-from nst_gluon.methods.base import GENERATES, OPTIMISES, TASKS, Facts, Method
+from nst_gluon.methods import Facts
 from nst_gluon.system.errors import UserError
-
-KINDS = {"generate": GENERATES, "optimise": OPTIMISES}
 
 GROUP_COLUMNS = CELL_COLUMNS[:-1]
 SUMMARY_COLUMNS = (*GROUP_COLUMNS, "metric", "unit", "value", "low", "high", "n", "status")
@@ -45,17 +43,8 @@ class RunData:
 
     @property
     def methods(self) -> dict[str, Facts]:
-        """What is known of each method of the run, by name, in the plan's order: as the run kept it.
-
-        Of a run from before runs kept it: as the suite knows the method now; of a name that nobody knows, its kind.
-        """
-        found = {fields["name"]: Facts.from_dict(fields) for fields in self.meta.get("methods") or ()}
-        for cell in [*(self.meta.get("cells") or ()), *self.records]:
-            name = str(cell["method"]) if isinstance(cell, Mapping) else ""
-            if name and name not in found:
-                known, kind = methods.bundled().get(name), KINDS.get(cell.get("kind"), GENERATES)
-                found[name] = known.facts() if known else Facts(name, kind, TASKS, name, "", "", Method.color)
-        return found
+        """What is known of each method of the run, by name, in the plan's order."""
+        return older.facts(self.meta, [*(self.meta.get("cells") or ()), *self.records])
 
 
 def read_run(run_dir: str | Path) -> RunData:

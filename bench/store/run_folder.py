@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.plan import old_runs
+from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
 from nst_gluon.system.errors import UserError, nearest
 
@@ -162,7 +162,7 @@ class Store:
         to it.
         """
         run = read_run(path, "--resume")
-        old_runs.refuse_to_resume(path / name for name in TABLES)
+        older.refuse_to_resume(path / name for name in TABLES)
         try:
             descriptors = _open(path)
         except OSError as error:
@@ -319,13 +319,13 @@ def read_committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     for name, columns in TABLES.items():
         data = (path / name).read_bytes() if (path / name).exists() else b""
         text = data[: ends[name]].decode("utf-8", errors="replace")
-        texts[name] = old_runs.table(text) or _csv([columns]).decode()
-    return list(map(old_runs.cell, cells)), texts
+        texts[name] = older.table(text) or _csv([columns]).decode()
+    return list(map(older.cell, cells)), texts
 
 
 def read_cells(path: Path) -> list[dict[str, Any]]:
     """The committed lines of cells.jsonl."""
-    return list(map(old_runs.cell, _committed(path)[0]))
+    return list(map(older.cell, _committed(path)[0]))
 
 
 def read_table(path: Path, name: str) -> str:

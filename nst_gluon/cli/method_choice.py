@@ -56,7 +56,7 @@ def choose(args: argparse.Namespace) -> tuple[methods.Method, str, Path | None]:
 def _chosen_by_net(args: argparse.Namespace) -> tuple[methods.Method, str, Path]:
     path = net_path(args.net, "--net")
     with options.naming("--net"):
-        _, meta = netfile.load(path)
+        meta = netfile.describe(path)
     method = methods.get(str(meta.get("method")))
     if meta.get("task") != args.task:
         raise UserError(f"--net: {args.net!r} is a net for {meta.get('task')}; use that command")

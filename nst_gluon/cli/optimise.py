@@ -15,7 +15,6 @@ from nst_gluon.cli import options
 from nst_gluon.cli.console import whole_number
 from nst_gluon.descriptor import segments
 from nst_gluon.objective import presets
-from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -47,7 +46,7 @@ class Descent:
         tells: whether each picture's progress and objective are shown.
     """
 
-    def __init__(self, args: argparse.Namespace, method: methods.Method, tells: bool = True):
+    def __init__(self, args: argparse.Namespace, method: methods.Optimiser, tells: bool = True):
         self._args, self._method = args, method
         self._tells = tells and not args.quiet
         self._styles: dict[int, np.ndarray] = {}
@@ -95,45 +94,38 @@ class Descent:
             content: (1, 3, H, W); None for textures.
         """
         self.prepare(size)
-        args, full = self._args, max(size)
-        style_size = args.style_size or full
+        args = self._args
+        style_size = args.style_size or max(size)
         engine, weights, count = self._engine, self._weights, self._segments(size)
         from nst_gluon.objective.loss import Objective
-        from nst_gluon.optimise.descent import config_of, initial_picture, optimise
-        from nst_gluon.optimise.pyramid import Schedule, stage_size, style_side
+        from nst_gluon.optimise.problem import Problem, config_of
 
         preset = args.preset or presets.get(options.DEFAULT_PRESET)
-        finest = Objective(
+        objective = Objective(
             preset, weights, args.task, self._style(style_size), content, engine.dtype, engine.context, segments=count
         )
         if count > 1 and self._tells:
             print(f"the descriptor is computed in {count} segments: less memory, more time", file=sys.stderr)
-
-        def coarser(side: int) -> Objective:
-            small = self._style(style_side(style_size, side, full))
-            return finest.aimed_at(small, None if content is None else images.resize(content, stage_size(size, side)))
-
         iterations = args.iterations or DEFAULT_ITERATIONS
-        levels = tuple((side, max(1, iterations // 2)) for side in args.coarse)
-        if self._method.name == "gatys_pyramid" and not levels:
-            levels = Schedule().levels(size)
         config = config_of(
             preset,
             iterations=iterations,
             optimizer=args.optimizer or "lbfgs",
-            start="net" if start is not None else "noise" if content is None else args.start or "content",
-            pyramid=levels,
+            start="noise" if content is None else args.start or "content",
             seed=args.seed,
         )
-        total = iterations + sum(evaluations for _, evaluations in levels)
-        with tqdm(total=total, unit="step", disable=True if args.quiet else None, leave=self._tells) as bar:
+        with tqdm(unit="step", disable=True if args.quiet else None, leave=self._tells) as bar:
 
             def show(step) -> None:
                 bar.update()
                 bar.set_postfix(objective=f"{step.terms.objective:.5g}", refresh=False)
 
-            begin = initial_picture(config, content, size) if start is None else start
-            result = optimise(finest, begin, config, show, [coarser(side) for side, _ in levels])
+            problem = Problem(
+                objective, size, config, content, self._style, style_size, None if start is None else lambda: start,
+                [(side, max(1, iterations // 2)) for side in args.coarse], show,
+            )  # fmt: skip
+            bar.total = problem.rehearse(self._method.descend, 0)
+            result = problem.run(self._method.descend)
         if self._tells:
             terms = ", ".join(f"{name} {value:.5g}" for name, value in result.terms.as_dict().items())
             print(f"{terms}; {len(result.steps)} steps, stopped by: {result.stopped_because}", file=sys.stderr)

@@ -22,7 +22,7 @@ from nst_gluon.pictures import color, images
 from nst_gluon.system import runtime
 
 if TYPE_CHECKING:
-    from nst_gluon.nets.generator import Generator
+    from nst_gluon.nets.trained_net import TrainedNet
 
 # Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; bytes a pixel
 # of a tile, with all its graphs, and of the picture as it is read and written, measured.
@@ -83,9 +83,9 @@ class Painter:
         return made if made.dtype == np.uint8 else images.to_uint8(made)
 
     @cached_property
-    def _generator(self) -> Generator:
+    def _generator(self) -> TrainedNet:
         engine = options.start_engine(self._args)
-        from nst_gluon.nets.generator import load_net
+        from nst_gluon.nets.trained_net import load_net
 
         generator = load_net(self._net, engine.context, engine.dtype)
         if generator.meta.get("weights", {}).get("random"):
@@ -104,7 +104,7 @@ class Painter:
         from nst_gluon.nets.tiles import least_side
 
         room = (runtime.memory_available_bytes() - options.BASE_BYTES) // 2
-        return max(min(TILE_SIDE, math.isqrt(max(room, 0) // TILE_BYTES)), least_side(generator))
+        return max(min(TILE_SIDE, math.isqrt(max(room, 0) // TILE_BYTES)), least_side(generator.description))
 
     def _generate(self, content: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
         """The net's picture, whose noise follows --seed alone: all frames of a video have the same."""

@@ -30,7 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("painting", nargs="?", metavar="PAINTING", help="a file, or the name of a bundled style")
     add = parser.add_argument
-    generators = [name for name, method in methods.bundled().items() if method.kind == "generates"]
+    generators = [name for name, method in methods.bundled().items() if method.kind == "generates" and not method.engines]
     usual = f"default: {DEFAULT_METHOD['stylize']}; for textures {DEFAULT_METHOD['texture']}"
     add("--method", type=methods.get, metavar="METHOD", help=f"{' or '.join(generators)} ({usual})")
     add("--task", choices=methods.TASKS, metavar="TASK", help="stylize (default) or texture", default="stylize")

@@ -8,6 +8,7 @@ one. Imports no engine, and what others wrote only when it is asked for.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -15,7 +16,6 @@ import re
 import sys
 import traceback
 import warnings
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,8 +33,10 @@ BUNDLED = (
     "nst_gluon.methods.gatys:Gatys",
     "nst_gluon.methods.gatys_pyramid:GatysPyramid",
     "nst_gluon.methods.net_gatys:NetGatys",
-    "nst_gluon.methods.interim:Johnson",
-    "nst_gluon.methods.interim:TextureNet",
+    "nst_gluon.methods.johnson:Johnson",
+    "nst_gluon.methods.texture_net:TextureNet",
+    "nst_gluon.methods.transformer_net:TransformerNet",
+    "nst_gluon.methods.onnx_file:OnnxFile",
 )
 FORMS = "FILE.py:NAME or package.module:NAME"
 
@@ -92,6 +94,9 @@ def get(name_or_reference: str) -> Method:
     if text in _entry_points():
         return _installed(text)
     if is_reference(text):
+        for method, reference in _registered.values():
+            if reference == text:
+                return method
         return register(_found(text), text)
     raise UserError(f"--method: unknown method {text!r}; {did_you_mean(text, names())}, or give {FORMS}")
 
@@ -122,13 +127,21 @@ def register(method: Method, reference: str) -> Method:
 
 def _entry_points() -> dict[str, str]:
     """"package.module:NAME" by name."""
+    return _entry_points_on(tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=2)
+def _entry_points_on(path: tuple[str, ...]) -> dict[str, str]:
+    from importlib import metadata  # takes longer than all else here
+
     points: Any = metadata.entry_points()
     chosen = points.select(group=GROUP) if hasattr(points, "select") else points.get(GROUP, ())
     return {point.name: point.value for point in chosen}
 
 
 def _installed(name: str) -> Method:
-    method = register(_found(_entry_points()[name]), name)
+    reference = _entry_points()[name]
+    method = register(_found(reference), reference)
     if method.name != name:
         raise UserError(f"--method: the entry point {name!r} is a method called {method.name!r}; give both one name")
     return method

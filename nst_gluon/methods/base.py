@@ -122,6 +122,8 @@ class Generator(Method):
     kind = GENERATES
     # How a new net's weights are drawn: ``xavier``, or ``uniform``, in +-1/sqrt(fan in).
     initializer: ClassVar[str] = "xavier"
+    # Whether its nets are files that other programs wrote: ``--method all`` leaves it out.
+    foreign: ClassVar[bool] = False
 
     @abc.abstractmethod
     def architecture(self, task: str) -> dict[str, Any]:
@@ -138,3 +140,14 @@ class Generator(Method):
     def choices(self) -> Mapping[str, str]:
         """Keywords of :meth:`net` that ``train`` offers as options, with what each means; usually none."""
         return {}
+
+    def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], dict[str, str]] | None:
+        """Whether a file of named arrays that another program wrote is a net of this method.
+
+        Args:
+            shapes: of the arrays by name, as a state dictionary of PyTorch has them.
+
+        Returns:
+            Its architecture, and the array's name in the file for each parameter of the net; None: it is no such net.
+        """
+        return None

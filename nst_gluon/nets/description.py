@@ -14,11 +14,18 @@ counted. It needs no engine. A layer has a name, which its parameters carry in a
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from nst_gluon.system.errors import UserError
+from nst_gluon.system.errors import UserError, did_you_mean
+from nst_gluon.system.files import one_line
+
+if TYPE_CHECKING:
+    from nst_gluon.methods.base import Generator
 
 PADDINGS = ("zero", "reflect", "circular")
 NORMS = ("instance", "batch")
@@ -26,6 +33,9 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh")
 # A net of more parameters is a mistake or an attack: 64 million are 256 MB, forty times the largest paper's.
 MAX_PARAMETERS = 64_000_000
 MAX_LAYERS = 2_000
+MAX_REDUCTION = 12
+# Added to the variance before its root is taken, as in all common frameworks.
+EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -170,24 +180,24 @@ class Builder:
         self, name: str, x: str, channels: int, kernel: int, stride: int = 1, padding: int = 0, mode: str = "zero"
     ) -> str:
         before = self._layers[x]
-        _known("padding", mode, PADDINGS)
-        if stride not in (1, 2):
-            raise UserError(f"net: a stride of {stride!r} is not 1 or 2")
+        known("padding", mode, PADDINGS)
+        _whole("stride", stride, 2)
         return self._add(Convolution(name, (x,), _whole(f"channels of {name}", channels), before.reduction + stride - 1,
-                                     before.channels, _whole("kernel", kernel, 99), stride, padding, mode))  # fmt: skip
+                                     before.channels, _whole("kernel", kernel, 99), stride,
+                                     _whole("padding", padding, 99, least=0), mode))  # fmt: skip
 
     def norm(self, name: str, x: str, kind: str) -> str:
         before = self._layers[x]
-        return self._add(Norm(name, (x,), before.channels, before.reduction, _known("norm", kind, NORMS)))
+        return self._add(Norm(name, (x,), before.channels, before.reduction, known("norm", kind, NORMS)))
 
     def activation(self, x: str, kind: str, slope: float = 0.0) -> str:
-        return self._same(Activation, x, _known("activation", kind, ACTIVATIONS), slope)
+        return self._same(Activation, x, known("activation", kind, ACTIVATIONS), slope)
 
     def affine(self, x: str, scale: float = 1.0, shift: float = 0.0) -> str:
         return self._same(Affine, x, _number("scale", scale), _number("shift", shift))
 
     def pad(self, x: str, amount: int, mode: str) -> str:
-        return self._same(Pad, x, _whole("padding", amount, 4096), _known("padding", mode, PADDINGS))
+        return self._same(Pad, x, _whole("padding", amount, 4096), known("padding", mode, PADDINGS))
 
     def crop(self, x: str, amount: int) -> str:
         return self._same(Crop, x, _whole("crop", amount, 4096))
@@ -198,7 +208,9 @@ class Builder:
 
     def average_pool(self, x: str, factor: int) -> str:
         before = self._layers[x]
-        steps = factor.bit_length() - 1
+        steps = _whole("factor of pooling", factor).bit_length() - 1
+        if factor != 1 << steps:
+            raise UserError(f"net: a factor of pooling of {factor!r} is not a power of 2")
         return self._add(AveragePool(self._label(AveragePool), (x,), before.channels, before.reduction + steps, factor))
 
     def concatenate(self, *xs: str) -> str:
@@ -223,6 +235,8 @@ class Builder:
             raise UserError(f"net: two layers are called {layer.name!r}")
         if len(self._layers) >= MAX_LAYERS:
             raise UserError(f"net: more than {MAX_LAYERS} layers")
+        if not 0 <= layer.reduction <= MAX_REDUCTION:
+            raise UserError(f"net: {layer.name} has 2^{-layer.reduction} of the side, not 1 to 2^-{MAX_REDUCTION}")
         self._layers[layer.name] = layer
         return layer.name
 
@@ -258,7 +272,7 @@ class Net:
     def __getitem__(self, name: str) -> Layer:
         return self._by_name[name]
 
-    @property
+    @cached_property
     def _by_name(self) -> dict[str, Layer]:
         return {layer.name: layer for layer in self.layers}
 
@@ -266,6 +280,28 @@ class Net:
     def inputs(self) -> tuple[Layer, ...]:
         """Content and noise in the order in which the net takes them."""
         return tuple(layer for layer in self.layers if isinstance(layer, (Content, Noise)))
+
+    @property
+    def output(self) -> Layer:
+        """The layer that is the picture."""
+        return self.layers[-1]
+
+    @property
+    def multiple(self) -> int:
+        """The side of a working picture is a multiple of this: of its coarsest pixel."""
+        return 1 << max(layer.reduction for layer in self.layers)
+
+    def consumers(self, name: str) -> tuple[Layer, ...]:
+        """The layers that take ``name``."""
+        return tuple(self._taken_by.get(name, ()))
+
+    @cached_property
+    def _taken_by(self) -> dict[str, list[Layer]]:
+        found: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            for name in dict.fromkeys(layer.inputs):
+                found.setdefault(name, []).append(layer)
+        return found
 
     @property
     def takes_content(self) -> bool:
@@ -294,19 +330,64 @@ class Net:
                 raise UserError(f"{where}: {name} is {tuple(shapes[name])}, the architecture needs {shape}")
 
 
-def _whole(what: str, value: object, most: int = 1 << 14) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise UserError(f"net: {what}: {value!r} is not a whole number from 1 to {most}")
+def describe(method: Generator, architecture: object, where: str) -> Net:
+    """The net of ``method`` for the ``architecture`` of a net file, which nobody vouches for.
+
+    Raises a UserError, one line that begins with ``where``, for keywords that the method does not know, values of
+    another type than its own, and all that its net refuses. Nothing is allocated.
+    """
+    keywords = inspect.signature(method.net).parameters
+    if not isinstance(architecture, dict):
+        raise UserError(f"{where}: its architecture is {_shown(architecture)}, not names and values")
+    for key, value in architecture.items():
+        if key not in keywords:
+            raise UserError(f"{where}: {method.name} has no {_shown(key)}; {did_you_mean(str(key), keywords)}")
+        kinds = str(keywords[key].annotation).split(" | ")
+        if set(kinds) <= set(_KINDS) and not any(_KINDS[kind][1](value) for kind in kinds):
+            right = " or ".join(_KINDS[kind][0] for kind in kinds)
+            raise UserError(f"{where}: its {key} is {_shown(value)}, not {right}")
+    try:
+        return method.net(**architecture)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except Exception as error:  # a method from anywhere, and values from anywhere
+        raise UserError(f"{where}: not an architecture of {method.name}: {one_line(error)}") from error
+
+
+def _is_number(value: object) -> bool:
+    """A number that no overflow is to be feared of."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+
+
+# What JSON may hold for a keyword with one of these annotations.
+_KINDS = {
+    "int": ("a whole number", lambda value: isinstance(value, int) and _is_number(value)),
+    "float": ("a number", _is_number),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "str": ("a word", lambda value: isinstance(value, str)),
+    "None": ("null", lambda value: value is None),
+}
+
+
+def _shown(value: Any) -> str:
+    text = one_line(repr(value))
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _whole(what: str, value: object, most: int = 1 << 14, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise UserError(f"net: {what}: {_shown(value)} is not a whole number from {least} to {most}")
     return value
 
 
 def _number(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise UserError(f"net: {what}: {value!r} is not a number")
+        raise UserError(f"net: {what}: {_shown(value)} is not a number")
     return float(value)
 
 
-def _known(what: str, value: object, choices: tuple[str, ...]) -> str:
+def known(what: str, value: object, choices: tuple[str, ...]) -> str:
+    """``value``, if it is one of ``choices``; else a UserError."""
     if value not in choices:
-        raise UserError(f"net: unknown {what} {value!r}; choose from {', '.join(choices)}")
+        raise UserError(f"net: unknown {what} {_shown(value)}; choose from {', '.join(choices)}")
     return str(value)

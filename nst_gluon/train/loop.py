@@ -17,10 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from nst_gluon import assets
+from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.nets import netfile
-from nst_gluon.nets.generator import Generator, method_module, parameters_of, set_parameters
+from nst_gluon.nets.description import describe
+from nst_gluon.nets.geometry import working_size
+from nst_gluon.nets.inputs import drawn
+from nst_gluon.nets.trained_net import TrainedNet
+from nst_gluon.nets.training_net import initialised, parameters_of, set_parameters, values_of
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
@@ -45,8 +49,7 @@ class TrainConfig:
         dtype: precision of the descriptor's convolutions; the net itself trains in float32.
         style_weight: multiplies the preset's style weights.
         scales: K of a texture network; None: the paper's for the task, or what ``start`` has.
-        finest: channels of a texture network's finest scale; None: the paper's, or what ``start`` has, which may have
-            more: then those that count least are left out.
+        finest: channels of a texture network's finest scale; None: the paper's, or what ``start`` has.
         start: a net file of the same method and task, whose parameters the training begins with; None: at random.
     """
 
@@ -97,22 +100,14 @@ class Progress:
 
 
 def defaults(config: TrainConfig) -> TrainConfig:
-    """``config`` with the method's published schedule where it has None.
-
-    Johnson: Adam 1e-3, no decay (section 4.1). Texture networks: x0.7 every tenth of the run from its middle on
-    (section 4: 2000 iterations, x0.7 every 200 after 1000), but from 0.01 and not 0.1: under this suite's objective
-    0.1 is slower (great_wave, 256: 430 after 450 iterations of batch 4; 280 after 300 of batch 1 from 0.01).
-    """
-    n = config.iterations
+    """``config`` with the method's own schedule where it has None."""
+    own = methods.get(config.method).schedule(config.iterations)
     schedule = {
-        "johnson": {"learning_rate": 1e-3, "decay_start": n, "decay_every": n, "decay": 1.0},
-        "texture_net": {
-            "learning_rate": 0.01,
-            "decay_start": n // 2,
-            "decay_every": max(1, n // 10),
-            "decay": 0.7,
-        },
-    }[config.method]
+        "learning_rate": own.rate,
+        "decay_start": own.decay_start,
+        "decay_every": own.decay_every,
+        "decay": own.decay,
+    }
     return replace(config, **{k: v for k, v in schedule.items() if getattr(config, k) is None})
 
 
@@ -164,16 +159,15 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
-        self.module = method_module(config.method)
-        self.architecture, self.start = self.module.architecture(config.task), None
+        self.method = methods.get(config.method)
+        self.architecture, self.start = self.method.architecture(config.task), None
         for name in ("scales", "finest"):
             if getattr(config, name) is not None:
                 self.architecture[name] = getattr(config, name)
         begin = self._start_from(config.start) if config.start else None
-        if config.finest is not None and self.architecture["scales"] < 2:
-            raise UserError("--finest: a net of one scale joins nothing; give --scales 2 or more, or leave it out")
+        self.description = describe(self.method, self.architecture, f"--method {config.method}")
         for size in config.sizes:
-            working = self.module.working_size(self.architecture, size, size)
+            working = working_size(self.description, size, size)
             if working != (size, size):
                 raise UserError(f"--size: {config.method} trains at multiples of its grid; {working[0]} would do")
         self.preset = presets.get(config.preset)
@@ -184,13 +178,12 @@ class Trainer:
         self.objective = Objective(self.preset, weights, config.task, style, dtype=config.dtype, ctx=self.ctx)
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
-        self.net = self.module.build(self.architecture)
-        self.net.initialize(self.module.initializer(), ctx=self.ctx)
+        self.net = initialised(self.description, self.method.initializer, self.ctx)
         if begin is not None:
             set_parameters(self.net, begin, self.ctx, config.start)
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
-        self.per_pass = 1 if self.net.norm == "instance" else config.batch
+        self.per_pass = 1 if self.net.one_by_one else config.batch
         learnt = {p.name: p for p in parameters_of(self.net).values() if p.grad_req != "null"}
         for parameter in learnt.values():
             parameter.grad_req = "add"
@@ -211,11 +204,8 @@ class Trainer:
         architecture = meta.get("architecture", {})
         if config.scales not in (None, architecture.get("scales")):
             raise UserError(f"--scales: {path} has {architecture.get('scales')} scales; leave --scales out")
-        if config.finest not in (None, architecture.get("finest")) and architecture["scales"] > 1:
-            try:
-                parameters, architecture = self.module.narrowed(parameters, architecture, config.finest)
-            except ValueError as error:
-                raise UserError(f"--finest: cannot make {path} wider: {error}; leave --finest out") from None
+        if config.finest not in (None, architecture.get("finest")):
+            raise UserError(f"--finest: {path} has its own number of channels; leave --finest out")
         self.architecture = architecture
         return parameters
 
@@ -231,7 +221,7 @@ class Trainer:
         shape = (config.batch, side, side)
         inputs = [
             mx.nd.array(a, ctx=self.ctx, dtype="float32")
-            for a in self.module.inputs(self.architecture, content, rng, shape, 1.0)
+            for a in drawn(self.description, content, rng, shape)
         ]
         for parameter in self._learnt.values():
             parameter.zero_grad()
@@ -258,7 +248,7 @@ class Trainer:
         return Progress(self.iteration, self.seconds, rate, terms)
 
     def parameters(self) -> dict[str, np.ndarray]:
-        return {name: p.data(self.ctx).asnumpy() for name, p in parameters_of(self.net).items()}
+        return values_of(self.net)
 
     def meta(self, final: Terms | None, command: str) -> dict:
         """The net file's description."""
@@ -282,9 +272,9 @@ class Trainer:
             "command": command,
         }
 
-    def generator(self) -> Generator:
+    def generator(self) -> TrainedNet:
         """The net as it is now."""
-        return Generator(self.parameters(), self.meta(None, ""), self.ctx)
+        return TrainedNet(self.parameters(), self.meta(None, ""), self.ctx)
 
     def save(self, path: Path) -> None:
         """A checkpoint: everything that the next iteration depends on, in float32, written atomically."""

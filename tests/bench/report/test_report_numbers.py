@@ -19,7 +19,8 @@ from bench.cli import main
 from bench.plan import cells as plans
 from bench.plan import engines
 from bench.plan.arguments import make_plan
-from bench.plan.cells import BUDGETS, CELL_COLUMNS, GENERATE, OPTIMISE
+from bench.plan.budgets import BUDGETS
+from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE
 from bench.report import notes, numbers, repeat
 from bench.report.wording import measured
 from bench.store.reader import GROUP_COLUMNS, read_run

@@ -13,7 +13,8 @@ from plans import QUICK, fake_command, small_plan
 from bench.gate import rounds as gate
 from bench.gate.revisions import Checkout
 from bench.gate.verdicts import GATED_METRICS, Rules
-from bench.plan.cells import Cell, Plan, estimate_s
+from bench.plan.cells import Cell, Plan
+from bench.plan.durations import estimate_s
 from bench.run import output, scheduler
 from bench.run.process import Outcome
 from bench.run.progress import Current, Estimator, Parts, Progress, Rounds, duration
