@@ -232,7 +232,7 @@ def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random
         verdict, reason = NOT_MEASURED, "no optimisation of this setting was aimed at the net: its quality is not known"
     elif steps < QUALITY_FLOOR:
         verdict = BELOW_FLOOR
-        reason = f"loss reached in {steps:.0f} evaluations, floor {QUALITY_FLOOR}"
+        reason = f"evaluations to the net's loss: {steps:.0f}, floor {QUALITY_FLOOR}"
     elif bound:
         verdict, reason = _judge_bound(claim, claim.published[size], value)
         reason = f"{reason}; {basis}"

@@ -1,10 +1,9 @@
 """How cost grows with the size of the picture: power laws, cost = factor * pixels ** exponent. Pure; imports no engine.
 
 A straight line is fitted to the logarithms by least squares. Its slope is the exponent: 1 is "twice the pixels, twice
-the cost". The interval is Student's for that slope, from how far the sizes' medians lie off the line; with two sizes the
-line meets both points and there is none. An exponent is worth printing only where its interval says something: where it
-is no wider than WIDEST. Three sizes seldom are enough for that, as one degree of freedom makes an interval of 25
-standard errors.
+the cost". The interval is Student's for that slope, from how far the sizes' medians lie off the line; with two sizes
+the line meets both points and there is none. An exponent is worth printing only where its interval is no wider than
+WIDEST. Three sizes are seldom enough for that: one degree of freedom makes an interval of 25 standard errors.
 """
 
 from __future__ import annotations

@@ -73,5 +73,6 @@ def of_tables(cells: pd.DataFrame, samples: pd.DataFrame) -> Methods:
     for name in samples["method"].unique():
         kinds.setdefault(name, "generate" if name in timed else "optimise")
     known = {name: method.facts() for name, method in bundled().items()}
-    others = {name: Facts(name, GENERATES if kind == "generate" else OPTIMISES, TASKS, name, "", "", Method.color) for name, kind in kinds.items()}
+    kind_of = {name: GENERATES if kind == "generate" else OPTIMISES for name, kind in kinds.items()}
+    others = {name: Facts(name, kind, TASKS, name, "", "", Method.color) for name, kind in kind_of.items()}
     return Methods({name: known.get(name, others[name]) for name in [*known, *others] if name in kinds})

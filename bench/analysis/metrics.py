@@ -37,6 +37,11 @@ class Metric:
     where: tuple[str, ...]
     text: str
 
+    @property
+    def whole_text(self) -> str:
+        """The definition with the direction."""
+        return f"{self.text} {self.better.capitalize()} is better." if self.better else self.text
+
 
 _ENTRIES = (
     Metric(

@@ -220,7 +220,7 @@ def _optimise(
         def make() -> np.ndarray:
             return generator.generate(content, size, seed=cell.seed)
 
-    equal: dict[str, dict[str, Any]] = {}  # by net: the picture with which the descent came down to that net's objective
+    equal: dict[str, dict[str, Any]] = {}  # by net: the picture with which the descent reached that net's objective
 
     def show(step: Step) -> None:
         if step.size != size:  # the objective of a smaller picture is another one

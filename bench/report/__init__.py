@@ -1,4 +1,4 @@
-"""Reports from a run directory: report.md, report.html, summary.csv, claims.csv, plots/*, images/row.png, training/*."""
+"""Reports from a run directory: report.md, report.html, summary.csv, claims.csv, plots, images/row.png, training."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ class Section:
 class Document:
     """What a report says.
 
-    The first screens are ``answer`` (the result in one sentence), ``facts`` (term, text), the pictures ``side`` by side,
-    the ``loss`` plot, and the ``claims``; ``sections`` are all else. ``alarms`` are what a reader must not miss.
+    The first screens are ``answer`` (the result in one sentence), ``facts`` (term, text), the ``loss`` plot, the
+    pictures ``side`` by side, and the ``claims``; ``sections`` are all else. ``alarms`` are what nobody must miss.
     """
 
     run_id: str
@@ -127,8 +127,8 @@ def _sections(
     glance = tables.glance(analysed, book)
     return [
         Section("warnings", "Keep in mind", items=tuple(warnings(analysed))),
-        Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}", tables=_there(glance if glance.rows else None),
-                notes=book.notes if glance.rows else ()),
+        Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}",
+                tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
         Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
         Section("troubled", "Failed cells", tables=_there(tables.troubled_cells(analysed))),
         Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
@@ -138,13 +138,13 @@ def _sections(
         Section("plots-growth", "Growth", tables=_there(tables.growth(analysed))),
         Section("plots-batch", "Against batch", plots=by_section["batch"]),
         Section("plots-quality", "Terms of the objective", plots=by_section["quality"]),
-        Section("plots-training", "Training of the nets", "What it took before the first fast picture; in no other number.",
+        Section("plots-training", "Training of the nets", "What it took before the first fast picture.",
                 plots=by_section["training"], tables=_there(training.net_table(analysed))),
         Section("plots-roofline", "Limits of the machine", plots=by_section["roofline"],
                 tables=_there(tables.ceilings(analysed))),
         Section("rules", "How claims are judged", items=(*claims.RULES.values(), *claims.EXCEPTIONS),
                 links=tuple((f"{paper.name}: {paper.title}", paper.url) for paper in claims.PAPERS)),
-        Section("numbers", "Every number", "The same as summary.csv; raw samples are in samples.csv, curves in curves.csv.",
+        Section("numbers", "Every number", "The same as summary.csv; the samples are in samples.csv and curves.csv.",
                 folded=tuple(tables.metric_tables(analysed, book))),
         Section("definitions", "Definitions", metrics.STATISTICS, definitions=_definitions()),
         Section("repeat", "How to repeat it", f"The whole run{_at(analysed)}; below, the command of each cell alone.",
@@ -164,8 +164,7 @@ def _at(analysed: Analysed) -> str:
 
 def _definitions() -> tuple[tuple[str, str, str], ...]:
     return (
-        *((metric.name, metric.label, f"{metric.text}{f' {metric.better.capitalize()} is better.' if metric.better else ''}")
-          for metric in metrics.METRICS.values()),
+        *((metric.name, metric.label, metric.whole_text) for metric in metrics.METRICS.values()),
         *(("", f"Status “{status}”", meaning) for status, meaning in metrics.STATUSES),
     )  # fmt: skip
 
@@ -244,7 +243,7 @@ def warnings(analysed: Analysed) -> list[str]:
         )
     reduced = sorted(set(summary.loc[summary["dtype"] != "float32", "dtype"]))
     if reduced:
-        found.append(f"Some cells were computed in {listing([clean(name, 20) for name in reduced])}, and are marked so.")
+        found.append(f"Some cells computed in {listing([clean(name, 20) for name in reduced])}, and are marked so.")
     failed = int((run.cells["status"] != OK).sum())
     if failed:
         found.append(f"{failed} of {len(run.cells)} cells have no result; the list of cells says why.")

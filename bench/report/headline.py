@@ -12,13 +12,13 @@ from bench.analysis.claims import QUALITY_FLOOR
 from bench.analysis.summary import LOWER_BOUND, REFERENCE_ITERATIONS, SPEEDUP_500, SPEEDUP_EQUAL
 from bench.report import run_facts
 from bench.report.tables import fastest_variant
-from bench.report.wording import engine_name, measured, with_interval
+from bench.report.wording import engine_name, measured, steps_text, with_interval
 from nst_gluon.pages.wording import clean, listing, quantity, size_name, task_name
 
 MEANING = (
-    "Stylisation paints a photo in the style of a picture; texture makes more of the picture. Optimisation lowers a loss, "
-    "the objective, step by step; a trained net needs one forward pass. Equal loss: the seconds until optimisation is down "
-    "at the loss of the net's picture, divided by the seconds of that pass."
+    "Stylisation paints a photo in the style of a picture; texture makes more of the picture. Optimisation lowers a "
+    "loss, the objective, step by step; a trained net needs one forward pass. At equal loss: the seconds until "
+    "optimisation is down at the loss of the net's picture, divided by the seconds of that pass."
 )
 
 
@@ -32,7 +32,7 @@ def of_run(analysed: Analysed) -> str:
     fine = rows[rows["fine"]]
     if fine.empty:
         steps = rows["evaluations"].max()
-        known = "" if math.isnan(steps) else f": optimisation reaches the loss of the best in {_count(steps)}"
+        known = "" if math.isnan(steps) else f": optimisation reaches the loss of the best in {steps_text(steps)}"
         return f"No net of this run is good enough to count{known}. At such losses the nets are {_range(rows)}."
     subject = listing([analysed.methods.title(name) for name in sorted(set(fine["method"]))])
     several = fine["method"].nunique() > 1
@@ -53,12 +53,12 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
     if len(poor) and len(poor) < len(rows):
         named = sorted({f"the {analysed.methods.title(row['method'])} ({task_name(row['task'])})"
                         for row in poor.to_dict("records")})  # fmt: skip
-        steps = poor["evaluations"]
-        told = _count(steps.max()) if steps.min() == steps.max() else f"{steps.min():.0f} to {_count(steps.max())}"
+        least, most = poor["evaluations"].min(), poor["evaluations"].max()
+        told = steps_text(most) if least == most else f"{least:.0f} to {steps_text(most)}"
         text = listing(named)
         yield "Not counted", (
-            f"{text[:1].upper()}{text[1:]}: optimisation reaches such a loss in {told}; the floor is {QUALITY_FLOOR}. At that loss they are "
-            f"{_range(poor)}."
+            f"{text[:1].upper()}{text[1:]}: optimisation reaches such a loss in {told}; the floor is {QUALITY_FLOOR}. "
+            f"At that loss they are {_range(poor)}."
         )
     yield "On what", subject(analysed)
     timed = analysed.summary
@@ -80,10 +80,6 @@ def subject(analysed: Analysed) -> str:
     style, content, preset = (clean(run_facts.named(run.meta, name), 60) for name in ("style", "content", "preset"))
     text = f"{tasks} at {sizes} pixels, style {style}, content {content}, all under one objective (preset {preset})"
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _count(steps: float) -> str:
-    return f"{steps:.0f} evaluation{'' if round(steps) == 1 else 's'}"
 
 
 def _range(rows: pd.DataFrame) -> str:

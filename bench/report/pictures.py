@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from bench.analysis import claims
 from bench.analysis.analysed import Analysed
 from bench.analysis.summary import SPEEDUP_EQUAL
 from bench.report import run_facts
-from bench.report.wording import with_interval
+from bench.report.wording import steps_text, with_interval
 from bench.store.reader import RunData
 from nst_gluon.pages.wording import clean, quantity, size_name, task_name
 
@@ -155,9 +155,8 @@ def _row(
     text = "faster at equal loss" + (f" [{brackets}" if brackets else "")
     steps = claims.evaluations(analysed.summary, where, methods.baseline)
     if known and steps < claims.QUALITY_FLOOR:
-        text += f", but below the quality floor: optimisation reaches this loss in {steps:.0f} evaluations"
-    made = Picture(_capital(methods.title(str(net["method"]))), ", ".join(told), made.alt, made.file, made.path,
-                   made.task, made.size)  # fmt: skip
+        text += f", but below the quality floor: optimisation reaches this loss in {steps_text(steps)}"
+    made = replace(made, title=_capital(methods.title(str(net["method"]))), note=", ".join(told))
     return Row(title, figure, text, given, picture, made, equal)
 
 
@@ -171,11 +170,12 @@ def _equal(analysed: Analysed, record: Mapping[str, Any], net: str) -> tuple[Pic
         told += [f"{kept['evaluations']} evaluations"] if "evaluations" in kept else []
         told += [quantity(float(kept["seconds"]), "s")] if "seconds" in kept else []
         alt = f"What optimisation had made when it reached the same loss, {last.note}"
-        return Picture(f"{title}, at equal loss", ", ".join(told), alt, analysed.run.directory / path, path, last.task,
-                       last.size), True  # fmt: skip
+        found = replace(last, title=f"{title}, at equal loss", note=", ".join(told), alt=alt, path=path)
+        return replace(found, file=analysed.run.directory / path), True
     seconds = run_facts.get(record, "info", "seconds")
-    note = [last.note.split(", ", 2)[-1]] + ([quantity(float(seconds), "s")] if isinstance(seconds, (int, float)) else [])
-    return Picture(f"{title}, where it ended", ", ".join(note), last.alt, last.file, last.path, last.task, last.size), False
+    told = [last.note.split(", ", 2)[-1]]
+    told += [quantity(float(seconds), "s")] if isinstance(seconds, (int, float)) else []
+    return replace(last, title=f"{title}, where it ended", note=", ".join(told)), False
 
 
 def _capital(text: str) -> str:

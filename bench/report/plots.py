@@ -286,7 +286,8 @@ def term_plots(analysed: Analysed) -> Iterator[Plot]:
     for (task, size), everything in rows.groupby(["task", "size"], sort=True):
         largest = everything.groupby("metric")["value"].transform("max")
         group = everything[(everything["metric"] == terms[0]) | (largest > 0)]
-        yield _term_plot(analysed, group, f"{task_name(task).capitalize()}, {size_name(size)}", f"quality-{task}-{size}")
+        title = f"{task_name(task).capitalize()}, {size_name(size)}"
+        yield _term_plot(analysed, group, title, f"quality-{task}-{size}")
 
 
 def _term_plot(analysed: Analysed, rows: pd.DataFrame, title: str, name: str) -> Plot:

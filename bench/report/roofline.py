@@ -42,9 +42,9 @@ def plot(rows: pd.DataFrame, peaks: Peaks, methods: Methods) -> Plot:
         style.finish(drawn)
         roofs = listing([f"{operations(peaks.flops_per_s[dtype])} in {dtype}" for dtype in dtypes])
         caption = (
-            f"Lines: the most this machine does, {significant(peaks.bytes_per_s / 1e9)} GB/s of memory on the slope and "
-            f"{roofs} above it. Points: the cells, larger for larger pictures; hollow for textures, pale for reduced "
-            "precision."
+            f"Lines: the most this machine does, {significant(peaks.bytes_per_s / 1e9)} GB/s of memory on the slope "
+            f"and {roofs} above it. Points: the cells, larger for larger pictures; hollow for textures, pale for "
+            "reduced precision."
         )
         return finished(drawn, "roofline", TITLE, caption, f"{caption} {_words(rows, methods)}", "roofline")
 

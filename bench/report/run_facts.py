@@ -124,8 +124,8 @@ def warm_up(records: Iterable[Mapping[str, Any]]) -> str:
     each = "" if len(dropped) == 1 else f", at most {max(dropped)} in one"
     were = "was" if sum(dropped) == 1 else "were"
     return (
-        f"{sum(dropped)} of {sum(_count(info, 'timed_samples') for info in timed)} timed samples {were} slower than the "
-        f"rest and {were} left out as warm-up ({where}{each}); samples.csv has them as warm_up_latency_s and "
+        f"{sum(dropped)} of {sum(_count(info, 'timed_samples') for info in timed)} timed samples {were} slower than "
+        f"the rest and {were} left out as warm-up ({where}{each}); samples.csv has them as warm_up_latency_s and "
         "warm_up_iteration_s."
     )
 

@@ -32,10 +32,10 @@ from nst_gluon.pages.wording import MISSING, clean, interval, listing, published
 class Entry:
     """What stands in one place of a table: ``text``, and smaller below it ``small``.
 
-    ``hover`` says what it rests on. ``metric`` names the definition it belongs to. ``tone`` is "", "bound" (only a bound
-    is known), "missing" (no value, for a reason) or a verdict's class. ``number`` is the whole story of a number, whose
-    notes mark it; ``link`` is where the text leads to, and ``source`` where the small print does; ``order`` is what a
-    column is sorted by where that is not the text.
+    ``hover`` says what it rests on. ``metric`` names the definition it belongs to. ``tone`` is "", "bound" (only a
+    bound is known), "missing" (no value, for a reason) or a verdict's class. ``number`` is the whole story of a number,
+    whose notes mark it; ``link`` is where the text leads to, and ``source`` where the small print does; ``order`` is
+    what a column is sorted by where that is not the text.
     """
 
     text: str
@@ -114,11 +114,14 @@ def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
         time = value_entry(by_metric.get("latency_s" if is_net else "iteration_s"), book)
         names = [task_name(setting["task"]), str(setting["size"]), methods.title(setting["method"])]
         names += [setting_name(name, setting[name]) for name in analysed.several]
-        values = (by_metric.get(name) for name in (SPEEDUP_500, "working_memory_bytes", "objective"))
         what = "a picture" if is_net else "a step"
-        rows.append([*names, dataclasses.replace(time, small=f"{what} {time.small}".strip()), _optimised(analysed, setting, book) if is_net else "",
-                     value_entry(by_metric.get(SPEEDUP_EQUAL), book) if is_net else "",
-                     *(value_entry(value, book) if is_net or index else "" for index, value in enumerate(values))])  # fmt: skip
+        relations = ["", "", ""]
+        if is_net:
+            relations = [_optimised(analysed, setting, book), *(value_entry(by_metric.get(name), book)
+                                                                for name in (SPEEDUP_EQUAL, SPEEDUP_500))]  # fmt: skip
+        time = dataclasses.replace(time, small=f"{what} {time.small}".strip())
+        rows.append([*names, time, *relations, *(value_entry(by_metric.get(name), book)
+                                                 for name in ("working_memory_bytes", "objective"))])  # fmt: skip
     heads = (
         ("time", "latency_s"), ("optimisation to the same loss", "time_to_target_s"),
         ("speed-up at equal loss", SPEEDUP_EQUAL), (f"speed-up over {REFERENCE_ITERATIONS} iterations", SPEEDUP_500),
@@ -176,8 +179,7 @@ def metric_tables(analysed: Analysed, book: Book = NOTHING) -> list[Table]:
         first, entry = len(columns), metrics.METRICS[family]
         columns += [Entry("median", metric=family), "95 % interval", "n", "least", "most", "status"]
         numbers = (1, 3, *range(first, first + 5))
-        better = f" {entry.better.capitalize()} is better." if entry.better else ""
-        tables.append(table(f"metric-{family}", entry.label, columns, rows, numbers, f"{entry.text}{better}"))
+        tables.append(table(f"metric-{family}", entry.label, columns, rows, numbers, entry.whole_text))
     return tables
 
 
@@ -200,7 +202,8 @@ def claims_table(analysed: Analysed, book: Book = NOTHING) -> Table:
         small = reasons[0] if finding.verdict in (claims.BELOW_FLOOR, claims.NOT_MEASURED) else ""
         rows.append([
             Entry(claim.text, claim.paper.name, _rule(claim), source=claim.paper.url),
-            _published(claim), _result(finding, book), Entry(finding.verdict, small, f"{reasons[0]}. {_rule(claim)}", tone=tone),
+            _published(claim), _result(finding, book),
+            Entry(finding.verdict, small, f"{reasons[0]}. {_rule(claim)}", tone=tone),
         ])  # fmt: skip
     columns = ["claim", "published", "measured", "verdict"]
     return table("claims", "The papers' claims, checked", columns, rows, (1, 2))
@@ -208,7 +211,8 @@ def claims_table(analysed: Analysed, book: Book = NOTHING) -> Table:
 
 def _published(claim: claims.Claim) -> Entry:
     """The published values, and from which value on (or in which band) the claim counts as reproduced."""
-    texts = [" to ".join(published(end, claim.unit) for end in dict.fromkeys(ends)) for ends in claim.published.values()]
+    texts = [" to ".join(published(end, claim.unit) for end in dict.fromkeys(ends))
+             for ends in claim.published.values()]  # fmt: skip
     (low, high), within = next(iter(claim.published.values())), claims.TOLERANCE[claim.rule]
     least, most = (published(end, claim.unit) for end in (low * (1 - within), high * (1 + within)))
     marks = {claims.AT_LEAST: f"from {least}", claims.AT_MOST: f"up to {most}", claims.ABOUT: f"{least} to {most}"}
@@ -247,8 +251,8 @@ _ENGINE_HEADS = (
 _ENGINE_NOTE = (
     "Within a group of rows the method is the same: the same net and weights, pictures, noise, objective, seeds and "
     "threads. A ratio in this table is therefore the merit of an engine, and of the work put into its program here; "
-    "below 1× it takes less than Gluon. Every other speed-up in this report relates cells of one engine. Working memory "
-    "is counted above what an engine's own import takes."
+    "below 1× it takes less than Gluon. Every other speed-up in this report relates cells of one engine. Working "
+    "memory is counted above what an engine's own import takes."
 )
 
 
@@ -263,14 +267,15 @@ def engines(analysed: Analysed) -> Table | None:
         setting = dict(zip(order, key))
         for engine in sorted(group["engine"].unique(), key=lambda name: (name != REFERENCE, name)):
             by_metric = {row["metric"]: row for row in group[group["engine"] == engine].to_dict("records")}
-            chosen = [next((by_metric[name] for name in names if name in by_metric), None) for names, _ in _ENGINE_HEADS]
+            chosen = [next(filter(None, map(by_metric.get, names)), None) for names, _ in _ENGINE_HEADS]
             what = analysed.methods.title(setting["method"]) + (f", batch {key[3]}" if key[3] != 1 else "")
             rows.append([
                 Entry(what, f"{task_name(setting['task'])} {setting['size']}"),
                 *(clean(setting[name], 40) for name in extras), engine_name(engine), *map(_engine_entry, chosen),
             ])  # fmt: skip
     columns = ["method", *extras, "engine", *(Entry(head, metric=names[0]) for names, head in _ENGINE_HEADS)]
-    return table("peers", "Gluon against other engines", columns, rows, range(len(columns) - 4, len(columns)), _ENGINE_NOTE)
+    numbers = range(len(columns) - len(_ENGINE_HEADS), len(columns))
+    return table("peers", "Gluon against other engines", columns, rows, numbers, _ENGINE_NOTE)
 
 
 def _engine_entry(row: Mapping[str, Any] | None) -> Entry:
@@ -309,8 +314,8 @@ def growth(analysed: Analysed) -> Table | None:
     columns = ["cost", "task", "method", *analysed.several, "from size to size", "exponent"]
     note = (
         "Exponent: cost = factor × pixels ^ exponent, so that 1 means that twice the pixels cost twice as much. It is "
-        "shown only where its 95 % interval is narrower than 0.5, which seldom happens with three sizes. Four times the "
-        "pixels (twice the side) at exponent 1 is a step of 4×."
+        "shown only where its 95 % interval is narrower than 0.5. Twice the side is four times the pixels, which is 4× "
+        "at exponent 1."
     )
     return table("growth", "How cost grows with the picture", columns, rows, (len(columns) - 1,), note)
 

@@ -64,7 +64,8 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise run_folder.explain(error, target) from error
-    shown = [_machine(name, entries, found[found["machine"] == name], target, methods) for name, entries in groups.items()]
+    shown = [_machine(name, entries, found[found["machine"] == name], target, methods)
+             for name, entries in groups.items()]  # fmt: skip
     text = found.to_csv(index=False, float_format="%.9g", lineterminator="\n")
     write_atomically(target / "history.csv", text.encode())
     write_all([plot for machine in shown for plot in machine.plots], target / "plots")

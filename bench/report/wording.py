@@ -51,6 +51,11 @@ def series_label(method: str, row: Mapping[str, Any], several: Sequence[str], me
     return ", ".join([clean(methods.title(method), 36), *(setting_name(name, str(row[name])) for name in several)])
 
 
+def steps_text(steps: float) -> str:
+    """ "1 evaluation", "15 evaluations"."""
+    return f"{steps:.0f} evaluation{'' if round(steps) == 1 else 's'}"
+
+
 def measured(value: float, unit: str, status: str = OK) -> str:
     """A value with what its status says of it: "≥ 80×" for a lower bound, "> 70 s (not reached)", "out of
     memory".
