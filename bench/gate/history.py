@@ -32,6 +32,7 @@ from bench.analysis.methods import Methods
 from bench.gate import selftest, verdicts
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
+from bench.plan.cells import OPTIMISE
 from bench.store.reader import GROUP_COLUMNS, read_run
 from bench.store.whole_runs import machine_difference, one_machine
 from nst_gluon.system.errors import UserError
