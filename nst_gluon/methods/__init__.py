@@ -22,10 +22,11 @@ from types import ModuleType
 from typing import Any
 
 from nst_gluon.methods.base import GENERATES, OPTIMISES, TASKS, Facts, Generator, Method, Optimiser, Schedule
+from nst_gluon.methods.description import Builder
 from nst_gluon.system.errors import UserError, did_you_mean
 
 __all__ = [
-    "GENERATES", "OPTIMISES", "TASKS", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all", "bundled",
+    "GENERATES", "OPTIMISES", "TASKS", "Builder", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all", "bundled",
     "facts", "get", "installed", "is_reference", "loaded", "names", "register", "usual",
 ]  # fmt: skip
 
