@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "nst_gluon": ("system", "assets", "pictures", "descriptor", "objective", "optimise", "methods", "nets", "pages",
-                  "train", "api", "cli"),
+                  "training", "api", "cli"),
     "bench": ("plan", "machine", "store", "engines", "run", "analysis", "gate", "report", "cli"),
 }  # fmt: skip
 # What methods are written against, for type checkers alone: an optimiser is given a problem.

@@ -107,7 +107,7 @@ def test_what_cannot_be_used_is_one_line(folder, text, said):
 
 def test_help_says_where_a_file_is_imported(folder):
     text = " ".join(command(folder, "bench", "run", "--help").stdout.split())
-    assert "FILE.py:NAME or package.module:NAME" in text and "imported in processes of its own" in text
+    assert "FILE.py:NAME or package.module:NAME" in text and "FILE.py is imported in the worker processes" in text
 
 
 # -------------------------------------------------------------------------------------------------------------- a run
@@ -261,5 +261,5 @@ def test_an_installed_package_s_methods_are_measured(installed, tmp_path, net):
     data = read_run(run)
     assert set(data.cells["status"]) == {"ok"}
     assert data.methods["toy_net"].reference == "toy_methods_of_somebody:ToyNet"
-    command(tmp_path, "nst_gluon", "stylize", "chelsea", "--method", "sign_descent", "--size", "32",
+    command(tmp_path, "nst_gluon", "stylize", "astronaut", "--method", "sign_descent", "--size", "32",
             "--iterations", "2", "--random-weights", "--output", "out.png", path=installed)  # fmt: skip

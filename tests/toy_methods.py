@@ -7,8 +7,7 @@ from pathlib import Path
 SOURCE = '''
 import numpy as np
 
-from nst_gluon.methods import Generator, Optimiser
-from nst_gluon.nets.description import Builder
+from nst_gluon.methods import Builder, Generator, Optimiser
 
 
 class SignDescent(Optimiser):

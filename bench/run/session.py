@@ -84,6 +84,8 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
         warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
     _warn(store, warnings)
     progress = Progress(plan.budget, level=how.level)
+    for warning in warnings:  # now, while there is time to do something about it; the report has them too
+        progress.screen.line(f"warning: {warning}", "open")
     options = Options(command=how.command, timeout_scale=how.timeout_scale)
     try:
         records = run_cells(plan, store, options, progress, plan.unavailable())

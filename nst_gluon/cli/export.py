@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from nst_gluon import methods
+from nst_gluon.api.choice import net_path
 from nst_gluon.cli import export_onnx, options
-from nst_gluon.cli.method_choice import net_path
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import write_atomically

@@ -22,11 +22,12 @@ from types import ModuleType
 from typing import Any
 
 from nst_gluon.methods.base import GENERATES, OPTIMISES, TASKS, Facts, Generator, Method, Optimiser, Schedule
+from nst_gluon.methods.description import Builder
 from nst_gluon.system.errors import UserError, did_you_mean
 
 __all__ = [
-    "GENERATES", "OPTIMISES", "TASKS", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all", "bundled",
-    "facts", "get", "installed", "is_reference", "loaded", "names", "register",
+    "GENERATES", "OPTIMISES", "TASKS", "Builder", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all",
+    "bundled", "facts", "get", "installed", "is_reference", "loaded", "names", "register", "usual",
 ]  # fmt: skip
 
 GROUP = "nst_gluon.methods"
@@ -79,6 +80,11 @@ def all() -> list[Method]:
 def loaded() -> list[Method]:
     """The bundled methods and those that this process has imported already."""
     return [*bundled().values(), *(method for method, _ in _registered.values())]
+
+
+def usual() -> list[str]:
+    """The :func:`names` that ``--method all`` means: not those whose nets are files of other programs."""
+    return [name for name in names() if not getattr(bundled().get(name), "foreign", False)]
 
 
 def is_reference(text: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nst_gluon.nets.description import Net
+from nst_gluon.methods.description import Net
 from nst_gluon.system.errors import UserError
 
 if TYPE_CHECKING:
