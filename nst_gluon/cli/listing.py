@@ -1,4 +1,4 @@
-"""``list``: the names that the other commands take."""
+"""``list``: the names that the other commands accept."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``list``."""
     parser = commands.add_parser(
         "list",
-        help="methods, presets, pictures and nets by name",
+        help="list methods, presets, pictures and nets",
         epilog=example("list nets"),
-        description="Print the names that the other commands take.",
+        description="Print the names that the other commands accept.",
     )
     parser.add_argument(
         "kind",
@@ -66,7 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="KIND",
         help=f"one of {', '.join(KINDS)} (default: all of them)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.set_defaults(run=run)
 
 
