@@ -155,6 +155,8 @@ def check_options(request: Request, choice: Choice) -> None:
     else:
         if "tile" in request.given:
             raise UserError(f"--tile: {method.name} optimises the picture as a whole; --tile is for nets")
+        if "net_size" in request.given:
+            raise UserError(f"--net-size: {method.name} works at the picture's own size; --net-size is for nets")
         if "strength" in request.given:
             raise UserError(f"--strength: {method.name} weighs style and content by --preset; --strength is for nets")
     if method.from_net and "start" in request.given:

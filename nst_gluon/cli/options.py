@@ -37,6 +37,10 @@ class Terminal(Listener):
     def note(self, text: str) -> None:
         tqdm.write(text, file=sys.stderr)
 
+    def hint(self, text: str) -> None:
+        if not self._quiet:
+            self.note(text)
+
     def detail(self, text: str) -> None:
         if self._alone and not self._quiet:
             self.note(text)
