@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from nst_gluon import assets, methods
+from nst_gluon.cli.console import wrapped
 from nst_gluon.cli.options import example
 from nst_gluon.objective import presets
 
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{kind}:")
         for entry in entries:
             about = "; ".join(entry[key] for key in ("description", "source") if key in entry)
-            print(f"  {entry['name']:{width}}  {about}".rstrip())
+            print(wrapped(f"  {entry['name']:{width}}  {about}".rstrip(), sys.stdout, indent=width + 4))
         if not entries:
             print("  none")
     return 0
