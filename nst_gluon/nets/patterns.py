@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nst_gluon.nets.description import (
+from nst_gluon.methods.description import (
     Activation,
     Affine,
     AveragePool,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nst_gluon.descriptor.vgg import BFLOAT16
-from nst_gluon.nets import description as layers
-from nst_gluon.nets.description import EPSILON, Net
+from nst_gluon.methods import description as layers
+from nst_gluon.methods.description import EPSILON, Net
 from nst_gluon.nets.operators import crop, pad, upsample
 from nst_gluon.system.engine import mx
 

@@ -7,8 +7,8 @@ import pytest
 import toy_net
 
 from nst_gluon import assets
+from nst_gluon.methods.description import PADDINGS, Builder
 from nst_gluon.nets import inference_graph, kernels, patterns, training_net
-from nst_gluon.nets.description import PADDINGS, Builder
 from nst_gluon.nets.geometry import margins
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.trained_net import TrainedNet, load_net
