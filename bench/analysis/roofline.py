@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +31,6 @@ from bench.analysis.intervals import median_interval
 from bench.machine import environment
 from bench.plan.cells import OPTIMISE
 from bench.plan.engines import REFERENCE
-from bench.run import process
 from bench.run.result_table import aligned
 from bench.store import baselines, run_folder
 from bench.store.reader import GROUP_COLUMNS, RunData
@@ -40,6 +38,7 @@ from nst_gluon.nets import netfile
 from nst_gluon.nets.geometry import working_size
 from nst_gluon.objective import presets
 from nst_gluon.pages.wording import quantity, significant
+from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
 
 FOLDER = "roofline"
@@ -93,9 +92,9 @@ def measure(threads: int, tell: Callable[[str, float], None] = lambda part, done
     Raises:
         UserError: that process failed; what it said last is part of the line.
     """
-    command = [sys.executable, "-m", "bench.engines.peaks", str(threads)]
-    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
-        command, env=process.child_environment(), stdout=subprocess.PIPE, stderr=said, text=True
+    command = children.python("bench.engines.peaks", str(threads))
+    with tempfile.TemporaryFile("w+") as said, children.start(
+        command, stdout=subprocess.PIPE, stderr=said, text=True
     ) as child:
         timer = threading.Timer(TIME_LIMIT_S, child.kill)
         timer.start()
@@ -103,7 +102,7 @@ def measure(threads: int, tell: Callable[[str, float], None] = lambda part, done
             found = _follow(child.stdout, tell)
             status = child.wait()
         except BaseException:
-            child.kill()
+            children.end(child)
             raise
         finally:
             late = not timer.is_alive()

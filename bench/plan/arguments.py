@@ -155,7 +155,7 @@ def _nets(
     for text in files:
         from nst_gluon.nets import netfile
 
-        file = _net_file(text)
+        file = net_file(text)
         try:
             meta = netfile.describe(file)
         except UserError as error:
@@ -167,7 +167,7 @@ def _nets(
     return tuple(sorted({**found, **given}.items()))
 
 
-def _net_file(text: str) -> Path:
+def net_file(text: str) -> Path:
     """A net by its file, or a bundled one by its name."""
     bundled = {net.path.stem: net.path for net in assets.nets()}
     if Path(text).exists():

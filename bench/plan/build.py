@@ -69,7 +69,7 @@ def build(
             if name not in registry.ENGINES:
                 raise UserError(f"--method: {method.name} says that it runs on {name!r}; "
                                 f"{did_you_mean(name, registry.ENGINES)}")  # fmt: skip
-    spared = not budget.variants and {method.name for method in methods} >= set(known.names())
+    spared = not budget.variants and {method.name for method in methods} >= set(known.usual())
     chosen = [method for method in methods if not (spared and method.variant_of)]
     cells = [
         Cell(engine, method.name, task, size, batch, dtype, device, cell_seed, KINDS[method.kind], method.variant_of)

@@ -5,7 +5,6 @@ The process that plans and measures does not execute them; this child does, and 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,11 +37,10 @@ def parse(argument: str, text: str) -> list[str]:
     A file whose path has a comma cannot be given. Raises a UserError for a name that nobody knows.
     """
     known, chosen = methods.names(), []
-    every = [name for name in known if not getattr(methods.bundled().get(name), "foreign", False)]
     for name in filter(None, (part.strip() for part in text.split(","))):
         if name != "all" and name not in known and not methods.is_reference(name):
             raise UserError(f"{argument}: unknown method {name!r}; {did_you_mean(name, known)}, or give {FORMS}")
-        chosen += [each for each in (every if name == "all" else [name]) if each not in chosen]
+        chosen += [each for each in (methods.usual() if name == "all" else [name]) if each not in chosen]
     if not chosen:
         raise UserError(f"{argument}: empty; {did_you_mean('', known)}, or give {FORMS}")
     return chosen
@@ -53,4 +51,4 @@ def _facts(request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(child.answer(_facts))
+    child.answer(_facts)

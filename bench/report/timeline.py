@@ -35,9 +35,10 @@ EXPLANATION = (
     "A number is compared with the one before it on the same machine, if both were made with the same pictures, "
     "weights, objective and nets. The change is beyond noise only if the ratio of the two lies wholly beyond the noise "
     "floor, taken at its least favourable: one interval's low end over the other's high end. The floor is what python "
-    "-m bench selftest found for the machine; without it, 10 %. One sample has no interval: a peak of memory is then "
-    "taken as it is, and of anything else nothing can be said. Small changes that add up over many runs are seen in "
-    "the plots only."
+    "-m bench selftest found for the machine; without it, 10 % for times and 2 % for memory (optimisation: 4 % for the "
+    "peak, 8 % for working memory). One sample has no interval: a peak of memory is then taken as it is, and of "
+    "anything else nothing can be said. Slow drift is small changes that add up: before and after a run, the values "
+    f"differ more in rank than in all but {history.RARE:.1%} of random orders."
 )
 
 
@@ -49,6 +50,7 @@ class Machine:
     title: str
     runs: Table
     changes: Table | None
+    drift: Table | None
     plots: tuple[Plot, ...]
 
 
@@ -103,7 +105,8 @@ def _machine(
     title = f"{name.capitalize()}: {run_facts.fingerprint(entries[-1].fingerprint)}"
     with style.context():
         drawn = tuple(_plots(name, [entry.id for entry in entries], found, methods))
-    return Machine(style.slug(name), title, _runs(name, entries, target), changes(name, found, methods), drawn)
+    tables = (_runs(name, entries, target), changes(name, found, methods), drift(name, found, methods))
+    return Machine(style.slug(name), title, *tables, drawn)
 
 
 def _runs(name: str, entries: Sequence[Entry], target: Path) -> Table:
@@ -129,6 +132,18 @@ def changes(name: str, found: pd.DataFrame, methods: Methods) -> Table | None:
                      clean(row["run"], 80), Shown(row["change"], tone=TONES[row["change"]])])  # fmt: skip
     columns = ["metric", "cell", "value", "change", "revision", "run", "verdict"]
     return table(f"changes-{style.slug(name)}", "Changes beyond noise", columns, rows, (2, 3)) if rows else None
+
+
+def drift(name: str, found: pd.DataFrame, methods: Methods) -> Table | None:
+    """Where a number's level changed over the runs; None where it did nowhere."""
+    rows = []
+    for row in history.drifts(found).to_dict("records"):
+        by = Shown(f"{100 * (row['ratio'] - 1):+.1f} %", f"p {row['p']:.4f}", order=row["ratio"])
+        label, revision = metrics.find(row["metric"]).label, clean(f"{row['revision'] or '?'}", 20)
+        rows.append([Shown(label), cell_label(row, methods), by, revision, clean(row["run"], 80),
+                     Shown(row["change"], tone=TONES[row["change"]])])  # fmt: skip
+    columns = ["metric", "cell", "change of the median", "since revision", "since run", "verdict"]
+    return table(f"drift-{style.slug(name)}", "Slow drift", columns, rows, (2,)) if rows else None
 
 
 def side_by_side(found: pd.DataFrame, methods: Methods) -> Table:

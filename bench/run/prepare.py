@@ -15,10 +15,11 @@ from typing import Any
 
 from bench.machine.environment import file_sha256
 from bench.plan.cells import Settings
-from bench.plan.child import answer, child_environment
+from bench.plan.child import answer
 from bench.plan.child import ask as ask_child
 from bench.plan.inputs import picture, prepared
 from nst_gluon import methods
+from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
 
 _LOAD = """
@@ -70,9 +71,7 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
 
 def try_engine(name: str) -> None:
     """Import an engine in a fresh process; a UserError is that process's one line."""
-    child = subprocess.run(
-        [sys.executable, "-c", _LOAD, name], capture_output=True, text=True, env=child_environment(), check=False
-    )
+    child = children.run(children.python("-c", _LOAD, name), stderr=subprocess.PIPE)
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(last if last.startswith(("no engine", "--")) else f"--engine: {name} cannot be loaded ({last})")
@@ -114,4 +113,4 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(answer(_answer))
+    answer(_answer)

@@ -59,6 +59,7 @@ def run_cells(
     dead.
     """
     records = store.cells()
+    records = [record for record in records if not record.get("killed")]
     done = {record["key"] for record in records}
     progress.begin([cell for cell in plan.cells if cell.key not in done], records)
     limit_of = timeout_of or (lambda cell: timeout_s(cell, plan.budget, options.timeout_scale))
@@ -108,7 +109,7 @@ def _run_cell(
                 spec,
                 timeout_s=limit_s,
                 log_path=store.path / log,
-                marks={RUN_MARK: store.path.name},
+                marks={RUN_MARK: store.mark},
                 on_event=progress.event,
                 on_tick=progress.tick,
                 grace_s=options.grace_s,
@@ -121,7 +122,10 @@ def _run_cell(
         raise DiskFull.at(store.path)
     record = _record(cell, outcome, attempts, targets)
     record.update(started=started.isoformat(timespec="seconds"), log=str(log))
-    store.append(record, outcome.samples, outcome.curve)
+    if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
+        store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
+    else:
+        store.append(record, outcome.samples, outcome.curve)
     return record
 
 

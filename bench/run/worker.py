@@ -7,7 +7,6 @@ the pipe. What libraries print goes to standard output and error, which are the 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import errno
 import json
 import os
@@ -31,16 +30,6 @@ from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
 # A comparison of two revisions starts the worker of each: raised when the JSON line that a worker reads, or the
 # events that it writes, change in a way that the other side would not understand.
 PROTOCOL = 1
-
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when the orchestrator dies, however it dies (Linux only)."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def failure(error: BaseException) -> tuple[str, str] | None:
@@ -87,7 +76,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     pipe = parser.parse_args(argv).pipe
     os.set_inheritable(pipe, False)
     spec = json.loads(sys.stdin.readline())
-    die_with_parent(spec["parent"])
     cell = Cell.from_dict(spec["cell"])
     budget, settings = Budget.from_dict(spec["budget"]), Settings.from_dict(spec["settings"])
     context = Context(pipe, Path(spec["run_dir"]), cell, spec["targets"], spec["spawned_monotonic"])
@@ -109,4 +97,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: it has nothing to see to, and may hang in a library
     sys.exit(main())

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nst_gluon import methods
+from nst_gluon.api.choice import net_path
 from nst_gluon.cli import export_onnx, options
-from nst_gluon.cli.method_choice import net_path
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import write_atomically
@@ -42,6 +43,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="PATH",
         help="mxnet: a folder, made if missing (default: this one); onnx: a file (default: NAME.onnx)",
+    )
+    parser.add_argument(
+        "--method", type=methods.get, metavar="METHOD", help=f"{methods.FORMS} of a net whose method is your own"
     )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.set_defaults(run=run)

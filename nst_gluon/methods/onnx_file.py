@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from nst_gluon.methods.base import TASKS, Generator
-from nst_gluon.nets.description import Builder, Net, describe
+from nst_gluon.methods.description import Builder, Net
 
 
 class OnnxFile(Generator):
-    """Its description has the file's inputs and working sizes, and none of its layers."""
+    """Its description has the file's inputs and working sizes; its layers only where the suite exported it."""
 
     name = "onnx_file"
     tasks = TASKS
@@ -23,17 +23,13 @@ class OnnxFile(Generator):
     def architecture(self, task: str) -> dict[str, Any]:
         return {}
 
-    def net(self, exported: str = "", architecture: dict | None = None) -> Net:
-        """What is known of the net.
+    def net(self, layers: list | None = None) -> Net:
+        """What is known of the net: its ``layers``, as :meth:`Net.to_data` has them, where the suite exported it.
 
-        Args:
-            exported: the method of a net that the suite exported, of ``architecture``; any other net takes a content
-                picture, whose sides are to be multiples of 4.
+        Any other takes a content picture, whose sides are made multiples of 4.
         """
-        if exported:
-            from nst_gluon import methods
-
-            return describe(methods.get(exported), architecture, "its metadata")
+        if layers is not None:
+            return Net.from_data(layers, "its metadata")
         net = Builder()
         net.upsample(net.upsample(net.average_pool(net.content(), 4)))
         return net.build()

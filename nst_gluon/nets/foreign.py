@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from nst_gluon import methods
+from nst_gluon.descriptor.weights.entries import printable
 from nst_gluon.descriptor.weights.formats import opened
 from nst_gluon.methods.base import Generator
-from nst_gluon.nets.description import MAX_PARAMETERS, describe
+from nst_gluon.methods.description import MAX_PARAMETERS, describe
+from nst_gluon.methods.onnx_file import OnnxFile
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import PathLike, one_line, quoted
 
-ONNX_FILE = "onnx_file"
 INSTALL = "python -m pip install -e '.[onnx]'"
 # Prefixes that wrappers of modules put before every name.
 WRAPPERS = ("module.", "model.")
@@ -77,18 +78,21 @@ def _unwrapped(entries: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _recognised(shapes: Mapping[str, tuple[int, ...]], where: str) -> tuple[Any, dict[str, Any], dict[str, str]]:
-    able = [method for method in methods.all() if isinstance(method, Generator) and type(method).recognise is not Generator.recognise]
-    for method in able:
-        try:
-            found = method.recognise(shapes)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-        if found is not None:
-            return (method, *found)
+    """The method whose net has arrays of these shapes, its architecture, and the arrays' names by parameter."""
+    tried = []
+    for method in methods.loaded():  # reading a file executes nothing that others wrote
+        if isinstance(method, Generator) and type(method).recognise is not Generator.recognise:
+            tried.append(method.title)
+            try:
+                found = method.recognise(shapes)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+            if found is not None:
+                return (method, *found)
     names = ", ".join(sorted(shapes)[:SHOWN]) + (", ..." if len(shapes) > SHOWN else "")
     raise UserError(
-        f"{where} has no description ('meta') and its arrays ({names}) are not those of a net that is known without "
-        f"one: {', '.join(method.title for method in able)}"
+        f"{where} has no description ('meta') and its arrays ({printable(names)}) are not those of a net that is known "
+        f"without one: {', '.join(tried)}"
     )
 
 
@@ -118,16 +122,16 @@ def onnx_file(path: PathLike) -> tuple[Any, dict[str, Any]]:
     if any(onnx.external_data_helper.uses_external_data(constant) for constant in model.graph.initializer):
         raise UserError(f"{where} keeps its parameters in another file; save it as one file")
     props = {prop.key: prop.value for prop in model.metadata_props}
-    meta = {"method": ONNX_FILE, "task": "stylize", "style": Path(path).stem}
-    if {"method", "task", "style", "architecture"} <= set(props) and model.producer_name == "nst-gluon":
+    meta = {"method": OnnxFile.name, "task": "stylize", "style": Path(path).stem}
+    if {"task", "style", "layers"} <= set(props) and model.producer_name == "nst-gluon":
         try:
-            architecture = {"exported": props["method"], "architecture": json.loads(props["architecture"])}
-        except ValueError:
-            raise UserError(f"{where} is damaged: its architecture is no JSON") from None
+            architecture = {"layers": json.loads(props["layers"])}
+        except (ValueError, RecursionError):
+            raise UserError(f"{where} is damaged: its layers are no JSON") from None
         return model, {**meta, "task": props["task"], "style": props["style"], "architecture": architecture}
     given = [value for value in model.graph.input if value.name not in constants]
     if len(given) != 1 or not _is_picture(given[0]):
-        takes = ", ".join(f"{value.name} {_shape(value)}" for value in given)
+        takes = printable(", ".join(f"{value.name} {_shape(value)}" for value in given) or "nothing")
         raise UserError(f"{where} takes {takes}; known is one input of float32 (N, 3, H, W), the content")
     return model, {**meta, "architecture": {}}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nst_gluon.nets.description import (
+from nst_gluon.methods.description import (
     Activation,
     Add,
     Affine,

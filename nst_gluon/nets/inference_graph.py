@@ -28,28 +28,23 @@ from typing import Any
 import numpy as np
 
 from nst_gluon.descriptor.vgg import BFLOAT16
-from nst_gluon.nets import geometry, operators
-from nst_gluon.nets.description import (
+from nst_gluon.methods.description import (
     EPSILON,
     Activation,
     Affine,
     AveragePool,
-    Concatenate,
-    Content,
     Convolution,
     Layer,
     Net,
-    Noise,
     Norm,
     Upsample,
 )
-from nst_gluon.nets.kernels import LANES, fit, laid_out, phase_kernel, rows_below, upsampling_kernel
+from nst_gluon.nets import geometry, operators, patterns
+from nst_gluon.nets.kernels import fit, laid_out, phase_kernel, rows_below, upsampling_kernel
 from nst_gluon.system.engine import mx
 
 # Inputs (pictures, noise) have fewer channels than this, activations do not.
 LEAST_WIDTH = 8
-# Side of a last kernel from which it makes four pixels at a time.
-LEAST_PHASED = 5
 # Rows of the finest scale that are worked on at a time: 3 MB an activation at 256x256.
 STRIP_ROWS = 64
 # What names of symbols begin with whose statistics are not known yet.
@@ -125,7 +120,7 @@ class InferenceGraph:
         self.rows: tuple[int, int] | None = None
         self._values = {layer.name: self._input(i, layer, shapes[i]) for i, layer in enumerate(net.inputs)}
         self._pools: dict[tuple[str, int], Any] = {}
-        if self.margins and known and self._finest_is_apart():
+        if self.margins and known and patterns.finest_is_apart(net):
             around = 2 * self.margins[net.inputs[0].name] * tile
             height = (shapes[0][2] - around) << net.inputs[0].reduction
             self.picture = self._in_strips(height)
@@ -158,14 +153,6 @@ class InferenceGraph:
 
     # Strips of the finest scale
 
-    def _finest_is_apart(self) -> bool:
-        """Whether the finest scale begins with inputs and with convolutions of what was upsampled."""
-        finest = [layer for layer in self.net.layers if isinstance(layer, Upsample) and layer.reduction == 0]
-        takers = [taker for layer in finest for taker in self._takers(layer)]
-        pools = [layer for layer in self.net.layers if isinstance(layer, AveragePool)]
-        begins = all(isinstance(taker, Convolution) and taker.kernel == 3 for taker in takers)
-        return bool(takers) and begins and all(isinstance(self.net[pool.inputs[0]], (Content, Noise)) for pool in pools)
-
     def _in_strips(self, height: int):
         layers = [layer for layer in self.net.layers if layer.inputs]
         self._draw(layer for layer in layers if layer.reduction > 0)
@@ -180,45 +167,19 @@ class InferenceGraph:
             strips.append(self._finished())
         return S.concat(*strips, dim=2)
 
-    # What layers are followed by
-
-    def _only(self, name: str) -> Layer | None:
-        """The layer that takes ``name``, if it is the only one."""
-        taken = self.net.consumers(name)
-        return taken[0] if len(taken) == 1 else None
-
-    def _takers(self, layer: Layer) -> list[Layer]:
-        """The layers that take ``layer``, through norms that are folded into them and concatenations."""
-        found = []
-        for taker in self.net.consumers(layer.name):
-            passes = isinstance(taker, Concatenate) or (isinstance(taker, Norm) and self._folds_on(taker))
-            found += self._takers(taker) if passes else [taker]
-        return found
-
-    def _folds_on(self, norm: Norm) -> bool:
-        """Whether ``norm``, of statistics that count as known, is folded into all convolutions that take it."""
-        if self.train and norm.name not in self.statistics:
-            return False
-        takers = []
-        for taker in self.net.consumers(norm.name):
-            takers += self.net.consumers(taker.name) if isinstance(taker, Concatenate) else [taker]
-        return bool(takers) and all(
-            isinstance(taker, Convolution) and (taker.mode != "zero" or taker.padding == 0) for taker in takers
-        )
-
     # Values
 
     def _input(self, number: int, layer: Layer, shape: tuple[int, ...]) -> Value:
         symbol, margin = S.var(f"data{number}"), self.margins[layer.name] if self.margins else 0
         if margin and not self.tile:
-            symbol = wrap(symbol, margin, shape)
+            symbol = operators.wrap(S, symbol, margin, shape)
         return Value(symbol, layer.channels, layer.channels, margin=margin)
 
     def _cropped(self, value: Value):
         """The symbol's channels that count."""
         if value.width == value.channels:
             return value.symbol
-        return crop_channels(value.symbol, value.channels)
+        return operators.crop_channels(S, value.symbol, value.channels)
 
     def _single(self, value: Value) -> Value:
         """In float32."""
@@ -228,9 +189,9 @@ class InferenceGraph:
         """With that ``margin``, and the rows that are worked on."""
         symbol, surplus = value.symbol, value.margin - margin
         if value.whole and self.rows is not None:
-            symbol = rows_of(symbol, self.rows[0] + surplus, self.rows[1] + surplus + 2 * margin)
+            symbol = operators.rows(S, symbol, self.rows[0] + surplus, self.rows[1] + surplus + 2 * margin)
         elif surplus:
-            symbol = rows_of(symbol, surplus, -surplus)
+            symbol = operators.rows(S, symbol, surplus, -surplus)
         if surplus:
             symbol = S.slice_axis(symbol, axis=3, begin=surplus, end=-surplus)
         return replace(value, symbol=symbol, margin=margin, whole=False)
@@ -291,13 +252,13 @@ class InferenceGraph:
         """A norm that is not folded into the convolution before it. One of something upsampled is one of the less."""
         value = self._values[layer.inputs[0]]
         value = value if value.upsampled else self._plain(layer.inputs[0])
-        if self._folds_on(layer):
+        if (not self.train or layer.name in self.statistics) and patterns.folds_on(self.net, layer):
             self._values[layer.name] = replace(
                 value, symbol=self._note(value.symbol, layer.name), affine=self._scale_shift(layer.name)
             )
             return
-        last = self._only(layer.name)
-        after = last if isinstance(last, Activation) and last.kind != "tanh" else None
+        after = patterns.follower(self.net, layer, Activation)
+        after = after if after and after.kind != "tanh" else None
         symbol = self._normalised(value.symbol, layer.name, value.width, after)
         self._made(replace(value, symbol=symbol), layer, after)
 
@@ -306,11 +267,10 @@ class InferenceGraph:
     def _convolution(self, layer: Convolution) -> None:
         """A convolution, and the norm or the scale and shift, and the activation, that follow it alone."""
         weight, bias = self.params[f"{layer.name}.weight"], self.params[f"{layer.name}.bias"]
-        last, norm = layer, self._only(layer.name)
-        if isinstance(norm, Affine):
-            last, norm = norm, None
+        net, last = self.net, patterns.follower(self.net, layer, Affine) or layer
+        if isinstance(last, Affine):
             weight, bias = weight * np.float32(last.scale), bias * np.float32(last.scale) + np.float32(last.shift)
-        norm = norm if isinstance(norm, Norm) else None
+        norm = patterns.follower(net, layer, Norm)
         folds = norm is not None and (not self.train or norm.name in self.statistics)
         if folds and norm.name in self.statistics:
             scale, shift = self._scale_shift(norm.name)
@@ -318,9 +278,9 @@ class InferenceGraph:
         elif norm is not None and not folds:
             bias = None  # The norm takes it away again.
         last = norm or last
-        after = self._only(last.name)
-        after = after if isinstance(after, Activation) else None
-        phased = norm is None and self._is_phased(layer, after or last)
+        after = patterns.follower(net, last, Activation)
+        source = self._values[layer.inputs[0]]
+        phased = patterns.is_phased(net, layer) and not source.parts and source.affine is None
         value = self._sum(layer, weight, bias, phased)
         if phased or (after and after.kind == "tanh"):
             value = self._single(value)
@@ -331,18 +291,9 @@ class InferenceGraph:
         else:
             symbol = self._normalised(value.symbol, norm.name, value.width, after)
         if phased:
-            symbol = S.depth_to_space(crop_channels(symbol, 4 * layer.channels), block_size=2)
+            symbol = S.depth_to_space(operators.crop_channels(S, symbol, 4 * layer.channels), block_size=2)
             value = Value(symbol, layer.channels, layer.channels)
         self._made(replace(value, symbol=symbol), layer, last, after)
-
-    def _is_phased(self, layer: Convolution, last: Layer) -> bool:
-        """Whether ``layer`` is the net's last one, with few channels and a large kernel."""
-        value = self._values[layer.inputs[0]]
-        while isinstance(self._only(last.name), (Affine, Activation)):
-            last = self._only(last.name)
-        fits = layer.stride == 1 and 2 * layer.padding == layer.kernel - 1
-        fits = fits and layer.kernel >= LEAST_PHASED and 4 * layer.channels <= LANES and self.net.multiple > 1
-        return fits and last is self.net.output and not value.parts and value.affine is None
 
     def _sum(self, layer: Convolution, weight: np.ndarray, bias: np.ndarray | None, phased: bool) -> Value:
         """``layer`` with other weights, of all parts of what it takes."""
@@ -389,12 +340,12 @@ class InferenceGraph:
                 pad = 2 * x.margin - margin + 1
                 if self.rows is not None:
                     begin, end, above = rows_below(*self.rows, pad, margin)
-                    x = replace(x, symbol=rows_of(x.symbol, begin, end))
+                    x = replace(x, symbol=operators.rows(S, x.symbol, begin, end))
                     pad = (above, pad)
             elif takes and not pad:
                 # Reflection of an upsampled picture by one pixel repeats the edge of the coarse one.
                 mode = "edge" if layer.mode == "reflect" else layer.mode
-                x, pad = replace(x, symbol=pad_by_one(x.symbol, mode)), 3
+                x, pad = replace(x, symbol=operators.pad_by_one(S, x.symbol, mode)), 3
             else:
                 pad = 2 - takes
             settings.update(kernel=(4, 4), stride=(2, 2), pad=pad if isinstance(pad, tuple) else (pad, pad))
@@ -410,7 +361,7 @@ class InferenceGraph:
 
     def _padded(self, x: Value, amount: int, mode: str) -> Value:
         if amount == 1 and mode != "zero":
-            return replace(x, symbol=pad_by_one(x.symbol, mode))
+            return replace(x, symbol=operators.pad_by_one(S, x.symbol, mode))
         x = self._single(x)
         return replace(x, symbol=operators.pad(S, x.symbol, amount, mode))
 
@@ -427,7 +378,7 @@ class InferenceGraph:
         x, y = (self._plain(name, layer) for name in layer.inputs)
         self._values[layer.name] = self._added(x, y)
 
-    def _concatenate(self, layer: Concatenate) -> None:
+    def _concatenate(self, layer) -> None:
         parts = tuple(self._values[name] for name in layer.inputs)
         flat = tuple(part for value in parts for part in (value.parts or (value,)))
         self._values[layer.name] = Value(None, layer.channels, 0, parts=flat)
@@ -452,8 +403,7 @@ class InferenceGraph:
 
     def _crop(self, layer) -> None:
         x, amount = self._plain(layer.inputs[0]), layer.amount
-        ends = {"begin": (None, None, amount, amount), "end": (None, None, -amount, -amount)}
-        self._values[layer.name] = replace(x, symbol=S.slice(x.symbol, **ends))
+        self._values[layer.name] = replace(x, symbol=operators.crop(S, x.symbol, amount))
 
     def _upsample(self, layer: Upsample) -> None:
         value = self._values[layer.inputs[0]]
@@ -481,39 +431,3 @@ def activated(x, activation: Activation | None):
     if activation.kind == "leaky_relu":
         return S.LeakyReLU(x, act_type="leaky", slope=activation.slope)
     return S.Activation(x, act_type=activation.kind)
-
-
-def crop_channels(x, channels: int):
-    """The first ``channels`` channels of (N, C, H, W).
-
-    With ``slice_axis``: oneDNN's ``slice`` dies of a division by zero inside a block of channels.
-    """
-    return S.slice_axis(x, axis=1, begin=0, end=channels)
-
-
-def rows_of(x, begin: int, end: int):
-    """Rows ``begin`` to ``end`` of (N, C, H, W)."""
-    return S.slice(x, begin=(None, None, begin), end=(None, None, end))
-
-
-def pad_by_one(x, mode: str):
-    """(N, C, H, W) with one pixel more on each side: ``circular``, ``reflect`` or ``edge`` (the edge repeated).
-
-    With ``slice``, which takes oneDNN's memory layouts as they are.
-    """
-    first, last = {"circular": (-1, 0), "reflect": (1, -2), "edge": (0, -1)}[mode]
-    for axis in (2, 3):
-        none = (None,) * axis
-        one = [S.slice(x, begin=(*none, i), end=(*none, i + 1 if i != -1 else None)) for i in (first, last)]
-        x = S.concat(one[0], x, one[1], dim=axis)
-    return x
-
-
-def wrap(x, amount: int, shape: tuple[int, ...]):
-    """(N, C, H, W) of the given shape, repeated without end, with ``amount`` pixels more on each side."""
-    for axis in (2, 3):
-        copies = -(-amount // shape[axis])
-        begin = copies * shape[axis] - amount
-        x = S.concat(*[x] * (2 * copies + 1), dim=axis)
-        x = S.slice_axis(x, axis=axis, begin=begin, end=begin + shape[axis] + 2 * amount)
-    return x

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nst_gluon import __version__, assets, methods
-from nst_gluon.nets import geometry
-from nst_gluon.nets.description import Layer, Net, Noise, Norm
+from nst_gluon import __version__, assets
+from nst_gluon.methods.description import Layer, Net, Noise, Norm
+from nst_gluon.nets import geometry, netfile
 
 UNKNOWN = "not recorded"
 RGB = "RGB in [0, 1]"
@@ -88,7 +88,7 @@ def program(net: Net, file: str) -> str:
 
 
 def _what(net: Net, meta: Mapping[str, Any]) -> str:
-    method = methods.get(meta["method"])
+    method = netfile.method_of(meta, "the net")
     makes = "repaints a photo" if net.takes_content else "makes a texture from noise"
     return f"It {makes} in the style of `{facts(net, meta)['style']}`: {method.description} ({method.paper})."
 

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from nst_gluon import methods
-from nst_gluon.nets import description, foreign
-from nst_gluon.nets.description import Net
+from nst_gluon.methods import description
+from nst_gluon.methods.description import Net
+from nst_gluon.nets import foreign
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
 
@@ -111,12 +112,40 @@ def describe(path: PathLike) -> dict[str, Any]:
     return foreign.onnx_file(path)[1] if foreign.is_onnx(path) else load(path)[1]
 
 
-def net_of(meta: Mapping[str, Any], where: str) -> Net:
-    """The net that a file's meta describes. Raises UserError when its method or architecture is not known."""
+class _Unknown(methods.Generator):
+    """The method of a net whose file has its layers, because they were somebody's own."""
+
+    def __init__(self, name: str, task: str, layers: Any, where: str):
+        self.name, self.tasks, self.title = name, (task,), name
+        self.description, self.paper = "a net of a method that does not come with the suite", "unknown"
+        self._net = Net.from_data(layers, where)
+
+    def architecture(self, task: str) -> dict[str, Any]:
+        raise UserError(f"--method: {self.name} does not come with the suite; give {methods.FORMS}")
+
+    def net(self, **architecture: Any) -> Net:
+        return self._net
+
+
+def method_of(meta: Mapping[str, Any], where: str) -> methods.Method:
+    """The method of a file's meta; of one that nobody knows and whose layers the file has, one that can make pictures.
+
+    Raises UserError when nobody knows it.
+    """
+    name, known = str(meta.get("method")), {method.name: method for method in methods.loaded()}
+    if name not in known and meta.get("task") in methods.TASKS and "layers" in meta and name.isidentifier():
+        return _Unknown(name, meta["task"], meta["layers"], where)
     try:
-        method = methods.get(str(meta.get("method")))
+        return methods.get(name)
     except UserError as error:
         raise UserError(f"{where}: {str(error).replace('--method: ', '')}") from None
+
+
+def net_of(meta: Mapping[str, Any], where: str) -> Net:
+    """The net that a file's meta describes. Raises UserError when its method or architecture is not known."""
+    method = method_of(meta, where)
+    if isinstance(method, _Unknown):
+        return method.net()
     if not isinstance(method, methods.Generator):
         raise UserError(f"{where}: {method.name} optimises a picture and has no net")
     return description.describe(method, meta.get("architecture"), where)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nst_gluon import __version__, assets
-from nst_gluon.nets import description as layers
+from nst_gluon.methods import description as layers
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets.folding import fold
 from nst_gluon.nets.model_card import facts
@@ -159,7 +159,8 @@ def build(net: layers.Net, params: Mapping[str, np.ndarray], meta: Mapping[str, 
         producer_version=__version__,
         doc_string=f"{meta['method']}, {meta.get('task')}, in the style of {meta.get('style')}",
     )
-    onnx.helper.set_model_props(model, {name: _text(fact) for name, fact in facts(net, meta).items()})
+    props = {**facts(net, meta), "layers": net.to_data()}
+    onnx.helper.set_model_props(model, {name: _text(fact) for name, fact in props.items()})
     onnx.checker.check_model(model, full_check=True)
     return model
 

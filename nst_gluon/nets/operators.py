@@ -1,18 +1,10 @@
-"""Gluon layers that MXNet lacks, or has slow: padding, upsampling, instance normalisation."""
+"""Operators that MXNet lacks, or has slow. ``F`` is ``mx.nd`` or ``mx.sym``; values are (N, C, H, W)."""
 
 from __future__ import annotations
 
-from nst_gluon.system.engine import mx
-
-HybridBlock = mx.gluon.HybridBlock
-nn = mx.gluon.nn
-
-# Suffixes of the arrays that InstanceNorm's operator insists on and nobody reads; they are not part of a net.
-SCRATCH = ("scratch_mean", "scratch_variance")
-
 
 def pad(F, x, amount: int, mode: str):
-    """Pads (N, C, H, W) by ``amount`` pixels on each side; H and W must exceed it.
+    """Pads by ``amount`` pixels on each side; H and W must exceed it.
 
     ``circular``: the picture repeats (MXNet has no such padding); ``reflect``: it is mirrored without repeating the
     edge; ``zero``. The first two by concatenating slices, since MXNet's own Pad is slow and its GPU gradient is not
@@ -34,74 +26,48 @@ def pad(F, x, amount: int, mode: str):
     return x
 
 
+def pad_by_one(F, x, mode: str):
+    """One pixel more on each side: ``circular``, ``reflect`` or ``edge`` (the edge repeated).
+
+    With ``slice``, which takes oneDNN's memory layouts as they are.
+    """
+    first, last = {"circular": (-1, 0), "reflect": (1, -2), "edge": (0, -1)}[mode]
+    for axis in (2, 3):
+        none = (None,) * axis
+        one = [F.slice(x, begin=(*none, i), end=(*none, i + 1 if i != -1 else None)) for i in (first, last)]
+        x = F.concat(one[0], x, one[1], dim=axis)
+    return x
+
+
+def wrap(F, x, amount: int, shape: tuple[int, ...]):
+    """``x`` of the given shape, repeated without end, with ``amount`` pixels more on each side."""
+    for axis in (2, 3):
+        copies = -(-amount // shape[axis])
+        begin = copies * shape[axis] - amount
+        x = F.concat(*[x] * (2 * copies + 1), dim=axis)
+        x = F.slice_axis(x, axis=axis, begin=begin, end=begin + shape[axis] + 2 * amount)
+    return x
+
+
+def crop(F, x, amount: int):
+    """``amount`` pixels fewer on each side."""
+    return F.slice(x, begin=(None, None, amount, amount), end=(None, None, -amount, -amount))
+
+
+def crop_channels(F, x, channels: int):
+    """The first ``channels`` channels.
+
+    With ``slice_axis``: oneDNN's ``slice`` dies of a division by zero inside a block of channels.
+    """
+    return F.slice_axis(x, axis=1, begin=0, end=channels)
+
+
+def rows(F, x, begin: int, end: int):
+    """Rows ``begin`` to ``end``."""
+    return F.slice(x, begin=(None, None, begin), end=(None, None, end))
+
+
 def upsample(F, x, channels: int):
     """Nearest-neighbour upsampling by 2, as a depthwise deconvolution of ones: up to ten times faster."""
     ones = F.ones(shape=(channels, 1, 2, 2))
     return F.Deconvolution(x, ones, kernel=(2, 2), stride=(2, 2), num_filter=channels, num_group=channels, no_bias=True)
-
-
-class InstanceNorm(HybridBlock):
-    """Instance normalisation with scale and shift (Ulyanov, Vedaldi, Lempitsky 2016), of a batch of one picture.
-
-    There it equals batch normalisation with the batch's own statistics, whose operator is ten times faster in a
-    training step than MXNet's InstanceNorm. That operator takes those statistics only in train mode, so a net with
-    this layer runs under ``autograd.train_mode()`` always, one picture at a time: :class:`PictureNet` sees to it.
-    """
-
-    def __init__(self, channels: int, epsilon: float = 1e-5):
-        super().__init__()
-        self._epsilon = epsilon
-        with self.name_scope():
-            self.gamma = self.params.get("gamma", shape=(channels,), init="ones")
-            self.beta = self.params.get("beta", shape=(channels,), init="zeros")
-            unread = {"shape": (channels,), "grad_req": "null", "differentiable": False}
-            self.scratch_mean = self.params.get("scratch_mean", init="zeros", **unread)
-            self.scratch_variance = self.params.get("scratch_variance", init="ones", **unread)
-
-    def hybrid_forward(self, F, x, gamma, beta, scratch_mean, scratch_variance):
-        return F.BatchNorm(
-            x, gamma, beta, scratch_mean, scratch_variance, fix_gamma=False, momentum=1.0, eps=self._epsilon
-        )
-
-
-class PictureNet(HybridBlock):
-    """A net whose first input is a batch of pictures or noise (N, C, H, W), with either normalisation.
-
-    With ``norm="instance"`` each picture of the batch goes through on its own, in train mode.
-    """
-
-    def __init__(self, norm: str):
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, *inputs):
-        if self.norm != "instance" or not isinstance(inputs[0], mx.nd.NDArray):
-            return super().forward(*inputs)
-        with mx.autograd.train_mode():
-            pictures = [
-                super(PictureNet, self).forward(*(x[i : i + 1] for x in inputs)) for i in range(inputs[0].shape[0])
-            ]
-        return pictures[0] if len(pictures) == 1 else mx.nd.concat(*pictures, dim=0)
-
-
-def make_norm(kind: str, channels: int) -> HybridBlock:
-    """``instance`` or ``batch`` normalisation with scale and shift: 2 * channels learnt parameters."""
-    if kind == "instance":
-        return InstanceNorm(channels)
-    if kind == "batch":
-        return nn.BatchNorm(in_channels=channels)
-    raise ValueError(f"norm: {kind!r} is neither 'instance' nor 'batch'")
-
-
-class PaddedConv(HybridBlock):
-    """A convolution that keeps the picture's size under ``circular``, ``reflect`` or ``zero`` padding."""
-
-    def __init__(self, in_channels: int, channels: int, kernel: int, padding: str, stride: int = 1):
-        super().__init__()
-        self._amount, self._mode = kernel // 2, padding
-        own = self._amount if padding == "zero" else 0
-        with self.name_scope():
-            self.conv = nn.Conv2D(channels, kernel, strides=stride, padding=own, in_channels=in_channels)
-
-    def hybrid_forward(self, F, x):
-        return self.conv(x if self._mode == "zero" else pad(F, x, self._amount, self._mode))

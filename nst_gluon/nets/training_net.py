@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from nst_gluon.descriptor.vgg import BFLOAT16
-from nst_gluon.nets import description as layers
-from nst_gluon.nets.description import EPSILON, Net
-from nst_gluon.nets.operators import pad, upsample
+from nst_gluon.methods import description as layers
+from nst_gluon.methods.description import EPSILON, Net
+from nst_gluon.nets.operators import crop, pad, upsample
 from nst_gluon.system.engine import mx
 
 # Suffixes of the arrays that instance normalisation's operator insists on and nobody reads; they are no part of a net.
@@ -103,8 +103,7 @@ class TrainingNet(mx.gluon.HybridBlock):
         return pad(F, x, layer.amount, layer.mode)
 
     def _crop(self, F, layer, x):
-        a = layer.amount
-        return F.slice(x, begin=(None, None, a, a), end=(None, None, -a, -a))
+        return crop(F, x, layer.amount)
 
     def _upsample(self, F, layer, x):
         return upsample(F, x, layer.channels)

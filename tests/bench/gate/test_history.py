@@ -7,6 +7,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from htmlpage import Page
@@ -95,6 +96,52 @@ def test_a_ratio_is_what_both_intervals_leave_possible():
 )  # fmt: skip
 def test_verdicts(low, high, more_is_better, found):
     assert history.verdict(low, high, 0.1, more_is_better) == found
+
+
+def drifting(ratios, noise: float = 0.02, **columns) -> pd.DataFrame:
+    """Invented points of one number, run by run, its level following ``ratios``."""
+    rng = np.random.default_rng(0)
+    cell = {"engine": "gluon", "method": "m", "task": "texture", "size": 64, "batch": 1, "dtype": "float32"}
+    rows = [
+        {"machine": "machine 1", "run": f"r{i}", "revision": f"{i}", **cell, "device": "cpu", "metric": "latency_s",
+         "unit": "s", "value": 0.02 * ratio * np.exp(rng.normal(0, noise)), "change": SAME if i else FIRST}
+        for i, ratio in enumerate(ratios)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def test_a_drift_is_found_that_every_comparison_of_neighbours_lets_pass():
+    creeping = 1.01 ** np.arange(40)
+    points = drifting(creeping, noise=0.005)
+    steps = points["value"].to_numpy()
+    assert (steps[1:] / steps[:-1]).max() < 1.05
+    found = history.drifts(points)
+    assert set(found["change"]) == {WORSE} and (found["p"] <= history.RARE).all()
+    assert found["ratio"].prod() > 1.15  # from the median of the first runs to that of the last
+    assert set(history.drifts(drifting(creeping, 0.005, unit="x"))["change"]) == {BETTER}
+
+
+def test_a_step_is_found_where_it_is_and_how_large():
+    found = history.drifts(drifting([1.2] * 12 + [1.1] * 15 + [1.0] * 13))
+    assert list(found["change"]) == [BETTER, BETTER]
+    assert [int(run[1:]) for run in found["run"]] == pytest.approx([12, 27], abs=1)
+    assert list(found["ratio"]) == pytest.approx([1.1 / 1.2, 1 / 1.1], rel=0.02)
+
+
+def test_noise_is_no_drift_and_neither_is_a_change_below_the_floor_or_of_the_inputs():
+    rng = np.random.default_rng(1)
+    alarms = sum(bool(history.level_changes(rng.normal(0, 0.1, 30), 0.05)) for _ in range(60))
+    assert alarms <= 2
+    assert history.drifts(drifting([1.0] * 20 + [1.03] * 20, noise=0.001)).empty
+    other = drifting([1.0] * 20 + [2.0] * 20)
+    assert history.drifts(other.assign(change=[FIRST, *[SAME] * 19, OTHER, *[SAME] * 19])).empty
+    assert history.drifts(drifting([1.0] * 4 + [2.0] * 5)).empty  # too few runs to tell an order from chance
+
+
+def test_the_rank_statistic_is_pettitts():
+    values = np.random.default_rng(2).normal(size=9)
+    by_hand = [sum(np.sign(a - b) for a in values[:t] for b in values[t:]) for t in range(1, 9)]
+    assert history._rank_scan(values[None])[0] == pytest.approx(by_hand)
 
 
 def test_numbers_of_other_inputs_are_not_compared(tmp_path):

@@ -132,7 +132,7 @@ def test_the_budgets_keep_their_promises():
     for name, minutes in (("standard", 15), ("quick", 2)):
         budget = BUDGETS[name]
         cells = small_plan(
-            sizes=[256, 512], batches=None, budget=budget, repeats=None, method_names=methods.names()
+            sizes=[256, 512], batches=None, budget=budget, repeats=None, method_names=methods.usual()
         ).cells
         assert sum(durations.estimate_s(cell, budget) for cell in cells) < 60 * minutes
     full = BUDGETS["full"]
@@ -140,7 +140,7 @@ def test_the_budgets_keep_their_promises():
 
 
 def test_variants_are_left_out_of_all_methods_where_there_is_no_time_for_them():
-    everything = methods.names()
+    everything = methods.usual()
     for budget in BUDGETS.values():
         kept = {cell.method for cell in small_plan(method_names=everything, budget=budget).cells}
         assert kept == ({"gatys", "johnson", "texture_net"} if budget.name == "quick" else set(everything))

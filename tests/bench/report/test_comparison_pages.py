@@ -137,7 +137,8 @@ class Page(html.parser.HTMLParser):
 
 @pytest.mark.parametrize(
     ("verdict", "unit", "said"),
-    [("slower", "s", "slower"), ("faster", "s", "faster"), ("slower", "B", "more memory"), ("faster", "B", "less memory"),
+    [("slower", "s", "slower"), ("faster", "s", "faster"), ("slower", "B", "more memory"),
+     ("faster", "B", "less memory"),
      ("same", "B", "same"), ("slower", "1", "slower")],
 )  # fmt: skip
 def test_memory_is_more_or_less(verdict, unit, said):

@@ -76,6 +76,17 @@ def test_on_a_terminal_two_lines_tell_the_cell_the_objective_the_time_left_and_t
     assert "\r" in said and threading.active_count() == threads
 
 
+def test_a_machine_that_is_slower_than_estimated_is_told_after_the_first_cells(run):
+    stream = io.StringIO()
+    progress, cells = Progress(QUICK, stream), small_plan().cells
+    progress.begin(cells)
+    for cell in cells[:4]:
+        progress.finished(cell, {"status": "ok", "medians": {}, "duration_s": 2 * estimate_s(cell, QUICK),
+                                 "attempts": 1, "evaluations": 1})  # fmt: skip
+    told = [line for line in stream.getvalue().splitlines() if "times as long as estimated" in line]
+    assert len(told) == 1 and told[0].startswith("the first cells took 2.0 times as long as estimated")
+
+
 def test_a_dumb_terminal_gets_plain_lines(run, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     said, _ = run(small_plan(), Terminal(), {"*": "segfault"})

@@ -280,7 +280,10 @@ def test_random_weights_are_marked(capsys, faked, tmp_path):
     recorded = run_folder.list_runs(tmp_path)[0]["run"]
     assert recorded["settings"]["random_weights"] is True
     assert any("random descriptor weights" in line for line in recorded["warnings"])
-    assert "warning: random descriptor weights" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "warning: random descriptor weights" in said.out
+    first = said.err.splitlines()
+    assert any(line.startswith("warning: random") for line in first[:3]), "at once, while it can still be stopped"
 
 
 def test_lists(capsys, faked, tmp_path):

@@ -7,8 +7,10 @@ import pytest
 import toy_net
 
 from nst_gluon import assets
-from nst_gluon.nets import inference_graph, kernels, training_net
+from nst_gluon.methods.description import PADDINGS, Builder
+from nst_gluon.nets import inference_graph, kernels, patterns, training_net
 from nst_gluon.nets.geometry import margins
+from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.trained_net import TrainedNet, load_net
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
@@ -130,6 +132,19 @@ def test_phase_kernel_is_the_convolution_taken_apart():
     kernel = mx.nd.array(kernels.phase_kernel(weight.asnumpy()))
     phases = mx.nd.Convolution(x, kernel, num_filter=12, kernel=(6, 6), pad=(2, 2), stride=(2, 2), no_bias=True)
     np.testing.assert_allclose(mx.nd.depth_to_space(phases, 2).asnumpy(), expected.asnumpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", PADDINGS)
+def test_a_large_last_kernel_makes_four_pixels_at_a_time(mode):
+    net = Builder()
+    x = net.convolution("first", net.content(), 8, 3, stride=2, padding=1)
+    x = net.convolution("last", net.activation(net.upsample(x), "relu"), 3, 5, padding=2, mode=mode)
+    net.affine(net.activation(x, "tanh"), 0.5, 0.5)
+    net = net.build()
+    assert patterns.is_phased(net, net["last"]) and not patterns.is_phased(net, net["first"])
+    params, inputs = toy_net.parameters(net), [photo(24, 20)]
+    made = Inference(net, params)(*map(mx.nd.array, inputs)).asnumpy()
+    np.testing.assert_allclose(made, toy_net.compute(net, params, inputs), atol=TOLERANCE)
 
 
 def test_margins_by_hand():

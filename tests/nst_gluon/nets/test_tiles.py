@@ -10,8 +10,8 @@ import pytest
 import toy_net
 from test_inference import photo, trained
 
+from nst_gluon.methods.description import Noise
 from nst_gluon.nets import inputs, netfile, tiles
-from nst_gluon.nets.description import Noise
 from nst_gluon.nets.geometry import tile_geometry
 from nst_gluon.nets.inference import Inference
 from nst_gluon.pictures import images
@@ -83,7 +83,9 @@ def test_tiles_of_every_layer_are_the_picture_that_numpy_computes(norm, mode):
     tiling = tiles.Tiling(run, content, size, side, seed=4)
     expected = toy_net.compute(net, params, inputs.arrays(net, content, seed=4))[:, :, : size[0], : size[1]]
     assert len(tiling) > 10
-    assert images.psnr(tiling.pixels(), images.to_uint8(expected.astype(np.float32))) > 60
+    difference = np.abs(tiling.pixels().astype(int) - images.to_uint8(expected.astype(np.float32)))
+    # One level where rounding falls the other way, and only there: more than 60 dB.
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
 
 
 def test_a_net_that_pads_with_its_other_side_is_refused():

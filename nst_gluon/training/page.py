@@ -53,13 +53,12 @@ def write(
         curve: (iteration, objective), from the first.
         net: the net's file, beside which the page is to lie.
     """
-    svg, begin = _curve(meta["method"], curve)
-    end = quantity(meta["final_objective"]["objective"], "1")
+    svg, begin, end = _curve(meta["method"], curve)
     steps = f"{meta['iterations']:,} iteration{'s' if meta['iterations'] != 1 else ''}"
-    learnt = "texture" if meta["task"] == "texture" else "style"
+    what = "texture" if meta["task"] == "texture" else "style"
     answer = (
-        f"A {methods.get(meta['method']).title} learnt the {learnt} of {clean(meta['style'], 60)}: its objective went "
-        f"from {begin} to {end} in {steps}, which took {quantity(meta['seconds'], 's')}"
+        f"A {methods.get(meta['method']).title} was trained on the {what} of {clean(meta['style'], 60)} for {steps} "
+        f"({quantity(meta['seconds'], 's')}): its objective went from {begin} to {end}"
     )
     return pages.render(
         pages.environment(pages.FOLDER).get_template("training.html.j2"),
@@ -75,15 +74,15 @@ def write(
     )
 
 
-def _curve(method: str, curve: Sequence[tuple[int, float]]) -> tuple[str, str]:
-    """The curve as SVG, and where it begins."""
+def _curve(method: str, curve: Sequence[tuple[int, float]]) -> tuple[str, str, str]:
+    """The curve as SVG, and where it begins and ends."""
     with style.context():
         drawn, (axes,) = style.figure()
         iterations, objective = zip(*curve)
         made_by = methods.get(method)
-        begin, _ = training_curve.draw(axes, iterations, objective, made_by.title, made_by.color)
+        begin, end = training_curve.draw(axes, iterations, objective, made_by.title, made_by.color)
         training_curve.finish(drawn, "Training of the net")
-        return style.render(drawn)[0], begin
+        return style.render(drawn)[0], begin, end
 
 
 def _facts(meta: Mapping[str, Any]) -> list[tuple[str, str]]:

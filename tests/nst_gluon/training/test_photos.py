@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pictures import refusal
 
-from nst_gluon.train.photos import random_crop
+from nst_gluon.training.photos import random_crop
 
 
 def ramp(height, width):

@@ -21,8 +21,8 @@ from nst_gluon import assets
 from nst_gluon.nets import netfile
 from nst_gluon.nets.trained_net import load_net
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.train.loop import Crops, TrainConfig, contents, defaults, learning_rate
-from nst_gluon.train.run_folder import LOG_COLUMNS, estimate, train
+from nst_gluon.training.loop import Crops, TrainConfig, contents, defaults, learning_rate
+from nst_gluon.training.run_folder import LOG_COLUMNS, estimate, train
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"style": "great_wave", "size": 64, "batch": 2, "random_weights": True}
@@ -74,7 +74,7 @@ def test_a_killed_run_resumes_to_the_same_net(tmp_path):
     config = replace(JOHNSON, iterations=8)  # enough that it is never over when the kill comes
     program = (
         "import sys; from pathlib import Path; from nst_gluon.system.engine import mx\n"
-        "from nst_gluon.train.run_folder import train; from nst_gluon.train.loop import TrainConfig\n"
+        "from nst_gluon.training.run_folder import train; from nst_gluon.training.loop import TrainConfig\n"
         f"train({config!r}, Path(sys.argv[1]), checkpoint_every=1)\n"
     )
     whole = train(config, tmp_path / "whole")
@@ -193,7 +193,7 @@ def test_the_page_beside_the_net(tmp_path, config, pictures):
     page = Page(net.with_suffix(".html").read_text(encoding="utf-8"))
     assert not page.open and len(page.all("img")) == pictures and len(page.all("svg")) == 1
     assert all(picture["src"].startswith("data:image/jpeg;base64,") for picture in page.all("img"))
-    assert "learnt the" in page.text and "in 2 iterations" in page.text and "random weights" in page.text
+    assert "was trained on the" in page.text and "for 2 iterations" in page.text and "random weights" in page.text
     assert "python -m nst_gluon train <great_wave>" in page.text and f"--net {net}" in page.text
 
 

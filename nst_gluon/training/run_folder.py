@@ -25,8 +25,8 @@ from nst_gluon.pages.wording import quantity
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import one_line, write_atomically
-from nst_gluon.train import page
-from nst_gluon.train.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
+from nst_gluon.training import page
+from nst_gluon.training.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
 
 LOG_COLUMNS = ("iteration", "seconds", "learning_rate", "objective", "content", "style", "tv")
 PREVIEW_PHOTO = "chelsea"

@@ -157,6 +157,22 @@ class Add(Layer):
     """The sum of two inputs of one shape."""
 
 
+# How a builder is asked for each kind of layer, and with what.
+_CALLS = {
+    Content: "content", Noise: "noise", Convolution: "convolution", Norm: "norm", Activation: "activation",
+    Affine: "affine", Pad: "pad", Crop: "crop", Upsample: "upsample", AveragePool: "average_pool",
+    Concatenate: "concatenate", Add: "add",
+}  # fmt: skip
+_ARGUMENTS = {
+    Content: (), Noise: ("reduction", "channels", "amplitude"),
+    Convolution: ("name", "inputs", "channels", "kernel", "stride", "padding", "mode"),
+    Norm: ("name", "inputs", "kind"),
+    Activation: ("inputs", "kind", "slope"), Affine: ("inputs", "scale", "shift"), Pad: ("inputs", "amount", "mode"),
+    Crop: ("inputs", "amount"), Upsample: ("inputs",), AveragePool: ("inputs", "factor"), Concatenate: ("inputs",),
+    Add: ("inputs",),
+}  # fmt: skip
+
+
 class Builder:
     """Puts a :class:`Net` together. Each method adds a layer and returns its name.
 
@@ -173,6 +189,7 @@ class Builder:
 
     def noise(self, reduction: int = 0, channels: int = 3, amplitude: float = 1.0) -> str:
         """Noise with a side of the working picture's / 2^reduction."""
+        _whole("reduction of noise", reduction, MAX_REDUCTION, least=0)
         return self._add(Noise(f"noise{self._count(Noise)}", (), _whole("noise channels", channels), reduction,
                                _number("noise amplitude", amplitude)))  # fmt: skip
 
@@ -191,7 +208,7 @@ class Builder:
         return self._add(Norm(name, (x,), before.channels, before.reduction, known("norm", kind, NORMS)))
 
     def activation(self, x: str, kind: str, slope: float = 0.0) -> str:
-        return self._same(Activation, x, known("activation", kind, ACTIVATIONS), slope)
+        return self._same(Activation, x, known("activation", kind, ACTIVATIONS), _number("slope", slope))
 
     def affine(self, x: str, scale: float = 1.0, shift: float = 0.0) -> str:
         return self._same(Affine, x, _number("scale", scale), _number("shift", shift))
@@ -268,6 +285,32 @@ class Net:
             raise UserError(f"net: its output has {output.channels} channels at 1/{2**output.reduction}, not a picture")
         if self.parameter_count > MAX_PARAMETERS:
             raise UserError(f"net: {self.parameter_count:,} parameters; the most is {MAX_PARAMETERS:,}")
+
+    def to_data(self) -> list[list[Any]]:
+        """The calls of a :class:`Builder` that make this net, for JSON: ``["norm", "norm1", "conv1", "instance"]``."""
+        found = []
+        for layer in self.layers:
+            values = [(name, getattr(layer, name)) for name in _ARGUMENTS[type(layer)]]
+            flat = [each for name, value in values for each in (value if name == "inputs" else (value,))]
+            found.append([_CALLS[type(layer)], *flat])
+        return found
+
+    @classmethod
+    def from_data(cls, data: Any, where: str) -> Net:
+        """From :meth:`to_data`, of a file that nobody vouches for. Raises UserError where it makes no net."""
+        builder = Builder()
+        try:
+            for call, *values in data:
+                kind = next(kind for kind, name in _CALLS.items() if name == call)
+                words = len([name for name in _ARGUMENTS[kind] if name in ("name", "inputs")])
+                if not all(isinstance(value, str) for value in (values if kind is Concatenate else values[:words])):
+                    raise TypeError(call)
+                getattr(builder, call)(*values)
+            return builder.build()
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        except (TypeError, ValueError, LookupError, StopIteration) as error:
+            raise UserError(f"{where}: its layers are damaged ({one_line(repr(error))[:80]})") from error
 
     def __getitem__(self, name: str) -> Layer:
         return self._by_name[name]

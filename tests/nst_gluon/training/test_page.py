@@ -12,8 +12,8 @@ from htmlpage import Page
 from PIL import Image
 
 from nst_gluon.pages import style
-from nst_gluon.train import page as training_page
-from nst_gluon.train.page import Sample
+from nst_gluon.training import page as training_page
+from nst_gluon.training.page import Sample
 
 HOSTILE = "\"><script>alert('x')</script>\n& \u202eÜnïcødé\x1b[2J 漢字"
 
@@ -32,11 +32,11 @@ def written(**changes) -> str:
     return training_page.write(meta, curve, samples, Path("nets") / f"{meta['style']}-johnson-stylize.npz")
 
 
-def test_the_first_line_says_what_was_learnt_and_how_far():
+def test_the_first_line_says_what_was_done_with_the_ends_of_the_curve():
     page = Page(written())
     assert page.headings[0] == (
-        1, "A Johnson net learnt the style of waves: its objective went from 5,000 to 290 in 200 iterations, which "
-        "took 11.7 min",
+        1, "A Johnson net was trained on the style of waves for 200 iterations (11.7 min): its objective went from "
+        "5,000 to 362.8",
     )  # fmt: skip
     assert [level for level, _ in page.headings] == [1, 2, 2, 2, 2]
     assert "290 at the end (content 100, style 180, tv 10); mean of 50 iterations" in page.text

@@ -19,8 +19,8 @@ import numpy as np
 
 from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.methods.description import describe
 from nst_gluon.nets import netfile
-from nst_gluon.nets.description import describe
 from nst_gluon.nets.geometry import working_size
 from nst_gluon.nets.inputs import drawn
 from nst_gluon.nets.trained_net import TrainedNet
@@ -31,7 +31,7 @@ from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.pictures import images
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.train import photos
+from nst_gluon.training import photos
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class TrainConfig:
     style_weight: float = 1.0
     scales: int | None = None
     finest: int | None = None
+    width: float | None = None
     more_sizes: tuple[int, ...] = ()
     start: str | None = None
     weights: str | None = None
@@ -161,7 +162,7 @@ class Trainer:
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
         self.method = methods.get(config.method)
         self.architecture, self.start = self.method.architecture(config.task), None
-        for name in ("scales", "finest"):
+        for name in ("scales", "finest", "width"):
             if getattr(config, name) is not None:
                 self.architecture[name] = getattr(config, name)
         begin = self._start_from(config.start) if config.start else None
@@ -260,6 +261,7 @@ class Trainer:
             "task": config["task"],
             "style": style_name(self.config.style),
             "architecture": self.architecture,
+            **({} if config["method"] in methods.bundled() else {"layers": self.description.to_data()}),
             "preset": config["preset"],
             "style_weight": config["style_weight"],
             "size": config["size"],
