@@ -348,7 +348,6 @@ def html(result: Result) -> str:
         rows=shown,
         axis=Markup(forest.axis()),
         limits=forest.limits(),
-        none_mark=NONE,
         key=Markup(forest.key()),
         explanation=explanation(result),
         meanings=[(MARKS[verdict], TONES.get(verdict, "calm"), verdict, text) for verdict, text in MEANINGS],
