@@ -32,7 +32,6 @@ from bench.analysis.methods import Methods
 from bench.gate import selftest, verdicts
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
-from bench.plan.cells import OPTIMISE
 from bench.store.reader import GROUP_COLUMNS, read_run
 from bench.store.whole_runs import machine_difference, one_machine
 from nst_gluon.system.errors import UserError
@@ -127,7 +126,7 @@ def points(groups: Mapping[str, Sequence[Entry]], results: Path) -> pd.DataFrame
             cell_name(row)
             for entry in entries
             for row in entry.summary.to_dict("records")
-            if entry.kinds.get(row["method"]) == OPTIMISE
+            if row["method"] in entry.methods.optimisers
         }
         rules, _ = selftest.pool_rules(results, one_machine(entry.fingerprint for entry in entries), optimised)
         before: dict[tuple, tuple[Entry, Mapping[str, Any]]] = {}
