@@ -89,6 +89,8 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add("--seed", metavar="N", help=f"the first seed ({defaults['seed']})")
     add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} ({defaults['budget']})")
     add("--target-loss", metavar="X", help="the objective to reach, instead of the generators' own")
+    add("--bounds", metavar="NAME", help="pixels: optimised pictures stay in [0, 1]; none: they are clipped when saved "
+        f"({defaults['bounds']})")
     add("--preset", metavar="NAME", help=f"the common objective ({defaults['preset']})")
     add("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
     add("--random-weights", action="store_const", const=True, help="a descriptor without training, marked so")
