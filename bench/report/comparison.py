@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from bench.analysis import metrics
 from bench.gate.verdicts import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
+from bench.report import run_facts
 from bench.report.forest_plot import Forest
 from bench.report.markdown import text as _escaped
 from bench.report.page import render
@@ -109,18 +110,6 @@ def side_name(side: Mapping[str, Any]) -> str:
     if run and run != label:
         parts.append(f"run {run}")
     return ", ".join(parts)
-
-
-def machine(result: Result) -> str:
-    """One line: processor, cores, threads, GPU."""
-    found = result.get("fingerprint") or {}
-    cores, threads = found.get("cores"), found.get("threads")
-    parts = [clean(found.get("cpu") or "unknown processor", 80)]
-    if cores:
-        parts.append(f"{clean(cores)} core{'s' * (cores != 1)}")
-    if threads and threads != cores:
-        parts.append(f"{clean(threads)} thread{'s' * (threads != 1)}")
-    return ", ".join([*parts, clean(found.get("gpu") or "no GPU", 60)])
 
 
 def measured(result: Result) -> str:
@@ -287,7 +276,7 @@ def _sides(result: Result) -> list[str]:
     return [
         f"- Baseline: {_inline(side_name(result['baseline']))}",
         f"- Candidate: {_inline(side_name(result['candidate']))}",
-        f"- Machine: {_inline(machine(result))}",
+        f"- Machine: {_inline(run_facts.fingerprint(result.get('fingerprint') or {}))}",
         f"- Measured: {_inline(measured(result))}",
         f"- Exit status: {result['exit_status']} ({OUTCOMES.get(result['exit_status'], '?')})",
     ]
@@ -350,14 +339,13 @@ def html(result: Result) -> str:
         facts=[
             ("Baseline", side_name(result["baseline"])),
             ("Candidate", side_name(result["candidate"])),
-            ("Machine", machine(result)),
+            ("Machine", run_facts.fingerprint(result.get("fingerprint") or {})),
             ("Measured", measured(result)),
             ("Exit status", f"{status} ({OUTCOMES.get(status, '?')})"),
         ],
         rows=shown,
         axis=Markup(forest.axis()),
         limits=forest.limits(),
-        none_mark=NONE,
         key=Markup(forest.key()),
         explanation=explanation(result),
         meanings=[(MARKS[verdict], TONES.get(verdict, "calm"), verdict, text) for verdict, text in MEANINGS],

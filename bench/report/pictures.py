@@ -147,7 +147,7 @@ def _row(
     objective = run_facts.get(net, "medians", "objective")
     told = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
     told += [quantity(latency["value"], "s")] if latency else []
-    picture, equal = None if optimised is None else _equal(analysed, optimised, str(net["method"]))
+    picture, equal = (None, False) if optimised is None else _equal(analysed, optimised, str(net["method"]))
     known = speedup is not None and speedup["value"] == speedup["value"]
     parts = with_interval(*(speedup[name] for name in ("value", "low", "high", "unit", "status"))) if known else ""
     figure, _, brackets = parts.partition(" [")
