@@ -17,6 +17,7 @@ from bench.plan.cells import OPTIMISE
 from bench.report import run_facts
 from bench.store.reader import RunData
 from nst_gluon.pages.wording import clean, method_name, quantity, size_name, task_name
+from nst_gluon.pictures import images
 
 LONGEST_SIDE = 512
 MOST_BYTES = 1_400_000  # of all embedded pictures together, before base64
@@ -117,7 +118,7 @@ def row(run: RunData) -> bytes | None:
     for axes, picture in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
         data = _jpeg(picture.file, 256, 95)
         if data:
-            with Image.open(io.BytesIO(data)) as opened:
+            with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
                 axes.imshow(np.asarray(opened), interpolation="lanczos")
         what = picture.note if picture.size == 0 else f"{task_name(picture.task)}{picture.steps}"
         axes.set_title(f"{picture.title}\n{what}", fontsize=7)
@@ -142,7 +143,7 @@ def embed(pictures: list[Picture]) -> dict[Path, str]:
 
 def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:
     try:
-        with Image.open(path) as opened:
+        with images.opened(path, follow=False) as opened:
             picture = opened.convert("RGB")
         picture.thumbnail((longest, longest), Image.LANCZOS)
         stream = io.BytesIO()

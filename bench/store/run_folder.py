@@ -306,7 +306,7 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     """
     try:
         run = parse(read_bounded(path / RUN, LARGEST[RUN], follow=False))
-        check(run, {"schema_version!": int}, "")
+        check(run, {"schema_version!": (int, str)}, "")
         version = run["schema_version"]
         if version == SCHEMA_VERSION:
             check_run(run)
@@ -317,7 +317,8 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{argument}: cannot read {path / RUN} ({one_line(error).lower()})") from None
     if version != SCHEMA_VERSION:
-        advice = "update this suite" if version > SCHEMA_VERSION else "measure it again"
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        advice = "update this suite" if newer else "measure it again"
         known = f"this suite reads {SCHEMA_VERSION}"
         raise OtherSchema(f"{argument}: {path} has schema_version {version!r} and {known}; {advice}", version)
     return run
@@ -367,12 +368,14 @@ def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any] | None:
-    """A whole line of cells.jsonl; None for part of one. Raises UserError for a line that no run wrote."""
+    """A whole line of cells.jsonl; None for what a kill or a full disk left. UserError for one that no run wrote."""
     if not line.endswith(b"\n"):
         return None
     try:
         cell = parse(line)
     except ValueError:
+        return None
+    if not isinstance(cell, dict) or "status" not in cell:
         return None
     try:
         check_record(cell)

@@ -62,12 +62,14 @@ class Parser(argparse.ArgumentParser):
 
 def run(command: Callable[[], int]) -> int:
     """Run a command; its exit status, or, after an error of the user's, one line on stderr and status 2."""
+    unread = None
     with ending.orderly():
         try:
-            try:
-                status = command()
-            except SystemExit as end:  # argparse after --help
-                status = end.code or 0
+            status = command()
+        except SystemExit:  # argparse, after --help
+            unread, status = ending.let_go_of_stdout(), 0
+            if unread is None:
+                raise
         except UserError as error:
             status = _complain(str(error), MISUSED)
         except NotFinite as error:
@@ -83,7 +85,7 @@ def run(command: Callable[[], int]) -> int:
             status = ending.exit_status(error)
             if status == INTERRUPTED:
                 print("\ninterrupted", file=sys.stderr)
-        unread = ending.let_go_of_stdout()
+        unread = unread or ending.let_go_of_stdout()
     if unread and not status:
         gone = isinstance(unread, BrokenPipeError)  # whoever read our output has gone
         status = FAILED if gone else _complain(f"standard output: {one_line(unread)}", MISUSED)

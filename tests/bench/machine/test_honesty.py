@@ -21,6 +21,7 @@ from bench.report import run_facts
 from bench.run import process, scheduler
 
 WORK_S = 0.03
+START = "import sys; from bench.run import worker; sys.exit(worker.main())"
 
 
 class Later:
@@ -156,7 +157,7 @@ def test_little_is_not_late():
 
 HEAVY = """
 import numpy as np
-from bench import meters
+from bench.machine import meters
 from nst_gluon.system.engine import mx
 a = mx.nd.array(np.random.default_rng(0).random((700, 700), dtype="float32"))
 def call():
@@ -185,7 +186,7 @@ def test_the_engine_with_and_without_waitall(python, synchronised, words):
 
 LYING = """
 import sys
-from bench import worker
+from bench.run import worker
 from bench.plan.engines import gluon
 gluon.Gluon.synchronise = lambda self: None
 sys.exit(worker.main())
@@ -217,8 +218,8 @@ LAZY = """
 import sys, time
 from types import SimpleNamespace
 import numpy as np
-from bench import worker
-from bench.plan.engines import measure
+from bench.run import worker
+from bench.engines import measure
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 
@@ -253,7 +254,7 @@ def test_an_optimisation_step_that_is_not_finished_is_found_out(tmp_path):
 def test_an_honest_cell_says_how_many_samples_it_took_and_left_out(tmp_path):
     pytest.importorskip("mxnet", reason="needs an engine")
     for method, metric in (("texture_net", "latency_s"), ("gatys", "iteration_s")):
-        outcome = measure(tmp_path, method, "texture", "import sys; from bench import worker; sys.exit(worker.main())")
+        outcome = measure(tmp_path, method, "texture", START)
         assert outcome.status == "ok", outcome.reason
         counts = [sum(name == wanted for name, _, _ in outcome.samples) for wanted in (metric, f"warm_up_{metric}")]
         assert counts == [outcome.info["timed_samples"] - outcome.info["dropped_samples"],

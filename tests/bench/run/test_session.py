@@ -46,7 +46,7 @@ def faked(monkeypatch, nets):
 
         monkeypatch.setattr(session, "make_report", make_report)
         monkeypatch.setattr(
-            main.run, "How",
+            main.session, "How",
             functools.partial(session.How, command=fake_command(modes), ask=lambda *a: INPUTS, report=report),
         )  # fmt: skip
 
@@ -390,12 +390,12 @@ def test_ctrl_c_before_anything_is_measured(tmp_path):
     """While the inputs are being prepared: status 130, no traceback, nothing written."""
     code = (
         "import os, signal, sys\n"
-        "from bench import cli, engines, run\n"
+        "from bench.cli import main\nfrom bench.plan import engines\n"
         "def ask(*a): os.kill(os.getpid(), signal.SIGINT)\n"
         "engines.Engine.installed = lambda self: True\n"
-        "how = run.How\n"
-        "cli.run.How = lambda **k: how(ask=ask, **k)\n"
-        f"sys.exit(cli.main(['run', '--method', 'gatys', '--size', '64', '--out', {str(tmp_path / 'r')!r}]))"
+        "how = main.session.How\n"
+        "main.session.How = lambda **k: how(ask=ask, **k)\n"
+        f"sys.exit(main.main(['run', '--method', 'gatys', '--size', '64', '--out', {str(tmp_path / 'r')!r}]))"
     )
     child = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     assert child.returncode == 130

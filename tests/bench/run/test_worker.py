@@ -108,7 +108,7 @@ def start_worker(tmp_path, engine: str) -> subprocess.Popen:
     }
     (tmp_path / "toy.py").write_text(engine)
     registered = (
-        "import dataclasses, sys; from bench import engines, worker;"
+        "import dataclasses, sys; from bench.plan import engines; from bench.run import worker;"
         "engines.ENGINES['gluon'] = dataclasses.replace(engines.ENGINES['gluon'], module='toy');"
         "sys.exit(worker.main())"
     )

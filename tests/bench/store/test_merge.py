@@ -267,7 +267,7 @@ def put(value, *path):
         (put(99, "budget", "min_samples"), r"budget \(min_samples\)"),
         (put(2, "schema_version"), "schema_version 2"),
         (lambda record: record.update(machines={"machine-1": {}}, merged_from=[{"id": "a"}]), "several machines"),
-        (put([{}], "cells"), "second is damaged"),
+        (put([{}], "cells"), r"second.run.json is damaged \(cells\[0\] has no method"),
         (put("x", "cells"), "second.run.json is damaged"),
     ],
 )  # fmt: skip

@@ -184,7 +184,7 @@ def test_errors_become_statuses(capsys, error, status, said):
 
 def test_a_closed_pipe_is_no_traceback(python):
     done = python(
-        "import os, sys\nfrom nst_gluon import console\n"
+        "import os, sys\nfrom nst_gluon.cli import console\n"
         "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
         "def command():\n    print('x' * 100000)\n    return 0\n"
         "sys.exit(console.run(command))"

@@ -304,7 +304,7 @@ def test_a_huge_count_takes_no_memory(tmp_path):
     assert struct.pack("<q", 1 << 42) in path.read_bytes()
     program = (
         "import resource, sys\n"
-        "from nst_gluon import weights\n"
+        "from nst_gluon.descriptor import weights\n"
         "from nst_gluon.system.errors import UserError\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))\n"
         "try: weights.load(sys.argv[1])\n"
