@@ -19,7 +19,7 @@ from nst_gluon.descriptor.weights.entries import Entry, Refused
 from nst_gluon.descriptor.weights.model import VggWeights
 from nst_gluon.descriptor.weights.naming import assemble
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import PathLike, printable, quoted, reading, write_atomically
+from nst_gluon.system.files import PathLike, one_line, printable, quoted, reading, write_atomically
 
 FORMATS = "a torchvision .pth, Keras .h5, .npz or MXNet .params file"
 
@@ -70,7 +70,7 @@ def load_file(path: PathLike, title: str | None = None) -> VggWeights:
     except UserError:
         raise
     except Exception as e:  # a damaged file makes the libraries that read it raise nearly anything
-        raise UserError(f"{where}: cannot be read: {printable(e, 160) or type(e).__name__}") from None
+        raise UserError(f"{where}: cannot be read: {printable(one_line(e), 160)}") from None
 
 
 def arrays_of(weights: VggWeights) -> dict[str, np.ndarray]:

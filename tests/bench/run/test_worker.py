@@ -113,8 +113,9 @@ def start_worker(tmp_path, engine: str) -> subprocess.Popen:
         "sys.exit(worker.main())"
     )
     parent = (
-        "import json, sys; from pathlib import Path; from bench.run.process import run_worker\n"
-        f"outcome = run_worker([sys.executable, '-c', {registered!r}], json.loads({json.dumps(spec)!r}),"
+        "import json; from pathlib import Path; from bench.run.process import run_worker\n"
+        "from nst_gluon.system import children\n"
+        f"outcome = run_worker(children.python('-c', {registered!r}), json.loads({json.dumps(spec)!r}),"
         f" timeout_s=30, log_path=Path({str(tmp_path / 'log')!r}))\n"
         "print(json.dumps([outcome.status, outcome.reason, outcome.info]))"
     )
@@ -163,7 +164,7 @@ def test_the_worker_dies_with_an_orchestrator_that_is_killed(tmp_path):
 
 def test_engines_are_registered_with_what_they_need():
     for engine in engines.ENGINES.values():
-        assert engine.module.startswith("bench.plan.engines.")
+        assert engine.module.startswith("bench.engines.")
         assert "float32" in engine.generate_dtypes
     with pytest.raises(UserError, match="--engine: unknown engine 'glun'; did you mean 'gluon'"):
         engines.get("glun")

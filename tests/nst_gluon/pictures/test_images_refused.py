@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import numpy as np
@@ -116,16 +117,20 @@ def test_no_pixels(tmp_path):
     assert "a.ppm" in line
 
 
+def denied(path, follow=True):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
 def test_unreadable(tmp_path, rgb, monkeypatch):
     path = write(tmp_path / "a.png", encoded(Image.fromarray(rgb), "PNG"))
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert "permission denied" in refusal(images.load, path)
+    monkeypatch.setattr(images, "reading", denied)
+    assert "Permission denied" in refusal(images.load, path)
 
 
 def test_ctrl_c_is_not_swallowed(tmp_path, rgb, monkeypatch):
     path = write(tmp_path / "a.png", encoded(Image.fromarray(rgb), "PNG"))
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Image, "open", interrupted)
