@@ -12,7 +12,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from nst_gluon.system import ending
 from nst_gluon.system.ending import INTERRUPTED
@@ -52,6 +52,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{' '.join(message.split())} (see {self.prog} --help)")
+
+    def _print_message(self, message: str, file: TextIO | None = None) -> None:
+        print(message, end="", file=file)  # argparse's own drops the error of a help that cannot be written
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:

@@ -91,8 +91,10 @@ def open_regular(path: PathLike, flags: int = os.O_RDONLY, follow: bool = True) 
     try:
         descriptor = os.open(path, flags | _NONBLOCK | (0 if follow else _NOFOLLOW), 0o666)
     except OSError as error:
-        with contextlib.suppress(OSError, ValueError):  # the system's own words are about links, or devices
-            _check_regular((os.stat if follow else os.lstat)(path).st_mode, path)
+        mode = stat.S_IFREG
+        with contextlib.suppress(OSError):
+            mode = (os.stat if follow else os.lstat)(path).st_mode
+        _check_regular(mode, path)  # the system's own words would be about devices and levels of links
         raise error
     try:
         _check_regular(os.fstat(descriptor).st_mode, path)

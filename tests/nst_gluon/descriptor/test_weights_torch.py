@@ -284,7 +284,7 @@ def test_truncated_anywhere(tmp_path):
         refusal(weights.load, path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, writer, changes):
     data = bytearray(writer(tensors({"features.0.weight": VALUES})))
