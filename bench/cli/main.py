@@ -131,7 +131,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         begun = run_folder.read_run(resume, "--resume")
         _check_resumable(begun, resume)
         if all(getattr(options, name) is None for name in PLAN_DEFAULTS):
-            what = cells.Plan.from_dict(begun)
+            what = run_folder.plan_of(begun, resume, "--resume")
             for name in {cell.engine for cell in what.cells}:
                 engines.get(name).check()
         else:

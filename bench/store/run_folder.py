@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan import old_runs
-from bench.plan.cells import CELL_COLUMNS
+from bench.plan.cells import CELL_COLUMNS, Plan
 from bench.store.schema import check_record, check_run
 from nst_gluon.system.documents import check, parse
 from nst_gluon.system.errors import UserError, nearest
@@ -322,6 +322,14 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
         known = f"this suite reads {SCHEMA_VERSION}"
         raise OtherSchema(f"{argument}: {path} has schema_version {version!r} and {known}; {advice}", version)
     return run
+
+
+def plan_of(run: Mapping[str, Any], path: Path, argument: str = "RUN") -> Plan:
+    """The plan of a run. Raises UserError where run.json does not hold all of it."""
+    try:
+        return Plan.from_dict(run)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{argument}: {path / RUN} has no whole plan ({one_line(error)}); start a new run") from None
 
 
 def read_cells(path: Path) -> list[dict[str, Any]]:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from bench.plan.cells import Budget, Settings
 from nst_gluon.system.documents import NUMBER, check
 
 _CELL = {
@@ -20,14 +22,19 @@ _PLACE = {"system": {"*": (str, int)}, "cpu": {"model": str, "architecture": str
           "git": {"revision": str, "dirty": bool}}  # fmt: skip
 _MARK = {"cpu": str, "cores": NUMBER, "threads": int, "gpu": (str, dict, list), "dtypes": [str]}
 
+_JSON_OF = {"int": int, "float": NUMBER, "bool": bool, "str": str, "tuple[int, ...]": [int],
+            "tuple[tuple[str, str], ...]": [[str]]}  # fmt: skip
+
+
+def _fields(kind: type) -> dict[str, Any]:
+    return {field.name: _JSON_OF[field.type.replace(" | None", "")] for field in dataclasses.fields(kind)}
+
+
 RUN: dict[str, Any] = {
     "schema_version!": int, "id": str, "status": str, "suite_version": str, "created": str, "finished": str,
     "merged": str, "command": [str], "plan_fingerprint": str, "cells": [_CELL], "seeds": [int], "warnings": [str],
-    "budget": {"name": str, "batches": [int], "*": (int, float, bool, str)},
-    "settings": {
-        "style": str, "content": str, "preset": str, "style_size": int, "weights": str, "random_weights": bool,
-        "threads": int, "target_loss": NUMBER, "nets": [[str]], "engine_options": [[str]],
-    },
+    "budget": _fields(Budget),
+    "settings": _fields(Settings),
     "inputs": {
         "pictures": {"*": _FILE},
         "weights": {"arch": str, "source": str, "sha256": str, "random": bool},

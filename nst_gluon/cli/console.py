@@ -73,26 +73,34 @@ def run(command: Callable[[], int]) -> int:
             unread, status = ending.let_go_of_stdout(), 0
             if unread is None:
                 raise
-        except UserError as error:
-            status = _complain(str(error), MISUSED)
-        except NotFinite as error:
-            status = _complain(str(error), FAILED)
-        except MemoryError:
-            status = _complain("out of memory; use a smaller --size or --batch", MISUSED)
-        except BrokenPipeError:
-            status = FAILED
-        except OSError as error:
-            where = f"{os.fspath(error.filename)!r}: " if error.filename else ""
-            status = _complain(f"{where}{one_line(error)}", MISUSED)
-        except KeyboardInterrupt as error:
-            status = ending.exit_status(error)
-            if status == INTERRUPTED:
-                print("\ninterrupted", file=sys.stderr)
+        except (Exception, KeyboardInterrupt) as error:
+            status = _after(ending.came() or error)
         unread = unread or ending.let_go_of_stdout()
     if unread and not status:
         gone = isinstance(unread, BrokenPipeError)  # whoever read our output has gone
         status = FAILED if gone else _complain(f"standard output: {one_line(unread)}", MISUSED)
     return status
+
+
+def _after(error: BaseException) -> int:
+    """The exit status after ``error``, of which the user is told; what nobody foresaw is raised again."""
+    if isinstance(error, KeyboardInterrupt):
+        status = ending.exit_status(error)
+        if status == INTERRUPTED:
+            print("\ninterrupted", file=sys.stderr)
+        return status
+    if isinstance(error, BrokenPipeError):
+        return FAILED
+    if isinstance(error, NotFinite):
+        return _complain(str(error), FAILED)
+    if isinstance(error, UserError):
+        return _complain(str(error), MISUSED)
+    if isinstance(error, MemoryError):
+        return _complain("out of memory; use a smaller --size or --batch", MISUSED)
+    if isinstance(error, OSError):
+        where = f"{os.fspath(error.filename)!r}: " if error.filename else ""
+        return _complain(f"{where}{one_line(error)}", MISUSED)
+    raise error
 
 
 def _complain(line: str, status: int) -> int:

@@ -103,6 +103,23 @@ def test_ctrl_c_during_the_imports_is_no_traceback(tmp_path):
     assert (done.returncode, done.stderr) == (130, "")
 
 
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "try:\n    raise_signal()\nexcept BaseException:\n    raise ImportError('a library in C')",
+        "class Lost:\n    def __del__(self): raise_signal()\nLost()\nimport time\ntime.sleep(30)",
+    ],
+)
+def test_a_signal_that_a_library_makes_something_else_of_still_counts(lost):
+    code = (
+        "import os, signal\nfrom nst_gluon.cli import console\nfrom nst_gluon.system import ending\n"
+        "def raise_signal(): os.kill(os.getpid(), signal.SIGTERM); [0 for _ in range(10)]\n"
+        f"ending.program(lambda: console.run(lambda: exec({lost!r}, {{'raise_signal': raise_signal}})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (143, "")
+
+
 # ---------------------------------------------------------------------------------------------------- streams
 
 
