@@ -190,6 +190,29 @@ def temporary_beside(path: PathLike, suffix: str = "") -> Iterator[tuple[Path, i
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def alone(path: PathLike) -> Iterator[None]:
+    """Be the only process that makes ``path`` during the block, where the file system has locks.
+
+    Raises UserError if another one is at it.
+    """
+    folder, name = os.path.split(os.fspath(path))
+    mark = os.path.join(folder, f"{PREFIX}{name}.lock")
+    while True:
+        descriptor = os.open(mark, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o666)
+        try:
+            if lock(descriptor) is False:
+                raise UserError(f"{quoted(path)}: another process is making it; wait until that has ended")
+            if os.fstat(descriptor).st_nlink:  # else the other one has just ended
+                try:
+                    yield
+                    return
+                finally:
+                    os.unlink(mark)
+        finally:
+            os.close(descriptor)
+
+
 def replace(path: PathLike, data: bytes) -> None:
     """Write ``data`` to ``path``: a reader sees the old file or the new one, never a part.
 

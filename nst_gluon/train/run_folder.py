@@ -24,7 +24,7 @@ from nst_gluon.nets import netfile
 from nst_gluon.pages.wording import quantity
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line, write_atomically
+from nst_gluon.system.files import alone, one_line, write_atomically
 from nst_gluon.train import page
 from nst_gluon.train.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
 
@@ -148,7 +148,7 @@ def train(
         disable=True if quiet else None,
     )
     previewed, steps, sizes = time.monotonic(), [], len(config.sizes)
-    with bar:
+    with alone(net_path), bar:
         for content in contents(trainer.config, trainer.iteration):
             begun = time.monotonic()
             progress = trainer.step(content)

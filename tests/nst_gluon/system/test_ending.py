@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,3 +216,16 @@ def test_without_docstrings_the_engine_is_refused_with_the_reason():
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2 and "PYTHONOPTIMIZE=2" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_package_may_lie_anywhere(tmp_path):
+    """Spaces, quotes and other alphabets in its path, which goes into commands and PYTHONPATH."""
+    root = tmp_path / "a b' \"$x" / "великая 北斎"
+    shutil.copytree(files.__file__.rsplit("/", 2)[0], root / "nst_gluon", ignore=shutil.ignore_patterns("assets"))
+    code = (
+        "from nst_gluon.system import children\n"
+        "print(children.run(children.python('-c', 'import nst_gluon; print(ascii(nst_gluon.__file__))')).stdout)"
+    )
+    variables = {**environment(), "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, cwd="/", capture_output=True, text=True)
+    assert done.stdout.strip() == ascii(str(root / "nst_gluon" / "__init__.py")), done.stderr

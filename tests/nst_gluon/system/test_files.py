@@ -99,6 +99,20 @@ def test_without_locks_nothing_is_swept_and_all_is_written(tmp_path, monkeypatch
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{files.PREFIX}other", "file"]
 
 
+def test_one_process_at_a_time_makes_a_file(tmp_path, monkeypatch):
+    """Two trainings of one net into one folder."""
+    with files.alone(tmp_path / "net.npz"):
+        with pytest.raises(UserError, match="net.npz.*another process"), files.alone(tmp_path / "net.npz"):
+            pass
+        with files.alone(tmp_path / "other.npz"):
+            files.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with files.alone(tmp_path / "net.npz"), monkeypatch.context() as patched:
+        patched.setattr(files, "lock", lambda *_: None)  # a file system without locks
+        with files.alone(tmp_path / "other.npz"):
+            pass
+
+
 @pytest.mark.parametrize(
     "text", ["[" * 33 + "]" * 33, "[" * 100_000, '{"a":' * 5000, "NaN", "[1e999]", "1" * 4000, "{"]
 )
