@@ -255,7 +255,7 @@ def evaluate(run_dir: str | Path) -> pd.DataFrame:
     """Judge every claim on a run's summary.csv, write its claims.csv, and return that table."""
     table = to_table(findings_of(run_dir))
     text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(Path(run_dir) / "claims.csv", text.encode())
+    write_atomically(Path(run_dir) / "claims.csv", text)
     return table
 
 

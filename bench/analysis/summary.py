@@ -365,7 +365,7 @@ def summarise(run_dir: str | Path) -> pd.DataFrame:
     asked = (run.meta.get("settings") or {}).get("target_loss")
     summary = summarise_tables(run.cells, run.samples, run.curves, None if asked is None else float(asked))
     text = summary.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(run.directory / "summary.csv", text.encode())
+    write_atomically(run.directory / "summary.csv", text)
     return summary
 
 

@@ -28,5 +28,5 @@ def build(run_dir: str | Path) -> Path:
     row = pictures.row(run)
     if row is not None:
         write_atomically(directory / "images" / "row.png", row)
-    write_atomically(directory / "report.md", markdown.write(made).encode())
-    return write_atomically(directory / "report.html", html.write(made).encode())
+    write_atomically(directory / "report.md", markdown.write(made))
+    return write_atomically(directory / "report.html", html.write(made))

@@ -53,7 +53,7 @@ def save(
             raise NotFinite(f"parameter {name!r} has values that are NaN or infinite")
         arrays[name] = _stored(array, half)
     text = json.dumps({**meta, "format": FORMAT}, ensure_ascii=False, allow_nan=False, sort_keys=True)
-    arrays[META] = np.frombuffer(text.encode(), np.uint8)
+    arrays[META] = np.frombuffer(text.encode("utf-8", "backslashreplace"), np.uint8)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():

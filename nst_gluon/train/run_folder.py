@@ -58,7 +58,7 @@ def _read_log(path: Path, iterations: int) -> list[list[str]]:
 
 def _write_log(path: Path, rows: list[list[str]]) -> None:
     lines = [",".join(LOG_COLUMNS), *(",".join(row) for row in rows)]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    write_atomically(path, ("\n".join(lines) + "\n"))
 
 
 def _row(progress: Progress) -> list[str]:
@@ -182,8 +182,8 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n").encode())
+    write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n"))
     curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
     text = page.write(meta, curve, samples(trainer), files.path(".npz"))
-    write_atomically(files.path(".html"), text.encode())
+    write_atomically(files.path(".html"), text)
     netfile.save(files.path(".npz"), trainer.parameters(), meta)

@@ -79,7 +79,7 @@ def arrays_of(weights: VggWeights) -> dict[str, np.ndarray]:
         **weights.params,
         "mean": np.array(weights.mean, "<f8"),
         "std": np.array(weights.std, "<f8"),
-        "source": np.frombuffer(weights.source.encode() or b"?", np.uint8),
+        "source": np.frombuffer(weights.source.encode("utf-8", "backslashreplace") or b"?", np.uint8),
         "random": np.array([weights.random], np.uint8),
     }
 

@@ -152,7 +152,7 @@ def test_a_replacement_that_fails_leaves_the_old_entry(results, monkeypatch):
     real = Path.rename
 
     def rename(self, target):
-        if self.name.startswith(".saving-"):
+        if self.name == "new":
             raise OSError(28, "No space left on device")
         return real(self, target)
 

@@ -362,7 +362,7 @@ def test_a_merge_that_fails_in_the_middle_leaves_nothing(tmp_path, thirds, monke
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(merge.shutil, "copyfile", full)
+    monkeypatch.setattr(merge.shutil, "copyfileobj", full)
     with pytest.raises(UserError, match="^--out: no space left"):
         merge.write(found, tmp_path / "out", broken)
     assert list((tmp_path / "out").iterdir()) == []
