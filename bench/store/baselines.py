@@ -12,6 +12,8 @@ import datetime
 import hashlib
 import json
 import re
+import secrets
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,7 +147,7 @@ def _put(target: Path, files: Mapping[str, str]) -> None:
     try:
         run_folder.check_writable(target.parent)
         with scratch_folder(target.parent) as scratch:
-            # The old entry goes aside under a name that no sweep removes: a kill between the two moves must not lose it.
+            # The old entry goes aside under a name that is never swept: a kill between two moves must not lose it.
             fresh, old = scratch / "new", target.parent / f".replaced-{secrets.token_hex(4)}"
             fresh.mkdir()
             for name, text in files.items():
