@@ -32,19 +32,22 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ.update(PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0", MXNET_GLUON_REPO="http://127.0.0.1:9/",
                   OMP_NUM_THREADS="1", MPLBACKEND="Agg", BROWSER="true")  # fmt: skip
 
-import matplotlib.figure  # noqa: E402, F401 - what commands need, once for all of them
 import numpy as np  # noqa: E402
-import pandas  # noqa: E402, F401
 from PIL import Image  # noqa: E402
 from synthetic import HOSTILE, make_run  # noqa: E402
 
+# What commands import when they need it, once for all of them.
+import bench.gate.comparison  # noqa: E402
+import bench.report.document  # noqa: E402
+import bench.report.html  # noqa: E402
+import bench.report.markdown  # noqa: E402
 from bench.cli.main import main as bench  # noqa: E402
 from nst_gluon.cli.main import main as nst_gluon  # noqa: E402
 from nst_gluon.nets import netfile  # noqa: E402
 from nst_gluon.system import ending, files  # noqa: E402
 
 STATUSES = {0, 1, 2, 3, 130, 143}
-LONGEST_S, GRACE_S = 20.0, 40.0  # a command that is still at work is ended; one that does not end is a hang
+LONGEST_S, GRACE_S = 12.0, 40.0  # a command that is still at work is ended; one that does not end is a hang
 PR_SET_CHILD_SUBREAPER = 36
 
 NUMBERS = [0, 1, -1, 2, 0.5, 1e-30, 1e30, 2**31, 2**63, 10**18, -(2**40)]
@@ -274,8 +277,8 @@ def run_folders(chance: random.Random, folder: Path) -> Case:
     ])  # fmt: skip
 
 
-KINDS = {"command lines": (command_lines, 3), "pictures": (pictures, 3), "nets": (nets, 2), "weights": (weights, 4),
-         "run folders": (run_folders, 6)}  # fmt: skip
+KINDS = {"command lines": (command_lines, 3), "pictures": (pictures, 3), "nets": (nets, 2), "weights": (weights, 8),
+         "run folders": (run_folders, 10)}  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ a case
@@ -352,6 +355,8 @@ def orphans() -> list[int]:
 
 
 def main(seconds: float, seed: int = 0, *kinds: str) -> int:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell, and so would all cases
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     until, counts, failed, number = time.monotonic() + seconds, Counter(), 0, 0
     chosen = kinds or tuple(KINDS)
@@ -364,7 +369,7 @@ def main(seconds: float, seed: int = 0, *kinds: str) -> int:
         folder.mkdir()
         try:
             case = KINDS[kind][0](chance, folder)
-            moment = chance.choice([None, chance.uniform(0.3, 1.5), chance.uniform(0.3, 12.0)])
+            moment = chance.choice([None, chance.uniform(0.3, 1.5), chance.uniform(0.3, 8.0)])
             sent = chance.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
             wrong = play(case, folder, moment, sent)
         finally:
