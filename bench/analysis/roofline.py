@@ -34,6 +34,8 @@ from bench.plan.engines import REFERENCE
 from bench.run.result_table import aligned
 from bench.store import baselines, run_folder
 from bench.store.reader import GROUP_COLUMNS, RunData
+from nst_gluon.nets import netfile
+from nst_gluon.nets.geometry import working_size
 from nst_gluon.objective import presets
 from nst_gluon.pages.wording import quantity, significant
 from nst_gluon.system import children
@@ -43,7 +45,7 @@ FOLDER = "roofline"
 SCHEMA_VERSION = 1
 TIME_LIMIT_S = 600
 COMPUTE, MEMORY = "arithmetic", "memory"
-METRICS = ("latency_s", "iteration_s")
+TIMES = ("latency_s", "iteration_s")
 CELL = ("method", "task", "size", "batch", "dtype")
 COLUMNS = (
     *GROUP_COLUMNS, "seconds", "low", "high", "flops", "bytes", "intensity", "flops_per_s", "roof_flops_per_s",
@@ -211,9 +213,11 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
             operators = costs.optimisation_step(preset, row.task, size, arch)
         else:
             meta = (inputs.get("nets") or {}).get(f"{row.method}/{row.task}", {}).get("meta")
-            if meta is None or row.method not in ("johnson", "texture_net"):
+            try:
+                net = netfile.net_of(meta or {}, "net")
+            except UserError:
                 continue
-            operators = costs.net(row.method, meta["architecture"], size)
+            operators = costs.net(net, working_size(net, *size))
         found[key] = costs.total(costs.batched(operators, row.batch), row.dtype)
     return found
 
@@ -233,7 +237,7 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
         ``roof_flops_per_s``, and ``bound`` says which limit the roof is, arithmetic or memory.
     """
     here = (samples["device"] == "cpu") & (samples["engine"] == REFERENCE)  # whose limits the peaks are
-    timed = samples[samples["metric"].isin(METRICS) & here]
+    timed = samples[samples["metric"].isin(TIMES) & here]
     rows = []
     for group, values in timed.groupby(list(GROUP_COLUMNS), sort=False)["value"]:
         cell = dict(zip(GROUP_COLUMNS, group))

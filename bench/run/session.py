@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
-from bench.plan.cells import GENERATE, Plan
+from bench.plan.cells import Plan
 from bench.run import output, prepare, result_table
 from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
@@ -84,9 +84,11 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
         warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
     _warn(store, warnings)
     progress = Progress(plan.budget, level=how.level)
+    for warning in warnings:  # now, while there is time to do something about it; the report has them too
+        progress.screen.line(f"warning: {warning}", "open")
     options = Options(command=how.command, timeout_scale=how.timeout_scale)
     try:
-        records = run_cells(plan, store, options, progress, unavailable(plan))
+        records = run_cells(plan, store, options, progress, plan.unavailable())
     except KeyboardInterrupt as error:
         _finish(store, session, "interrupted")
         print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, how)}", file=sys.stderr)
@@ -102,17 +104,6 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
 def run_sizes(plan: Plan) -> list[int]:
     """The sizes of a plan, ascending."""
     return sorted({cell.size for cell in plan.cells})
-
-
-def unavailable(plan: Plan) -> dict[str, str]:
-    """The cells that cannot be measured because no net was trained for their style, with the reason."""
-    style = Path(plan.settings.style).stem
-    return {
-        cell.key: f"no trained net for the style {style!r}: "
-        f"python -m nst_gluon train --method {cell.method} --task {cell.task} --style ..., then --net FILE"
-        for cell in plan.cells
-        if cell.kind == GENERATE and plan.settings.net(cell.method, cell.task) is None
-    }
 
 
 # -------------------------------------------------------------------------------------------------- beginning
@@ -170,7 +161,7 @@ def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fi
                 f"--resume: {run['id']} was measured on another machine ({name} is "
                 f"{fingerprint_there.get(name)!r} there and {value!r} here); start a new run"
             )
-    for name in ("pictures", "weights", "nets"):
+    for name in ("pictures", "weights", "nets", "methods"):
         if inputs_there.get(name) != json.loads(json.dumps(inputs.get(name))):
             raise UserError(f"--resume: the {name} are not those that {run['id']} began with; start a new run")
 

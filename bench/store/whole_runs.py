@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.plan.cells import CELL_COLUMNS, Budget, Cell, Settings
+from bench.plan.budgets import Budget
+from bench.plan.cells import CELL_COLUMNS, Cell, Settings
 from bench.store import run_folder
 from nst_gluon.system.errors import UserError
 

@@ -55,10 +55,10 @@ def check(model: bytes, net: Path) -> str:
 def run(args: argparse.Namespace, net: Path) -> int:
     """Export, check, write."""
     path, card = targets(args.output, net.stem, args.force)
-    params, meta = netfile.load(net)
-    model = onnx_export.build(params, meta).SerializeToString(deterministic=True)
+    described, params, meta = netfile.checked(net)
+    model = onnx_export.build(described, params, meta).SerializeToString(deterministic=True)
     checked = check(model, net)
-    text = model_card.card(meta, path.name, checked)
+    text = model_card.card(described, meta, path.name, checked)
     print(write_atomically(path, model))
     print(write_atomically(card, text))
     print(checked, file=sys.stderr)

@@ -14,7 +14,7 @@ from nst_gluon.objective import presets
 def _methods() -> list[dict[str, Any]]:
     return [
         {"name": m.name, "tasks": list(m.tasks), "description": m.description, "source": m.paper}
-        for m in methods.METHODS.values()
+        for m in methods.all()
     ]
 
 
