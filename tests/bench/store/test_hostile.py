@@ -82,6 +82,10 @@ WRONG = {
     "a text where a list was": in_run(put("command", "rm -rf")),
     "a number where an object was": in_run(put("inputs", 7)),
     "cells that are none": in_run(put("cells", [[]])),
+    "a method without a kind": in_run(put("methods", [{"name": "a"}])),
+    "a color that is a style sheet": in_run(put("methods", [{
+        "name": "a", "kind": "optimises", "tasks": ["texture"], "title": "A", "description": "", "paper": "",
+        "color": "red;background:url(//example.org)"}])),
     "null batch": in_cells(put("batch", None)),
     "a size as text": in_cells(put("size", "256")),
     "a huge size": in_cells(put("size", 10**9)),
