@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
-from bench.plan import cells, engines
+from bench.plan import engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
 from bench.run import output, session
@@ -147,7 +147,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         begun = run_folder.read_run(resume, "--resume")
         _check_resumable(begun, resume)
         if all(getattr(options, name) is None for name in PLAN_DEFAULTS):
-            what = cells.Plan.from_dict(begun)
+            what = run_folder.plan_of(begun, resume, "--resume")
             for name in {cell.engine for cell in what.cells}:
                 engines.get(name).check()
         else:

@@ -57,7 +57,7 @@ def bencher(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
 
 def _json(path: Path, make: Callable[[pd.DataFrame], Any], name: str) -> Path:
     content = make(pd.read_csv(path / "summary.csv"))
-    return write_atomically(path / name, (json.dumps(content, indent=2) + "\n").encode())
+    return write_atomically(path / name, (json.dumps(content, indent=2) + "\n"))
 
 
 def _parquet(path: Path) -> Path:

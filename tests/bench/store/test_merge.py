@@ -267,7 +267,7 @@ def put(value, *path):
         (put(99, "budget", "min_samples"), r"budget \(min_samples\)"),
         (put(2, "schema_version"), "schema_version 2"),
         (lambda record: record.update(machines={"machine-1": {}}, merged_from=[{"id": "a"}]), "several machines"),
-        (put([{}], "cells"), "second is damaged"),
+        (put([{}], "cells"), r"second.run.json is damaged \(cells\[0\] has no method"),
         (put("x", "cells"), "second.run.json is damaged"),
     ],
 )  # fmt: skip
@@ -362,7 +362,7 @@ def test_a_merge_that_fails_in_the_middle_leaves_nothing(tmp_path, thirds, monke
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(merge.shutil, "copyfile", full)
+    monkeypatch.setattr(merge.shutil, "copyfileobj", full)
     with pytest.raises(UserError, match="^--out: no space left"):
         merge.write(found, tmp_path / "out", broken)
     assert list((tmp_path / "out").iterdir()) == []
