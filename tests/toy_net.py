@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nst_gluon import methods
-from nst_gluon.nets import description as d
+from nst_gluon.methods import description as d
 
 
 def net(norm: str = "instance", mode: str = "reflect") -> d.Net:

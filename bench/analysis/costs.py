@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from nst_gluon.descriptor.weights.model import CHANNELS, CONVOLUTIONS
-from nst_gluon.nets import geometry
-from nst_gluon.nets.description import (
+from nst_gluon.methods.description import (
     Activation,
     Add,
     Affine,
@@ -32,6 +31,7 @@ from nst_gluon.nets.description import (
     Pad,
     Upsample,
 )
+from nst_gluon.nets import geometry
 from nst_gluon.objective.presets import Preset
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"

@@ -45,7 +45,7 @@ FOLDER = "roofline"
 SCHEMA_VERSION = 1
 TIME_LIMIT_S = 600
 COMPUTE, MEMORY = "arithmetic", "memory"
-METRICS = ("latency_s", "iteration_s")
+TIMES = ("latency_s", "iteration_s")
 CELL = ("method", "task", "size", "batch", "dtype")
 COLUMNS = (
     *GROUP_COLUMNS, "seconds", "low", "high", "flops", "bytes", "intensity", "flops_per_s", "roof_flops_per_s",
@@ -232,7 +232,7 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
         ``roof_flops_per_s``, and ``bound`` says which limit the roof is, arithmetic or memory.
     """
     here = (samples["device"] == "cpu") & (samples["engine"] == REFERENCE)  # whose limits the peaks are
-    timed = samples[samples["metric"].isin(METRICS) & here]
+    timed = samples[samples["metric"].isin(TIMES) & here]
     rows = []
     for group, values in timed.groupby(list(GROUP_COLUMNS), sort=False)["value"]:
         cell = dict(zip(GROUP_COLUMNS, group))

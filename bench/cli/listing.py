@@ -110,4 +110,8 @@ def _presets(out: Path) -> list[tuple[str, ...]]:
 def _claims(out: Path) -> list[tuple[str, ...]]:
     from bench.analysis.claims import CLAIMS
 
-    return [(claim.id, f"{claim.published_text} {claim.unit}", f"{claim.text} ({claim.source})") for claim in CLAIMS]
+    return [
+        (claim.id, f"{' / '.join(map(claim.published_text, claim.published))} {claim.unit}",
+         f"{claim.text} ({claim.paper.name})")
+        for claim in CLAIMS
+    ]  # fmt: skip

@@ -82,10 +82,7 @@ def _index(out: Path) -> Path:
 
 def _one(path: Path, out: Path) -> Path:
     from bench import report
-    from bench.analysis import claims, summary
 
-    summary.summarise(path)
-    claims.evaluate(path)
     page = Path(report.build(path))
     _refresh(path, out)
     return page

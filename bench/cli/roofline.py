@@ -70,7 +70,7 @@ def _measure(out: Path, threads: int, level: int, as_json: bool) -> int:
 
 
 def _show(text: str, out: Path, level: int, as_json: bool) -> int:
-    from bench.analysis import roofline
+    from bench.analysis import methods, roofline
     from bench.store import reader, run_folder
 
     directory = run_folder.find_run(text, out, "--run")
@@ -85,7 +85,7 @@ def _show(text: str, out: Path, level: int, as_json: bool) -> int:
     from bench.report import plots
     from bench.report import roofline as drawing
 
-    plots.write_all([drawing.plot(rows, peaks)], directory / "plots")
+    plots.write_all([drawing.plot(rows, peaks, methods.of_run(run))], directory / "plots")
     plot = directory / "plots" / "roofline.svg"
     cells = json.loads(rows.to_json(orient="records"))
     print(json.dumps({"run": directory.name, "cells": cells, "plot": str(plot)}, indent=2) if as_json else plot)

@@ -55,9 +55,9 @@ class Context:
         self.sample("setup_s", time.monotonic() - self.spawned, "s")
         self.emit("ready")
 
-    def image(self) -> Path:
-        """Where the cell's picture goes; announce it with :meth:`saved`."""
-        return self.run_dir / "images" / f"{self.cell.key}.png"
+    def image(self, suffix: str = "") -> Path:
+        """Where the cell's picture goes; announce it with :meth:`saved`. With a ``suffix``: a further picture."""
+        return self.run_dir / "images" / f"{self.cell.key}{suffix}.png"
 
     def saved(self, path: Path) -> None:
         """``path`` (below the run directory) has been written."""

@@ -220,9 +220,20 @@ def _optimise(
         def make() -> np.ndarray:
             return generator.generate(content, size, seed=cell.seed)
 
+    equal: dict[str, dict[str, Any]] = {}  # by net: the picture with which the descent reached that net's objective
+
     def show(step: Step) -> None:
-        if step.size == size:  # the objective of a smaller picture is another one
-            context.curve(step.seconds, step.iteration, step.terms)
+        if step.size != size:  # the objective of a smaller picture is another one
+            return
+        context.curve(step.seconds, step.iteration, step.terms)
+        for name, target in context.targets.items() if budget.score and method.variant_of is None else ():
+            if name not in equal and step.terms.objective <= target:
+                path = context.image(f"-at-{name}")
+                images.save(np.clip(problem.best_picture(), 0, 1), path)
+                equal[name] = {
+                    "image": str(path.relative_to(context.run_dir)), "objective": step.terms.objective,
+                    "evaluations": step.iteration, "seconds": step.seconds,
+                }  # fmt: skip
 
     problem = Problem(
         objective, size, config, content, lambda side: images.resize(style, (side, side)), settings.style_size, make,
@@ -263,6 +274,7 @@ def _optimise(
         "best_objective_seen": result.terms.objective,
         "start": result.began,
         "start_net": net,
+        "equal_loss": equal,
         "segments": objective.segments,
         "optimizer": config.optimizer,
         "corrections": config.corrections,

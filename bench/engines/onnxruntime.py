@@ -19,9 +19,9 @@ from bench.machine import meters
 from bench.plan import engines
 from bench.plan.budgets import Budget
 from bench.plan.cells import Cell, Settings
+from nst_gluon.methods.description import Net
 from nst_gluon.nets import foreign, netfile, onnx_export
 from nst_gluon.nets import inputs as net_inputs
-from nst_gluon.nets.description import Net
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import one_line

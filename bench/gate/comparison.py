@@ -314,7 +314,7 @@ def summary(
     if rows.empty and not broken:
         return "Nothing was compared." if status == verdicts.PASS else "Nothing could be compared."
     count = rows["verdict"].value_counts().to_dict()
-    words = {verdicts.SLOWER: "slower or hungrier", verdicts.FASTER: "faster or leaner"}
+    words = {verdicts.SLOWER: "slower or more memory", verdicts.FASTER: "faster or less memory"}
     parts = [f"{count[name]} {words.get(name, name)}" for name in verdicts.VERDICTS if name in count]
     head = {
         verdicts.PASS: "Pass",

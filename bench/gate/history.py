@@ -26,7 +26,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bench.analysis import methods, metrics
 from bench.analysis import summary as analysis
+from bench.analysis.methods import Methods
 from bench.gate import selftest, verdicts
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
@@ -35,10 +37,7 @@ from bench.store.reader import GROUP_COLUMNS, read_run
 from bench.store.whole_runs import machine_difference, one_machine
 from nst_gluon.system.errors import UserError
 
-METRICS = (
-    "speedup_at_equal_loss", "speedup_at_500_iterations", "latency_s", "iteration_s", "time_to_target_s",
-    "working_memory_bytes", "peak_memory_bytes",
-)  # fmt: skip
+METRICS = metrics.named(metrics.HISTORY)
 BETTER, WORSE, SAME, UNCLEAR, FIRST, OTHER = "better", "worse", "same", "unclear", "first", "other inputs"
 POINT_COLUMNS = (
     "machine", "run", "created", "revision", *GROUP_COLUMNS, "metric", "unit", "value", "low", "high", "n", "status",
@@ -65,7 +64,7 @@ class Entry:
     status: str
     fingerprint: Mapping[str, Any]
     inputs: Mapping[str, str]
-    kinds: Mapping[str, str]
+    methods: Methods
     summary: pd.DataFrame
 
 
@@ -75,9 +74,7 @@ def read(path: Path) -> Entry:
     meta = run.meta
     if meta.get("machines"):
         raise UserError(f"RUN: {path} is several machines side by side already; give the runs that it was merged from")
-    settings = meta.get("settings") or {}
     git = (meta.get("environment") or {}).get("git") or {}
-    asked = settings.get("target_loss")
     return Entry(
         path=path,
         id=str(meta.get("id") or path.name),
@@ -86,8 +83,8 @@ def read(path: Path) -> Entry:
         status=str(meta.get("status") or ""),
         fingerprint=meta.get("fingerprint") or {},
         inputs=_inputs(meta),
-        kinds=analysis.kinds_of(run.cells, run.samples),
-        summary=analysis.summarise_tables(run.cells, run.samples, run.curves, None if asked is None else float(asked)),
+        methods=methods.of_run(run),
+        summary=analysis.summarise_run(run),
     )
 
 
@@ -165,7 +162,7 @@ def depends_on(entry: Entry, row: Mapping[str, Any]) -> dict[str, str]:
     """Those inputs of a run that a row of its summary depends on: all but the nets of other methods and tasks."""
     method, task = row["method"], row["task"]
     own = f"nets.{method}/{task}"
-    aims = entry.kinds.get(method) == OPTIMISE and row["metric"] == "time_to_target_s"
+    aims = method in entry.methods.optimisers and row["metric"] == "time_to_target_s"
     return {
         name: value
         for name, value in entry.inputs.items()

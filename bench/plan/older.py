@@ -30,8 +30,8 @@ def facts(run: Mapping[str, Any], cells: Iterable[Mapping[str, Any]]) -> dict[st
     """
     found = {fields["name"]: Facts.from_dict(fields) for fields in run.get("methods") or ()}
     for record in cells:
-        name = str(record["method"])
-        if name not in found:
+        name = str(record["method"]) if isinstance(record, Mapping) else ""
+        if name and name not in found:
             known, kind = methods.bundled().get(name), OPTIMISES if record.get("kind") == "optimise" else GENERATES
             found[name] = known.facts() if known else Facts(name, kind, TASKS, name, "", "", Method.color)
     return found

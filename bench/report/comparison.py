@@ -17,8 +17,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bench.analysis import metrics
 from bench.gate.verdicts import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
-from bench.report.definitions import describe
 from bench.report.forest_plot import Forest
 from bench.report.markdown import text as _escaped
 from bench.report.page import render
@@ -38,8 +38,8 @@ ENDINGS = {"decided": "until every verdict was clear", "time budget": "until the
 MARKS = {SLOWER: "▲", FASTER: "▼", SAME: "=", INCONCLUSIVE: "?", NEW: "+", MISSING: "−", INCOMPARABLE: "≠", FAILED: "✘"}
 TONES = {SLOWER: "worse", FAILED: "worse", FASTER: "better", INCONCLUSIVE: "open"}
 MEANINGS = (
-    (SLOWER, "slower, or hungrier of memory: the whole interval lies beyond the noise floor"),
-    (FASTER, "faster, or leaner: the whole interval lies below it"),
+    (SLOWER, "slower, or more memory: the whole interval lies beyond the noise floor"),
+    (FASTER, "faster, or less memory: the whole interval lies below it"),
     (SAME, "the whole interval lies so near 1 that nothing worth knowing has changed"),
     (INCONCLUSIVE, "too noisy or too few to tell; it fails nothing, and more time may settle it"),
     (NEW, "only the candidate has it"),
@@ -56,8 +56,8 @@ FIRST_ROWS, MOST_ROWS = 10, 100
 
 
 def verdict_name(row: Row) -> str:
-    """A row's verdict for people: more memory is hungrier and less is leaner; only times are slower or faster."""
-    memory = {SLOWER: "hungrier", FASTER: "leaner"} if row["unit"] == "B" else {}
+    """A row's verdict for people: only times are slower or faster, memory is more or less."""
+    memory = {SLOWER: "more memory", FASTER: "less memory"} if row["unit"] == "B" else {}
     return memory.get(row["verdict"], clean(row["verdict"], 40))
 
 
@@ -170,10 +170,16 @@ def explanation(result: Result) -> str:
         )
         same = "the minimum floor"
     return (
-        f"{how}A metric is slower (of memory: hungrier) only if the whole interval lies beyond 1 + floor, faster "
-        f"(leaner) if it lies below 1 / (1 + floor), and the same if it lies within {same} of 1; everything else is "
+        f"{how}A time is slower (memory: more) only if the whole interval lies beyond 1 + floor, faster "
+        f"(less) if it lies below 1 / (1 + floor), and the same if it lies within {same} of 1; everything else is "
         "inconclusive, which is said and fails nothing."
     )
+
+
+def _label(metric: str) -> str:
+    """A metric's label; a result from elsewhere may have metrics of its own."""
+    entry = metrics.METRICS.get(metrics.split(metric)[0])
+    return entry.label if entry else clean(metric, 60)
 
 
 def _known(value: Any) -> bool:
@@ -327,7 +333,7 @@ def html(result: Result) -> str:
     shown = [
         {
             "texts": _texts(row),
-            "label": describe(clean(row["metric"], 60)).label,
+            "label": _label(row["metric"]),
             "forest": Markup("" if row["verdict"] == INCOMPARABLE else forest.draw(row, verdict_name(row), tone(row))),
             "tone": tone(row),
             "mark": MARKS.get(row["verdict"], ""),

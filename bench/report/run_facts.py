@@ -7,9 +7,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from bench.report.wording import still_warming_up
 from nst_gluon.pages.wording import clean, quantity
 
 Meta = Mapping[str, Any]
@@ -45,6 +45,11 @@ def weights(meta: Meta) -> Mapping[str, Any]:
 def setting(meta: Meta, name: str) -> Any:
     """A setting that all cells share: style, content, preset, style_size, target_loss."""
     return get(meta, "settings", name)
+
+
+def named(meta: Meta, name: str) -> str:
+    """A setting as a page names it: of a picture, its file without folder and ending."""
+    return Path(str(setting(meta, name) or "?")).stem
 
 
 def machine(meta: Meta) -> str:
@@ -115,8 +120,14 @@ def warm_up(records: Iterable[Mapping[str, Any]]) -> str:
     dropped = [count for info in timed if (count := _count(info, "dropped_samples"))]
     if not dropped:
         return ""
-    total = sum(_count(info, "timed_samples") for info in timed)
-    return still_warming_up(sum(dropped), total, len(dropped), len(timed), max(dropped))
+    where = "in the one cell" if len(timed) == 1 else f"in {len(dropped)} of {len(timed)} cells"
+    each = "" if len(dropped) == 1 else f", at most {max(dropped)} in one"
+    were = "was" if sum(dropped) == 1 else "were"
+    return (
+        f"{sum(dropped)} of {sum(_count(info, 'timed_samples') for info in timed)} timed samples {were} slower than "
+        f"the rest and {were} left out as warm-up ({where}{each}); samples.csv has them as warm_up_latency_s and "
+        "warm_up_iteration_s."
+    )
 
 
 def _count(info: Mapping[str, Any], name: str) -> int:

@@ -323,13 +323,27 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     return run
 
 
-def read_cells(path: Path) -> list[dict[str, Any]]:
-    """The committed lines of cells.jsonl, the last of each cell; what a kill left behind is not among them.
-
-    Raises UserError if they cannot be read.
+def read_committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The committed lines of cells.jsonl, the last of each cell (what a kill left behind is not among them), and by
+    name the texts of samples.csv and curves.csv: header and the rows of committed cells only.
     """
+    cells, ends = _committed(path)
+    texts = {}
+    for name, columns in TABLES.items():
+        data = _read(path, name)
+        text = data[: ends[name]].decode("utf-8", errors="replace")
+        texts[name] = older.table(text) or _csv([columns]).decode()
+    return _latest(cells), texts
+
+
+def read_cells(path: Path) -> list[dict[str, Any]]:
+    """The committed lines of cells.jsonl, as :func:`read_committed` has them; UserError if they cannot be read."""
+    return _latest(_committed(path)[0])
+
+
+def _latest(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for cell in map(older.cell, _committed(path)[0]):
+    for cell in map(older.cell, cells):
         identity = tuple(cell.get(name) for name in CELL_COLUMNS)
         latest.pop(identity, None)
         latest[identity] = cell
@@ -337,9 +351,8 @@ def read_cells(path: Path) -> list[dict[str, Any]]:
 
 
 def read_table(path: Path, name: str) -> str:
-    """The text of samples.csv or curves.csv, header and the rows of committed cells only."""
-    text = _read(path, name)[: _committed(path)[1][name]].decode("utf-8", errors="replace")
-    return older.table(text) or _csv([TABLES[name]]).decode()
+    """The text of samples.csv or curves.csv, as :func:`read_committed` has it."""
+    return read_committed(path)[1][name]
 
 
 def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:

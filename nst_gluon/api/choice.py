@@ -11,8 +11,8 @@ import numpy as np
 from nst_gluon import assets, methods
 from nst_gluon.api import inputs
 from nst_gluon.api.request import Request
+from nst_gluon.methods.description import Noise
 from nst_gluon.nets import netfile
-from nst_gluon.nets.description import Noise
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError, did_you_mean
 from nst_gluon.system.files import PathLike

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -21,11 +22,12 @@ from types import ModuleType
 from typing import Any
 
 from nst_gluon.methods.base import GENERATES, OPTIMISES, TASKS, Facts, Generator, Method, Optimiser, Schedule
+from nst_gluon.methods.description import Builder
 from nst_gluon.system.errors import UserError, did_you_mean
 
 __all__ = [
-    "GENERATES", "OPTIMISES", "TASKS", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all", "bundled",
-    "facts", "get", "installed", "is_reference", "loaded", "names", "register", "usual",
+    "GENERATES", "OPTIMISES", "TASKS", "Builder", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all",
+    "bundled", "facts", "get", "installed", "is_reference", "loaded", "names", "register", "usual",
 ]  # fmt: skip
 
 GROUP = "nst_gluon.methods"
@@ -194,7 +196,7 @@ def _import(place: str, reference: str) -> ModuleType:
         return sys.modules[name]
     try:
         if not place.endswith(".py"):
-            return importlib.import_module(name)
+            return _import_module(name)
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         spec = importlib.util.spec_from_file_location(name, path)
@@ -204,6 +206,19 @@ def _import(place: str, reference: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise UserError(f"--method: {reference} cannot be imported ({_words(error)})") from error
+
+
+def _import_module(name: str) -> ModuleType:
+    """A module that is installed or, after all else, lies in the current folder."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        here = os.getcwd()
+        if error.name != name.partition(".")[0] or here in sys.path:
+            raise
+        sys.path.append(here)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
 
 
 def _words(error: BaseException) -> str:

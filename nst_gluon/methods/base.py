@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nst_gluon.nets.description import Net
+from nst_gluon.methods.description import Net
 from nst_gluon.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ class Optimiser(Method):
     @abc.abstractmethod
     def descend(self, problem: Problem) -> None:
         """Go downhill until ``problem.evaluate`` ends it; the problem keeps the clock, the curve and the best picture.
+
+        It is called more than once: for rehearsals first, whose evaluations end at once, and then on the clock. So it
+        keeps nothing in ``self``, and its random numbers follow ``problem.seed``.
 
         Args:
             problem: what is minimised: ``start()``, ``evaluate(picture)``, ``minimise(picture)`` (L-BFGS or Adam),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nst_gluon.methods.base import Generator
-from nst_gluon.nets.description import Builder, Net, known
+from nst_gluon.methods.description import Builder, Net, known
 
 # The released code scales tanh by 150 of 255, around the mean colour.
 TANH_SCALE = 150 / 255
@@ -68,6 +68,3 @@ class Johnson(Generator):
 
     def choices(self) -> dict[str, str]:
         return {"width": "multiplies the channels of all layers (default: 1); fewer are faster"}
-
-
-METHOD = Johnson()

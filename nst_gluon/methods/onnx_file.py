@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nst_gluon.methods.base import TASKS, Generator
-from nst_gluon.nets.description import Builder, Net
+from nst_gluon.methods.description import Builder, Net
 
 
 class OnnxFile(Generator):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nst_gluon.methods.base import Generator, Schedule
-from nst_gluon.nets.description import Builder, Net
+from nst_gluon.methods.description import Builder, Net
 from nst_gluon.system.errors import UserError
 
 # Channels of each scale (section 3.2).
@@ -93,6 +93,3 @@ class TextureNet(Generator):
             "finest": "channels of the finest scale (default: the paper's, 8 for each scale); fewer are faster, best a "
             "multiple of 16",
         }
-
-
-METHOD = TextureNet()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nst_gluon.methods.base import Generator
-from nst_gluon.nets.description import Builder, Net
+from nst_gluon.methods.description import Builder, Net
 
 # Its pictures are numbers from 0 to this.
 RANGE = 255.0

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nst_gluon.nets.description import EPSILON, Concatenate, Convolution, Layer, Net, Norm
+from nst_gluon.methods.description import EPSILON, Concatenate, Convolution, Layer, Net, Norm
 
 Parameters = Mapping[str, np.ndarray]
 Affine = tuple[np.ndarray, np.ndarray]

@@ -22,8 +22,8 @@ from nst_gluon import methods
 from nst_gluon.descriptor.weights.entries import printable
 from nst_gluon.descriptor.weights.formats import opened
 from nst_gluon.methods.base import Generator
+from nst_gluon.methods.description import MAX_PARAMETERS, describe
 from nst_gluon.methods.onnx_file import OnnxFile
-from nst_gluon.nets.description import MAX_PARAMETERS, describe
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import PathLike, one_line, quoted
 

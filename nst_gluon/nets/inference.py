@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nst_gluon.descriptor.vgg import BFLOAT16
-from nst_gluon.nets.description import Net, Norm
+from nst_gluon.methods.description import Net, Norm
 from nst_gluon.nets.inference_graph import InferenceGraph, S, Statistics
 from nst_gluon.system.engine import mx
 

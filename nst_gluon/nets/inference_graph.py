@@ -28,8 +28,18 @@ from typing import Any
 import numpy as np
 
 from nst_gluon.descriptor.vgg import BFLOAT16
+from nst_gluon.methods.description import (
+    EPSILON,
+    Activation,
+    Affine,
+    AveragePool,
+    Convolution,
+    Layer,
+    Net,
+    Norm,
+    Upsample,
+)
 from nst_gluon.nets import geometry, operators, patterns
-from nst_gluon.nets.description import EPSILON, Activation, Affine, AveragePool, Convolution, Layer, Net, Norm, Upsample
 from nst_gluon.nets.kernels import fit, laid_out, phase_kernel, rows_below, upsampling_kernel
 from nst_gluon.system.engine import mx
 

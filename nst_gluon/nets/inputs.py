@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nst_gluon.nets.description import Content, Net, Noise
+from nst_gluon.methods.description import Content, Net, Noise
 from nst_gluon.nets.geometry import working_size
 from nst_gluon.system.errors import UserError
 

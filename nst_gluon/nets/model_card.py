@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nst_gluon import __version__, assets
+from nst_gluon.methods.description import Layer, Net, Noise, Norm
 from nst_gluon.nets import geometry, netfile
-from nst_gluon.nets.description import Layer, Net, Noise, Norm
 
 UNKNOWN = "not recorded"
 RGB = "RGB in [0, 1]"

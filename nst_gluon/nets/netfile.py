@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from nst_gluon import methods
-from nst_gluon.nets import description, foreign
-from nst_gluon.nets.description import Net
+from nst_gluon.methods import description
+from nst_gluon.methods.description import Net
+from nst_gluon.nets import foreign
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nst_gluon import __version__, assets
-from nst_gluon.nets import description as layers
+from nst_gluon.methods import description as layers
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets.folding import fold
 from nst_gluon.nets.model_card import facts

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nst_gluon.nets.description import Content, Net, Norm, Upsample
+from nst_gluon.methods.description import Content, Net, Norm, Upsample
 from nst_gluon.nets.geometry import tile_geometry, working_size
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.inference_graph import Statistics

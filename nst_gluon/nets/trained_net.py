@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from nst_gluon.methods.description import Net
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile
-from nst_gluon.nets.description import Net
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.training_net import TrainingNet, with_parameters
 from nst_gluon.system.engine import mx

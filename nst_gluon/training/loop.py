@@ -19,8 +19,8 @@ import numpy as np
 
 from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.methods.description import describe
 from nst_gluon.nets import netfile
-from nst_gluon.nets.description import describe
 from nst_gluon.nets.geometry import working_size
 from nst_gluon.nets.inputs import drawn
 from nst_gluon.nets.trained_net import TrainedNet

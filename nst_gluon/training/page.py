@@ -17,9 +17,9 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from nst_gluon import pages
+from nst_gluon import methods, pages
 from nst_gluon.pages import style, training_curve
-from nst_gluon.pages.wording import clean, listing, method_name, quantity, size_name
+from nst_gluon.pages.wording import clean, listing, quantity, size_name
 from nst_gluon.pictures import images
 
 JPEG_QUALITY = 88
@@ -57,7 +57,7 @@ def write(
     steps = f"{meta['iterations']:,} iteration{'s' if meta['iterations'] != 1 else ''}"
     what = "texture" if meta["task"] == "texture" else "style"
     answer = (
-        f"A {method_name(meta['method'])} was trained on the {what} of {clean(meta['style'], 60)} for {steps} "
+        f"A {methods.get(meta['method']).title} was trained on the {what} of {clean(meta['style'], 60)} for {steps} "
         f"({quantity(meta['seconds'], 's')}): its objective went from {begin} to {end}"
     )
     return pages.render(
@@ -77,10 +77,10 @@ def write(
 def _curve(method: str, curve: Sequence[tuple[int, float]]) -> tuple[str, str, str]:
     """The curve as SVG, and where it begins and ends."""
     with style.context():
-        drawn, axes = style.figure()
+        drawn, (axes,) = style.figure()
         iterations, objective = zip(*curve)
-        colour = style.marks([method])[method][0]
-        begin, end = training_curve.draw(axes, iterations, objective, method_name(method), colour)
+        made_by = methods.get(method)
+        begin, end = training_curve.draw(axes, iterations, objective, made_by.title, made_by.color)
         training_curve.finish(drawn, "Training of the net")
         return style.render(drawn)[0], begin, end
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.engines.pytorch.library import torch
-from nst_gluon.nets import description as layers
+from nst_gluon.methods import description as layers
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile
 from nst_gluon.nets.folding import fold

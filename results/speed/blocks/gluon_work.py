@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 from bench.machine import meters  # noqa: E402
 from nst_gluon import assets, methods  # noqa: E402
 from nst_gluon.descriptor import vgg, weights  # noqa: E402
-from nst_gluon.nets.description import describe  # noqa: E402
+from nst_gluon.methods.description import describe  # noqa: E402
 from nst_gluon.nets.tiles import Tiling  # noqa: E402
 from nst_gluon.nets.trained_net import TrainedNet, load_net  # noqa: E402
 from nst_gluon.nets.training_net import initialised, values_of  # noqa: E402

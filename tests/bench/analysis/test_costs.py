@@ -6,8 +6,8 @@ import pytest
 
 from bench.analysis import costs
 from nst_gluon import assets, methods
+from nst_gluon.methods.description import Builder
 from nst_gluon.nets import netfile
-from nst_gluon.nets.description import Builder
 from nst_gluon.objective import presets
 
 PRESET = presets.get("texture_net")

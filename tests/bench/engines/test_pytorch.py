@@ -19,7 +19,8 @@ from bench.engines.pytorch.descriptor import Descriptor  # noqa: E402
 from bench.engines.pytorch.minimisers import MINIMISERS  # noqa: E402
 from bench.engines.pytorch.objective import Objective  # noqa: E402
 from nst_gluon import assets  # noqa: E402
-from nst_gluon.nets import description, netfile  # noqa: E402
+from nst_gluon.methods import description  # noqa: E402
+from nst_gluon.nets import netfile  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
 from nst_gluon.optimise.problem import OptimizationConfig  # noqa: E402
 from nst_gluon.system.errors import NotFinite, UserError  # noqa: E402

@@ -13,10 +13,14 @@ import pytest
 from htmlpage import Page
 from synthetic import HOSTILE, make_run
 
+from bench.analysis.methods import Methods
 from bench.cli import main
 from bench.gate import history
 from bench.gate.history import BETTER, FIRST, OTHER, SAME, UNCLEAR, WORSE
 from bench.report import index, timeline
+from nst_gluon.methods import bundled
+
+METHODS = Methods({name: method.facts() for name, method in bundled().items()})
 
 
 def measured(root: Path, name: str, day: int, slower: float = 1.0, **changes) -> Path:
@@ -176,7 +180,7 @@ def test_each_engine_has_a_plot_of_its_own(points):
     ours = points[points["machine"] == "machine 1"]
     both = pd.concat([ours, ours.assign(engine="pytorch", value=2 * ours["value"])])
     once = both["engine"].eq("pytorch") & (both["run"] != both["run"].iloc[0])
-    names = {plot.name: plot.title for plot in timeline._plots("machine 1", list(ours["run"].unique()), both)}
+    names = {plot.name: plot.title for plot in timeline._plots("machine 1", list(ours["run"].unique()), both, METHODS)}
     assert names["machine-1-latency-s-256-gluon"].endswith(", 256 × 256, gluon")
     assert names.keys() == {name.replace("gluon", "pytorch") for name in names} | set(names)
     assert len(names) == 2 * len({plot.name for plot in timeline._plots("m", list(ours["run"].unique()), ours)})
@@ -234,7 +238,7 @@ def test_the_list_has_every_run_newest_first_and_what_is_unreadable(tmp_path, ca
     assert page.text.index(new.name) < page.text.index(old.name) < page.text.index(broken.name)
     links = [link["href"] for link in page.all("a") if not link["href"].startswith("#")]
     assert links == [f"{new.name}/report.html"] and (tmp_path / links[0]).is_file()
-    assert "faster than optimisation at equal loss" in page.text and "unreadable" in page.text
+    assert "faster than optimisation reaches the same loss" in page.text and "unreadable" in page.text
     assert main.main(["report", "--index", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "index.html")
 

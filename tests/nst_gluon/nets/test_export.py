@@ -15,8 +15,8 @@ from PIL import Image
 from nst_gluon import assets, methods
 from nst_gluon.cli import console, export_onnx
 from nst_gluon.cli.main import main
+from nst_gluon.methods.description import NORMS, PADDINGS
 from nst_gluon.nets import model_card, netfile, onnx_export
-from nst_gluon.nets.description import NORMS, PADDINGS
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
 

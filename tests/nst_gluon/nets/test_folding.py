@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy_net
 
-from nst_gluon.nets.description import PADDINGS, Builder, Norm
+from nst_gluon.methods.description import PADDINGS, Builder, Norm
 from nst_gluon.nets.folding import fold
 
 

@@ -7,8 +7,8 @@ import pytest
 import toy_net
 
 from nst_gluon import methods
+from nst_gluon.methods.description import NORMS, PADDINGS, Builder, describe
 from nst_gluon.nets import geometry, inputs, operators
-from nst_gluon.nets.description import NORMS, PADDINGS, Builder, describe
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.trained_net import TrainedNet
 from nst_gluon.nets.training_net import initialised, with_parameters

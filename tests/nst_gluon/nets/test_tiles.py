@@ -10,8 +10,8 @@ import pytest
 import toy_net
 from test_inference import photo, trained
 
+from nst_gluon.methods.description import Noise
 from nst_gluon.nets import inputs, netfile, tiles
-from nst_gluon.nets.description import Noise
 from nst_gluon.nets.geometry import tile_geometry
 from nst_gluon.nets.inference import Inference
 from nst_gluon.pictures import images

@@ -7,7 +7,7 @@ import json
 import pytest
 import toy_net
 
-from nst_gluon.nets import description
+from nst_gluon.methods import description
 from nst_gluon.system.errors import UserError
 
 
