@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Net", "Score", "defaults", "load_net", "score", "stylize", "texture", "train"]
 
+ITERATIONS = 200  # evaluations of an optimisation
+
+
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """The keyword-only parameters of a function of this module, with their defaults."""
     parameters = inspect.signature(function).parameters.values()
@@ -51,8 +54,8 @@ def stylize(
     net_size: int | None = None,
     seed: int = 0,
     tile: int | str = "auto",
-    preset: str = "texture_net",
-    iterations: int = 200,
+    preset: str = presets.DEFAULT,
+    iterations: int = ITERATIONS,
     optimizer: str = "lbfgs",
     start: str = "content",
     coarse: Sequence[int] = (),
@@ -100,8 +103,8 @@ def texture(
     strength: float = 1.0,
     seed: int = 0,
     tile: int | str = "auto",
-    preset: str = "texture_net",
-    iterations: int = 200,
+    preset: str = presets.DEFAULT,
+    iterations: int = ITERATIONS,
     optimizer: str = "lbfgs",
     coarse: Sequence[int] = (),
     style_size: int | None = None,
@@ -170,7 +173,7 @@ def train(
     task: str = "stylize",
     photos: PathLike | None = None,
     force: bool = False,
-    preset: str = "texture_net",
+    preset: str = presets.DEFAULT,
     style_weight: float = 1.0,
     iterations: int = 1000,
     size: int | Sequence[int] = 256,
@@ -280,7 +283,7 @@ def score(
     *,
     style: Picture,
     content: Picture | None = None,
-    preset: str = "texture_net",
+    preset: str = presets.DEFAULT,
     size: int | str = inputs.ORIGINAL,
     style_size: int | None = None,
     weights: str | None = None,
