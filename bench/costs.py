@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nst_gluon.net_inputs import NOISE_CHANNELS, WIDTH, texture_net_widths
+from nst_gluon.net_inputs import NOISE_CHANNELS, WIDTH, johnson_widths, texture_net_widths
 from nst_gluon.presets import Preset
 from nst_gluon.weights.model import CHANNELS, CONVOLUTIONS
 
@@ -209,8 +209,11 @@ def optimisation_step(preset: Preset, task: str, size: tuple[int, int], arch: st
 # --------------------------------------------------------------------------------------------------------- nets
 
 
-def johnson(size: tuple[int, int], norm_kind: str = "instance", residuals: int = 5) -> list[Operator]:
+def johnson(
+    size: tuple[int, int], norm_kind: str = "instance", residuals: int = 5, output: str = "tanh", width: float = 1.0
+) -> list[Operator]:
     """The Johnson net for one picture (H, W), multiples of 4; see :mod:`nst_gluon.johnson`."""
+    a, b, c = johnson_widths(width)
     here = enlarged(size, 8 * residuals)
     found = [each("subtract", 3, size, ADD), resampled("pad", 3, size, here)]
 
@@ -220,22 +223,22 @@ def johnson(size: tuple[int, int], norm_kind: str = "instance", residuals: int =
         if act:
             found.append(each(f"{name} relu", channels, here, RELU))
 
-    layer("conv1", 3, 32, 9)
-    for name, source, channels in (("down1", 32, 64), ("down2", 64, 128)):
+    layer("conv1", 3, a, 9)
+    for name, source, channels in (("down1", a, b), ("down2", b, c)):
         here = (here[0] // 2, here[1] // 2)
         layer(name, source, channels, 3, stride=2)
     for block in range(residuals):
         for index in (1, 2):
             here = enlarged(here, -1)
-            layer(f"residual{block}.{index}", 128, 128, 3, margin=2, act=index == 1)
-        found.append(each(f"residual{block} add", 128, here, ADD, inputs=2))
-    for name, source, channels in (("up1", 128, 64), ("up2", 64, 32)):
+            layer(f"residual{block}.{index}", c, c, 3, margin=2, act=index == 1)
+        found.append(each(f"residual{block} add", c, here, ADD, inputs=2))
+    for name, source, channels in (("up1", c, b), ("up2", b, a)):
         above = (here[0] * 2, here[1] * 2)
         found.append(resampled(f"{name} upsample", source, here, above))
         here = above
         layer(name, source, channels, 3)
-    found.append(conv("conv2", 32, 3, 9, here))
-    return [*found, each("tanh", 3, here, TANH + AFFINE)]
+    found.append(conv("conv2", a, 3, 9, here))
+    return [*found, each(output, 3, here, AFFINE + (TANH if output == "tanh" else 0))]
 
 
 def texture_net(

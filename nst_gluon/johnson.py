@@ -4,6 +4,9 @@ Reflection padding 40 once; c9s1-32, d64, d128; five residual blocks of unpadded
 cropped by 2 pixels a side, so that the padding is used up; u64, u32 (nearest upsampling, then convolution);
 c9s1-3; a scaled tanh. Instance normalisation as in the released code, batch normalisation as in the paper.
 1,679,235 parameters.
+
+Two departures can be chosen. ``output="linear"``: no tanh, which saturates: where it does the picture is white for
+good, since no gradient comes through. ``width``: a part of the channels.
 """
 
 from __future__ import annotations
@@ -41,23 +44,28 @@ class JohnsonNet(PictureNet):
     """Content pictures (N, 3, H, W) in [0, 1] -> stylised pictures of the same shape.
 
     H and W must be multiples of 4 and greater than 40; :mod:`nst_gluon.generator` takes any size.
-    The output lies in 0.5 +- 0.59 and is clipped when it is saved.
+    The output is clipped to [0, 1] when it is saved.
+
+    Args:
+        output: ``tanh``: 0.5 + 0.59 tanh z, as in the released code; ``linear``: 0.5 + 0.5 z.
+        width: multiplies the channels of every layer, see :func:`nst_gluon.net_inputs.johnson_widths`.
     """
 
-    def __init__(self, norm: str = "instance", residuals: int = 5):
+    def __init__(self, norm: str = "instance", residuals: int = 5, output: str = "tanh", width: float = 1.0):
         super().__init__(norm)
-        self._residuals = residuals
+        self._residuals, self._output = residuals, output
+        self._widths = a, b, c = net_inputs.johnson_widths(width)
         with self.name_scope():
-            self.conv1, self.norm1 = PaddedConv(3, 32, 9, "zero"), make_norm(norm, 32)
-            self.down1, self.norm2 = PaddedConv(32, 64, 3, "zero", stride=2), make_norm(norm, 64)
-            self.down2, self.norm3 = PaddedConv(64, 128, 3, "zero", stride=2), make_norm(norm, 128)
+            self.conv1, self.norm1 = PaddedConv(3, a, 9, "zero"), make_norm(norm, a)
+            self.down1, self.norm2 = PaddedConv(a, b, 3, "zero", stride=2), make_norm(norm, b)
+            self.down2, self.norm3 = PaddedConv(b, c, 3, "zero", stride=2), make_norm(norm, c)
             self.residual = nn.HybridSequential(prefix="residual_")
             with self.residual.name_scope():
                 for _ in range(residuals):
-                    self.residual.add(_Residual(128, norm))
-            self.up1, self.norm4 = PaddedConv(128, 64, 3, "zero"), make_norm(norm, 64)
-            self.up2, self.norm5 = PaddedConv(64, 32, 3, "zero"), make_norm(norm, 32)
-            self.conv2 = PaddedConv(32, 3, 9, "zero")
+                    self.residual.add(_Residual(c, norm))
+            self.up1, self.norm4 = PaddedConv(c, b, 3, "zero"), make_norm(norm, b)
+            self.up2, self.norm5 = PaddedConv(b, a, 3, "zero"), make_norm(norm, a)
+            self.conv2 = PaddedConv(a, 3, 9, "zero")
 
     def hybrid_forward(self, F, x):
         # Five blocks eat 2 * 2 pixels a side at a quarter of the resolution: 4 * 4 * 5 / 2 = 40 before.
@@ -66,9 +74,10 @@ class JohnsonNet(PictureNet):
         x = F.relu(self.norm2(self.down1(x)))
         x = F.relu(self.norm3(self.down2(x)))
         x = self.residual(x)
-        x = F.relu(self.norm4(self.up1(upsample(F, x, 128))))
-        x = F.relu(self.norm5(self.up2(upsample(F, x, 64))))
-        return 0.5 + TANH_SCALE * F.tanh(self.conv2(x))
+        x = F.relu(self.norm4(self.up1(upsample(F, x, self._widths[2]))))
+        x = F.relu(self.norm5(self.up2(upsample(F, x, self._widths[1]))))
+        x = self.conv2(x)
+        return 0.5 + (0.5 * x if self._output == "linear" else TANH_SCALE * F.tanh(x))
 
 
 def initializer():
@@ -104,9 +113,10 @@ def inference_graph(builder: Builder, architecture: dict, shapes: list[tuple[int
     x = builder.unit(x, "up1.conv", "norm4", 0, pad=1, upsample=True)
     x = builder.unit(x, "up2.conv", "norm5", 0, pad=1, upsample=True)
     weight, bias = builder.kernel("conv2.conv", None)
-    x = builder.convolution(x, phase_kernel(weight), np.tile(bias, 4), stride=2, pad=4)
-    x = crop_channels(mx.sym.Activation(builder.single(x), act_type="tanh"), 12)
-    return 0.5 + TANH_SCALE * mx.sym.depth_to_space(x, block_size=2)
+    x = builder.single(builder.convolution(x, phase_kernel(weight), np.tile(bias, 4), stride=2, pad=4))
+    linear = architecture.get("output") == "linear"
+    x = crop_channels(x if linear else mx.sym.Activation(x, act_type="tanh"), 12)
+    return 0.5 + (0.5 if linear else TANH_SCALE) * mx.sym.depth_to_space(x, block_size=2)
 
 
 def normalised_at(architecture: dict, norm: str) -> int:

@@ -189,8 +189,13 @@ def clip(g: Graph, x: str) -> str:
 # --------------------------------------------------------------------------------------------------------- nets
 
 
-def johnson(g: Graph, norm: str = "instance", residuals: int = 5) -> tuple[str, dict[str, list]]:
-    """:class:`nst_gluon.johnson.JohnsonNet`: the picture's name, and the inputs' shapes by name."""
+def johnson(
+    g: Graph, norm: str = "instance", residuals: int = 5, output: str = "tanh", width: float = 1.0
+) -> tuple[str, dict[str, list]]:
+    """:class:`nst_gluon.johnson.JohnsonNet`: the picture's name, and the inputs' shapes by name.
+
+    The number of channels is that of the parameters.
+    """
     x = g.node("Sub", "content", g.constant(0.5))
     x = pad(g, x, 8 * residuals, "reflect") if residuals else x
     for name, unit, stride in (("conv1", "norm1", 1), ("down1", "norm2", 2), ("down2", "norm3", 2)):
@@ -201,8 +206,10 @@ def johnson(g: Graph, norm: str = "instance", residuals: int = 5) -> tuple[str, 
         x = g.node("Add", y, slice_axis(g, x, (2, 2), (-2, -2), (2, 3)))
     for name, unit in (("up1", "norm4"), ("up2", "norm5")):
         x = relu(g, conv(g, upsample(g, x), f"{name}.conv", "zero", norm=unit))
-    x = g.node("Tanh", conv(g, x, "conv2.conv", "zero"))
-    x = g.node("Add", g.node("Mul", x, g.constant(TANH_SCALE)), g.constant(0.5))
+    x, scale = conv(g, x, "conv2.conv", "zero"), 0.5
+    if output == "tanh":
+        x, scale = g.node("Tanh", x), TANH_SCALE
+    x = g.node("Add", g.node("Mul", x, g.constant(scale)), g.constant(0.5))
     return x, {"content": ["batch", 3, "height", "width"]}
 
 

@@ -18,14 +18,18 @@ from typing import Callable
 import numpy as np
 from tqdm import tqdm
 
-from nst_gluon import assets, images, netfile, training_page
+from nst_gluon import assets, checkpoint, images, netfile, training_page
 from nst_gluon import weights as vgg_weights
 from nst_gluon.errors import UserError
 from nst_gluon.files import one_line, write_atomically
 from nst_gluon.page.wording import quantity
 from nst_gluon.training import Progress, TrainConfig, Trainer, contents, net_stem, style_name
 
-LOG_COLUMNS = ("iteration", "seconds", "learning_rate", "objective", "content", "style", "tv")
+TERMS = ("objective", "content", "style", "tv")
+# "held_out" and "saturated" (Trainer.judge) are there every few iterations, and nan between.
+LOG_COLUMNS = ("iteration", "seconds", "learning_rate", *TERMS, "penalty", "held_out", "saturated")
+# Held-out pictures are judged so many times in a run, and at its end.
+JUDGEMENTS = 40
 PREVIEW_PHOTO = "chelsea"
 SAMPLE_PHOTOS = (assets.HELD_OUT, "chelsea", "coffee")
 FINAL_WINDOW = 50
@@ -58,9 +62,9 @@ def _write_log(path: Path, rows: list[list[str]]) -> None:
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
-def _row(progress: Progress) -> list[str]:
-    terms = progress.terms
-    values = (progress.seconds, progress.learning_rate, terms.objective, terms.content, terms.style, terms.tv)
+def _row(progress: Progress, judged: tuple[float, float]) -> list[str]:
+    terms = progress.terms.as_dict()
+    values = (progress.seconds, progress.learning_rate, *(terms[name] for name in TERMS), progress.penalty, *judged)
     return [str(progress.iteration), *(f"{v:.6g}" for v in values)]
 
 
@@ -125,8 +129,8 @@ def train(
         NotFinite: the training diverged; checkpoint and log stay.
     """
     files = Files(Path(folder), net_stem(config))
-    net_path, checkpoint = files.path(".npz"), files.path(".checkpoint.npz")
-    if net_path.exists() and not overwrite and not checkpoint.exists():
+    net_path, saved = files.path(".npz"), files.path(".checkpoint.npz")
+    if net_path.exists() and not overwrite and not checkpoint.exists(saved):
         raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
     weights = vgg_weights.load(config.weights, random=config.random_weights)
     trainer = Trainer(config, weights, ctx)  # refuses what it cannot train before there is a folder
@@ -134,8 +138,8 @@ def train(
         files.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output: cannot make the folder {folder}: {one_line(error)}") from error
-    if checkpoint.exists():
-        trainer.restore(checkpoint)
+    if checkpoint.exists(saved):
+        trainer.restore(saved)
     rows = _read_log(files.path(".csv"), trainer.iteration)
     bar = tqdm(
         total=config.iterations,
@@ -145,12 +149,14 @@ def train(
         disable=True if quiet else None,
     )
     previewed, steps, sizes = time.monotonic(), [], len(config.sizes)
+    judge_every = max(10, config.iterations // JUDGEMENTS)
     with bar:
         for content in contents(trainer.config, trainer.iteration):
             begun = time.monotonic()
             progress = trainer.step(content)
-            rows.append(_row(progress))
             steps.append(time.monotonic() - begun)
+            due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
+            rows.append(_row(progress, trainer.judge() if due else (np.nan, np.nan)))
             if len(steps) == (WARM_UP + TIMED) * sizes:
                 line = estimate(steps[WARM_UP * sizes :], config.iterations - progress.iteration, sizes)
                 if not quiet:
@@ -164,18 +170,19 @@ def train(
                 previewed = time.monotonic()
             if progress.iteration % checkpoint_every == 0:
                 _write_log(files.path(".csv"), rows)
-                trainer.save(checkpoint)
+                trainer.save(saved)
     _write_log(files.path(".csv"), rows)
     _finish(trainer, files, rows, command)
-    checkpoint.unlink(missing_ok=True)
+    checkpoint.delete(saved)
     return net_path
 
 
 def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str) -> None:
-    """Writes preview, description, page and, last, the net."""
+    """Writes preview, description, page and, last, the net: the best one where the recipe keeps it."""
+    trainer.settle()
     images.save(preview(trainer), files.path(".preview.png"))
-    last = np.array([[float(v) for v in row] for row in rows[-FINAL_WINDOW:]])
-    final = dict(zip(LOG_COLUMNS[3:], last[:, 3:].mean(axis=0).tolist()))
+    last = np.array([[float(v) for v in row[3 : 3 + len(TERMS)]] for row in rows[-FINAL_WINDOW:]])
+    final = dict(zip(TERMS, last.mean(axis=0).tolist()))
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -17,13 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from nst_gluon import assets, images, netfile, photos, presets
+from nst_gluon import assets, checkpoint, images, netfile, photos, presets, recipe, streams, synthetic
 from nst_gluon import weights as vgg_weights
+from nst_gluon.adam import Adam
 from nst_gluon.engine import mx
 from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import Generator, method_module, parameters_of, set_parameters
 from nst_gluon.loss import Objective
 from nst_gluon.terms import Terms
+
+# Sizes that the recipe's first part takes half of: deep layers must see more than a few pixels.
+HALVED = 256
+# Part of the varied pictures that are two side by side.
+MIXED = 0.2
+# Pictures (for textures: draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
+HELD_OUT, HELD_OUT_SEED = 4, 2**31
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,12 @@ class TrainConfig:
 
     Attributes:
         style: a bundled style's name or a picture file.
-        photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`).
-            Textures need none.
+        photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`), and
+            drawn ones if the recipe has them. Textures need none.
+        recipe: a name of :data:`nst_gluon.recipe.RECIPES`.
         size, batch: pictures of size x size, so many a step. The style is seen at this size.
         more_sizes: sides that are taken in turn with ``size``, an iteration each.
+        width: of a Johnson net, see :class:`nst_gluon.johnson.JohnsonNet`; None: the paper's, or what ``start`` has.
         learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
             iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
         dtype: precision of the descriptor's convolutions; the net itself trains in float32.
@@ -51,6 +60,7 @@ class TrainConfig:
     style: str
     preset: str = "texture_net"
     photos: str | None = None
+    recipe: str = recipe.DEFAULT
     iterations: int = 2000
     size: int = 256
     batch: int = 4
@@ -63,6 +73,7 @@ class TrainConfig:
     style_weight: float = 1.0
     scales: int | None = None
     finest: int | None = None
+    width: float | None = None
     more_sizes: tuple[int, ...] = ()
     start: str | None = None
     weights: str | None = None
@@ -75,6 +86,8 @@ class TrainConfig:
 
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
+        if iteration < recipe.get(self.recipe).small * self.iterations and self.size % HALVED == 0:
+            return self.size // 2
         return self.sizes[iteration % len(self.sizes)]
 
     def as_json(self) -> dict[str, Any]:
@@ -84,12 +97,13 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished iteration; ``terms`` are means over its batch."""
+    """One finished iteration; ``terms`` and ``penalty`` are means over its batch."""
 
     iteration: int
     seconds: float
     learning_rate: float
     terms: Terms
+    penalty: float
 
 
 def defaults(config: TrainConfig) -> TrainConfig:
@@ -114,45 +128,79 @@ def defaults(config: TrainConfig) -> TrainConfig:
 
 def learning_rate(config: TrainConfig, iteration: int) -> float:
     """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
+    warm_up = recipe.get(config.recipe).warm_up
+    if warm_up is not None:
+        return recipe.warm_cosine(config.learning_rate, iteration, config.iterations, warm_up)
     late = iteration - config.decay_start
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
 
 
-class Crops(mx.gluon.data.Dataset):
-    """Random crops of photos: item i is (3, side(i), side(i)), a function of (seed, i) alone."""
+class Crops:
+    """What a net is trained on: picture i is (3, side(i), side(i)), a function of (seed, i) alone.
 
-    def __init__(self, pictures: list[np.ndarray], side: Callable[[int], int], seed: int, first: int, last: int):
-        self._pictures, self._side, self._seed, self._first, self._last = pictures, side, seed, first, last
+    Args:
+        pictures: photos (3, H, W).
+        drawn: scenes to be taken as well, with the recipe's probability; None: no scenes.
+    """
 
-    def __len__(self) -> int:
-        return self._last - self._first
+    def __init__(
+        self,
+        pictures: list[np.ndarray],
+        side: Callable[[int], int],
+        seed: int,
+        how: recipe.Recipe = recipe.RECIPES["paper"],
+        drawn: synthetic.Drawn | None = None,
+    ):
+        self._pictures, self._side, self._seed, self._how, self._drawn = pictures, side, seed, how, drawn
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        item = self._first + index
-        rng = np.random.default_rng([self._seed, 1, item])
-        picture = self._pictures[rng.integers(len(self._pictures))]
-        return photos.random_crop(picture, self._side(item), rng)
+    def __getitem__(self, item: int) -> np.ndarray:
+        rng, side = np.random.default_rng([self._seed, 1, item]), self._side(item)
+        if not self._how.augment:
+            return photos.random_crop(self._pictures[rng.integers(len(self._pictures))], side, rng)
+        picture = self._one(side, rng)
+        return photos.mixed(picture, self._one(side, rng), rng) if rng.random() < MIXED else picture
+
+    def _one(self, side: int, rng: np.random.Generator) -> np.ndarray:
+        if self._drawn is not None and rng.random() < self._how.drawn:
+            source = self._drawn[rng.integers(len(self._drawn))]
+        else:
+            source = self._pictures[rng.integers(len(self._pictures))]
+        return photos.varied(photos.random_crop(source, side, rng, photos.VARIED_ZOOM), rng)
+
+
+def _photos(config: TrainConfig) -> list[np.ndarray]:
+    """The photos of a training; with the recipe that has held-out pictures, without those."""
+    if config.photos:
+        return [images.load(path)[0] for path in images.list_folder(config.photos)]
+    paths = assets.training_pictures(config.style)
+    if recipe.get(config.recipe).best:
+        paths = [path for path in paths if path.stem != assets.JUDGED]
+    return [images.load(path)[0] for path in paths]
 
 
 def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]:
-    """Content batches (N, 3, side, side) from iteration ``first`` on; None for textures."""
+    """Content batches (N, 3, side, side) from iteration ``first`` on, made ahead by a thread; None for textures."""
     if config.task == "texture":
-        for _ in range(first, config.iterations):
-            yield None
+        yield from (None for _ in range(first, config.iterations))
         return
-    paths = images.list_folder(config.photos) if config.photos else assets.training_pictures(config.style)
-    pictures = [images.load(path)[0] for path in paths]
-    first, last = first * config.batch, config.iterations * config.batch
-    crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, first, last)
-    loader = mx.gluon.data.DataLoader(
-        crops,
-        config.batch,
-        batchify_fn=lambda items: np.stack(items),
-        num_workers=1,
-        thread_pool=True,
-        prefetch=2,
+    pictures, how = _photos(config), recipe.get(config.recipe)
+    drawn = synthetic.Drawn(pictures, config.seed) if how.drawn and not config.photos else None
+    crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, how, drawn)
+    yield from streams.ahead(
+        (
+            np.stack([crops[item] for item in range(i * config.batch, (i + 1) * config.batch)])
+            for i in range(first, config.iterations)
+        ),
+        depth=2,
     )
-    yield from loader
+
+
+def held_out(config: TrainConfig) -> np.ndarray:
+    """Pictures (N, 3, size, size) that no training sees, to judge a stylising net on: a photo and drawn scenes."""
+    photo = images.load(assets.content_path(assets.JUDGED))[0]
+    drawn = synthetic.Drawn([photo, *_photos(config)], HELD_OUT_SEED, side=config.size)
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    return np.stack([photos.random_crop(photo, config.size, rng), *(drawn[k] for k in range(HELD_OUT - 1))])
 
 
 class Trainer:
@@ -160,9 +208,12 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
+        self.recipe = recipe.get(config.recipe)
         self.module = method_module(config.method)
         self.architecture, self.start = self.module.architecture(config.task), None
-        for name in ("scales", "finest"):
+        if config.method == "johnson":
+            self.architecture["output"] = self.recipe.output
+        for name in ("scales", "finest", "width"):
             if getattr(config, name) is not None:
                 self.architecture[name] = getattr(config, name)
         begin = self._start_from(config.start) if config.start else None
@@ -187,11 +238,9 @@ class Trainer:
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
         self.per_pass = 1 if self.net.norm == "instance" else config.batch
-        learnt = {p.name: p for p in parameters_of(self.net).values() if p.grad_req != "null"}
-        for parameter in learnt.values():
-            parameter.grad_req = "add"
-        self._learnt = learnt
-        self.optimizer = mx.gluon.Trainer(learnt, "adam", {"learning_rate": self.config.learning_rate}, kvstore=None)
+        self.optimizer = Adam(parameters_of(self.net), self.recipe, self.ctx)
+        self.best: tuple[float, dict[str, np.ndarray]] | None = None
+        self._judges = self._settled = None
         self.iteration = 0
         self.seconds = 0.0
 
@@ -207,6 +256,8 @@ class Trainer:
         architecture = meta.get("architecture", {})
         if config.scales not in (None, architecture.get("scales")):
             raise UserError(f"--scales: {path} has {architecture.get('scales')} scales; leave --scales out")
+        if config.width not in (None, architecture.get("width", 1.0)):
+            raise UserError(f"--width: {path} has the width {architecture.get('width', 1.0)}; leave --width out")
         if config.finest not in (None, architecture.get("finest")) and architecture["scales"] > 1:
             try:
                 parameters, architecture = self.module.narrowed(parameters, architecture, config.finest)
@@ -229,8 +280,7 @@ class Trainer:
             mx.nd.array(a, ctx=self.ctx, dtype="float32")
             for a in self.module.inputs(self.architecture, content, rng, shape, 1.0)
         ]
-        for parameter in self._learnt.values():
-            parameter.zero_grad()
+        self.optimizer.zero_gradients()
         totals, finite = [], True
         for first in range(0, config.batch, self.per_pass):
             part = slice(first, first + self.per_pass)
@@ -238,22 +288,64 @@ class Trainer:
             with mx.autograd.record():
                 pictures = self.net(*(x[part] for x in inputs))
                 values = self.objective.loss(pictures, targets)
-            values[0].backward()
+                total = values[0]
+                if self.recipe.penalty:
+                    beyond = mx.nd.square(pictures - mx.nd.clip(mx.nd.BlockGrad(pictures), 0, 1))
+                    penalty = self.recipe.penalty * beyond.mean(axis=(1, 2, 3))
+                    total = total + penalty
+            total.backward()
             # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
             finite = finite and np.isfinite(pictures.sum().asscalar())
-            totals.append([v.asnumpy() for v in values])
+            extra = [penalty] if self.recipe.penalty else [mx.nd.zeros_like(total)]
+            totals.append([v.asnumpy() for v in (*values, *extra)])
         rate = learning_rate(config, self.iteration)
-        self.optimizer.set_learning_rate(rate)
-        self.optimizer.step(config.batch)
-        mx.nd.waitall()
-        terms = Terms(*(float(np.mean([t[i] for t in totals])) for i in range(4)))
+        means = [float(np.mean([t[i] for t in totals])) for i in range(5)]
+        terms = Terms(*means[:4])
         if not (finite and np.isfinite(terms.objective)):
             raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
+        self.optimizer.step(self.iteration, rate, config.batch)
+        mx.nd.waitall()
         self.iteration += 1
         self.seconds += time.perf_counter() - start
-        return Progress(self.iteration, self.seconds, rate, terms)
+        return Progress(self.iteration, self.seconds, rate, terms, means[4])
+
+    def judge(self) -> tuple[float, float]:
+        """The mean objective of the net on held-out pictures, and the part of their pixels that is saturated.
+
+        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far.
+        """
+        config, parameters = self.config, self.parameters()
+        generator = Generator(parameters, self.meta(None, ""), self.ctx)
+        if self._judges is None:
+            contents = held_out(config)[:, None] if config.task == "stylize" else [None] * HELD_OUT
+            self._judges = [(c, None if c is None else self.objective.content_targets(c)) for c in contents]
+        losses, shares = [], []
+        for seed, (content, targets) in enumerate(self._judges):
+            pictures = generator.generate(content, (config.size, config.size), seed=seed)
+            values = self.objective.loss(mx.nd.array(pictures, ctx=self.ctx), targets)
+            losses.append(float(values[0].asscalar()))
+            shares.append(recipe.saturated(pictures))
+        loss = float(np.mean(losses))
+        if self.recipe.best and np.isfinite(loss) and (self.best is None or loss < self.best[0]):
+            self.best = loss, parameters
+        return loss, float(np.mean(shares))
 
     def parameters(self) -> dict[str, np.ndarray]:
+        """The net as it is now: its averaged parameters where the recipe has an average.
+
+        After :meth:`settle`, the best that :meth:`judge` saw.
+        """
+        if self._settled is not None:
+            return self._settled
+        if self.optimizer.averages:
+            return {name: average.asnumpy() for name, average in self.optimizer.averages.items()}
+        return self._current()
+
+    def settle(self) -> None:
+        """The training is over: the best net is the net."""
+        self._settled = self.best[1] if self.best is not None else None
+
+    def _current(self) -> dict[str, np.ndarray]:
         return {name: p.data(self.ctx).asnumpy() for name, p in parameters_of(self.net).items()}
 
     def meta(self, final: Terms | None, command: str) -> dict:
@@ -272,6 +364,7 @@ class Trainer:
             "seed": config["seed"],
             "iterations": self.iteration,
             "final_objective": None if final is None else final.as_dict(),
+            "held_out": None if self.best is None else self.best[0],
             "weights": self.weights.identity(),
             "training": config,
             "start": self.start,
@@ -283,34 +376,29 @@ class Trainer:
         return Generator(self.parameters(), self.meta(None, ""), self.ctx)
 
     def save(self, path: Path) -> None:
-        """A checkpoint: everything that the next iteration depends on, in float32, written atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        states = path.with_suffix(".states.tmp")
-        self.optimizer.save_states(str(states))
-        with_states = {**self.parameters(), "optimizer_states": np.frombuffer(states.read_bytes(), np.uint8)}
-        states.unlink()
+        """A checkpoint: everything that the next iteration depends on, in float32."""
+        arrays = {f"net.{name}": value for name, value in self._current().items()}
+        arrays.update(self.optimizer.arrays())
         state = {"iteration": self.iteration, "seconds": self.seconds, "config": self.config.as_json()}
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **with_states)
-        os.replace(temporary, path)
+        if self.best is not None:
+            state["best"] = self.best[0]
+            arrays.update((f"best.{name}", value) for name, value in self.best[1].items())
+        checkpoint.save(path, arrays, state)
 
     def restore(self, path: Path) -> None:
         """Continues from a checkpoint.
 
         Raises:
-            UserError: it belongs to another configuration.
+            UserError: it belongs to another configuration, or cannot be read.
         """
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        state = json.loads(arrays.pop("state").tobytes())
+        arrays, state = checkpoint.load(path)
         if state["config"] != self.config.as_json():
             odd = next(k for k, v in self.config.as_json().items() if state["config"].get(k) != v)
             raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
-        states = path.with_suffix(".states.tmp")
-        states.write_bytes(arrays.pop("optimizer_states").tobytes())
-        set_parameters(self.net, arrays, self.ctx, str(path))
-        self.optimizer.load_states(str(states))
-        states.unlink()
+        part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.")}
+        set_parameters(self.net, part["net."], self.ctx, str(path))
+        self.optimizer.restore(arrays)
+        self.best = (state["best"], part["best."]) if "best" in state else None
         self.iteration, self.seconds = state["iteration"], state["seconds"]
 
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from nst_gluon import assets, images, methods, netfile
+from nst_gluon import assets, images, methods, netfile, recipe
 from nst_gluon.commands import options
 from nst_gluon.console import number, whole_number, whole_numbers
 from nst_gluon.errors import UserError
@@ -78,6 +78,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="channels of a texture network's finest scale (default: the paper's, 8 for each scale); fewer are faster, "
         "best a multiple of 16",
     )
+    add("--width", type=number("--width"), metavar="X", help="of a Johnson net: multiplies its channels (default: 1)")
+    add(
+        "--recipe",
+        choices=tuple(recipe.RECIPES),
+        default=recipe.DEFAULT,
+        metavar="RECIPE",
+        help=f"how it is trained: {' or '.join(recipe.RECIPES)} (default: {recipe.DEFAULT})",
+    )
     add("--start", metavar="NET", help="go on from this net, of the same method and task, instead of at random")
     add("--seed", type=whole_number("--seed", 0, 0), default=0, metavar="N", help="of all that is random (default: 0)")
     add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the paper's)")
@@ -117,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
     for option in ("scales", "finest"):
         if getattr(args, option) is not None and method.name != "texture_net":
             raise UserError(f"--{option}: only a texture network has scales; leave it out for {method.name}")
+    if args.width is not None and (method.name != "johnson" or args.width <= 0):
+        raise UserError("--width: only a Johnson net has widths, above 0, such as 0.5; leave it out for others")
     if args.start is not None:
         with options.naming("--start"):
             netfile.load(args.start)
@@ -144,6 +154,8 @@ def run(args: argparse.Namespace) -> int:
         style_weight=args.style_weight,
         scales=args.scales,
         finest=args.finest,
+        width=args.width,
+        recipe=args.recipe,
         weights=args.weights,
         random_weights=args.random_weights,
     )

@@ -64,16 +64,17 @@ class Residual(nn.Module):
 class JohnsonNet(nn.Module):
     """Content pictures (N, 3, H, W) in [0, 1] -> stylised ones, not clipped (Johnson, Alahi, Fei-Fei 2016)."""
 
-    def __init__(self, norm: str = "instance", residuals: int = 5):
+    def __init__(self, norm: str = "instance", residuals: int = 5, output: str = "tanh", width: float = 1.0):
         super().__init__()
-        self._padding = 8 * residuals
-        self.conv1, self.norm1 = Padded(3, 32, 9, "zero"), make_norm(norm, 32)
-        self.down1, self.norm2 = Padded(32, 64, 3, "zero", 2), make_norm(norm, 64)
-        self.down2, self.norm3 = Padded(64, 128, 3, "zero", 2), make_norm(norm, 128)
-        self.residual = nn.Sequential(*(Residual(128, norm) for _ in range(residuals)))
-        self.up1, self.norm4 = Padded(128, 64, 3, "zero"), make_norm(norm, 64)
-        self.up2, self.norm5 = Padded(64, 32, 3, "zero"), make_norm(norm, 32)
-        self.conv2 = Padded(32, 3, 9, "zero")
+        self._padding, self._output = 8 * residuals, output
+        a, b, c = net_inputs.johnson_widths(width)
+        self.conv1, self.norm1 = Padded(3, a, 9, "zero"), make_norm(norm, a)
+        self.down1, self.norm2 = Padded(a, b, 3, "zero", 2), make_norm(norm, b)
+        self.down2, self.norm3 = Padded(b, c, 3, "zero", 2), make_norm(norm, c)
+        self.residual = nn.Sequential(*(Residual(c, norm) for _ in range(residuals)))
+        self.up1, self.norm4 = Padded(c, b, 3, "zero"), make_norm(norm, b)
+        self.up2, self.norm5 = Padded(b, a, 3, "zero"), make_norm(norm, a)
+        self.conv2 = Padded(a, 3, 9, "zero")
 
     def forward(self, x):
         x = F.pad(x - 0.5, (self._padding,) * 4, mode="reflect")
@@ -83,7 +84,8 @@ class JohnsonNet(nn.Module):
         x = self.residual(x)
         x = F.relu(self.norm4(self.up1(F.interpolate(x, scale_factor=2))))
         x = F.relu(self.norm5(self.up2(F.interpolate(x, scale_factor=2))))
-        return 0.5 + TANH_SCALE * torch.tanh(self.conv2(x))
+        x = self.conv2(x)
+        return 0.5 + (0.5 * x if self._output == "linear" else TANH_SCALE * torch.tanh(x))
 
     def fold(self) -> None:
         """Fold every batch normalisation."""
