@@ -16,7 +16,7 @@ import numpy as np
 from nst_gluon import net_inputs
 from nst_gluon.engine import mx
 from nst_gluon.inference import Builder, crop_channels, phase_kernel
-from nst_gluon.layers import HybridBlock, PaddedConv, PictureNet, make_norm, nn, pad, upsample
+from nst_gluon.layers import Conv2D, HybridBlock, PaddedConv, PictureNet, make_norm, nn, pad, upsample
 
 MULTIPLE = net_inputs.JOHNSON_MULTIPLE
 # The released code scales tanh by 150 of 255, around the mean colour.
@@ -29,9 +29,9 @@ class _Residual(HybridBlock):
     def __init__(self, channels: int, norm: str):
         super().__init__()
         with self.name_scope():
-            self.conv1 = nn.Conv2D(channels, 3, in_channels=channels)
+            self.conv1 = Conv2D(channels, 3, in_channels=channels)
             self.norm1 = make_norm(norm, channels)
-            self.conv2 = nn.Conv2D(channels, 3, in_channels=channels)
+            self.conv2 = Conv2D(channels, 3, in_channels=channels)
             self.norm2 = make_norm(norm, channels)
 
     def hybrid_forward(self, F, x):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nst_gluon.engine import mx
+from nst_gluon.vgg import BFLOAT16
 
 HybridBlock = mx.gluon.HybridBlock
 nn = mx.gluon.nn
@@ -38,6 +39,31 @@ def upsample(F, x, channels: int):
     """Nearest-neighbour upsampling by 2, as a depthwise deconvolution of ones: up to ten times faster."""
     ones = F.ones(shape=(channels, 1, 2, 2))
     return F.Deconvolution(x, ones, kernel=(2, 2), stride=(2, 2), num_filter=channels, num_group=channels, no_bias=True)
+
+
+class Conv2D(nn.Conv2D):
+    """Gluon's convolution, whose products are in bfloat16 once ``half`` is set (:func:`halve`); all else is float32."""
+
+    half = False
+
+    def hybrid_forward(self, F, x, weight, bias=None):
+        if not self.half:
+            return super().hybrid_forward(F, x, weight, bias)
+        x, weight, bias = (F.amp_cast(value, dtype=BFLOAT16) for value in (x, weight, bias))
+        return F.amp_cast(super().hybrid_forward(F, x, weight, bias), dtype="float32")
+
+
+def halve(net, least: int = 16) -> None:
+    """Lets the convolutions of a net compute in bfloat16, forward and backward, from ``least`` channels on.
+
+    A training step takes a quarter less. Parameters, their gradients, norms and sums stay float32.
+    """
+
+    def one(block):
+        if isinstance(block, Conv2D):
+            block.half = min(block.weight.shape[:2]) >= least
+
+    net.apply(one)
 
 
 class InstanceNorm(HybridBlock):
@@ -101,7 +127,7 @@ class PaddedConv(HybridBlock):
         self._amount, self._mode = kernel // 2, padding
         own = self._amount if padding == "zero" else 0
         with self.name_scope():
-            self.conv = nn.Conv2D(channels, kernel, strides=stride, padding=own, in_channels=in_channels)
+            self.conv = Conv2D(channels, kernel, strides=stride, padding=own, in_channels=in_channels)
 
     def hybrid_forward(self, F, x):
         return self.conv(x if self._mode == "zero" else pad(F, x, self._amount, self._mode))

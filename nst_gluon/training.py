@@ -22,6 +22,7 @@ from nst_gluon.adam import Adam
 from nst_gluon.engine import mx
 from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import Generator, method_module, parameters_of, set_parameters
+from nst_gluon.layers import halve
 from nst_gluon.loss import Objective
 from nst_gluon.terms import Terms
 
@@ -29,7 +30,7 @@ from nst_gluon.terms import Terms
 HALVED = 256
 # Part of the varied pictures that are two side by side.
 MIXED = 0.2
-# Pictures (for textures: draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
+# Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
 HELD_OUT, HELD_OUT_SEED = 4, 2**31
 
 
@@ -47,7 +48,7 @@ class TrainConfig:
         width: of a Johnson net, see :class:`nst_gluon.johnson.JohnsonNet`; None: the paper's, or what ``start`` has.
         learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
             iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
-        dtype: precision of the descriptor's convolutions; the net itself trains in float32.
+        dtype: precision of convolutions, the descriptor's and the net's; everything else is float32.
         style_weight: multiplies the preset's style weights.
         scales: K of a texture network; None: the paper's for the task, or what ``start`` has.
         finest: channels of a texture network's finest scale; None: the paper's, or what ``start`` has, which may have
@@ -235,6 +236,8 @@ class Trainer:
         self.net.initialize(self.module.initializer(), ctx=self.ctx)
         if begin is not None:
             set_parameters(self.net, begin, self.ctx, config.start)
+        if config.dtype == "bfloat16":
+            halve(self.net)
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
         self.per_pass = 1 if self.net.norm == "instance" else config.batch
