@@ -26,8 +26,8 @@ from nst_gluon.layers import halve
 from nst_gluon.loss import Objective
 from nst_gluon.terms import Terms
 
-# Sizes that the recipe's first part takes half of: deep layers must see more than a few pixels.
-HALVED = 256
+# The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
+STAGED = 256
 # Part of the varied pictures that are two side by side.
 MIXED = 0.2
 # Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
@@ -87,8 +87,9 @@ class TrainConfig:
 
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
-        if iteration < recipe.get(self.recipe).small * self.iterations and self.size % HALVED == 0:
-            return self.size // 2
+        for until, eighths in recipe.get(self.recipe).stages:
+            if iteration < until * self.iterations and self.size % STAGED == 0:
+                return self.size * eighths // 8
         return self.sizes[iteration % len(self.sizes)]
 
     def as_json(self) -> dict[str, Any]:

@@ -17,9 +17,10 @@ import pytest
 from htmlpage import Page
 from PIL import Image
 
-from nst_gluon import assets, netfile
+from nst_gluon import assets, netfile, recipe
 from nst_gluon.errors import NotFinite, UserError
 from nst_gluon.generator import load_net
+from nst_gluon.synthetic import Drawn
 from nst_gluon.train_run import LOG_COLUMNS, estimate, train
 from nst_gluon.training import Crops, TrainConfig, contents, defaults, learning_rate
 
@@ -36,10 +37,10 @@ def log(folder: Path) -> np.ndarray:
 
 
 def test_published_schedules():
-    paper = defaults(TrainConfig("texture_net", "texture", "great_wave", iterations=2000))
+    paper = defaults(TrainConfig("texture_net", "texture", "great_wave", iterations=2000, recipe="paper"))
     rates = [learning_rate(paper, i) for i in (0, 999, 1000, 1199, 1200, 1999)]
     np.testing.assert_allclose(rates, 0.01 * 0.7 ** np.array([0, 0, 1, 1, 2, 5]))
-    johnson = defaults(TrainConfig("johnson", "stylize", "great_wave", iterations=40_000))
+    johnson = defaults(TrainConfig("johnson", "stylize", "great_wave", iterations=40_000, recipe="paper"))
     assert learning_rate(johnson, 0) == learning_rate(johnson, 39_999) == 1e-3
 
 
@@ -90,7 +91,7 @@ def test_a_killed_run_resumes_to_the_same_net(tmp_path):
     resumed = train(config, folder, checkpoint_every=1)
     a, b = netfile.load(whole)[0], netfile.load(resumed)[0]
     assert all((a[name] == b[name]).all() for name in a)
-    columns = [0, 2, 3, 4, 5, 6]  # all but the seconds
+    columns = [0, *range(2, len(LOG_COLUMNS))]  # all but the seconds
     np.testing.assert_array_equal(log(tmp_path / "whole")[:, columns], log(folder)[:, columns])
 
 
@@ -221,17 +222,21 @@ def test_bad_settings_are_refused(tmp_path):
 
 def test_crops_are_a_function_of_seed_and_index():
     photo = np.random.default_rng(0).random((3, 90, 120)).astype("float32")
-    whole = Crops([photo], lambda item: 64, 7, 0, 10)
-    late = Crops([photo], lambda item: 64, 7, 4, 10)
-    assert len(whole) == 10 and whole[0].shape == (3, 64, 64)
-    np.testing.assert_array_equal(whole[5], late[1])
-    assert (Crops([photo], lambda item: 64, 8, 0, 10)[0] != whole[0]).any()
+    for how in recipe.RECIPES.values():
+        drawn = Drawn([photo], 7, side=80)
+        crops = Crops([photo], lambda item: 64, 7, how, drawn)
+        first = [crops[item] for item in range(8)]
+        assert all(crop.shape == (3, 64, 64) and crop.dtype == np.float32 for crop in first)
+        assert all(crop.min() >= 0 and crop.max() <= 1 for crop in first)
+        again = Crops([photo], lambda item: 64, 7, how, Drawn([photo], 7, side=80))
+        np.testing.assert_array_equal(first[5], again[5])
+        assert (Crops([photo], lambda item: 64, 8, how, drawn)[0] != first[0]).any()
 
 
 def test_a_folder_of_pictures_is_trained_on(tmp_path):
     for i, colour in enumerate(((255, 0, 0), (0, 0, 255))):
         Image.new("RGB", (80, 70), colour).save(tmp_path / f"{i}.png")
-    config = replace(JOHNSON, photos=str(tmp_path), iterations=6)
+    config = replace(JOHNSON, photos=str(tmp_path), iterations=6, recipe="paper")
     batches = list(contents(config))
     assert len(batches) == 6 and batches[0].shape == (2, 3, 64, 64)
     colours = {tuple(np.round(picture.mean(axis=(1, 2))).astype(int)) for b in batches for picture in b}
