@@ -85,6 +85,11 @@ def initializer():
     return mx.init.Xavier(rnd_type="uniform", factor_type="in", magnitude=1)
 
 
+def linearised(params: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters of a net with the output ``tanh`` for one with ``linear``: the same where it is not saturated."""
+    return {name: 2 * TANH_SCALE * value if name.startswith("conv2.") else value for name, value in params.items()}
+
+
 def architecture(task: str) -> dict:
     """The keyword arguments of :class:`JohnsonNet` that a new net for ``task`` gets."""
     return {"norm": "instance"}

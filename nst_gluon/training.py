@@ -87,7 +87,7 @@ class TrainConfig:
 
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
-        for until, eighths in recipe.get(self.recipe).stages:
+        for until, eighths in () if self.start else recipe.get(self.recipe).stages:
             if iteration < until * self.iterations and self.size % STAGED == 0:
                 return self.size * eighths // 8
         return self.sizes[iteration % len(self.sizes)]
@@ -135,6 +135,11 @@ def learning_rate(config: TrainConfig, iteration: int) -> float:
         return recipe.warm_cosine(config.learning_rate, iteration, config.iterations, warm_up)
     late = iteration - config.decay_start
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
+
+
+def excess(pictures):
+    """The mean square (N,) of what pictures (N, 3, H, W) have outside [0, 1], differentiable."""
+    return mx.nd.square(pictures - mx.nd.BlockGrad(mx.nd.clip(pictures, 0, 1))).mean(axis=(1, 2, 3))
 
 
 class Crops:
@@ -267,6 +272,8 @@ class Trainer:
                 parameters, architecture = self.module.narrowed(parameters, architecture, config.finest)
             except ValueError as error:
                 raise UserError(f"--finest: cannot make {path} wider: {error}; leave --finest out") from None
+        if config.method == "johnson" and architecture.get("output", "tanh") != self.recipe.output == "linear":
+            parameters, architecture = self.module.linearised(parameters), {**architecture, "output": "linear"}
         self.architecture = architecture
         return parameters
 
@@ -294,8 +301,7 @@ class Trainer:
                 values = self.objective.loss(pictures, targets)
                 total = values[0]
                 if self.recipe.penalty:
-                    beyond = mx.nd.square(pictures - mx.nd.clip(mx.nd.BlockGrad(pictures), 0, 1))
-                    penalty = self.recipe.penalty * beyond.mean(axis=(1, 2, 3))
+                    penalty = self.recipe.penalty * excess(pictures)
                     total = total + penalty
             total.backward()
             # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
