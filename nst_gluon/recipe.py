@@ -20,9 +20,9 @@ class Recipe:
         clip: the gradient's norm is limited to this multiple of its running mean; None: not at all.
         average: decay of the exponential moving average of the weights, which is the net; 0: the weights themselves.
         penalty: weight of the mean square of what the net's output has outside [0, 1].
-        stages: a run from scratch begins on smaller pictures, whose steps cost less: up to each part of it, at a part of the size
-            in eighths. Only the size itself has the style's statistics: crops of 128 of the bundled painting are 476
-            from it at 256, those of 192 are 104.
+        stages: a run from scratch begins on smaller pictures, whose steps cost less: up to each part of it, at a part
+            of the size in eighths. Only the size itself has the style's statistics: crops of 128 of the bundled
+            painting are 476 from it at 256, those of 192 are 104.
         drawn: part of the pictures that are drawn (:mod:`nst_gluon.synthetic`), where no folder of photos is given.
         augment: whether photos are varied in colour and mixed, and not only cropped.
         best: whether the net that is written is the best one on held-out pictures, and not the last.
