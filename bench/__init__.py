@@ -1,6 +1,6 @@
 """The harness: plan -> worker -> store -> analysis -> report.
 
 It knows the methods only by their interface. The orchestrating process imports no engine: every cell of a
-plan runs in a fresh process of its own (:mod:`bench.worker`), so that one cell's memory, threads and crashes
+plan runs in a fresh process of its own (:mod:`bench.run.worker`), so that one cell's memory, threads and crashes
 are its own.
 """

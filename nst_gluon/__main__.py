@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from nst_gluon.cli import main
+from nst_gluon.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,8 +23,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from nst_gluon import runtime
-from nst_gluon import weights as vgg_weights
+from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.system import runtime
 
 runtime.prepare()
 
@@ -45,7 +45,7 @@ sys.meta_path.insert(0, _NoEngine)
 
 class _SkipEngine(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name in (*ENGINES, "nst_gluon.engine"):
+        if name in (*ENGINES, "nst_gluon.system.engine"):
             pytest.skip(f"needs {name}", allow_module_level=True)
 
 
@@ -115,7 +115,7 @@ def net(tmp_path):
 
     def make(method: str, task: str):
         pytest.importorskip("mxnet")
-        from nst_gluon import generator, netfile
+        from nst_gluon.nets import generator, netfile
 
         module = generator.method_module(method)
         architecture = module.architecture(task)
@@ -137,7 +137,7 @@ def ctrl_c(monkeypatch):
     """Press Ctrl-C at a net's so-manieth picture: ``ctrl_c(at)``."""
 
     def press(at: int) -> None:
-        from nst_gluon.generator import Generator
+        from nst_gluon.nets.generator import Generator
 
         generate, calls = Generator.generate, []
 
@@ -156,8 +156,8 @@ def ctrl_c(monkeypatch):
 def refused(capsys, tmp_path):
     """Run a command line that must be refused: returns its line, and sees that nothing was written."""
 
-    from nst_gluon import console
-    from nst_gluon.cli import main
+    from nst_gluon.cli import console
+    from nst_gluon.cli.main import main
 
     def run(*arguments: str) -> str:
         before = sorted(tmp_path.rglob("*"))

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from plans import fake_command, small_plan
 
-from bench import run, store
-from bench.plan import Plan
+from bench.plan.cells import Plan
+from bench.run import session
+from bench.store import run_folder
 
 INPUTS = {"pictures": {}, "weights": {"sha256": "0"}, "nets": {}}
 
 
 def main(out: str, resume: str = "", modes: str = "{}", repeats: str = "2") -> int:
-    path = store.find_run(resume, Path(out), "--resume") if resume else None
-    plan = Plan.from_dict(store.read_run(path)) if path else small_plan(repeats=int(repeats))
-    how = run.How(
+    path = run_folder.find_run(resume, Path(out), "--resume") if resume else None
+    plan = Plan.from_dict(run_folder.read_run(path)) if path else small_plan(repeats=int(repeats))
+    how = session.How(
         out=Path(out),
         resume=path,
         command=fake_command(json.loads(modes)),
@@ -25,7 +26,7 @@ def main(out: str, resume: str = "", modes: str = "{}", repeats: str = "2") -> i
         report=False,
         arguments=["drive"],
     )
-    return run.execute(plan, how)
+    return session.execute(plan, how)
 
 
 if __name__ == "__main__":

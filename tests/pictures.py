@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
-from nst_gluon.errors import UserError
+from nst_gluon.system.errors import UserError
 
 
 def expected(pixels):

@@ -9,18 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-from bench import plan
+from bench.plan import cells
 
 FAKE = Path(__file__).with_name("fake_worker.py")
-QUICK = plan.BUDGETS["quick"]
-SETTINGS = plan.Settings(
+QUICK = cells.BUDGETS["quick"]
+SETTINGS = cells.Settings(
     style="great_wave",
     content="astronaut",
     nets=(("johnson/stylize", "j.npz"), ("texture_net/stylize", "s.npz"), ("texture_net/texture", "t.npz")),
 )
 
 
-def small_plan(**changes) -> plan.Plan:
+def small_plan(**changes) -> cells.Plan:
     """Both tasks with all methods at one size, unless ``changes`` says otherwise."""
     arguments = {
         "engines": ["gluon"],
@@ -36,7 +36,7 @@ def small_plan(**changes) -> plan.Plan:
         "settings": SETTINGS,
         **changes,
     }
-    return plan.build(**arguments)
+    return cells.build(**arguments)
 
 
 def fake_command(modes: dict[str, str] | None = None) -> list[str]:
@@ -44,7 +44,7 @@ def fake_command(modes: dict[str, str] | None = None) -> list[str]:
     return [sys.executable, "-S", str(FAKE), json.dumps(modes or {})]
 
 
-def with_settings(of: plan.Plan, **changes) -> plan.Plan:
+def with_settings(of: cells.Plan, **changes) -> cells.Plan:
     return dataclasses.replace(of, settings=dataclasses.replace(of.settings, **changes))
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.plan import Cell
-from bench.store import Store
+from bench.plan.cells import Cell
+from bench.store.run_folder import Store
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & |pipe| `tick` $x_2$ \n\x1b[31m 北斎 " + "long" * 60
 STEP_S = 0.25  # of the optimisation at 256

@@ -19,7 +19,7 @@ MAKE_NETS = """
 import sys
 import numpy as np
 from nst_gluon import generator, netfile
-from nst_gluon.engine import mx
+from nst_gluon.system.engine import mx
 for name in sys.argv[2:]:
     method, task = name.split("/")
     module = generator.method_module(method)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from plans import environment
 
-from nst_gluon import images
+from nst_gluon.pictures import images
 
 ENGINES = {"gluon": "mxnet", "pytorch": "torch", "onnxruntime": "onnxruntime"}
 

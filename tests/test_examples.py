@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_gluon.cli import build_parser
+from nst_gluon.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 # What makes an example affordable, appended where the command has the options. The last one of each counts.

@@ -12,10 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE_MODULES = {
-    "nst_gluon.engine", "nst_gluon.generator", "nst_gluon.inference", "nst_gluon.tiles", "nst_gluon.johnson",
-    "nst_gluon.layers", "nst_gluon.loss",
-    "nst_gluon.texture_net", "nst_gluon.train_run", "nst_gluon.training",
-    "nst_gluon.vgg", "bench.engines.gluon", "bench.engines.onnxruntime",
+    "nst_gluon.system.engine", "nst_gluon.nets.generator", "nst_gluon.nets.inference", "nst_gluon.nets.tiles",
+    "nst_gluon.methods.johnson",    "nst_gluon.nets.layers", "nst_gluon.objective.loss",
+    "nst_gluon.methods.texture_net", "nst_gluon.train.run_folder", "nst_gluon.train.loop",
+    "nst_gluon.descriptor.vgg", "bench.engines.gluon", "bench.engines.onnxruntime",
     *(f"bench.engines.pytorch.{name}" for name in ("backend", "descriptor", "devices", "library", "minimisers", "nets",
                                                    "objective")),
 }  # fmt: skip
@@ -49,7 +49,7 @@ def test_both_engine_extras_pin_the_same_engine(setup):
 
 
 def test_every_cuda_library_that_is_loaded_comes_with_the_extra(setup):
-    from nst_gluon.runtime import CUDA_LIBRARIES
+    from nst_gluon.system.runtime import CUDA_LIBRARIES
 
     pinned = requirements(setup["options.extras_require"]["cu112"])
     packages = {f"nvidia-{package.replace('_', '-')}-cu11" for package, _ in CUDA_LIBRARIES}
@@ -105,7 +105,7 @@ def test_every_other_module_imports_without_an_engine(python):
 def test_engine_modules_say_in_one_line_what_to_install(python):
     names = [name for name in modules() if name in ENGINE_MODULES]
     done = python(
-        "import importlib\nfrom nst_gluon.errors import EngineMissing\n"
+        "import importlib\nfrom nst_gluon.system.errors import EngineMissing\n"
         f"for name in {names}:\n"
         "    try:\n        importlib.import_module(name)\n"
         "    except EngineMissing as error:\n        assert '\\n' not in str(error)\n        print(name)",
@@ -121,7 +121,7 @@ def test_the_packages_themselves_are_light(python):
 
 def test_the_orchestrator_never_imports_the_engine(python):
     done = python(
-        "import sys\nfrom bench.cli import main\nstatus = main(['list', 'methods'])\n"
+        "import sys\nfrom bench.cli.main import main\nstatus = main(['list', 'methods'])\n"
         "print(status, 'mxnet' in sys.modules)"
     )
     assert done.stdout.splitlines()[-1] == "0 False", done.stderr

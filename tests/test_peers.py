@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nst_gluon import console, images
-from nst_gluon.errors import UserError
+from nst_gluon.cli import console
+from nst_gluon.pictures import images
+from nst_gluon.system.errors import UserError
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "speed"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nst_gluon import console
+from nst_gluon.cli import console
 
 SPEED = Path(__file__).resolve().parent.parent / "results" / "speed"
 
@@ -108,7 +108,7 @@ def test_the_blocks_are_real(spec):
 
 
 def load_environment() -> dict[str, str]:
-    from bench import process
+    from bench.run import process
 
     return process.child_environment()
 

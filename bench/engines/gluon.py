@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from bench import meters
 from bench.engines import measure
-from bench.plan import Budget, Cell, Settings
-from bench.worker import Context
-from nst_gluon import runtime
-from nst_gluon.engine import context as device_context
-from nst_gluon.engine import mx
-from nst_gluon.generator import Generator, load_net
-from nst_gluon.loss import Objective
-from nst_gluon.presets import Preset
-from nst_gluon.vgg import Descriptor
-from nst_gluon.weights import VggWeights
+from bench.machine import meters
+from bench.plan.cells import Budget, Cell, Settings
+from bench.run.worker import Context
+from nst_gluon.descriptor.vgg import Descriptor
+from nst_gluon.descriptor.weights import VggWeights
+from nst_gluon.nets.generator import Generator, load_net
+from nst_gluon.objective.loss import Objective
+from nst_gluon.objective.presets import Preset
+from nst_gluon.system import runtime
+from nst_gluon.system.engine import context as device_context
+from nst_gluon.system.engine import mx
 
 
 class Gluon(measure.Defaults):

@@ -17,15 +17,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench import environment, meters
-from bench.plan import GENERATE, Budget, Cell, Settings, segments_for
-from bench.prepare import prepared
-from bench.worker import Context
-from nst_gluon import images, methods, presets, runtime, weights
-from nst_gluon.errors import NotFinite, UserError
-from nst_gluon.lbfgs import minimise as lbfgs
-from nst_gluon.optimization import Result, config_of, initial_picture, optimise
-from nst_gluon.pyramid import Schedule, stage_size, style_side
+from bench.machine import environment, meters
+from bench.plan.cells import GENERATE, Budget, Cell, Settings, segments_for
+from bench.run.prepare import prepared
+from bench.run.worker import Context
+from nst_gluon import methods
+from nst_gluon.descriptor import weights
+from nst_gluon.objective import presets
+from nst_gluon.optimise.descent import Result, config_of, initial_picture, optimise
+from nst_gluon.optimise.lbfgs import minimise as lbfgs
+from nst_gluon.optimise.pyramid import Schedule, stage_size, style_side
+from nst_gluon.pictures import images
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import NotFinite, UserError
 
 
 class Backend(Protocol):
@@ -39,7 +43,7 @@ class Backend(Protocol):
 
     def generator(self, net_file: Path) -> Any:
         """A trained net: ``inputs(content, size, batch, seed)``, ``forward(*inputs)``, ``parameter_count`` and
-        ``generate(content, size, seed)``, as :class:`nst_gluon.generator.Generator` has them.
+        ``generate(content, size, seed)``, as :class:`nst_gluon.nets.generator.Generator` has them.
         """
 
     def fetch(self, array: Any) -> np.ndarray:
@@ -48,7 +52,7 @@ class Backend(Protocol):
     def objective(self, preset: presets.Preset, descriptor: weights.VggWeights, task: str, style: np.ndarray,
                   content: np.ndarray | None, dtype: str, segments: int) -> Any:  # fmt: skip
         """The common objective: ``terms``, ``value_and_gradient``, ``aimed_at`` and ``segments``, as
-        :class:`nst_gluon.loss.Objective` has them; None if the engine has none.
+        :class:`nst_gluon.objective.loss.Objective` has them; None if the engine has none.
         """
 
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from bench import engines, meters
 from bench.engines import measure
-from bench.plan import Budget, Cell, Settings
-from bench.worker import Context
-from nst_gluon import net_inputs, netfile, onnx_export, runtime
-from nst_gluon.errors import UserError
+from bench.machine import meters
+from bench.plan import engines
+from bench.plan.cells import Budget, Cell, Settings
+from bench.run.worker import Context
+from nst_gluon.nets import inputs as net_inputs
+from nst_gluon.nets import netfile, onnx_export
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
 
 onnxruntime, _ = engines.get("onnxruntime").packages_loaded()
 
@@ -75,7 +78,7 @@ class Generator:
     def inputs(
         self, content: np.ndarray | None = None, size: tuple[int, int] | None = None, batch: int = 1, seed: int = 0
     ) -> tuple:
-        """Values on the device for :meth:`forward`, see :func:`nst_gluon.net_inputs.arrays`."""
+        """Values on the device for :meth:`forward`, see :func:`nst_gluon.nets.inputs.arrays`."""
         arrays = net_inputs.arrays(self.meta, content, size, batch, seed)
         place = onnxruntime.OrtValue.ortvalue_from_numpy
         return tuple(place(np.ascontiguousarray(array, dtype="float32"), *self._place) for array in arrays)

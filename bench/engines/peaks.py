@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nst_gluon import runtime
+from nst_gluon.system import runtime
 
 SIDES = (1024, 2048)
 REPETITIONS = 12
@@ -63,7 +63,7 @@ def measure(
 
     ``tell``: is told of each part before it begins, and which share of the work was done by then.
     """
-    from nst_gluon.engine import mx
+    from nst_gluon.system.engine import mx
 
     bfloat16 = np.dtype([("bfloat16", np.uint16)])
     products: dict[str, dict[str, list[float]]] = {}

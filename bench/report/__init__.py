@@ -12,14 +12,14 @@ def build(run_dir: str | Path) -> Path:
     missing); and, the first time, how the nets were trained, from beside their files. Raises UserError when the
     folder is no run or cannot be written.
     """
-    from bench import analysis, claims
+    from bench.analysis import claims, summary
     from bench.report import document, html, markdown, pictures, plots, training
-    from bench.rundata import read_run
-    from nst_gluon.files import write_atomically
+    from bench.store.reader import read_run
+    from nst_gluon.system.files import write_atomically
 
     directory = Path(run_dir)
     if not (directory / "summary.csv").is_file():
-        analysis.summarise(directory)
+        summary.summarise(directory)
         claims.evaluate(directory)
     run = read_run(directory)
     training.record(run)

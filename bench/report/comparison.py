@@ -1,6 +1,7 @@
 """The result of ``bench compare`` for a terminal, a code host, a CI comment and a browser; see :func:`write`.
 
-A *result* is the dict of :mod:`bench.comparison`, a *row* one of its ``rows``: one metric of one cell. Every string
+A *result* is the dict of :mod:`bench.gate.comparison`, a *row* one of its ``rows``: one metric of one cell. Every
+string
 in it may be anybody's: each output escapes all of them.
 """
 
@@ -16,16 +17,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench import store
-from bench.output import COLOURS
-from bench.regression import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
+from bench.gate.verdicts import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
 from bench.report.definitions import describe
-from bench.report.forest import Forest
+from bench.report.forest_plot import Forest
 from bench.report.markdown import text as _escaped
 from bench.report.page import render
-from nst_gluon.files import write_atomically
-from nst_gluon.page.wording import MISSING as NONE
-from nst_gluon.page.wording import clean, quantity
+from bench.run.output import COLOURS
+from bench.store import run_folder
+from nst_gluon.pages.wording import MISSING as NONE
+from nst_gluon.pages.wording import clean, quantity
+from nst_gluon.system.files import write_atomically
 
 Result = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -373,7 +374,7 @@ def write(result: Result, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise store.explain(error, folder) from error
+        raise run_folder.explain(error, folder) from error
     whole = json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     for name, content in zip(FILES, (whole, markdown(result), comment(result), html(result))):
         write_atomically(folder / name, content.encode("utf-8", errors="replace"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.analysis import REFERENCE_ITERATIONS, SPEEDUP_OF_VARIANT
+from bench.analysis.summary import REFERENCE_ITERATIONS, SPEEDUP_OF_VARIANT
 
 
 @dataclass(frozen=True)

@@ -8,32 +8,36 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench import claims
-from bench.analysis import NOT_REACHED, OK, is_variant, kinds_of
-from bench.growth import laws
-from bench.plan import GENERATE, OPTIMISE
+from bench.analysis import claims
+from bench.analysis.growth import laws
+from bench.analysis.summary import NOT_REACHED, OK, is_variant, kinds_of
+from bench.plan.cells import GENERATE, OPTIMISE
 from bench.report import (
-    answer,
-    ceilings,
-    facts,
+    engine_table as peers,
+)
+from bench.report import (
     growth,
+    machine_limits,
+    machines,
     numbers,
-    origin,
-    peers,
     pictures,
     plots,
     quality,
+    run_facts,
     tables,
     training,
+)
+from bench.report import (
+    headline as answer,
 )
 from bench.report.notes import FEW, Note
 from bench.report.numbers import Number
 from bench.report.pictures import Picture
 from bench.report.plots import Plot
 from bench.report.tables import Table
-from bench.rundata import SUMMARY_COLUMNS, RunData, parse_table, read_run
-from nst_gluon.page import style
-from nst_gluon.page.wording import clean, listing, method_name, task_name
+from bench.store.reader import SUMMARY_COLUMNS, RunData, parse_table, read_run
+from nst_gluon.pages import style
+from nst_gluon.pages.wording import clean, listing, method_name, task_name
 
 TITLE = "Neural style transfer: optimisation against feed-forward nets"
 
@@ -89,16 +93,16 @@ def make(run_dir: str | Path) -> Document:
     sentence, further = answer.of_run(summary, random_weights)
     book, found_laws = numbers.collect(run, summary), laws(summary)
     return Document(
-        run_id=facts.run_id(run.meta),
+        run_id=run_facts.run_id(run.meta),
         answer=sentence,
         further=further,
         certainty=answer.certainty(summary, run.cells["seed"].nunique()),
         subject=subject(run),
-        machine=origin.machine(run.meta),
-        software=origin.software(run.meta),
-        when=facts.when(run.meta),
-        revision=origin.revision(run.meta),
-        command=facts.command(run.meta),
+        machine=machines.machine(run.meta),
+        software=machines.software(run.meta),
+        when=run_facts.when(run.meta),
+        revision=machines.revision(run.meta),
+        command=run_facts.command(run.meta),
         alarms=tuple(alarms(run)),
         warnings=tuple(warnings(run, summary)),
         first_pictures=(*pictures.inputs(run), *(picture for picture in made if picture.size == first)),
@@ -114,11 +118,11 @@ def make(run_dir: str | Path) -> Document:
         of_plots={
             "growth": _there(growth.exponents(found_laws)),
             "training": _there(training.net_table(run)),
-            "roofline": _there(ceilings.ceilings(run)),
+            "roofline": _there(machine_limits.ceilings(run)),
         },
         troubled=tables.troubled_cells(run),
         metrics=tuple(tables.metric_tables(summary, book)),
-        records=_there(tables.commands(run), origin.merged(run), tables.inputs(run), tables.environment(run),
+        records=_there(tables.commands(run), machines.merged(run), tables.inputs(run), tables.environment(run),
                        tables.sessions(run)),
         numbers=tuple(book.numbers.values()),
     )  # fmt: skip
@@ -128,7 +132,7 @@ def _plots(run: RunData, summary: pd.DataFrame, found_laws: Sequence[growth.Law]
     with style.context():
         return [
             *plots.draw_all(run, summary), *growth.plots(found_laws), *quality.plots(summary), *training.plots(run),
-            *ceilings.plots(run),
+            *machine_limits.plots(run),
         ]  # fmt: skip
 
 
@@ -150,10 +154,11 @@ def subject(run: RunData) -> str:
     against = f" against {listing(slow)}" if nets and slow else listing(slow)
     sizes = listing([f"{size}" for size in sorted(cells["size"].unique())])
     tasks = listing([task_name(task) for task in sorted(cells["task"].unique())])
-    style, content = (clean(Path(str(facts.setting(run.meta, name) or "?")).stem, 60) for name in ("style", "content"))
+    chosen = (str(run_facts.setting(run.meta, name) or "?") for name in ("style", "content"))
+    style, content = (clean(Path(name).stem, 60) for name in chosen)
     return (
         f"{listing(nets)}{against}: {tasks} at {sizes} pixels, style {style}, content {content}, under one objective "
-        f"(preset {clean(facts.setting(run.meta, 'preset') or '?', 40)})"
+        f"(preset {clean(run_facts.setting(run.meta, 'preset') or '?', 40)})"
     )
 
 
@@ -172,7 +177,7 @@ def alarms(run: RunData) -> list[str]:
             "RANDOM WEIGHTS: the descriptor was not trained. Losses, times to target and speed-ups at equal loss mean "
             "nothing here; times and memory per step or per call do."
         )
-    planned = max(len(run.meta.get("cells") or ()) or len(run.records), origin.planned(run.meta))
+    planned = max(len(run.meta.get("cells") or ()) or len(run.records), machines.planned(run.meta))
     state = str(run.meta.get("status", "complete"))
     if state != "complete" or len(run.records) < len(run.meta.get("cells") or ()):
         words = {"running": "has not ended", "interrupted": "was interrupted", "disk full": "ended on a full disk"}
@@ -184,13 +189,13 @@ def alarms(run: RunData) -> list[str]:
 
 def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
     """What a reader should keep in mind for single numbers."""
-    found = [*filter(None, [origin.shard(run.meta)]), *map(clean, _together(run))]
-    if origin.several(run.meta):
+    found = [*filter(None, [machines.shard(run.meta)]), *map(clean, _together(run))]
+    if machines.several(run.meta):
         found.append(
             "Several machines stand side by side. Every ratio is of one machine; a verdict rests on one machine too, "
             "which is named beside it."
         )
-    found += filter(None, [facts.warm_up(run.records)])
+    found += filter(None, [run_facts.warm_up(run.records)])
     timed = summary[summary["metric"].str.startswith("time_to_target") & (summary["n"] == 1)]
     if len(timed):
         found.append(
@@ -219,7 +224,7 @@ def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
     failed = int((run.cells["status"] != OK).sum())
     if failed:
         found.append(f"{failed} of {len(run.cells)} cells have no result; the list of cells says why.")
-    if origin.is_dirty(run.meta):
+    if machines.is_dirty(run.meta):
         found.append("The suite's own code had uncommitted changes.")
     return list(dict.fromkeys(found))
 

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench.growth import LEAST_SIZES, PowerLaw
+from bench.analysis.growth import LEAST_SIZES, PowerLaw
 from bench.report.definitions import describe
 from bench.report.plots import ENGINE_MARKS, EXTRAS, Plot, ensure_ticks, finished
 from bench.report.tables import Entry, Table, table
-from nst_gluon.page import style
-from nst_gluon.page.wording import clean, interval, listing, method_name, significant, task_name
+from nst_gluon.pages import style
+from nst_gluon.pages.wording import clean, interval, listing, method_name, significant, task_name
 
 PLOTS = (
     ("growth-time", "Time against pixels", ("latency_s", "iteration_s"), "time"),

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from bench import claims
-from bench.report import answer, pictures
+from bench.analysis import claims
+from bench.report import headline, pictures
 from bench.report.definitions import METRICS, STATISTICS, STATUSES
 from bench.report.document import TITLE, Document
 from bench.report.page import render
@@ -54,7 +54,7 @@ def write(document: Document) -> str:
     return render(
         "report.html.j2",
         title=TITLE,
-        meaning=answer.MEANING,
+        meaning=headline.MEANING,
         document=document,
         contents=contents,
         uris=pictures.embed([*document.first_pictures, *document.more_pictures]),

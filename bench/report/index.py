@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench import claims, store
-from bench.report import answer, facts, origin
+from bench.analysis import claims
+from bench.report import headline as answer
+from bench.report import machines, run_facts
 from bench.report.page import render
-from bench.rundata import SUMMARY_COLUMNS, parse_table
-from nst_gluon.errors import UserError
-from nst_gluon.files import write_atomically
-from nst_gluon.page.wording import clean, listing, method_name, task_name
+from bench.store import run_folder
+from bench.store.reader import SUMMARY_COLUMNS, parse_table
+from nst_gluon.pages.wording import clean, listing, method_name, task_name
+from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import write_atomically
 
 NAME = "index.html"
 GENERATOR = "nst-gluon: list of runs"
@@ -61,8 +63,8 @@ def lines(folder: Path) -> list[Line]:
     found = []
     for path in folder.iterdir():
         try:
-            found.append((str(store.read_run(path).get("created") or ""), path.name, _line(path)))
-        except store.NoRun:
+            found.append((str(run_folder.read_run(path).get("created") or ""), path.name, _line(path)))
+        except run_folder.NoRun:
             continue
         except (UserError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             found.append(("", path.name, _unreadable(path, error)))
@@ -70,15 +72,15 @@ def lines(folder: Path) -> list[Line]:
 
 
 def _line(path: Path) -> Line:
-    meta, cells = store.read_run(path), store.read_cells(path)
+    meta, cells = run_folder.read_run(path), run_folder.read_cells(path)
     planned = max(len(meta.get("cells") or cells), len(cells))
     fine = sum(cell.get("status") == "ok" for cell in cells)
     state = str(meta.get("status") or "complete")
     return Line(
         name=clean(path.name, 80),
         link=f"{quote(path.name)}/report.html" if (path / "report.html").is_file() else "",
-        when=facts.when(meta),
-        machine=origin.machine(meta),
+        when=run_facts.when(meta),
+        machine=machines.machine(meta),
         what=_what(meta, cells),
         status=f"{STATES.get(state, clean(state, 40))}, {fine} of {planned} cells ok",
         fine=state == "complete" and fine == planned,

@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from bench import claims
-from bench.report import answer
+from bench.analysis import claims
+from bench.report import headline
 from bench.report.definitions import METRICS, STATISTICS, STATUSES
 from bench.report.document import TITLE, Document
 from bench.report.pictures import Picture
 from bench.report.tables import Entry, Table
 from bench.report.wording import MARKS
-from nst_gluon.page.wording import harmless
+from nst_gluon.pages.wording import harmless
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|#~])")
 
@@ -83,7 +83,7 @@ def _lines(document: Document) -> Iterator[str]:
         yield ""
     yield f"**{text(document.answer)}** {text(document.further)}".rstrip()
     yield ""
-    yield f"- What: {text(answer.MEANING)}"
+    yield f"- What: {text(headline.MEANING)}"
     if document.certainty:
         yield f"- How sure: {text(document.certainty)}"
     yield f"- Compared: {text(document.subject)}"

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench import claims
-from bench.analysis import LOWER_BOUND, NOT_REACHED
-from bench.environment import BUSY_CORES, MOST_DRIFT
+from bench.analysis import claims
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED
+from bench.machine.environment import BUSY_CORES, MOST_DRIFT
 from bench.report.definitions import describe
-from bench.rundata import RunData
-from nst_gluon.page.wording import clean
+from bench.store.reader import RunData
+from nst_gluon.pages.wording import clean
 
 FEW = 10
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -10,14 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from bench import analysis, store
-from bench.plan import CELL_COLUMNS, GENERATE, OPTIMISE, USUAL
+from bench.analysis import summary as analysis
+from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE, USUAL
 from bench.report import repeat
 from bench.report.definitions import describe
 from bench.report.notes import Note, Notes, texts_of
 from bench.report.wording import status_name, with_interval
-from bench.rundata import GROUP_COLUMNS, RunData
-from nst_gluon.page.wording import clean, listing, method_name, quantity, size_name, task_name
+from bench.store import run_folder
+from bench.store.reader import GROUP_COLUMNS, RunData
+from nst_gluon.pages.wording import clean, listing, method_name, quantity, size_name, task_name
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
@@ -128,8 +129,8 @@ class _Reader:
         counted = analysis.with_status(run.samples, run.cells)
         self.groups = dict(iter(counted.groupby([*GROUP_COLUMNS, "metric"], sort=False)))
         self.kinds = analysis.kinds_of(run.cells, run.samples)
-        self.lines = line_numbers(store.read_table(run.directory, "samples.csv"), (*CELL_COLUMNS, "metric"))
-        self.curves = line_numbers(store.read_table(run.directory, "curves.csv"), CELL_COLUMNS)
+        self.lines = line_numbers(run_folder.read_table(run.directory, "samples.csv"), (*CELL_COLUMNS, "metric"))
+        self.curves = line_numbers(run_folder.read_table(run.directory, "curves.csv"), CELL_COLUMNS)
         self.optimiser = analysis.reference(self.kinds)
 
     def cells_of(self, row: Row) -> list[Mapping[str, Any]]:

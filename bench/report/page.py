@@ -12,16 +12,16 @@ from markupsafe import Markup
 
 from bench.report.definitions import METRICS, describe
 from bench.report.wording import MARKS
-from nst_gluon import page
+from nst_gluon import pages
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def render(template: str, **values: Any) -> str:
-    """A page (:func:`nst_gluon.page.render`) of the template of that name; the one script comes with its hash."""
+    """A page (:func:`nst_gluon.pages.render`) of the template of that name; the one script comes with its hash."""
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return page.render(
+    return pages.render(
         _environment().get_template(template),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
@@ -31,7 +31,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    made = page.environment(TEMPLATES)
+    made = pages.environment(TEMPLATES)
     made.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
     made.filters["definition"] = lambda metric: f"def-{describe(metric).name}"
     made.filters["defined"] = lambda metric: describe(metric).name in METRICS

@@ -13,10 +13,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench.plan import OPTIMISE
-from bench.report import facts
-from bench.rundata import RunData
-from nst_gluon.page.wording import clean, method_name, quantity, size_name, task_name
+from bench.plan.cells import OPTIMISE
+from bench.report import run_facts
+from bench.store.reader import RunData
+from nst_gluon.pages.wording import clean, method_name, quantity, size_name, task_name
 
 LONGEST_SIDE = 512
 MOST_BYTES = 1_400_000  # of all embedded pictures together, before base64
@@ -47,7 +47,7 @@ def inputs(run: RunData) -> list[Picture]:
     found = []
     for role in ("style", "content"):
         path = f"images/{role}.png"
-        name = clean(Path(str(facts.setting(run.meta, role) or role)).stem, 80)
+        name = clean(Path(str(run_facts.setting(run.meta, role) or role)).stem, 80)
         if (run.directory / path).is_file():
             alt = f"The {role} picture, {name}"
             found.append(Picture(f"{role} picture", name, alt, run.directory / path, path, role, 0, brief=name))
@@ -70,7 +70,7 @@ def outputs(run: RunData) -> list[Picture]:
 def _output(run: RunData, record: Mapping[str, Any]) -> Picture:
     path = str(_path(run, record))
     method, task, size = str(record["method"]), str(record["task"]), int(record["size"])
-    objective = facts.get(record, "medians", "objective")
+    objective = run_facts.get(record, "medians", "objective")
     note, brief, steps = [task_name(task), size_name(size)], "", ""
     if isinstance(objective, (int, float)):
         brief = f"objective {quantity(float(objective), '1')}"
@@ -101,7 +101,7 @@ def _rank(record: Mapping[str, Any]) -> tuple:
 
 def first_size(made: Sequence[Picture]) -> int:
     """The size whose pictures are shown first: the papers', or the nearest to it; 0 without any."""
-    return min((picture.size for picture in made), key=facts.from_papers_size, default=0)
+    return min((picture.size for picture in made), key=run_facts.from_papers_size, default=0)
 
 
 def row(run: RunData) -> bytes | None:

@@ -13,16 +13,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench import claims
-from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, Crossing, kinds_of, median_to_target, reference, time_to_target
-from bench.engines import REFERENCE
-from bench.plan import GENERATE, OPTIMISE
+from bench.analysis import claims
+from bench.analysis.summary import (
+    LOWER_BOUND,
+    NOT_REACHED,
+    OK,
+    Crossing,
+    kinds_of,
+    median_to_target,
+    reference,
+    time_to_target,
+)
+from bench.plan.cells import GENERATE, OPTIMISE
+from bench.plan.engines import REFERENCE
 from bench.report.definitions import describe
 from bench.report.wording import engine_name, measured, setting_name, status_name, with_interval
-from bench.rundata import RunData
-from nst_gluon.files import write_atomically
-from nst_gluon.page import style
-from nst_gluon.page.wording import harmless, listing, method_name, quantity, size_name, task_name
+from bench.store.reader import RunData
+from nst_gluon.pages import style
+from nst_gluon.pages.wording import harmless, listing, method_name, quantity, size_name, task_name
+from nst_gluon.system.files import write_atomically
 
 EXTRAS = ("engine", "dtype", "device")
 ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">"}  # a peer's; the reference has the method's own

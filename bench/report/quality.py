@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.report.definitions import describe
 from bench.report.plots import ENGINE_MARKS, EXTRAS, Plot, finished
-from nst_gluon.page import style
-from nst_gluon.page.wording import clean, quantity, size_name, task_name
+from nst_gluon.pages import style
+from nst_gluon.pages.wording import clean, quantity, size_name, task_name
 
 TERMS = ("objective", "content", "style", "tv")
 

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.arguments import PLAN_DEFAULTS
-from bench.plan import BUDGETS, BUNDLED, GENERATE, OPTIMISE
-from bench.report import facts
-from nst_gluon.page.wording import clean
+from bench.plan.arguments import PLAN_DEFAULTS
+from bench.plan.cells import BUDGETS, BUNDLED, GENERATE, OPTIMISE
+from bench.report import run_facts
+from nst_gluon.pages.wording import clean
 
 AT = "@"  # in a run of several machines, between a device and the machine's label
 LONGEST = 2000
@@ -40,7 +40,7 @@ def command(meta: Meta, cells: Sequence[Cell]) -> str:
 def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
     """Pairs of option and value; those that a run takes by itself are left out."""
     settings = meta.get("settings") or {}
-    budget = BUDGETS.get(str(facts.get(meta, "budget", "name")), BUDGETS["standard"])
+    budget = BUDGETS.get(str(run_facts.get(meta, "budget", "name")), BUDGETS["standard"])
     seeds = sorted({int(cell["seed"]) for cell in cells})
     repeats = seeds[-1] - seeds[0] + 1
     of = {name: list(dict.fromkeys(str(cell[name]) for cell in cells)) for name in ("method", "task", "size", "engine")}

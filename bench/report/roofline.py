@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from bench.analysis.roofline import Peaks, operations
 from bench.report.plots import Plot
-from bench.roofline import Peaks, operations
-from nst_gluon.page import style
-from nst_gluon.page.wording import listing, method_name, significant, size_name, task_name
+from nst_gluon.pages import style
+from nst_gluon.pages.wording import listing, method_name, significant, size_name, task_name
 
 TITLE = "Roofline: speed reached and speed possible"
 _PAPER = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.6}
@@ -19,7 +19,7 @@ AREA_OF_256 = 24.0  # of a point, in square points; in proportion to the picture
 
 
 def plot(rows: pd.DataFrame, peaks: Peaks) -> Plot:
-    """The plot of :func:`bench.roofline.fractions`; ``rows`` has at least one row."""
+    """The plot of :func:`bench.analysis.roofline.fractions`; ``rows`` has at least one row."""
     dtypes = [dtype for dtype in peaks.flops_per_s if dtype in set(rows["dtype"])]
     with style.context():
         drawn, axes = style.figure()

@@ -12,16 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from bench import claims
-from bench.analysis import LOWER_BOUND, NOT_REACHED, OK, REFERENCE_ITERATIONS, SPEEDUP_OF_VARIANT
-from bench.plan import OPTIMISE
-from bench.report import facts, repeat
+from bench.analysis import claims
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, REFERENCE_ITERATIONS, SPEEDUP_OF_VARIANT
+from bench.plan.cells import OPTIMISE
+from bench.report import repeat, run_facts
 from bench.report.definitions import describe
 from bench.report.notes import Note
 from bench.report.numbers import NOTHING, Book, Number, cell_label
 from bench.report.wording import measured, setting_name, status_name
-from bench.rundata import CELL_COLUMNS, GROUP_COLUMNS, RunData
-from nst_gluon.page.wording import MISSING, clean, interval, listing, method_name, published, task_name
+from bench.store.reader import CELL_COLUMNS, GROUP_COLUMNS, RunData
+from nst_gluon.pages.wording import MISSING, clean, interval, listing, method_name, published, task_name
 
 SPEEDUP_EQUAL, SPEEDUP_500 = "speedup_at_equal_loss", f"speedup_at_{REFERENCE_ITERATIONS}_iterations"
 
@@ -280,7 +280,7 @@ def _stopped_short(record: Mapping[str, Any], lowest: float) -> str:
     short = [method_name(str(name)) for name, value in sorted(targets.items()) if lowest > value]
     if not short:
         return ""
-    stopped = clean(facts.get(record, "info", "stopped_because") or "its limit")
+    stopped = clean(run_facts.get(record, "info", "stopped_because") or "its limit")
     return f"ended above the objective of the {listing(short)}: {stopped}"
 
 
@@ -300,8 +300,8 @@ def commands(run: RunData) -> Table | None:
 
 def environment(run: RunData) -> Table:
     """Everything that run.json says of the machine and the software."""
-    rows = [list(pair) for pair in facts.flat(run.meta.get("environment") or {})]
-    rows += [[f"fingerprint.{name}", text] for name, text in facts.flat(run.meta.get("fingerprint") or {})]
+    rows = [list(pair) for pair in run_facts.flat(run.meta.get("environment") or {})]
+    rows += [[f"fingerprint.{name}", text] for name, text in run_facts.flat(run.meta.get("fingerprint") or {})]
     return table("environment", "Machine and software", ["what", "value"], rows, ())
 
 
@@ -309,11 +309,11 @@ def inputs(run: RunData) -> Table:
     """Settings, pictures, weights and nets, each with its identity."""
     rows = []
     for part in ("inputs", "settings", "budget", "seeds", "plan_fingerprint"):
-        rows += [list(pair) for pair in facts.flat(run.meta.get(part), "" if part == "inputs" else part)]
+        rows += [list(pair) for pair in run_facts.flat(run.meta.get(part), "" if part == "inputs" else part)]
     return table("inputs", "Settings, pictures, weights and nets", ["what", "value"], rows, ())
 
 
 def sessions(run: RunData) -> Table | None:
     """When the run was begun and gone on with, and the machine's load; None if nothing is on record."""
-    rows = [list(pair) for pair in facts.flat(run.meta.get("sessions") or [], "session")]
+    rows = [list(pair) for pair in run_facts.flat(run.meta.get("sessions") or [], "session")]
     return table("sessions", "Sessions", ["what", "value"], rows, ()) if rows else None

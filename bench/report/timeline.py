@@ -13,8 +13,8 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench import history, store
-from bench.history import BETTER, METRICS, OTHER, WORSE, Entry
+from bench.gate import history
+from bench.gate.history import BETTER, METRICS, OTHER, WORSE, Entry
 from bench.report.definitions import describe
 from bench.report.numbers import cell_label
 from bench.report.page import render
@@ -22,9 +22,10 @@ from bench.report.plots import EXTRAS, Plot, ensure_ticks, finished, write_all
 from bench.report.tables import Entry as Shown
 from bench.report.tables import Table, table
 from bench.report.wording import measured
-from nst_gluon.files import write_atomically
-from nst_gluon.page import style
-from nst_gluon.page.wording import clean, interval, listing, size_name, task_name
+from bench.store import run_folder
+from nst_gluon.pages import style
+from nst_gluon.pages.wording import clean, interval, listing, size_name, task_name
+from nst_gluon.system.files import write_atomically
 
 TITLE = "History of runs"
 DRAWN = ("speedup_at_equal_loss", "latency_s", "iteration_s", "working_memory_bytes")
@@ -60,7 +61,7 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise store.explain(error, target) from error
+        raise run_folder.explain(error, target) from error
     shown = [_machine(name, entries, found[found["machine"] == name], target) for name, entries in groups.items()]
     text = found.to_csv(index=False, float_format="%.9g", lineterminator="\n")
     write_atomically(target / "history.csv", text.encode())

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.environment import file_sha256
-from bench.plan import BUNDLED, NETS
-from bench.report import facts
+from bench.machine.environment import file_sha256
+from bench.plan.cells import BUNDLED, NETS
+from bench.report import run_facts
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table, table
-from bench.rundata import RunData
-from nst_gluon.files import write_atomically
-from nst_gluon.page import style, training_curve
-from nst_gluon.page.wording import clean, listing, method_name, quantity, size_name, task_name
+from bench.store.reader import RunData
+from nst_gluon.pages import style, training_curve
+from nst_gluon.pages.wording import clean, listing, method_name, quantity, size_name, task_name
+from nst_gluon.system.files import write_atomically
 
 FOLDER = "training"
 MOST_BYTES = 5_000_000
@@ -37,7 +37,7 @@ def record(run: RunData) -> None:
         target = _kept(run, use)
         source = net.with_suffix(".csv")
         with contextlib.suppress(OSError):
-            known = facts.get(run.meta, "inputs", "nets", use, "sha256")
+            known = run_facts.get(run.meta, "inputs", "nets", use, "sha256")
             if target.exists() or source.stat().st_size > MOST_BYTES or file_sha256(net) != known:
                 continue
             if _parse(source.read_text(encoding="utf-8", errors="replace")) is not None:
@@ -48,7 +48,7 @@ def record(run: RunData) -> None:
 def curves(run: RunData) -> dict[str, pd.DataFrame]:
     """The curves that the run directory has, by "method/task": columns iteration and objective."""
     found = {}
-    for use in sorted(facts.get(run.meta, "inputs", "nets") or {}):
+    for use in sorted(run_facts.get(run.meta, "inputs", "nets") or {}):
         with contextlib.suppress(OSError):
             curve = _parse(_kept(run, use).read_text(encoding="utf-8", errors="replace"))
             if curve is not None:
@@ -57,7 +57,7 @@ def curves(run: RunData) -> dict[str, pd.DataFrame]:
 
 
 def _files(meta: Mapping[str, Any]) -> dict[str, Path]:
-    nets = facts.setting(meta, "nets") or ()
+    nets = run_facts.setting(meta, "nets") or ()
     return {
         str(use): NETS / str(net)[len(BUNDLED) :] if str(net).startswith(BUNDLED) else Path(str(net))
         for use, net in nets
@@ -81,13 +81,13 @@ def _parse(text: str) -> pd.DataFrame | None:
 def net_table(run: RunData) -> Table | None:
     """How each net was trained, as its file says; None where there is no net on record."""
     rows = []
-    for use, found in sorted((facts.get(run.meta, "inputs", "nets") or {}).items()):
+    for use, found in sorted((run_facts.get(run.meta, "inputs", "nets") or {}).items()):
         meta = found.get("meta") if isinstance(found, Mapping) else None
         if not isinstance(meta, Mapping):
             continue
         asked = meta.get("training") if isinstance(meta.get("training"), Mapping) else {}
         sizes = [side for side in (asked.get("size"), *(asked.get("more_sizes") or ())) if isinstance(side, int)]
-        final, before = facts.get(meta, "final_objective", "objective"), _before(meta)
+        final, before = run_facts.get(meta, "final_objective", "objective"), _before(meta)
         commands = [clean(stage.get("command") or "", 300) for stage in (*before, meta)]
         earlier = " and ".join(clean(stage.get("iterations") or "?", 20) for stage in before)
         times = [stage.get("seconds") for stage in (*before, meta)]
@@ -152,5 +152,5 @@ def plots(run: RunData) -> Iterator[Plot]:
 
 
 def _without(run: RunData, found: Mapping[str, pd.DataFrame]) -> str:
-    missing = [_name(use) for use in sorted(facts.get(run.meta, "inputs", "nets") or {}) if use not in found]
+    missing = [_name(use) for use in sorted(run_facts.get(run.meta, "inputs", "nets") or {}) if use not in found]
     return f"Not on record: the training of {listing(missing)}." if missing else ""

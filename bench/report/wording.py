@@ -1,11 +1,11 @@
-"""What only a benchmark has to say about numbers and names, as :mod:`nst_gluon.page.wording` says the rest."""
+"""What only a benchmark has to say about numbers and names, as :mod:`nst_gluon.pages.wording` says the rest."""
 
 from __future__ import annotations
 
 import math
 
-from bench.analysis import LOWER_BOUND, NOT_REACHED, OK
-from nst_gluon.page.wording import clean, interval, quantity
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK
+from nst_gluon.pages.wording import clean, interval, quantity
 
 ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 STATUS = {"oom": "out of memory", "timeout": "timed out", "error": "failed", "skipped": "skipped"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nst_gluon.errors import UserError, did_you_mean
-from nst_gluon.files import PathLike, quoted
+from nst_gluon.system.errors import UserError, did_you_mean
+from nst_gluon.system.files import PathLike, quoted
 
 FOLDER = Path(__file__).resolve().parent
 STYLES = ("great_wave", "auvers", "moulin_de_la_galette", "brick", "gravel", "grass")

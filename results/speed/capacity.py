@@ -17,10 +17,16 @@ from pathlib import Path
 import numpy as np
 import peers
 
-from nst_gluon import assets, console, images, lbfgs, netfile, presets, weights
-from nst_gluon.engine import mx
-from nst_gluon.generator import method_module, parameters_of, set_parameters
-from nst_gluon.loss import Objective
+from nst_gluon import assets
+from nst_gluon.cli import console
+from nst_gluon.descriptor import weights
+from nst_gluon.nets import netfile
+from nst_gluon.nets.generator import method_module, parameters_of, set_parameters
+from nst_gluon.objective import presets
+from nst_gluon.objective.loss import Objective
+from nst_gluon.optimise import lbfgs
+from nst_gluon.pictures import images
+from nst_gluon.system.engine import mx
 
 COLUMNS = ("evaluation", "noise", "objective")
 STYLE, SIZE, DESCRIPTOR = "great_wave", 256, "bfloat16"

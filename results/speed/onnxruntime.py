@@ -21,10 +21,13 @@ from pathlib import Path
 import numpy as np
 import peers
 
-from nst_gluon import assets, images, netfile, runtime
-from nst_gluon.commands.choice import net_path
-from nst_gluon.console import run
-from nst_gluon.errors import UserError
+from nst_gluon import assets
+from nst_gluon.cli.console import run
+from nst_gluon.cli.method_choice import net_path
+from nst_gluon.nets import netfile
+from nst_gluon.pictures import images
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
 
 NET = "great_wave-johnson-stylize"
 SAME = 2e-3  # as a part of the range; a reduced precision may differ by SAME_REDUCED
@@ -45,7 +48,7 @@ def arguments() -> peers.argparse.Namespace:
 
 def exported(net: Path, folder: Path) -> Path:
     """The net as ONNX, made now."""
-    from nst_gluon import onnx_export
+    from nst_gluon.nets import onnx_export
 
     path = folder / "net.onnx"
     try:

@@ -16,7 +16,7 @@ import primitives
 import steps
 import tiles
 
-from bench import regression
+from bench.gate import verdicts
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "README.md"
@@ -40,7 +40,7 @@ def milliseconds(seconds: float) -> str:
 
 def steps_table(samples: pd.DataFrame) -> str:
     """Time and memory without and with each step."""
-    compared = {(row.cell, row.metric): row for row in regression.compare_rounds(samples).itertuples()}
+    compared = {(row.cell, row.metric): row for row in verdicts.compare_rounds(samples).itertuples()}
     rows = []
     for step in steps.STEPS:
         time, memory = (compared.get((step.name, metric)) for metric in ("seconds", "working_memory_bytes"))
@@ -58,7 +58,7 @@ def peers_table(samples: pd.DataFrame) -> str:
     found = samples.dropna(subset=["value"])
     rows = [
         (row.cell, milliseconds(row.baseline), milliseconds(row.candidate), ratio(row))
-        for row in regression.compare_rounds(found).itertuples()
+        for row in verdicts.compare_rounds(found).itertuples()
         if row.n
     ]
     for (cell, side), group in samples[samples["value"].isna()].groupby(["cell", "side"], sort=False):

@@ -24,16 +24,20 @@ sys.path.insert(0, str(ROOT))
 
 import pandas as pd  # noqa: E402  (the suite's own packages need not be installed)
 
-from bench import environment, process, regression, store  # noqa: E402
-from bench.table import aligned  # noqa: E402
-from nst_gluon import console, runtime  # noqa: E402
-from nst_gluon.errors import UserError  # noqa: E402
-from nst_gluon.files import write_atomically  # noqa: E402
+from bench.gate import verdicts  # noqa: E402
+from bench.machine import environment  # noqa: E402
+from bench.run import process  # noqa: E402
+from bench.run.result_table import aligned  # noqa: E402
+from bench.store import run_folder  # noqa: E402
+from nst_gluon.cli import console  # noqa: E402
+from nst_gluon.system import runtime  # noqa: E402
+from nst_gluon.system.errors import UserError  # noqa: E402
+from nst_gluon.system.files import write_atomically  # noqa: E402
 
 COLUMNS = ("cell", "metric", "unit", "round", "position", "side", "value")
 LIMIT_S = 3600
 PLACES = ("peer_python", "output", "force", "onnx")
-PEER, OURS = regression.BASELINE, regression.CANDIDATE
+PEER, OURS = verdicts.BASELINE, verdicts.CANDIDATE
 NAMES = {PEER: "peer", OURS: "ours"}
 
 
@@ -146,7 +150,7 @@ class Record:
 
     def add(self, cell: str, place: tuple[int, int], metric: str, values: Sequence[float], unit: str = "s") -> None:
         """Rows of one block, whose ``place`` is (round, position)."""
-        side = NAMES[regression.ORDER[place[1]]]
+        side = NAMES[verdicts.ORDER[place[1]]]
         rows = [dict(zip(COLUMNS, (cell, metric, unit, *place, side, value))) for value in values]
         self.rows += rows
         with open(self._output, "a", newline="", encoding="utf-8") as stream:
@@ -155,14 +159,14 @@ class Record:
     def finish(self) -> pd.DataFrame:
         """Write the facts; returns all rows."""
         self.facts["load_after"] = environment.load_average()
-        store.write_json(facts_path(self._output), self.facts)
+        run_folder.write_json(facts_path(self._output), self.facts)
         return pd.DataFrame(self.rows, columns=list(COLUMNS))
 
 
 def alternate(rounds: int, sides: Mapping[str, Callable[[int, int], None]], what: str) -> None:
     """Call each side's function with (round, position), in turns."""
     for number in range(rounds):
-        for position, side in enumerate(regression.ORDER):
+        for position, side in enumerate(verdicts.ORDER):
             begun = time.monotonic()
             sides[side](number, position)
             took = time.monotonic() - begun
@@ -172,7 +176,7 @@ def alternate(rounds: int, sides: Mapping[str, Callable[[int, int], None]], what
 def table(samples: pd.DataFrame, peer: str) -> str:
     """Medians of both sides and ours over theirs with its interval, for every cell and metric."""
     lines = [("what", "metric", f"{peer}, ms", "ours, ms", "ours / theirs", "95 % interval", "verdict on ours")]
-    for row in regression.compare_rounds(samples).itertuples():
+    for row in verdicts.compare_rounds(samples).itertuples():
         lines.append((
             row.cell, row.metric, f"{row.baseline * 1e3:,.1f}", f"{row.candidate * 1e3:,.1f}", f"{row.ratio:.3f}",
             f"[{row.low:.3f}, {row.high:.3f}]", f"{row.verdict}{f' ({row.note})' if row.note else ''}",

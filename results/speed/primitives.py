@@ -17,8 +17,9 @@ from collections import Counter
 
 import peers
 
-from bench import process
-from nst_gluon import console, runtime
+from bench.run import process
+from nst_gluon.cli import console
+from nst_gluon.system import runtime
 
 COLUMNS = ("dtype", "kind", "ms")
 FEW, MORE = 4, 24

@@ -16,9 +16,10 @@ from typing import Any
 
 import peers
 
-from bench import regression
-from nst_gluon import console, runtime
-from nst_gluon.errors import UserError, did_you_mean
+from bench.gate import verdicts
+from nst_gluon.cli import console
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError, did_you_mean
 
 PROGRAM = "gluon_work.py"
 DESCENT = {"work": "descent", "size": 256, "dtype": "float32", "optimizer": "ours", "segments": 1}
@@ -140,7 +141,7 @@ def main() -> int:
         measure(step, record, rounds, threads)
     found = record.finish()
     print(peers.table(found[found["metric"] == "seconds"], "before"))
-    memory = regression.compare_rounds(found[found["metric"] == "working_memory_bytes"])
+    memory = verdicts.compare_rounds(found[found["metric"] == "working_memory_bytes"])
     for row in memory.itertuples():
         print(f"{row.cell}: {row.baseline / 1e6:.0f} MB, {row.candidate / 1e6:.0f} MB")
     print(options.output)

@@ -13,8 +13,8 @@ import sys
 import pandas as pd
 import peers
 
-from bench import growth
-from nst_gluon import console
+from bench.analysis import growth
+from nst_gluon.cli import console
 
 NETS = ("johnson-stylize", "texture_net-texture")
 

@@ -18,10 +18,12 @@ import sys
 
 import pytest
 
-from bench import environment, meters
-from nst_gluon import assets, images, runtime
-from nst_gluon import weights as vgg_weights
-from nst_gluon.engine import mx
+from bench.machine import environment, meters
+from nst_gluon import assets
+from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.pictures import images
+from nst_gluon.system import runtime
+from nst_gluon.system.engine import mx
 
 # At 128 pixels an optimisation step takes a tenth of a second on two cores, so that enough samples fit into seconds,
 # and yet convolutions are nearly all of it; relu5_1 still has 8 x 8 places.
@@ -58,7 +60,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    """What tells two machines apart, as the runs of ``bench`` say it; read by bench.kernels."""
+    """What tells two machines apart, as the runs of ``bench`` say it; read by bench.gate.pytest_benchmark."""
     machine_info["nst_gluon"] = {
         "cpu": environment.cpu_model(),
         "cores": runtime.available_cores(),

@@ -17,8 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nst_gluon import assets, images, runtime, vgg
-from nst_gluon.engine import mx
+from nst_gluon import assets
+from nst_gluon.descriptor import vgg
+from nst_gluon.pictures import images
+from nst_gluon.system import runtime
+from nst_gluon.system.engine import mx
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 COMPARED_SIZE = 256

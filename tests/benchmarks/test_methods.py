@@ -8,11 +8,13 @@ import threading
 
 import pytest
 
-from nst_gluon import assets, presets, vgg
-from nst_gluon.engine import mx
-from nst_gluon.generator import load_net
-from nst_gluon.loss import Objective, content_loss, gram, style_loss, total_variation
-from nst_gluon.optimization import config_of, optimise
+from nst_gluon import assets
+from nst_gluon.descriptor import vgg
+from nst_gluon.nets.generator import load_net
+from nst_gluon.objective import presets
+from nst_gluon.objective.loss import Objective, content_loss, gram, style_loss, total_variation
+from nst_gluon.optimise.descent import config_of, optimise
+from nst_gluon.system.engine import mx
 
 PRESET = presets.get("texture_net")
 TERMS = "loss terms, forward and backward"

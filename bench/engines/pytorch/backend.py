@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from bench import engines, meters
 from bench.engines import measure
 from bench.engines.pytorch import devices
 from bench.engines.pytorch.descriptor import Descriptor
@@ -17,12 +16,14 @@ from bench.engines.pytorch.library import torch
 from bench.engines.pytorch.minimisers import MINIMISERS
 from bench.engines.pytorch.nets import Generator
 from bench.engines.pytorch.objective import Objective
-from bench.plan import Budget, Cell, Settings
-from bench.worker import Context
-from nst_gluon import runtime
-from nst_gluon.errors import UserError
-from nst_gluon.presets import Preset
-from nst_gluon.weights import VggWeights
+from bench.machine import meters
+from bench.plan import engines
+from bench.plan.cells import Budget, Cell, Settings
+from bench.run.worker import Context
+from nst_gluon.descriptor.weights import VggWeights
+from nst_gluon.objective.presets import Preset
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
 
 
 class PyTorch(measure.Defaults):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.engines.pytorch.library import torch
-from nst_gluon.errors import UserError
-from nst_gluon.weights import VggWeights
-from nst_gluon.weights.model import conv_names
+from nst_gluon.descriptor.weights import VggWeights
+from nst_gluon.descriptor.weights.model import conv_names
+from nst_gluon.system.errors import UserError
 
 F = torch.nn.functional
 POOLINGS = {"max": F.max_pool2d, "avg": F.avg_pool2d}

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench import meters
 from bench.engines.pytorch.library import torch
-from nst_gluon import runtime
-from nst_gluon.errors import UserError
+from bench.machine import meters
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 TRIAL_CALLS = 3
@@ -78,7 +78,7 @@ def event_seconds(call: Callable[[], Any], calls: int) -> list[float]:
 
 
 class GpuMeter:
-    """Memory of a GPU: by the driver (:class:`bench.meters.GpuMeter`) and, beside it, by PyTorch's allocator.
+    """Memory of a GPU: by the driver (:class:`bench.machine.meters.GpuMeter`) and, beside it, by PyTorch's allocator.
 
     ``allocator_peak_bytes`` is the most that tensors held at once, ``allocator_reserved_bytes`` the most that the
     allocator had from the driver; both since :meth:`start`.

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bench import engines
+from bench.plan import engines
 
 (torch,) = engines.get("pytorch").packages_loaded()

@@ -1,4 +1,5 @@
-"""Other ways downhill than the suite's own L-BFGS, with its arguments: see :func:`nst_gluon.lbfgs.minimise`."""
+"""Other ways downhill than the suite's own L-BFGS, with its arguments: see
+:func:`nst_gluon.optimise.lbfgs.minimise`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from bench.engines.pytorch.library import torch
-from nst_gluon.lbfgs import minimise as suite
+from nst_gluon.optimise.lbfgs import minimise as suite
 
 Function = Callable[..., tuple]
 

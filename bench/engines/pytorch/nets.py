@@ -1,4 +1,4 @@
-"""The trained nets in PyTorch, ready to make pictures: from the .npz files of :mod:`nst_gluon.netfile`.
+"""The trained nets in PyTorch, ready to make pictures: from the .npz files of :mod:`nst_gluon.nets.netfile`.
 
 The modules' names are those of the parameters in the file. Batch normalisation in use is an affine map: it is folded
 into the convolution before it, or, where that is on the other side of a join, into the one after it.
@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from bench.engines.pytorch.library import torch
-from nst_gluon import net_inputs, netfile
-from nst_gluon.errors import UserError
+from nst_gluon.nets import inputs as net_inputs
+from nst_gluon.nets import netfile
+from nst_gluon.system.errors import UserError
 
 nn, F = torch.nn, torch.nn.functional
 
-# As in nst_gluon.johnson and nst_gluon.texture_net, which cannot be imported without MXNet.
+# As in nst_gluon.methods.johnson and nst_gluon.methods.texture_net, which cannot be imported without MXNet.
 TANH_SCALE, LEAK = 150 / 255, 0.01
 WIDTH = net_inputs.WIDTH
 NAMES = {"gamma": "weight", "beta": "bias"}
@@ -247,7 +248,7 @@ class Generator:
     def inputs(
         self, content: np.ndarray | None = None, size: tuple[int, int] | None = None, batch: int = 1, seed: int = 0
     ) -> tuple:
-        """Tensors on the device for :meth:`forward`, see :func:`nst_gluon.net_inputs.arrays`."""
+        """Tensors on the device for :meth:`forward`, see :func:`nst_gluon.nets.inputs.arrays`."""
         arrays = net_inputs.arrays(self.meta, content, size, batch, seed)
         return tuple(self._tensor(array) for array in arrays)
 

@@ -1,4 +1,4 @@
-"""The common objective in PyTorch: the same presets as :mod:`nst_gluon.loss`, from the same formulas.
+"""The common objective in PyTorch: the same presets as :mod:`nst_gluon.objective.loss`, from the same formulas.
 
     Gram     G^l_ij = sum_p F^l_ip F^l_jp / divisor            divisor: C*H*W, H*W or 1
     style    sum_l w_l * reduce_ij (G^l(x) - G^l(style))^2
@@ -17,11 +17,11 @@ import numpy as np
 
 from bench.engines.pytorch.descriptor import Descriptor
 from bench.engines.pytorch.library import torch
-from nst_gluon import segments
-from nst_gluon.errors import NotFinite
-from nst_gluon.presets import Preset
-from nst_gluon.terms import TV_SCALES, Terms, check_size, no_content
-from nst_gluon.weights import VggWeights
+from nst_gluon.descriptor import segments
+from nst_gluon.descriptor.weights import VggWeights
+from nst_gluon.objective.loss_terms import TV_SCALES, Terms, check_size, no_content
+from nst_gluon.objective.presets import Preset
+from nst_gluon.system.errors import NotFinite
 
 checkpoint = torch.utils.checkpoint.checkpoint
 
@@ -49,7 +49,8 @@ def style_loss(actual, target, how: str, size: tuple[int, int]):
 
 
 def total_variation(x, kind: str):
-    """Total variation of a picture (1, C, H, W): the preset's ``kind``, see :class:`nst_gluon.presets.Preset`."""
+    """Total variation of a picture (1, C, H, W): the preset's ``kind``, see
+    :class:`nst_gluon.objective.presets.Preset`."""
     dx, dy = x.diff(dim=3), x.diff(dim=2)
     if kind == "l1":
         return 0.5 * (dx.abs().mean() + dy.abs().mean())

@@ -14,17 +14,19 @@ from pathlib import Path
 
 begun = time.perf_counter()
 
-from nst_gluon import runtime  # noqa: E402  (the clock and the threads come first)
+from nst_gluon.system import runtime  # noqa: E402  (the clock and the threads come first)
 
 spec = json.loads(sys.argv[1])
 runtime.prepare(spec["threads"])
 
 import numpy as np  # noqa: E402
 
-from nst_gluon import images, presets, weights  # noqa: E402
-from nst_gluon.engine import mx  # noqa: E402
-from nst_gluon.loss import Objective  # noqa: E402
-from nst_gluon.optimization import config_of, initial_picture, optimise  # noqa: E402
+from nst_gluon.descriptor import weights  # noqa: E402
+from nst_gluon.objective import presets  # noqa: E402
+from nst_gluon.objective.loss import Objective  # noqa: E402
+from nst_gluon.optimise.descent import config_of, initial_picture, optimise  # noqa: E402
+from nst_gluon.pictures import images  # noqa: E402
+from nst_gluon.system.engine import mx  # noqa: E402
 
 
 class Seen:

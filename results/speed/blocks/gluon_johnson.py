@@ -10,13 +10,13 @@ import time
 
 import numpy as np
 
-from nst_gluon import runtime
+from nst_gluon.system import runtime
 
 spec = json.loads(sys.argv[1])
 runtime.prepare(spec["threads"])
 
-from nst_gluon.engine import mx  # noqa: E402  (the threads come first)
-from nst_gluon.generator import load_net  # noqa: E402
+from nst_gluon.nets.generator import load_net  # noqa: E402
+from nst_gluon.system.engine import mx  # noqa: E402  (the threads come first)
 
 precision = {} if spec["dtype"] == "float32" else {"dtype": spec["dtype"]}
 if precision and "dtype" not in inspect.signature(load_net).parameters:

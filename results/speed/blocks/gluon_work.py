@@ -11,21 +11,24 @@ import time
 
 begun = time.perf_counter()
 
-from nst_gluon import runtime  # noqa: E402  (the clock and the threads come first)
+from nst_gluon.system import runtime  # noqa: E402  (the clock and the threads come first)
 
 spec = json.loads(sys.argv[1])
 runtime.prepare(spec["threads"])
 
 import numpy as np  # noqa: E402
 
-from bench import meters  # noqa: E402
-from nst_gluon import assets, images, presets, vgg, weights  # noqa: E402
-from nst_gluon.engine import mx  # noqa: E402
-from nst_gluon.generator import Generator, load_net, method_module, parameters_of  # noqa: E402
-from nst_gluon.loss import Objective  # noqa: E402
-from nst_gluon.optimization import config_of, initial_picture, optimise  # noqa: E402
-from nst_gluon.tiles import Tiling  # noqa: E402
-from nst_gluon.training import TrainConfig, Trainer, contents  # noqa: E402
+from bench.machine import meters  # noqa: E402
+from nst_gluon import assets  # noqa: E402
+from nst_gluon.descriptor import vgg, weights  # noqa: E402
+from nst_gluon.nets.generator import Generator, load_net, method_module, parameters_of  # noqa: E402
+from nst_gluon.nets.tiles import Tiling  # noqa: E402
+from nst_gluon.objective import presets  # noqa: E402
+from nst_gluon.objective.loss import Objective  # noqa: E402
+from nst_gluon.optimise.descent import config_of, initial_picture, optimise  # noqa: E402
+from nst_gluon.pictures import images  # noqa: E402
+from nst_gluon.system.engine import mx  # noqa: E402
+from nst_gluon.train.loop import TrainConfig, Trainer, contents  # noqa: E402
 
 PRESET = presets.get("texture_net")
 STYLE = "great_wave"

@@ -1,0 +1,1 @@
+"""Pure functions from tables to tables: summary, intervals, claims, growth, costs, roofline."""

@@ -1,0 +1,54 @@
+"""The reference engine against its peers, cell by cell: the only place where numbers of two engines are related.
+
+Everything else (speed-ups, memory ratios, claims) relates cells of one engine, which is the method's merit; a ratio in
+here relates the same method in two engines, which is the engine's. Pure functions on data frames. Imports no engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from bench.analysis.intervals import Estimate, median_interval, ratio_interval
+from bench.analysis.summary import OK, with_status
+from bench.plan.engines import REFERENCE
+from bench.store.reader import GROUP_COLUMNS
+
+SETTING = tuple(name for name in GROUP_COLUMNS if name != "engine")
+TIMES = ("latency_s", "iteration_s")  # a cell has one of the two
+METRICS = (*TIMES, "time_to_target_s", "peak_memory_bytes", "working_memory_bytes", "objective")
+COLUMNS = (*SETTING, "engine", "metric", "unit", "value", "ratio", "low", "high", "n")
+
+
+def compare(cells: pd.DataFrame, samples: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Every value of METRICS of the cells that the reference and a peer have both measured.
+
+    Args:
+        cells, samples: of a run (:mod:`bench.store.reader`); what did not end ok is left out.
+        summary: the run's, for what is no sample: the time to target.
+
+    Returns:
+        COLUMNS, a row per cell, engine and metric; the reference comes first. ``ratio`` is the value over the
+        reference's, with its 95 % bootstrap interval (NaN where both have one sample), NaN for the reference itself.
+    """
+    counted = with_status(samples, cells)
+    counted = counted[(counted["status"] == OK) & counted["metric"].isin(METRICS)]
+    reached = summary[(summary["metric"] == "time_to_target_s") & (summary["status"] == OK)]
+    counted = pd.concat([counted, reached])[[*GROUP_COLUMNS, "metric", "unit", "value"]]
+    rows = []
+    for key, group in counted.groupby([*SETTING, "metric", "unit"], sort=False):
+        values = {str(name): rows["value"] for name, rows in group.groupby("engine", sort=True)}
+        if REFERENCE not in values or len(values) < 2:
+            continue
+        base = values.pop(REFERENCE)
+        rows.append(_row(key, REFERENCE, median_interval(base), Estimate(math.nan, math.nan, math.nan, len(base))))
+        rows += [_row(key, name, median_interval(own), ratio_interval(own, base)) for name, own in values.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(key: tuple, engine: str, own: Estimate, ratio: Estimate) -> Mapping[str, object]:
+    setting = dict(zip((*SETTING, "metric", "unit"), key))
+    return {**setting, "engine": engine, "value": own.value, "ratio": ratio.value, "low": ratio.low,
+            "high": ratio.high, "n": ratio.n}  # fmt: skip

@@ -1,0 +1,159 @@
+"""The command line of the harness: run, report, list, doctor. Imports no engine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
+from bench.plan import cells, engines
+from bench.plan.arguments import PLAN_DEFAULTS, make_plan
+from bench.run import output, session
+from bench.store import run_folder
+from nst_gluon import __version__, methods
+from nst_gluon.cli import console
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
+
+RESULTS = Path("results")
+COMMANDS = {
+    "report": report,
+    "list": listing,
+    "compare": compare,
+    "baseline": baseline,
+    "selftest": selftest,
+    "merge": merge,
+    "roofline": roofline,
+    "parity": parity,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = console.Parser(
+        prog="python -m bench",
+        description="Measure methods of neural style transfer under one common objective.",
+        epilog="example:\n  python -m bench run --method all --size 256,512 --budget quick",
+    )
+    top.add_argument("--version", action="version", version=f"nst-gluon {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=console.Parser)
+    _add_run(commands)
+    for module in COMMANDS.values():
+        module.add(commands)
+    doctor = commands.add_parser(
+        "doctor",
+        help="what this machine can run, and what to do about the rest",
+        description="Look at the machine, the engine, the weights and the nets: what can run here, and what to do "
+        "about the rest.",
+        epilog="examples:\n  python -m bench doctor\n  python -m bench doctor --json",
+    )
+    doctor.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    return top
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "run",
+        help="measure and report",
+        description="Measure every combination of the lists given, each in a fresh process, and report.",
+        epilog="examples:\n  python -m bench run --method all --size 256,512\n"
+        "  python -m bench run --method texture_net --task texture --size 256 --batch 1,4,16\n"
+        "  python -m bench run --method all --size 256,512 --shard 1/2\n"
+        "  python -m bench run --method gatys --size 256 --budget quick --json\n"
+        "  python -m bench run --resume latest",
+    )
+    defaults = PLAN_DEFAULTS
+    add = command.add_argument
+    add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.METHODS)} ({defaults['method']})")
+    add("--size", metavar="LIST", help=f"sides of the square pictures in pixels ({defaults['size']})")
+    add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} ({defaults['engine']})")
+    add(
+        "--engine-option",
+        metavar="NAME=VALUE",
+        action="append",
+        help="pytorch.layout=channels_last, pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated",
+    )
+    add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} ({defaults['task']})")
+    add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture ({defaults['style']})")
+    add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture ({defaults['content']})")
+    add("--device", metavar="LIST", help=f"cpu, gpu, gpu:1 ({defaults['device']})")
+    add("--dtype", metavar="LIST", help=f"of: {', '.join(runtime.DTYPES)} ({defaults['dtype']})")
+    add("--batch", metavar="LIST", help="batches for the generators' throughput; 1 is always measured (1,4)")
+    add("--repeats", metavar="N", help="measure every cell with N seeds (1; with --budget full: 3)")
+    add("--seed", metavar="N", help=f"the first seed ({defaults['seed']})")
+    add("--budget", metavar="NAME", help=f"of: {', '.join(cells.BUDGETS)} ({defaults['budget']})")
+    add("--target-loss", metavar="X", help="the objective to reach, instead of the generators' own")
+    add("--preset", metavar="NAME", help=f"the common objective ({defaults['preset']})")
+    add("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
+    add("--random-weights", action="store_const", const=True, help="a descriptor without training, marked so")
+    add("--net", metavar="NAME|FILE", action="append", help="a trained net instead of the style's; may be repeated")
+    add(
+        "--threads",
+        metavar="N",
+        help="threads of the engine (OMP_NUM_THREADS, or all cores that may be used)",
+    )
+    add("--shard", metavar="I/N", help="measure part I of N only, of about equal length; see merge")
+    add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
+    add("--resume", metavar="RUN", help="go on with a run that was interrupted: its id, folder, or latest")
+    add("--timeout-scale", default="1", help=argparse.SUPPRESS)
+    output.add_arguments(command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. Errors of the user's are one line on standard error."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return console.run(lambda: _main(arguments))
+
+
+def _main(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+    if options.command == "run":
+        return _run(options, arguments)
+    if options.command in COMMANDS:
+        return COMMANDS[options.command].main(options)
+    from bench.machine import doctor
+
+    return doctor.run(options.json)
+
+
+# -------------------------------------------------------------------------------------------------------- run
+
+
+def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    out, level = Path(options.out), output.level(options)
+    resume = None
+    if options.resume is not None:
+        resume = run_folder.find_run(options.resume, out, "--resume")
+        out = resume.parent
+        begun = run_folder.read_run(resume, "--resume")
+        _check_resumable(begun, resume)
+        if all(getattr(options, name) is None for name in PLAN_DEFAULTS):
+            what = cells.Plan.from_dict(begun)
+            for name in {cell.engine for cell in what.cells}:
+                engines.get(name).check()
+        else:
+            what = make_plan(options)
+    else:
+        what = make_plan(options)
+        run_folder.check_writable(out)
+    how = session.How(
+        out=out,
+        resume=resume,
+        level=level,
+        as_json=options.json,
+        timeout_scale=console.number("--timeout-scale", 0.0)(options.timeout_scale),
+        arguments=["python", "-m", "bench", *arguments],
+    )
+    return session.execute(what, how)
+
+
+def _check_resumable(record: Mapping[str, Any], path: Path) -> None:
+    """Refuse what no run wrote: it has nothing to go on with."""
+    if record.get("merged_from"):
+        parts = ", ".join(str(part["id"]) for part in record["merged_from"])
+        raise UserError(f"--resume: {path} was merged from {parts}; go on with those, then merge again")
+    if record.get("baseline"):
+        raise UserError(f"--resume: {path} is a baseline; start a new run and save that")

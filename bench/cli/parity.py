@@ -1,0 +1,80 @@
+"""``python -m bench parity``: do the engines compute the same? One line an item; exit status 1 if one differs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from bench.plan import cells, engines
+from nst_gluon.cli import console
+from nst_gluon.objective import presets
+from nst_gluon.system.errors import UserError
+
+SMALLEST, LARGEST = 32, 4096
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command's arguments."""
+    command = commands.add_parser(
+        "parity",
+        help="whether the engines compute the same: terms, activations, gradients and pictures",
+        description="Put every term and gradient of every preset, each activation that they name and the pictures of "
+        "the trained nets of two or more engines side by side, in float32 on the CPU, each engine in a process of its "
+        "own. Exit status 1 if one is not within its bound.",
+        epilog="example:\n  python -m bench parity --engine gluon,pytorch --content photo.jpg --size 256",
+    )
+    argument = command.add_argument
+    argument("--engine", metavar="LIST", help="the reference and its peers (all that are installed, gluon first)")
+    argument("--preset", default="all", metavar="LIST", help=f"all, or of: {', '.join(presets.PRESETS)} (all)")
+    argument("--style", default="great_wave", metavar="NAME|FILE", help="a bundled style or a picture (%(default)s)")
+    argument("--content", default="astronaut", metavar="NAME|FILE", help="a bundled photo or a picture (%(default)s)")
+    argument("--size", default="256", metavar="N", help="side of the square pictures in pixels (%(default)s)")
+    argument("--random-weights", action="store_true", help="a descriptor without training, which needs no download")
+    argument("--threads", metavar="N", help="threads of each engine (OMP_NUM_THREADS, or all cores)")
+    argument("--json", action="store_true", help="print one JSON object on standard output, and nothing else there")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command: 0 if everything is within its bound, else 1."""
+    from bench.engines import parity
+    from bench.run import prepare
+
+    names = chosen(options.engine)
+    wanted = cells.parse_names("--preset", options.preset, list(presets.PRESETS))
+    size = cells.parse_integers("--size", options.size, SMALLEST, LARGEST)
+    if len(size) != 1:
+        raise UserError(f"--size: {options.size} is more than one; give one")
+    paths = {name: prepare.picture(name, getattr(options, name)) for name in ("style", "content")}
+    request = parity.Request(
+        presets=tuple(wanted),
+        pictures=parity.pictures(paths["style"], paths["content"], size[0]),
+        random_weights=options.random_weights,
+        threads=options.threads and console.whole_number("--threads", 1, 2)(options.threads),
+    )
+    lines = []
+    for found in parity.compare(names, request):
+        lines.append(found)
+        if not options.json:
+            print(parity.text(found), flush=True)
+    passed = all(found.passed for found in lines)
+    if options.json:
+        answer = {"reference": names[0], "engines": names[1:], "passed": passed, "lines": parity.as_json(lines)}
+        print(json.dumps(answer, indent=2))
+    else:
+        failed = sum(not found.passed for found in lines)
+        print(f"{len(lines) - failed} of {len(lines)} pass: {', '.join(names[1:])} against {names[0]}")
+    return 0 if passed else 1
+
+
+def chosen(asked: str | None) -> list[str]:
+    """The engines to compare, the reference first: those asked for, or all that are installed."""
+    if asked is None:
+        names = [name for name, engine in engines.ENGINES.items() if engine.installed()]
+    else:
+        names = cells.parse_names("--engine", asked, list(engines.ENGINES))
+        for name in names:
+            engines.get(name).check()
+    if len(names) < 2:
+        there = f"{', '.join(names) or 'none'} {'is installed' if asked is None else 'was given'}"
+        raise UserError(f"--engine: comparing takes two engines and {there}; {engines.get('pytorch').install}")
+    return names

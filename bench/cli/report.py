@@ -1,0 +1,95 @@
+"""``bench report``: the report of one run, the history of several, and the list of all runs as a page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bench.store import run_folder
+from nst_gluon.system.errors import UserError
+
+RESULTS = "results"
+HISTORY = "history"
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command's arguments."""
+    command = commands.add_parser(
+        "report",
+        help="build the report of a run again, or the history of several",
+        description="One RUN: build its summary, claims and report again. Several: set them side by side, over "
+        "revisions and over machines. Either way the list of runs, index.html in the folder of runs, is made anew.",
+        epilog="examples:\n  python -m bench report latest --open\n"
+        "  python -m bench report results/2030*\n  python -m bench report --index --json",
+    )
+    command.add_argument("runs", metavar="RUN", nargs="*", help="a run directory, a run's id, or latest")
+    command.add_argument("--index", action="store_true", help="only the list of runs")
+    command.add_argument("--to", metavar="DIR", help=f"the folder of the history of several runs ({HISTORY} of --out)")
+    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    command.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Build what is asked for, and print the page's path; returns the exit status."""
+    out = Path(options.out)
+    if options.index and options.runs:
+        raise UserError("--index: makes the list of all runs; leave out RUN, or --index")
+    if not options.index and not options.runs:
+        raise UserError("RUN: missing; give a run directory, a run's id, latest, or several runs for their history")
+    paths = list({(path := run_folder.find_run(text, out)).resolve(): path for text in options.runs}.values())
+    for path in paths:
+        run_folder.read_run(path)
+    if options.to is not None and len(paths) < 2:
+        raise UserError("--to: is for the history of several runs; give more than one RUN")
+    if options.index:
+        page = _index(out)
+    elif len(paths) == 1:
+        page = _one(paths[0], out)
+    else:
+        page = _several(paths, out, Path(options.to) if options.to is not None else out / HISTORY)
+    print(json.dumps({"page": str(page), "runs": [str(path) for path in paths]}, indent=2) if options.json else page)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+    return 0
+
+
+def _index(out: Path) -> Path:
+    from bench.report import index
+
+    if not out.is_dir():
+        raise UserError(f"--out: there is no folder {out}; make a run with python -m bench run")
+    return index.write(out)
+
+
+def _one(path: Path, out: Path) -> Path:
+    from bench import report
+    from bench.analysis import claims, summary
+
+    summary.summarise(path)
+    claims.evaluate(path)
+    page = Path(report.build(path))
+    _refresh(path, out)
+    return page
+
+
+def _several(paths: list[Path], out: Path, target: Path) -> Path:
+    from bench.report import timeline
+
+    page = timeline.write(paths, target, out)
+    _refresh(target, out)
+    return page
+
+
+def _refresh(made: Path, out: Path) -> None:
+    """Make the list of runs anew, if what was made is in it. A list that cannot be written is not worth an error."""
+    if made.resolve().parent != out.resolve():
+        return
+    try:
+        _index(out)
+    except (UserError, OSError) as error:
+        print(f"warning: the list of runs was not made anew: {error}", file=sys.stderr)

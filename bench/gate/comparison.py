@@ -1,0 +1,312 @@
+"""A comparison from its two sides to its result: one dict that can be written as JSON (schema: :func:`result`)."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.gate import revisions, rounds, selftest, sources, verdicts
+from bench.gate.revisions import Accepted, Checkout
+from bench.gate.verdicts import BASELINE, CANDIDATE, Rules
+from bench.machine import environment
+from bench.plan.cells import Plan
+from bench.run import prepare
+from bench.run.output import USUAL
+from bench.run.progress import Rounds
+from bench.store import baselines, run_folder
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
+
+SCHEMA_VERSION = 1
+FROM_SAMPLES = "compared from samples"
+
+# Two runs were measured at different times, by one process a cell: without a self-test of the machine, less than this
+# is no change. (Measured on two cores: a cell's time differs by 4 % from process to process, an optimisation's working
+# memory by 3 %, with outliers of twice that.)
+POOL_FLOORS = {"s": 0.10, "B": 0.10}
+
+
+@dataclass(frozen=True)
+class How:
+    """What is compared and when it counts as a regression.
+
+    ``metrics``: those asked for; None: those of the sides. ``floor`` replaces the least floor of times.
+    """
+
+    metrics: Sequence[str] | None
+    fail_on: Sequence[str]
+    floor: float | None
+    results: Path
+
+    def rules(self, floors: Mapping[str, float], floor_of: Mapping[tuple[str, str], float] | None = None) -> Rules:
+        floors = {**floors, **({"s": self.floor} if self.floor is not None else {})}
+        return Rules(floors=floors, floor_of=floor_of or {})
+
+
+def new_folder(results: Path) -> Path:
+    """A new folder for a comparison below ``results``/comparisons."""
+    root = results / "comparisons"
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for number in range(1000):
+            path = root / (stamp if not number else f"{stamp}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return path
+    except OSError as error:
+        raise run_folder.explain(error, root) from error
+    raise UserError(f"--out: cannot make a folder below {root}")
+
+
+# ---------------------------------------------------------------------------------------------------- revisions
+
+
+class NotComparable(Exception):
+    """Two checkouts that one harness cannot measure; the text says why."""
+
+
+def measure(
+    pair: Mapping[str, sources.Revision],
+    plan: Plan,
+    folder: Path,
+    rules: Rules,
+    metrics: Sequence[str],
+    time_limit_s: float,
+    repository: Path,
+    level: int = USUAL,
+) -> tuple[rounds.Measured, dict[str, Any]]:
+    """Measure two revisions in one job; the samples go to ``folder``. Returns them and the machine's fingerprint.
+
+    ``level``: how much is told meanwhile, one of bench.run.output.
+
+    Raises NotComparable, and UserError for inputs that are not right.
+    """
+    wanted = [(name, side.revision) for name, side in pair.items() if side.revision is not None]
+    prepare.ask(
+        sorted({cell.engine for cell in plan.cells}),
+        sorted({cell.size for cell in plan.cells}),
+        plan.to_dict()["settings"],
+        None,
+    )
+    machine = environment.capture(runtime.prepare(plan.settings.threads))
+    fingerprint = environment.fingerprint(machine, {c.device for c in plan.cells}, {c.dtype for c in plan.cells})
+    with revisions.worktrees(wanted, repository) as folders:
+        places = dict(zip([name for name, _ in wanted], folders))
+        checkouts = {
+            name: Checkout(side.label, places.get(name, side.folder), side.revision) for name, side in pair.items()
+        }
+        reason = not_comparable(checkouts)
+        if reason:
+            raise NotComparable(reason)
+        for checkout in checkouts.values():
+            rounds.prepare(checkout.folder)
+        progress = Rounds(plan.budget, time_limit_s, level=level)
+        measured = rounds.Gate(checkouts, plan, folder, rules, metrics, time_limit_s, progress).measure()
+    measured.warnings[:0] = environment.warnings_before(machine, None)
+    return measured, fingerprint
+
+
+def of_revisions(
+    baseline: sources.Revision,
+    candidate: sources.Revision,
+    how: How,
+    folder: Path,
+    plan: Plan,
+    time_limit_s: float,
+    repository: Path,
+    level: int = USUAL,
+) -> dict[str, Any]:
+    """Measure two revisions in one job and compare them; the samples go to ``folder``."""
+    pair, rules = {BASELINE: baseline, CANDIDATE: candidate}, how.rules(Rules().floors)
+    try:
+        metrics = how.metrics or verdicts.GATED_METRICS
+        measured, fingerprint = measure(pair, plan, folder, rules, metrics, time_limit_s, repository, level)
+    except NotComparable as reason:
+        nothing = rounds.Measured(pd.DataFrame(), _no_rows(), [], FROM_SAMPLES, 0, 0.0, [str(reason)])
+        return _finish(_head(pair, {}), nothing, how, rules, passed=True)
+    declared = (
+        revisions.accepted(repository, baseline.revision, candidate.revision or "HEAD") if baseline.revision else []
+    )
+    return _finish(_head(pair, fingerprint), measured, how, rules, declared)
+
+
+def not_comparable(checkouts: Mapping[str, Checkout]) -> str | None:
+    """Why two checkouts cannot be measured by one harness: their workers speak other protocols."""
+    from bench.run.worker import PROTOCOL
+
+    for name, checkout in checkouts.items():
+        spoken = revisions.protocol(checkout.folder)
+        if spoken != PROTOCOL:
+            tells = "is older than comparisons" if spoken is None else f"speaks worker protocol {spoken}"
+            return (
+                f"not compared: the {name} {checkout.label} {tells}, and this suite speaks protocol {PROTOCOL}; "
+                "the next comparison can begin from here"
+            )
+    return None
+
+
+# --------------------------------------------------------------------------------------------------------- runs
+
+
+def of_runs(
+    baseline: sources.Measured | sources.Named, candidate: sources.Measured | sources.Named, how: How
+) -> dict[str, Any]:
+    """Compare what was measured before, from the samples."""
+    if isinstance(candidate, sources.Named):
+        candidate = _own_entry(candidate, how.results)
+    if isinstance(baseline, sources.Named):
+        path = baselines.find(how.results, baseline.name, candidate.fingerprint)
+        if path is None:
+            head = _head({BASELINE: sources.Revision(baseline.name, None), CANDIDATE: candidate}, candidate.fingerprint)
+            note = (
+                f"no baseline {baseline.name!r} for this machine yet, so nothing is compared: keep one with python -m "
+                f"bench baseline save {baseline.name} {candidate.label}"
+            )
+            return _finish(head, _from_samples(_no_rows(), [], [note]), how, Rules(), passed=True)
+        baseline = sources.from_run(path, "BASELINE")
+    floor_of, warnings = selftest.floors(how.results, candidate.fingerprint), []
+    rules = how.rules(Rules().floors if floor_of else POOL_FLOORS, floor_of)
+    if not floor_of:
+        warnings.append(
+            f"this machine's noise is not known: less than {100 * rules.floors['s']:.0f} % counts as no change; "
+            "python -m bench selftest finds out"
+        )
+    metrics = how.metrics or [name for name in baseline.metrics if name in candidate.metrics]
+    kept = [side.samples[side.samples["metric"].isin(metrics)] for side in (baseline, candidate)]
+    rows = verdicts.compare_pools(*kept, rules)
+    other = sources.difference(baseline.fingerprint, candidate.fingerprint)
+    if other:
+        rows = rows.assign(verdict=verdicts.INCOMPARABLE, note=f"other machine: {other}")
+    failures = [
+        {"cell": cell, "side": side, "status": status, "reason": reason}
+        for side, measured in ((BASELINE, baseline), (CANDIDATE, candidate))
+        for cell, (status, reason) in measured.failed.items()
+    ]
+    head = _head({BASELINE: baseline, CANDIDATE: candidate}, candidate.fingerprint)
+    return _finish(head, _from_samples(rows, failures, warnings), how, rules)
+
+
+def _from_samples(rows: pd.DataFrame, failures: list[dict[str, str]], warnings: list[str]) -> rounds.Measured:
+    return rounds.Measured(pd.DataFrame(), rows, failures, FROM_SAMPLES, 0, 0.0, warnings)
+
+
+def _own_entry(named: sources.Named, results: Path) -> sources.Measured:
+    """A baseline as the candidate: that of this machine."""
+    machine = environment.capture(runtime.engine_threads())
+    path = baselines.find(results, named.name, environment.fingerprint(machine, {"cpu"}, {"float32"}))
+    if path is None:
+        raise UserError(f"CANDIDATE: the baseline {named.name!r} has no entry for this machine; give a run directory")
+    return sources.from_run(path, "CANDIDATE")
+
+
+# ------------------------------------------------------------------------------------------------------- result
+
+
+def _no_rows() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(verdicts.ROW_COLUMNS))
+
+
+def _head(pair: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    revisions_only = all(isinstance(side, sources.Revision) for side in pair.values())
+    about = {
+        name: {
+            "label": side.label,
+            "revision": side.revision,
+            "run": side.label if isinstance(side, sources.Measured) else None,
+        }
+        for name, side in pair.items()
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "revisions" if revisions_only else "runs",
+        **about,
+        "fingerprint": dict(fingerprint),
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _finish(
+    head: Mapping[str, Any],
+    measured: rounds.Measured,
+    how: How,
+    rules: Rules,
+    declared: Sequence[Accepted] = (),
+    passed: bool = False,
+) -> dict[str, Any]:
+    """The whole result; ``passed``: that nothing was compared is as it should be."""
+    rows = measured.rows
+    used = [
+        (row.cell, row.metric, next(a for a in declared if a.covers(row.cell, row.metric)))
+        for row in rows.itertuples()
+        if row.verdict == verdicts.SLOWER and any(a.covers(row.cell, row.metric) for a in declared)
+    ]
+    wanted = {(cell, metric): found.reason for cell, metric, found in used}
+    broken = rounds.failed_cells(measured.failures)
+    status = verdicts.PASS if passed else verdicts.exit_status(rows, len(broken), how.fail_on, wanted)
+    listed = [
+        {
+            **{name: _plain(getattr(row, name)) for name in verdicts.ROW_COLUMNS},
+            "gated": True,
+            "accepted": wanted.get((row.cell, row.metric)),
+        }
+        for row in rows.itertuples()
+    ]
+    return {
+        **head,
+        "seconds": round(measured.seconds, 1),
+        "stopped_because": measured.stopped_because,
+        "rounds": measured.rounds,
+        "minimum_floors": dict(rules.floors),
+        "rows": listed,
+        "failures": [dict(failure) for failure in measured.failures],
+        "accepted": [
+            {"metric": metric, "cell": cell, "reason": found.reason, "commit": found.commit}
+            for cell, metric, found in used
+        ],
+        "warnings": list(measured.warnings),
+        "exit_status": status,
+        "summary": summary(rows, broken, wanted, measured.stopped_because, status),
+    }
+
+
+def summary(
+    rows: pd.DataFrame,
+    broken: Sequence[str],
+    accepted: Iterable[tuple[str, str]],
+    stopped_because: str,
+    status: int,
+) -> str:
+    """The result in one sentence."""
+    if rows.empty and not broken:
+        return "Nothing was compared."
+    count = rows["verdict"].value_counts().to_dict()
+    words = {verdicts.SLOWER: "slower or hungrier", verdicts.FASTER: "faster or leaner"}
+    parts = [f"{count[name]} {words.get(name, name)}" for name in verdicts.VERDICTS if name in count]
+    head = {
+        verdicts.PASS: "Pass",
+        verdicts.REGRESSION: "Regression",
+        verdicts.CELLS_FAILED: "Cells failed",
+        verdicts.NOTHING_MEASURED: "Nothing could be compared",
+    }[status]
+    tail = f"; {len(broken)} cells failed ({', '.join(broken)})" if broken else ""
+    tail += f"; {len(set(accepted))} slow-downs were declared as wanted" if accepted else ""
+    tail += "; the time was spent before all was clear" if stopped_because == rounds.TIME_IS_UP else ""
+    return f"{head}: of {len(rows)} metrics {', '.join(parts)}{tail}."
+
+
+def _plain(value: Any) -> Any:
+    """A number or text as JSON knows it; None for what is not finite."""
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    return None if not math.isfinite(number) else int(number) if number.is_integer() and abs(number) < 1e15 else number

@@ -1,0 +1,201 @@
+"""Measures two checkouts in one job: rounds of A B B A, a fresh process per block, until every verdict is clear.
+
+The cells take turns, round by round; a cell that is decided gets no more rounds. Every block's samples are written to
+samples.csv as soon as it ends, so that each verdict can be worked out again from that file alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.gate import revisions, verdicts
+from bench.gate.revisions import Checkout
+from bench.gate.verdicts import BASELINE, ORDER, Rules
+from bench.plan.cells import CELL_COLUMNS, Cell, Plan, timeout_s
+from bench.run.output import QUIET
+from bench.run.process import Outcome, run_worker
+from bench.run.progress import Rounds
+
+SAMPLE_COLUMNS = ("side", "round", "position", "cell", *CELL_COLUMNS, "metric", "unit", "value")
+DECIDED, TIME_IS_UP = "decided", "time budget"
+SAFETY = 1.1  # a round that would take longer than what is left is not begun
+
+
+def cell_name(columns: Mapping[str, Any]) -> str:
+    """A cell in few words that say all but the seed, whatever is usual being left out."""
+    usual = {"engine": "gluon", "dtype": "float32", "device": "cpu"}
+    words = [str(columns[name]) for name in ("method", "task", "size")]
+    words += [f"batch-{columns['batch']}"] if int(columns["batch"]) > 1 else []
+    words += [str(columns[name]) for name, value in usual.items() if columns[name] != value]
+    return " ".join(words)
+
+
+def start_command(folder: Path) -> list[str]:
+    """How to start the worker of the suite in ``folder``, whatever folder this process is in."""
+    worker = revisions.worker_of(folder) or folder / revisions.WORKERS[0]
+    module = ".".join(worker.relative_to(folder).with_suffix("").parts)
+    start = f"import runpy, sys; sys.path[0] = {str(folder)!r}; runpy.run_module({module!r}, run_name='__main__')"
+    return [sys.executable, "-c", start]
+
+
+def prepare(folder: Path) -> None:
+    """Compile a fresh checkout: the first process that imports it must not be another than the next."""
+    packages = [str(folder / name) for name in ("bench", "nst_gluon")]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *packages], stdout=subprocess.DEVNULL, check=False)
+
+
+@dataclass
+class Measured:
+    """What came out: ``samples`` has SAMPLE_COLUMNS, ``rows`` regression.ROW_COLUMNS."""
+
+    samples: pd.DataFrame
+    rows: pd.DataFrame
+    failures: list[dict[str, str]]
+    stopped_because: str
+    rounds: int
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+
+class Gate:
+    """One comparison. ``run_block`` starts a worker and is replaced in tests.
+
+    Args:
+        sides: baseline and candidate.
+        metrics: those that are compared; the others are kept in samples.csv.
+        folder: where samples.csv and logs go.
+        time_limit_s: no round is begun that would end later, except the first.
+        progress: is told of every block and round; silent without one.
+    """
+
+    def __init__(
+        self,
+        sides: Mapping[str, Checkout],
+        plan: Plan,
+        folder: Path,
+        rules: Rules,
+        metrics: Sequence[str],
+        time_limit_s: float,
+        progress: Rounds | None = None,
+        run_block: Callable[..., Outcome] = run_worker,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.sides, self.plan, self.folder, self.rules = sides, plan, folder, rules
+        self.metrics, self.time_limit_s, self.run_block, self.clock = metrics, time_limit_s, run_block, clock
+        self.progress = progress or Rounds(plan.budget, time_limit_s, level=QUIET)
+        self.samples: list[tuple] = []
+        self.failures: list[dict[str, str]] = []
+        self.foreign: list[float] = []
+
+    def measure(self) -> Measured:
+        """Rounds until every cell is decided or the time is spent."""
+        started = self.clock()
+        open_cells, longest, number = list(self.plan.cells), {}, 0
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        self.progress.begin(self.plan.cells, len(ORDER))
+        path = self.folder / "samples.csv"
+        with open(path, "w", newline="", encoding="utf-8") as stream, contextlib.closing(self.progress):
+            table = csv.writer(stream, lineterminator="\n")
+            table.writerow(SAMPLE_COLUMNS)
+            while open_cells:
+                number += 1
+                for cell in list(open_cells):
+                    begun = self.clock()
+                    if longest.get(cell, 0.0) * SAFETY > self.time_limit_s - (begun - started):
+                        open_cells.remove(cell)
+                        continue
+                    whole = self._round(cell, number, table)
+                    stream.flush()
+                    longest[cell] = max(longest.get(cell, 0.0), self.clock() - begun)
+                    if not whole or not verdicts.undecided(self.rows(), cell_name(cell.columns())):
+                        open_cells.remove(cell)
+                        self.progress.decided(len(self.plan.cells) - len(open_cells))
+        rows = self.rows()
+        stopped = TIME_IS_UP if (rows["verdict"] == verdicts.INCONCLUSIVE).any() else DECIDED
+        samples = self.frame()
+        rounds = int(samples["round"].max()) if len(samples) else 0
+        return Measured(samples, rows, self.failures, stopped, rounds, self.clock() - started, self._warnings())
+
+    def frame(self) -> pd.DataFrame:
+        """Every sample so far."""
+        return pd.DataFrame(self.samples, columns=list(SAMPLE_COLUMNS))
+
+    def rows(self) -> pd.DataFrame:
+        """The verdicts by what is known so far."""
+        samples = self.frame()
+        return verdicts.compare_rounds(samples[samples["metric"].isin(self.metrics)], self.rules)
+
+    def _round(self, cell: Cell, number: int, table: Any) -> bool:
+        """One round of a cell; False if a block failed."""
+        for position, side in enumerate(ORDER):
+            self.progress.block(cell, side, number)
+            outcome = self._block(cell, side)
+            self.progress.ended(cell, outcome.status == "ok")
+            if outcome.status != "ok":
+                failure = {"side": side, "status": outcome.status, "reason": outcome.reason}
+                self.failures.append({"cell": cell_name(cell.columns()), **failure})
+                name = cell_name(cell.columns())
+                self.progress.round(f"round {number}, {name}: {side} {outcome.status} ({outcome.reason})")
+                return False
+            if outcome.foreign_cores is not None:
+                self.foreign.append(outcome.foreign_cores)
+            head = (side, number, position, cell_name(cell.columns()), *cell.columns().values())
+            rows = [(*head, metric, unit, value) for metric, unit, value in outcome.samples]
+            table.writerows(rows)
+            self.samples += rows
+        mine = self.rows()
+        words = [
+            f"{row.metric} x{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}] {row.verdict}"
+            for row in mine[mine["cell"] == cell_name(cell.columns())].itertuples()
+        ]
+        self.progress.round(f"round {number}, {cell_name(cell.columns())}: {'; '.join(words)}")
+        return True
+
+    def _block(self, cell: Cell, side: str) -> Outcome:
+        checkout = self.sides[side]
+        fields = self.plan.to_dict()
+        spec = {
+            "cell": cell.to_dict(),
+            "settings": fields["settings"],
+            "budget": fields["budget"],
+            "targets": {},
+            "run_dir": str(self.folder.resolve()),
+        }
+        path = os.pathsep.join(filter(None, [str(checkout.folder), os.environ.get("PYTHONPATH", "")]))
+        return self.run_block(
+            start_command(checkout.folder),
+            spec,
+            timeout_s=timeout_s(cell, self.plan.budget),
+            log_path=self.folder / "logs" / f"{side}-{cell.key}.log",
+            marks={"PYTHONPATH": path},
+            on_event=self.progress.event,
+            on_tick=self.progress.tick,
+        )
+
+    def _warnings(self) -> list[str]:
+        from bench.machine.environment import BUSY_CORES
+
+        busy = [cores for cores in self.foreign if cores > BUSY_CORES]
+        if not busy:
+            return []
+        return [
+            f"busy machine: other processes used up to {max(busy):.1f} cores while {len(busy)} of {len(self.foreign)} "
+            f"blocks were measured"
+        ]
+
+
+def failed_cells(failures: Sequence[Mapping[str, str]]) -> list[str]:
+    """The cells that the baseline could do and the candidate could not."""
+    broken = {failure["cell"] for failure in failures if failure["side"] == BASELINE}
+    return sorted({failure["cell"] for failure in failures} - broken)

@@ -1,0 +1,271 @@
+"""Whether a candidate is slower or hungrier than a baseline: pure functions on data frames. Imports no engine.
+
+Two ways to compare, by what is known of the samples:
+
+Rounds. Both sides were measured in one job, each round in the order A B B A (A the baseline), a fresh process per
+block. A block's number is the median of its samples. Each round gives two paired log-ratios, log(B1 / A1) and
+log(B2 / A2), so that whatever was slow for a while hit both halves of a pair. The baseline's own blocks are paired
+with each other in the same way, log(A2 / A1) within a round and from one round to the next: A against A. The ratio is
+the geometric mean of the pairs, with a bootstrap interval; the noise floor is the far end of the interval of A against
+A, and never less than a minimum.
+
+Pools. Two finished runs, measured at different times: the ratio of the medians of all samples with a bootstrap
+interval, and a noise floor from outside (:mod:`bench.gate.selftest`), because two runs cannot tell their own.
+
+A metric is slower only if the whole interval lies beyond 1 + floor, faster if it lies below 1 / (1 + floor), and the
+same if it lies within the minimum floor of 1, which noise does not widen; everything else is inconclusive. For every
+metric compared here less is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+FASTER, SAME, SLOWER, INCONCLUSIVE = "faster", "same", "slower", "inconclusive"
+NEW, MISSING, INCOMPARABLE, FAILED = "new", "missing", "incomparable", "failed"
+VERDICTS = (SLOWER, FAILED, INCONCLUSIVE, MISSING, NEW, INCOMPARABLE, FASTER, SAME)
+
+BASELINE, CANDIDATE = "baseline", "candidate"
+ORDER = (BASELINE, CANDIDATE, CANDIDATE, BASELINE)
+
+PASS, REGRESSION, CELLS_FAILED, NOTHING_MEASURED = 0, 1, 2, 3
+
+GATED_METRICS = ("latency_s", "iteration_s", "working_memory_bytes", "peak_memory_bytes")
+# Everything that cells report samples of and less is better of.
+COMPARED_METRICS = (*GATED_METRICS, "setup_s", "first_call_s", "objective", "content", "style", "tv", "parameters",
+                    "net_file_bytes")  # fmt: skip
+ROW_COLUMNS = (
+    "cell", "metric", "unit", "baseline", "candidate", "ratio", "low", "high", "floor", "n", "verdict", "note"
+)  # fmt: skip
+
+CONFIDENCE = 0.95
+RESAMPLES = 4000
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a verdict is given.
+
+    ``floors``: the least noise floor by unit, as a fraction (memory is far less noisy than time).
+    ``least_rounds``: below this, every metric is inconclusive. ``floor_of`` replaces the least floor for single
+    metrics, keyed (cell, metric).
+    """
+
+    floors: Mapping[str, float] = field(default_factory=lambda: {"s": 0.05, "B": 0.02})
+    least_rounds: int = 4
+    floor_of: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def floor(self, cell: str, metric: str, unit: str) -> float:
+        """The least floor of a metric."""
+        return max(self.floors.get(unit, max(self.floors.values())), self.floor_of.get((cell, metric), 0.0))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate on the log scale with its 95 % interval; NaN where there are too few values to tell."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+# ---------------------------------------------------------------------------------------------------- intervals
+
+
+def interval(values: Iterable[float]) -> Interval:
+    """The mean of log-ratios and its percentile-bootstrap interval; what is not finite is left out.
+
+    A mean, because a block is a median already, and few pairs tell more by their mean: one block that was disturbed
+    widens the interval instead of being believed or ignored.
+    """
+    kept = np.asarray([v for v in values if np.isfinite(v)], dtype=float)
+    n = len(kept)
+    if n < 2:
+        return Interval(float(kept[0]) if n else math.nan, math.nan, math.nan, n)
+    found = stats.bootstrap(
+        (kept,), np.mean, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="percentile", random_state=SEED
+    ).confidence_interval
+    return Interval(float(np.mean(kept)), float(found.low), float(found.high), n)
+
+
+def pool_interval(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
+    """The log of the ratio of two medians (candidate over baseline) of positive samples, and its interval."""
+    a, b = (np.log([v for v in side if np.isfinite(v) and v > 0]) for side in (baseline, candidate))
+    n = min(len(a), len(b))
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    value = float(np.median(b) - np.median(a))
+    if n < 2:
+        return Interval(value, math.nan, math.nan, n)
+    found = stats.bootstrap(
+        (a, b),
+        lambda x, y, axis: np.median(y, axis=axis) - np.median(x, axis=axis),
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        random_state=SEED,
+    ).confidence_interval
+    return Interval(value, float(found.low), float(found.high), n)
+
+
+def verdict(low: float, high: float, floor: float, least: float) -> str:
+    """The verdict on a ratio's interval ``low`` to ``high`` (1 is no change).
+
+    ``floor`` is the noise floor and ``least`` the minimum floor, at most ``floor``; both are fractions.
+    """
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return INCONCLUSIVE
+    if low > 1 + floor:
+        return SLOWER
+    if high < 1 / (1 + floor):
+        return FASTER
+    return SAME if low >= 1 / (1 + least) and high <= 1 + least else INCONCLUSIVE
+
+
+# ------------------------------------------------------------------------------------------------------- rounds
+
+
+def block_medians(samples: pd.DataFrame) -> pd.DataFrame:
+    """One row per block and metric.
+
+    Args:
+        samples: columns cell, metric, unit, round, position (0 to 3 in ORDER), value.
+
+    Returns:
+        The same columns, ``value`` being the median of the block's positive, finite values.
+    """
+    usable = samples[np.isfinite(samples["value"]) & (samples["value"] > 0)]
+    keys = ["cell", "metric", "unit", "round", "position"]
+    return usable.groupby(keys, sort=False, as_index=False)["value"].median()
+
+
+def rounds_of(blocks: pd.DataFrame) -> pd.DataFrame:
+    """Log of the block medians as a table: one row per whole round, columns 0 to 3 (positions in ORDER).
+
+    ``blocks``: the rows of one cell and metric from :func:`block_medians`. A round that lacks a block is left out.
+    """
+    table = blocks.pivot_table(index="round", columns="position", values="value", aggfunc="median")
+    return np.log(table.reindex(columns=range(len(ORDER)))).dropna().sort_index()
+
+
+def paired(rounds: pd.DataFrame) -> np.ndarray:
+    """Candidate over baseline, as log-ratios: the two pairs of each round."""
+    return np.concatenate([rounds[1] - rounds[0], rounds[2] - rounds[3]])
+
+
+def against_itself(rounds: pd.DataFrame) -> np.ndarray:
+    """Baseline over baseline, as log-ratios: within each round, and from each round to the next.
+
+    The second block of a round is always the numerator: signs that alternate would cancel out in the mean.
+    """
+    first, second = rounds[0].to_numpy(), rounds[3].to_numpy()
+    return np.concatenate([second - first, second[:-1] - first[1:]])
+
+
+def noise_floor(rounds: pd.DataFrame, least: float) -> float:
+    """How far, as a fraction, the baseline's comparison with itself may be from 1; at least ``least``."""
+    own = interval(against_itself(rounds))
+    ends = [abs(end) for end in (own.low, own.high) if math.isfinite(end)]
+    return max(least, math.expm1(max(ends))) if ends else least
+
+
+def compare_rounds(samples: pd.DataFrame, rules: Rules = Rules()) -> pd.DataFrame:
+    """A row of ROW_COLUMNS per cell and metric of ``samples`` (see :func:`block_medians`)."""
+    blocks = block_medians(samples)
+    rows = []
+    for (cell, metric, unit), group in blocks.groupby(["cell", "metric", "unit"], sort=False):
+        least = rules.floor(cell, metric, unit)
+        rounds = rounds_of(group)
+        sides = {
+            side: _median(np.exp(rounds[[p for p, s in enumerate(ORDER) if s == side]].to_numpy()).ravel())
+            for side in (BASELINE, CANDIDATE)
+        }
+        ratio, floor = interval(paired(rounds)), noise_floor(rounds, least)
+        low, high = math.exp(ratio.low), math.exp(ratio.high)
+        few = len(rounds) < rules.least_rounds
+        rows.append({
+            "cell": cell, "metric": metric, "unit": unit,
+            "baseline": sides[BASELINE], "candidate": sides[CANDIDATE],
+            "ratio": math.exp(ratio.value), "low": low, "high": high, "floor": floor, "n": ratio.n,
+            "verdict": INCONCLUSIVE if few else verdict(low, high, floor, least),
+            "note": f"{len(rounds)} of at least {rules.least_rounds} rounds" if few else "",
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=list(ROW_COLUMNS))
+
+
+def undecided(rows: pd.DataFrame, cell: str) -> bool:
+    """Whether more rounds of ``cell`` could still change a verdict from inconclusive."""
+    mine = rows[rows["cell"] == cell]
+    return mine.empty or bool((mine["verdict"] == INCONCLUSIVE).any())
+
+
+# -------------------------------------------------------------------------------------------------------- pools
+
+
+def compare_pools(baseline: pd.DataFrame, candidate: pd.DataFrame, rules: Rules = Rules()) -> pd.DataFrame:
+    """A row of ROW_COLUMNS per cell and metric that either side has.
+
+    Both tables have columns cell, metric, unit, value. What only one side has is new or missing.
+    """
+    keys = ["cell", "metric", "unit"]
+    sides = [dict(iter(side.groupby(keys, sort=False)["value"])) for side in (baseline, candidate)]
+    rows = []
+    for key in dict.fromkeys([*sides[0], *sides[1]]):
+        a, b = (side.get(key, pd.Series(dtype=float)).to_numpy(dtype=float) for side in sides)
+        ratio, floor = pool_interval(a, b), rules.floor(*key)
+        low, high = math.exp(ratio.low), math.exp(ratio.high)
+        found, note = verdict(low, high, floor, floor), ""
+        if key not in sides[1]:
+            found = MISSING
+        elif key not in sides[0]:
+            found = NEW
+        elif ratio.n == 1:
+            found, note = _single(math.exp(ratio.value), key[2], floor)
+        rows.append({
+            **dict(zip(keys, key)),
+            "baseline": _median(a), "candidate": _median(b),
+            "ratio": math.exp(ratio.value), "low": low, "high": high, "floor": floor, "n": ratio.n,
+            "verdict": found, "note": note,
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=list(ROW_COLUMNS))
+
+
+def _single(ratio: float, unit: str, floor: float) -> tuple[str, str]:
+    """One sample a side has no interval. A time is then inconclusive; a memory peak is taken as it is."""
+    return (verdict(ratio, ratio, floor, floor), "") if unit == "B" else (INCONCLUSIVE, "one sample a side")
+
+
+def _median(values: np.ndarray) -> float:
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else math.nan
+
+
+# ------------------------------------------------------------------------------------------------------- status
+
+
+def exit_status(
+    rows: pd.DataFrame, failures: int, fail_on: Iterable[str] = (SLOWER,), accepted: Iterable[tuple[str, str]] = ()
+) -> int:
+    """PASS, REGRESSION, CELLS_FAILED or NOTHING_MEASURED, in that order of how much is known.
+
+    Args:
+        rows: of ROW_COLUMNS.
+        failures: how many cells of the candidate failed that the baseline could do.
+        fail_on: verdicts that are a regression.
+        accepted: (cell, metric) whose slow-down was declared as wanted.
+    """
+    allowed = set(accepted)
+    bad = rows[rows["verdict"].isin(list(fail_on))]
+    if any((row.cell, row.metric) not in allowed for row in bad.itertuples()):
+        return REGRESSION
+    if failures:
+        return CELLS_FAILED
+    return PASS if rows["verdict"].isin([FASTER, SAME, SLOWER, INCONCLUSIVE]).any() else NOTHING_MEASURED

@@ -1,0 +1,1 @@
+"""The machine: what it is, clocks and memory meters."""

@@ -1,0 +1,188 @@
+"""From the arguments of a command line to a plan; every complaint is one line. Imports no engine."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.plan import cells, engines, shards
+from bench.run import session
+from nst_gluon import assets, methods
+from nst_gluon.cli import console
+from nst_gluon.objective import presets
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError, did_you_mean, nearest
+
+LARGEST_SIZE, LARGEST_BATCH = 1_000_000, 100_000
+
+# What decides a plan: given together with --resume, it must be the plan of that run.
+PLAN_DEFAULTS = {
+    "method": "all",
+    "size": "256,512",
+    "engine": engines.REFERENCE,
+    "engine_option": None,
+    "task": "texture,stylize",
+    "style": "great_wave",
+    "content": "astronaut",
+    "device": "cpu",
+    "dtype": "float32",
+    "batch": None,
+    "repeats": None,
+    "seed": "0",
+    "budget": "standard",
+    "target_loss": None,
+    "preset": "texture_net",
+    "weights": None,
+    "random_weights": None,
+    "net": None,
+    "threads": None,
+    "shard": None,
+}
+
+
+def make_plan(options: argparse.Namespace) -> cells.Plan:
+    """The plan that the arguments of ``run`` describe; raises UserError, in one line, for the first that is
+    wrong.
+    """
+    given = {
+        name: default if getattr(options, name) is None else getattr(options, name)
+        for name, default in PLAN_DEFAULTS.items()
+    }
+    engine_names = cells.parse_names("--engine", given["engine"], list(engines.ENGINES))
+    for name in engine_names:
+        engines.get(name).check()
+    method_names = cells.parse_names("--method", given["method"], list(methods.METHODS))
+    tasks = cells.parse_names("--task", given["task"], methods.TASKS)
+    sizes = cells.parse_integers("--size", given["size"], least=16, most=LARGEST_SIZE)
+    batches = given["batch"] and cells.parse_integers("--batch", given["batch"], most=LARGEST_BATCH)
+    devices = [runtime.parse_device(text) for text in _items("--device", given["device"])]
+    dtypes = [runtime.parse_dtype(text) for text in _items("--dtype", given["dtype"])]
+    for name in engine_names:
+        for device in devices:
+            engines.get(name).check_device(device, dtypes)
+    repeats = given["repeats"] and console.whole_number("--repeats", 1, 3)(given["repeats"])
+    if given["budget"] not in cells.BUDGETS:
+        hint = did_you_mean(given["budget"], cells.BUDGETS)
+        raise UserError(f"--budget: unknown budget {given['budget']!r}; {hint}")
+    presets.get(given["preset"])
+    settings = cells.Settings(
+        style=_picture("style", given["style"]),
+        content=_picture("content", given["content"]),
+        preset=given["preset"],
+        weights=_weights(given["weights"]),
+        random_weights=bool(given["random_weights"]),
+        threads=given["threads"] and console.whole_number("--threads", 1, 2)(given["threads"]),
+        target_loss=_target_loss(given["target_loss"]),
+        nets=_nets(given["style"], method_names, tasks, given["net"] or []),
+        engine_options=engines.parse_options(given["engine_option"] or [], engine_names),
+    )
+    built = cells.build(
+        engines=engine_names,
+        method_names=method_names,
+        tasks=tasks,
+        sizes=sizes,
+        batches=batches,
+        dtypes=dtypes,
+        devices=[str(device) for device in devices],
+        seed=console.whole_number("--seed", 0, 0)(given["seed"]),
+        repeats=repeats,
+        budget=cells.BUDGETS[given["budget"]],
+        settings=settings,
+    )
+    if session.unavailable(built) and all(cell.key in session.unavailable(built) for cell in built.cells):
+        raise UserError(f"--style: {next(iter(session.unavailable(built).values()))}")
+    if given["shard"] is not None:  # before anything that depends on this machine, so that all split one and the same
+        built = shards.take(built, *shards.parse(given["shard"]))
+    memory = _memory(devices)
+    if batches is None:  # nobody asked for these batches: leave out those that cannot fit
+        built = cells.without_larger_batches(built, memory)
+    cells.check_memory(built.cells, memory)
+    return built
+
+
+def _items(argument: str, text: str) -> list[str]:
+    found = list(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
+    if not found:
+        raise UserError(f"{argument}: empty; give at least one")
+    return found
+
+
+def _picture(argument: str, text: str) -> str:
+    """A bundled name as it is, a file as an absolute path, so that a resumed run finds it from anywhere."""
+    from bench.run.prepare import picture
+
+    path = picture(argument, text)
+    return text if text in (*assets.styles(), *assets.contents()) else str(path.resolve())
+
+
+def _weights(text: str | None) -> str | None:
+    """A name as it is, a file as an absolute path; what is neither is refused before anything is begun."""
+    if text is None:
+        return None
+    from nst_gluon.descriptor import weights  # and numpy with it
+
+    if Path(text).is_file():
+        return str(Path(text).resolve())
+    if text not in weights.NAMES and Path(text).name == text and not Path(text).exists():
+        hint = did_you_mean(text, weights.NAMES)
+        raise UserError(f"--weights: {text!r} is neither a name nor a file; {hint}, or {weights.FORMATS}")
+    return text
+
+
+def _target_loss(text: str | None) -> float | None:
+    if text is None:
+        return None
+    value = console.number("--target-loss", 0.0, 1e4)(text)
+    if not math.isfinite(value) or value <= 0:
+        raise UserError(f"--target-loss: {text} is not a positive number; give for example 1e4")
+    return value
+
+
+def _nets(
+    style: str, method_names: Sequence[str], tasks: Sequence[str], files: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """("method/task", net) for every generator that has one: the files given, else the bundled ones."""
+    found = {}
+    for method in method_names:
+        for task in tasks:
+            path = assets.find_net(style, method, task)
+            if path is not None:
+                found[f"{method}/{task}"] = f"{cells.BUNDLED}{path.name}"
+    given: dict[str, str] = {}
+    for text in files:
+        from nst_gluon.nets import netfile
+
+        file = _net_file(text)
+        try:
+            _, meta = netfile.load(file)
+        except UserError as error:
+            raise UserError(f"--net: {error}") from error
+        use = f"{meta.get('method')}/{meta.get('task')}"
+        if use in given:
+            raise UserError(f"--net: {given[use]} and {text} are both for {use}; give one of them")
+        given[use] = f"{cells.BUNDLED}{file.name}" if file.parent == cells.NETS else str(file.resolve())
+    return tuple(sorted({**found, **given}.items()))
+
+
+def _net_file(text: str) -> Path:
+    """A net by its file, or a bundled one by its name."""
+    bundled = {net.path.stem: net.path for net in assets.nets()}
+    if Path(text).exists():
+        return Path(text)
+    if text in bundled:
+        return bundled[text]
+    near = nearest(text, [*bundled, *(str(path) for path in Path(text).parent.glob("*.npz"))])
+    raise UserError(f"--net: {text!r} is neither a file nor a bundled net; {near}see nst_gluon list nets")
+
+
+def _memory(devices: Sequence[runtime.Device]) -> dict[str, int]:
+    """Bytes that can be had on each device."""
+    found = {}
+    for device in devices:
+        if device.kind == "cpu":
+            found[str(device)] = runtime.memory_available_bytes()
+        else:
+            found[str(device)] = runtime.gpu_devices()[device.index].memory_bytes
+    return found

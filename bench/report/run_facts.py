@@ -1,0 +1,144 @@
+"""Finding one's way in run.json: machine, software, inputs. Every lookup tolerates a run that lacks the
+field.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from bench.report.wording import still_warming_up
+from nst_gluon.pages.wording import clean, quantity
+
+Meta = Mapping[str, Any]
+
+
+def get(meta: Any, *path: str) -> Any:
+    """The value at ``path`` in nested mappings, or None."""
+    for name in path:
+        if not isinstance(meta, Mapping):
+            return None
+        meta = meta.get(name)
+    return meta
+
+
+def run_id(meta: Meta) -> str:
+    return clean(meta.get("id") or "run", 80)
+
+
+def command(meta: Meta) -> str:
+    """The command line that repeats the run, quoted for a shell."""
+    words = meta.get("command")
+    if isinstance(words, Sequence) and not isinstance(words, str):
+        return clean(shlex.join(map(str, words)), 2000)
+    return clean(words or "", 2000)
+
+
+def weights(meta: Meta) -> Mapping[str, Any]:
+    """The identity of the descriptor's weights: arch, source, sha256, random."""
+    found = get(meta, "inputs", "weights")
+    return found if isinstance(found, Mapping) else {}
+
+
+def setting(meta: Meta, name: str) -> Any:
+    """A setting that all cells share: style, content, preset, style_size, target_loss."""
+    return get(meta, "settings", name)
+
+
+def machine(meta: Meta) -> str:
+    """One line: processor, cores in use, memory, GPUs, engine."""
+    environment = meta.get("environment") or {}
+    parts = [clean(get(environment, "cpu", "model") or "unknown processor", 80)]
+    cores = get(environment, "cpu", "cores_used")
+    threads = environment.get("threads")
+    if cores:
+        parts.append(f"{cores} core{'s' if cores != 1 else ''}")
+    if threads and threads != cores:
+        parts.append(f"{threads} thread{'s' if threads != 1 else ''}")
+    memory = environment.get("memory_total_bytes")
+    if isinstance(memory, (int, float)):
+        parts.append(quantity(float(memory), "B"))
+    gpus = environment.get("gpus") or []
+    names = [clean(gpu.get("name"), 60) for gpu in gpus if isinstance(gpu, Mapping)]
+    parts.append(", ".join(names) if names else "no GPU")
+    return ", ".join(parts)
+
+
+def from_papers_size(size: int) -> tuple[int, int]:
+    """How far a size is from the papers' 256 x 256; of two equally far the smaller is nearer."""
+    return abs(size - 256), size
+
+
+def software(meta: Meta) -> str:
+    """The engines that the run has cells of, and their versions."""
+    versions = get(meta, "environment", "versions") or {}
+    packages = {
+        "gluon": {"mxnet": "MXNet", "mxnet-cu112": "MXNet (CUDA 11.2)"},
+        "pytorch": {"torch": "PyTorch"},
+        "onnxruntime": {"onnxruntime": "ONNX Runtime"},
+    }
+    planned = {cell.get("engine") for cell in meta.get("cells") or () if isinstance(cell, Mapping)} or set(packages)
+    names = {name: label for engine, found in packages.items() if engine in planned for name, label in found.items()}
+    parts = [f"{label} {clean(versions[name], 20)}" for name, label in names.items() if versions.get(name)]
+    return ", ".join([*parts, f"Python {clean(versions.get('python', '?'), 20)}"])
+
+
+def when(meta: Meta) -> str:
+    """The day of the run and how long it took."""
+    created, finished = (_time(meta.get(name)) for name in ("created", "finished"))
+    if created is None:
+        return ""
+    day = created.strftime("%Y-%m-%d %H:%M")
+    if finished is None or finished < created:  # the clock was set back meanwhile
+        return day
+    minutes = (finished - created).total_seconds() / 60
+    return f"{day}, {minutes:.0f} min" if minutes >= 2 else f"{day}, {minutes * 60:.0f} s"
+
+
+def revision(meta: Meta) -> str:
+    git = get(meta, "environment", "git") or {}
+    if not git.get("revision"):
+        return ""
+    return clean(git["revision"])[:12] + (" with uncommitted changes" if git.get("dirty") else "")
+
+
+def is_dirty(meta: Meta) -> bool:
+    return bool(get(meta, "environment", "git", "dirty"))
+
+
+def warm_up(records: Iterable[Mapping[str, Any]]) -> str:
+    """One sentence: how many samples were left out as still warming up, in how many cells; empty for none."""
+    infos = [info for record in records if isinstance(info := record.get("info"), Mapping)]
+    timed = [info for info in infos if _count(info, "timed_samples")]
+    dropped = [count for info in timed if (count := _count(info, "dropped_samples"))]
+    if not dropped:
+        return ""
+    total = sum(_count(info, "timed_samples") for info in timed)
+    return still_warming_up(sum(dropped), total, len(dropped), len(timed), max(dropped))
+
+
+def _count(info: Mapping[str, Any], name: str) -> int:
+    value = info.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings and lists as (dotted name, text) pairs; what is empty is left out."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from flat(inner, f"{prefix}.{clean(name, 80)}" if prefix else clean(name, 80))
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
+        for index, inner in enumerate(value):
+            yield from flat(inner, f"{prefix}.{index}")
+    elif value not in (None, "", [], ()):
+        shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        yield prefix, clean(shown)
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None

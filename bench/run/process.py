@@ -1,0 +1,391 @@
+"""One worker process, from its start to the death of its last descendant, and what became of it.
+
+The worker leads a session and process group of its own. It reports over a pipe of its own as JSON lines, so
+that what libraries print cannot corrupt the protocol; its standard output and error go to a log file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.machine import environment
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+RUN_MARK, CELL_MARK = "NST_BENCH_RUN", "NST_BENCH_CELL"
+
+LONGEST_LINE = 1 << 20
+TICK_S, FIRST_TICK_S, FIRST_TICKS = 0.2, 0.02, 50
+OOM_PHRASES = (
+    "MemoryError", "bad_alloc", "Cannot allocate memory", "out of memory", "cudaErrorMemoryAllocation",
+    "CUDNN_STATUS_ALLOC_FAILED", "ENOMEM", "Failed to allocate CPU Memory", "Unable to allocate",
+    "failed to map segment from shared object", "could not create a memory object",
+)  # fmt: skip
+# What engine and libraries say when they cannot map memory, and on other occasions too: they count under a limit of the
+# address space only. The first is a thread that cannot be started for want of a stack.
+LIMITED_PHRASES = ("Resource temporarily unavailable", "could not create a", "could not execute a primitive")
+# How a process ends whose C++ threads cannot allocate; MXNet's handler of SIGSEGV turns it into exit status 255.
+FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+FATAL_EXIT, FATAL_WORDS = 255, "Segmentation fault"
+NEAR_LIMIT, AT_LIMIT = 0.5, 0.9  # of the address space that a crash, and a hang, are put down to; OpenBLAS hangs
+
+# Fields that an event must have, and whether each is a finite number or a text.
+EVENTS: dict[str, dict[str, type]] = {
+    "ready": {},
+    "progress": {},
+    "sample": {"metric": str, "unit": str, "value": float},
+    "curve": dict.fromkeys(("seconds", "iteration", "objective", "content", "style", "tv"), float),
+    "image": {"path": str},
+    "result": {"status": str},
+}
+RESULTS = ("ok", "oom", "error", "user_error", "disk_full")
+
+
+@dataclass
+class Outcome:
+    """What became of a worker.
+
+    ``status`` is ok, oom, timeout, error or disk_full; ``crashed`` says that it ended without reporting a
+    result, which a retry may cure. ``foreign_cores`` is the processor time that others used meanwhile, in
+    cores; None if unknown.
+    """
+
+    status: str
+    reason: str = ""
+    crashed: bool = False
+    user_error: bool = False
+    samples: list[tuple[str, str, float]] = field(default_factory=list)
+    curve: list[tuple[float, ...]] = field(default_factory=list)
+    image: str | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    exit_code: int | None = None
+    garbage_lines: int = 0
+    stragglers: int = 0
+    duration_s: float = 0.0
+    foreign_cores: float | None = None
+
+    def record(self, event: Mapping[str, Any]) -> None:
+        """Take in what an event (of :func:`parse_event`) measured."""
+        if event["event"] == "sample":
+            self.samples.append((event["metric"], event["unit"], float(event["value"])))
+        elif event["event"] == "curve":
+            terms = (float(event[name]) for name in ("objective", "content", "style", "tv"))
+            self.curve.append((float(event["seconds"]), int(event["iteration"]), *terms))
+        elif event["event"] == "image":
+            self.image = event["path"]
+
+
+def child_environment() -> dict[str, str]:
+    """The environment in which a child process finds this package, installed or not."""
+    path = os.pathsep.join(filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """A line of the protocol as a dict, or None for anything that is not one: garbage, half a line, NaN."""
+    try:
+        event = json.loads(line.decode("utf-8"), parse_constant=_reject)
+        fields = EVENTS[event["event"]]
+        for name, kind in fields.items():
+            value = event[name]
+            if kind is str and not isinstance(value, str):
+                return None
+            if kind is float and (
+                isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+            ):
+                return None
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return None
+    if event["event"] == "result" and (event["status"] not in RESULTS or not isinstance(event.get("info", {}), dict)):
+        return None
+    return event
+
+
+def _reject(name: str) -> float:
+    raise ValueError(name)
+
+
+def out_of_memory_phrase(text: str, limited: bool = False) -> str | None:
+    """What in ``text`` says that memory could not be had; None if nothing does.
+
+    ``limited``: the process's address space is limited, see LIMITED_PHRASES.
+    """
+    phrases = (*OOM_PHRASES, *LIMITED_PHRASES) if limited else OOM_PHRASES
+    return next((phrase for phrase in phrases if phrase.lower() in text.lower()), None)
+
+
+def classify(
+    exit_code: int,
+    result: Mapping[str, Any] | None,
+    log_tail: str,
+    timed_out: float | None = None,
+    kernel_kills: int | None = None,
+    limit: int | None = None,
+    mapped: int = 0,
+) -> tuple[str, str, bool]:
+    """(status, reason, crashed) of an ended worker.
+
+    Args:
+        exit_code: as subprocess gives it, negative for a signal.
+        result: the result event, if one came.
+        log_tail: the end of what it printed.
+        timed_out: seconds after which we killed it, None if we did not.
+        kernel_kills: processes that the kernel killed meanwhile for want of memory, None if unknown.
+        limit, mapped: the limit of its address space in bytes, if it had one, and the most that it was seen to map.
+    """
+    if result is not None:
+        return result["status"], " ".join(str(result.get("reason", "")).split()), False
+    near_limit = limit is not None and mapped > NEAR_LIMIT * limit
+    space = f"the limit of {limit / 1e6:,.0f} MB, most likely for want of memory" if limit is not None else ""
+    phrase = out_of_memory_phrase(log_tail, near_limit)
+    if timed_out is not None:
+        if phrase:
+            return "oom", f"out of memory ({phrase}), and then no result; killed after {timed_out:.0f} s", False
+        if limit is not None and mapped > AT_LIMIT * limit:
+            return "oom", f"no result after {timed_out:.0f} s at {space}; killed", False
+        return "timeout", f"no result after {timed_out:.0f} s; killed", False
+    if exit_code == -signal.SIGKILL:
+        who = "killed by the kernel" if kernel_kills else "killed by SIGKILL, most likely"
+        return "oom", f"{who} for want of memory", False
+    if phrase and exit_code != 0:
+        return "oom", f"out of memory ({phrase})", False
+    fatal = -exit_code in FATAL_SIGNALS or (exit_code == FATAL_EXIT and FATAL_WORDS in log_tail)
+    if near_limit and fatal:
+        return "oom", f"{_signal_name(-exit_code) if exit_code < 0 else FATAL_WORDS} near {space}", False
+    if exit_code == 0:
+        return "error", "ended with exit status 0 but without a result", True
+    what = f"killed by {_signal_name(-exit_code)}" if exit_code < 0 else f"exit status {exit_code}"
+    last = next((line.strip() for line in reversed(log_tail.splitlines()) if line.strip()), "")
+    return "error", f"crashed: {what}" + (f": {last[:200]}" if last else ""), True
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Worker:
+    """A running worker. Use :func:`run_worker`; this class keeps its pieces together."""
+
+    def __init__(self, command: Sequence[str], spec: Mapping[str, Any], log_path: Path, marks: Mapping[str, str]):
+        self.token = secrets.token_hex(8)
+        read, write = os.pipe()
+        environ = {**child_environment(), **marks, CELL_MARK: self.token, "PYTHONUNBUFFERED": "1"}
+        try:
+            with open(log_path, "ab") as log:
+                self.process = subprocess.Popen(
+                    [*command, "--pipe", str(write)],
+                    stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
+                    pass_fds=(write,), start_new_session=True, env=environ,
+                )  # fmt: skip
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+        os.set_blocking(read, False)
+        self.pipe = read
+        self.closed = False
+        self.buffer = b""
+        self.overlong = False
+        self.garbage = 0
+        self.exit_code: int | None = None
+        self.cpu_seconds = 0.0
+        self.waits, self.mapped = 0, 0
+        self.limit: int | None = None
+        # A worker that dies at once closes its end; the exit code says why.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(spec).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events that have arrived and were not taken yet. Never blocks."""
+        arrived = []
+        while True:
+            try:
+                data = os.read(self.pipe, 1 << 16)
+            except (BlockingIOError, InterruptedError):
+                break
+            if not data:
+                self.closed = True
+                break
+            *lines, self.buffer = (self.buffer + data).split(b"\n")
+            for line in lines:
+                event = None if self.overlong else parse_event(line)
+                self.overlong = False
+                if event is not None:
+                    arrived.append(event)
+                elif line.strip():
+                    self.garbage += 1
+            if len(self.buffer) > LONGEST_LINE:
+                self.buffer, self.overlong = b"", True
+            if len(arrived) > 10_000:  # let the caller look at its clock in between
+                break
+        return arrived
+
+    def ended(self) -> bool:
+        """Whether the worker itself has ended. It is not reaped yet, so its group's number cannot be
+        another's.
+        """
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def look(self) -> None:
+        """Note the limit of the worker's address space, if it has one, and how much of it was ever mapped."""
+        self.limit = environment.address_space_limit(self.process.pid) or self.limit
+        if self.limit is not None:
+            self.mapped = max(self.mapped, environment.high_water_bytes("VmPeak", self.process.pid) or 0)
+
+    def signal_group(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    def wait(self) -> None:
+        """Sleep until something has arrived, or a moment has passed: a short one while libraries are loaded."""
+        self.waits += 1
+        moment = FIRST_TICK_S if self.closed or self.waits <= FIRST_TICKS else TICK_S
+        if self.closed:
+            time.sleep(moment)
+        else:
+            select.select([self.pipe], [], [], moment)
+
+    def terminate(self, grace_s: float) -> None:
+        """SIGTERM to the group, and SIGKILL if the worker has not ended ``grace_s`` later."""
+        self.signal_group(signal.SIGTERM)
+        until = time.monotonic() + grace_s
+        while time.monotonic() < until and not self.ended():
+            time.sleep(0.02)
+        self.signal_group(signal.SIGKILL)
+        while not self.ended():
+            time.sleep(0.01)
+
+    def finish(self) -> int:
+        """Kill whatever is left of the worker and its descendants, reap it; return how many descendants there
+        were.
+        """
+        stragglers = set(marked_processes(CELL_MARK, self.token)) - {self.process.pid}
+        self.signal_group(signal.SIGKILL)
+        _, status, usage = os.wait4(self.process.pid, 0)
+        self.exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        self.process.returncode = self.exit_code
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        for pid in marked_processes(CELL_MARK, self.token):  # those that left the group
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if self.buffer.strip() or self.overlong:  # half a line
+            self.garbage += 1
+        os.close(self.pipe)
+        return len(stragglers)
+
+
+def marked_processes(name: str, value: str) -> list[int]:
+    """Processes (of this user) whose environment holds name=value: ours, wherever they went."""
+    mark = f"{name}={value}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environ = (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if mark in environ.split(b"\0") and int(folder.name) != os.getpid():
+            found.append(int(folder.name))
+    return found
+
+
+def run_worker(
+    command: Sequence[str],
+    spec: Mapping[str, Any],
+    *,
+    timeout_s: float,
+    log_path: Path,
+    marks: Mapping[str, str] | None = None,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
+    grace_s: float = 5.0,
+) -> Outcome:
+    """Run one worker to its end and say what became of it. Never raises for what the worker does.
+
+    Args:
+        command: how to start it; "--pipe FD" is appended. It gets ``spec`` as one JSON line on standard
+        input. timeout_s: after this, its whole process group gets SIGTERM, and after ``grace_s`` more
+        SIGKILL. marks: extra environment variables. on_event, on_tick: called for each event, and several
+        times a second.
+
+    An exception in here (Ctrl-C) kills the group before it goes on.
+    """
+    cores = environment.affinity()
+    busy, kills = environment.busy_seconds(cores), environment.kernel_oom_kills()
+    own_cpu, started = time.process_time(), time.monotonic()
+    log_start = log_path.stat().st_size if log_path.exists() else 0
+    worker = Worker(command, {**spec, "parent": os.getpid(), "spawned_monotonic": started}, log_path, marks or {})
+    outcome = Outcome("error")
+    result: dict[str, Any] | None = None
+    timed_out: float | None = None
+    deadline = started + timeout_s
+    try:
+        while True:
+            ended = worker.ended()  # asked before reading, so that nothing it wrote is missed
+            worker.look()
+            for event in worker.events():
+                if event["event"] != "result":
+                    outcome.record(event)
+                elif result is None:
+                    result = event
+                    deadline = min(deadline, time.monotonic() + grace_s)  # it has said all: let it go
+                if on_event:
+                    on_event(event)
+            if ended:
+                break
+            if on_tick:
+                on_tick()
+            if time.monotonic() > deadline:
+                timed_out = timeout_s if result is None else None
+                worker.terminate(grace_s)
+            else:
+                worker.wait()
+    finally:
+        outcome.stragglers = worker.finish()
+    outcome.duration_s = time.monotonic() - started
+    outcome.exit_code, outcome.garbage_lines = worker.exit_code, worker.garbage
+    kills_after, busy_after = environment.kernel_oom_kills(), environment.busy_seconds(cores)
+    kernel_kills = None if kills is None or kills_after is None else kills_after - kills
+    status, outcome.reason, outcome.crashed = classify(
+        worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills, worker.limit, worker.mapped
+    )
+    outcome.user_error = status == "user_error"
+    outcome.status = "error" if outcome.user_error else status
+    outcome.info = dict(result.get("info", {})) if result else {}
+    if busy is not None and busy_after is not None and outcome.duration_s > 1.0:
+        own = worker.cpu_seconds + time.process_time() - own_cpu
+        outcome.foreign_cores = max(0.0, (busy_after - busy - own) / outcome.duration_s)
+    return outcome
+
+
+def _tail(path: Path, start: int, count: int = 4096) -> str:
+    """The end of a log, as far as it was written after byte ``start``."""
+    try:
+        with open(path, "rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(start, end - count))
+            return log.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def worker_command(module: str = "bench.run.worker") -> list[str]:
+    """How to start the real worker with the Python that runs this."""
+    return [sys.executable, "-m", module]

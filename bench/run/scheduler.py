@@ -1,0 +1,216 @@
+"""Runs the cells of a plan one after another, each in a fresh process, and commits each as soon as it ends.
+
+A crash, a hang or an out-of-memory is the result of that cell, never the end of the run. Only three things
+end it early: Ctrl-C, a full disk, and a run directory that cannot be written any more.
+"""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.machine import meters
+from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan, timeout_s
+from bench.run.process import RUN_MARK, Outcome, run_worker
+from bench.run.progress import Progress
+from bench.store.run_folder import FULL, DiskFull, Store
+from nst_gluon import methods
+
+HEADLINES = (
+    "setup_s", "first_call_s", "latency_s", "iteration_s", "peak_memory_bytes", "working_memory_bytes",
+    "objective",
+)  # fmt: skip
+TIMES = ("latency_s", "iteration_s")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How cells are run, apart from what they measure.
+
+    ``command`` starts a worker (see :func:`bench.run.process.run_worker`). A crash is retried ``retries`` times;
+    an out-of-memory, a time-out, and an error that the worker reported itself are not.
+    """
+
+    command: Sequence[str]
+    retries: int = 1
+    timeout_scale: float = 1.0
+    grace_s: float = 5.0
+
+
+def run_cells(
+    plan: Plan,
+    store: Store,
+    options: Options,
+    progress: Progress,
+    unavailable: Mapping[str, str] | None = None,
+    timeout_of: Callable[[Cell], float] | None = None,
+) -> list[dict[str, Any]]:
+    """Run every cell of ``plan`` that the run directory does not hold yet; return the records of all.
+
+    Args:
+        unavailable: reasons, by cell key, why a cell cannot be measured at all; it is then skipped.
+        timeout_of: replaces the plan's time-outs.
+
+    Raises DiskFull when nothing more can be written; KeyboardInterrupt passes through after the worker is
+    dead.
+    """
+    records = store.cells()
+    done = {record["key"] for record in records}
+    progress.begin([cell for cell in plan.cells if cell.key not in done], records)
+    limit_of = timeout_of or (lambda cell: timeout_s(cell, plan.budget, options.timeout_scale))
+    try:
+        for cell in plan.cells:
+            if cell.key in done:
+                continue
+            targets = targets_for(cell, plan, records)
+            reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
+            if reason:
+                record = _record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
+                store.append(record)
+            else:
+                progress.started(cell, targets)
+                record = _run_cell(cell, plan, store, options, progress, targets, limit_of(cell))
+            records.append(record)
+            progress.finished(cell, record)
+    finally:
+        progress.close()
+    return records
+
+
+def _run_cell(
+    cell: Cell,
+    plan: Plan,
+    store: Store,
+    options: Options,
+    progress: Progress,
+    targets: Mapping[str, float],
+    limit_s: float,
+) -> dict[str, Any]:
+    started = datetime.datetime.now(datetime.timezone.utc)
+    log = Path("logs") / f"{cell.key}.log"
+    spec = {
+        "cell": cell.to_dict(),
+        "settings": plan.to_dict()["settings"],
+        "budget": plan.to_dict()["budget"],
+        "targets": dict(targets),
+        "run_dir": str(store.path.resolve()),
+    }
+    attempts, outcome = 0, None
+    while outcome is None or (outcome.crashed and attempts <= options.retries):
+        attempts += 1
+        try:
+            outcome = run_worker(
+                options.command,
+                spec,
+                timeout_s=limit_s,
+                log_path=store.path / log,
+                marks={RUN_MARK: store.path.name},
+                on_event=progress.event,
+                on_tick=progress.tick,
+                grace_s=options.grace_s,
+            )
+        except OSError as error:
+            if error.errno in FULL:  # the log could not be begun
+                raise DiskFull.at(store.path) from error
+            raise
+    if outcome.status == "disk_full":
+        raise DiskFull.at(store.path)
+    record = _record(cell, outcome, attempts, targets)
+    record.update(started=started.isoformat(timespec="seconds"), log=str(log))
+    store.append(record, outcome.samples, outcome.curve)
+    return record
+
+
+def _record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
+    """The line of cells.jsonl."""
+    headline: dict[str, float] = {}
+    for metric in HEADLINES:
+        values = [value for name, _, value in outcome.samples if name == metric]
+        if values:
+            headline[metric] = statistics.median(values)
+    return {
+        "key": cell.key,
+        **cell.columns(),
+        "kind": cell.kind,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "attempts": attempts,
+        "duration_s": round(outcome.duration_s, 3),
+        "exit_code": outcome.exit_code,
+        "garbage_lines": outcome.garbage_lines,
+        "stragglers": outcome.stragglers,
+        "drift": _drift(outcome.samples),
+        "foreign_cores": None if outcome.foreign_cores is None else round(outcome.foreign_cores, 3),
+        "targets": dict(targets),
+        "medians": headline,
+        "evaluations": len(outcome.curve),
+        "image": outcome.image,
+        "info": outcome.info,
+    }
+
+
+def _drift(samples: Sequence[tuple[str, str, float]]) -> float | None:
+    """How much a cell's times changed while they were taken (see :func:`meters.drift`); None without any."""
+    values = [value for name, _, value in samples if name in TIMES]
+    return round(meters.drift(values), 4) if values else None
+
+
+# -------------------------------------------------------------------------------------------------- decisions
+
+
+def skip_reason(cell: Cell, records: Iterable[Mapping[str, Any]]) -> str | None:
+    """Why a cell need not be tried: a smaller one of the same kind ran out of memory. None if it should be.
+
+    Smaller: neither more pixels nor a larger batch, and at least one of them less.
+    """
+    for record in records:
+        same = all(record[name] == getattr(cell, name) for name in ("engine", "method", "task", "dtype", "device"))
+        smaller = record["size"] <= cell.size and record["batch"] <= cell.batch
+        equal = record["size"] == cell.size and record["batch"] == cell.batch
+        if same and smaller and not equal and record["status"] == "oom":
+            return f"{record['size']}x{record['size']} at batch {record['batch']} ran out of memory already"
+    return None
+
+
+def without_net(cell: Cell, plan: Plan) -> str | None:
+    """Why a cell that begins with a net's picture cannot be measured: the run has no net for its task."""
+    method = methods.METHODS.get(cell.method)
+    if method is None or not method.from_net:
+        return None
+    if any(use.endswith(f"/{cell.task}") for use, _ in plan.settings.nets):
+        return None
+    return f"no trained net to begin with: measure a method that generates too, with a net for {cell.task}"
+
+
+def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The objectives that an optimisation is to come down to, by generator; empty for a generator's cell.
+
+    Each generator's own objective on the same picture under the same objective: the median over its seeds, in
+    the same precision where it was measured in it, else in float32. ``--target-loss`` replaces them all. A variant of
+    the optimisation is also to come down to what that ended at.
+    """
+    if cell.kind != OPTIMISE:
+        return {}
+    asked = plan.settings.target_loss
+    if asked is not None:
+        names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task}
+        return dict.fromkeys(sorted(names) or ["target_loss"], asked)
+    found: dict[str, dict[str, list[float]]] = {}
+    for record in records:
+        same = all(record[name] == getattr(cell, name) for name in ("engine", "task", "size", "device"))
+        plain = cell.variant and record["method"] == methods.METHODS[cell.method].variant_of
+        aim = record["kind"] == GENERATE or plain
+        if same and aim and record["batch"] == 1 and record["status"] == "ok":
+            objective = record["medians"].get("objective")
+            if objective is not None:
+                by_dtype = found.setdefault(record["method"], {})
+                by_dtype.setdefault(record["dtype"], []).append(objective)
+    return {
+        method: statistics.median(by_dtype.get(cell.dtype) or by_dtype["float32"])
+        for method, by_dtype in sorted(found.items())
+        if cell.dtype in by_dtype or "float32" in by_dtype
+    }

@@ -1,0 +1,293 @@
+"""``bench run``: plan -> inputs -> cells -> summary, claims, report. The orchestrating process stays small.
+
+Whatever needs an engine, pandas or matplotlib happens in child processes: the inputs (:mod:`bench.run.prepare`),
+the cells (:mod:`bench.run.worker`), the report (``python -m bench report``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.machine import environment
+from bench.plan.cells import GENERATE, Plan
+from bench.run import output, prepare, result_table
+from bench.run.process import RUN_MARK, child_environment, marked_processes, worker_command
+from bench.run.progress import Progress
+from bench.run.scheduler import Options, run_cells
+from bench.store.run_folder import DiskFull, Store
+from nst_gluon import __version__
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
+
+OK, FAILED, INTERRUPTED = 0, 2, 130
+
+
+@dataclass(frozen=True)
+class How:
+    """How a run goes about it, apart from what it measures.
+
+    ``out`` is the folder of all runs; ``resume`` an existing run directory to go on with; ``level`` how much is told,
+    one of bench.run.output. ``command`` starts a worker and ``ask`` checks the inputs; tests put others in their place.
+    """
+
+    out: Path
+    resume: Path | None = None
+    level: int = output.USUAL
+    as_json: bool = False
+    timeout_scale: float = 1.0
+    arguments: Sequence[str] = ()
+    command: Sequence[str] = field(default_factory=worker_command)
+    ask: Any = prepare.ask
+    report: bool = True
+
+
+def execute(plan: Plan, how: How) -> int:
+    """Run a plan to its end; the exit status is 0 (every cell ok), 2 (some are not) or 130 (Ctrl-C).
+
+    Raises UserError before anything is written if the inputs are not right, if the run to be resumed has
+    another plan, other inputs or another machine, and when the disk is full.
+    """
+    engine_names = sorted({cell.engine for cell in plan.cells})
+    inputs = how.ask(engine_names, run_sizes(plan), plan.to_dict()["settings"], None)
+    threads = runtime.prepare(plan.settings.threads)
+    machine = environment.capture(threads)
+    store = _open(plan, how, inputs, machine)
+    try:
+        with _terminable():
+            return _measure(plan, how, store, machine)
+    except DiskFull as error:
+        if how.resume is None and not store.cells():
+            shutil.rmtree(store.path, ignore_errors=True)
+            raise
+        with contextlib.suppress(UserError):
+            store.update(status="disk full")
+        raise DiskFull(f"{error}, then {_go_on(store, how)}") from error
+    finally:
+        store.close()
+
+
+def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> int:
+    load = environment.load_average()
+    session = {"started": _now(), "command": list(how.arguments), "load_before": load}
+    warnings = environment.warnings_before(machine, load)
+    if plan.settings.random_weights:
+        warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
+    _warn(store, warnings)
+    progress = Progress(plan.budget, level=how.level)
+    options = Options(command=how.command, timeout_scale=how.timeout_scale)
+    try:
+        records = run_cells(plan, store, options, progress, unavailable(plan))
+    except KeyboardInterrupt:
+        _finish(store, session, "interrupted")
+        print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, how)}", file=sys.stderr)
+        return INTERRUPTED
+    _finish(store, session, "complete")
+    try:
+        return _conclude(store, records, how)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {_kept(store, plan)}; python -m bench report {store.path}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run_sizes(plan: Plan) -> list[int]:
+    """The sizes of a plan, ascending."""
+    return sorted({cell.size for cell in plan.cells})
+
+
+def unavailable(plan: Plan) -> dict[str, str]:
+    """The cells that cannot be measured because no net was trained for their style, with the reason."""
+    style = Path(plan.settings.style).stem
+    return {
+        cell.key: f"no trained net for the style {style!r}: "
+        f"python -m nst_gluon train --method {cell.method} --task {cell.task} --style ..., then --net FILE"
+        for cell in plan.cells
+        if cell.kind == GENERATE and plan.settings.net(cell.method, cell.task) is None
+    }
+
+
+# -------------------------------------------------------------------------------------------------- beginning
+
+
+def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str, Any]) -> Store:
+    devices, dtypes = {cell.device for cell in plan.cells}, {cell.dtype for cell in plan.cells}
+    fingerprint = environment.fingerprint(machine, devices, dtypes)
+    if how.resume is None:
+        run = {
+            "suite_version": __version__,
+            "created": _now(),
+            "command": list(how.arguments),
+            "plan_fingerprint": plan.fingerprint(),
+            **plan.to_dict(),
+            "seeds": sorted({cell.seed for cell in plan.cells}),
+            "inputs": dict(inputs),
+            "environment": dict(machine),
+            "fingerprint": fingerprint,
+            "sessions": [],
+            "warnings": [],
+        }
+        store = Store.create(how.out, run)
+        try:
+            how.ask([], run_sizes(plan), plan.to_dict()["settings"], store.path / "images")
+        except BaseException:
+            store.close()
+            shutil.rmtree(store.path, ignore_errors=True)
+            raise
+        return store
+    store = Store.resume(how.resume)
+    try:
+        check_same(store.run, plan, inputs, fingerprint)
+        for pid in marked_processes(RUN_MARK, store.path.name):  # workers that outlived a killed orchestrator
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        revision = machine["git"]
+        if revision != store.run["environment"]["git"]:
+            _warn(store, ["resumed with another revision of the suite than it was begun with"])
+        store.update(status="running")
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
+    """Raise a UserError if going on with ``run`` would mix numbers that cannot be compared."""
+    difference = Plan.from_dict(run).difference(plan)
+    if difference:
+        raise UserError(f"--resume: {run['id']} has another plan ({difference}); leave the other arguments out")
+    for name, value in fingerprint.items():
+        if run["fingerprint"].get(name) != value:
+            raise UserError(
+                f"--resume: {run['id']} was measured on another machine ({name} is "
+                f"{run['fingerprint'].get(name)!r} there and {value!r} here); start a new run"
+            )
+    for name in ("pictures", "weights", "nets"):
+        if run["inputs"].get(name) != json.loads(json.dumps(inputs.get(name))):
+            raise UserError(f"--resume: the {name} are not those that {run['id']} began with; start a new run")
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM (and a closed terminal) end a run as Ctrl-C does: workers killed, what was measured kept."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    try:
+        before = [signal.signal(number, interrupt) for number in numbers]
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
+
+
+# ----------------------------------------------------------------------------------------------------- ending
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _warn(store: Store, lines: Sequence[str], instead_of: Sequence[str] = ()) -> None:
+    """Add what the run does not carry yet; lines that begin with one of ``instead_of`` are replaced."""
+    before = store.run.get("warnings", [])
+    known = [line for line in before if not line.startswith(tuple(instead_of))]
+    after = [*known, *(line for line in lines if line not in known)]
+    if after != before:
+        store.update(warnings=after)
+
+
+def _finish(store: Store, session: Mapping[str, Any], status: str) -> None:
+    # They speak of all cells, those of earlier sessions too.
+    _warn(store, environment.warnings_after(store.cells()), instead_of=environment.AFTER)
+    session = {
+        **session,
+        "finished": _now(),
+        "load_after": environment.load_average(),
+        "orchestrator_peak_memory_bytes": environment.high_water_bytes(),
+    }
+    store.update(status=status, finished=session["finished"], sessions=[*store.run.get("sessions", []), session])
+
+
+def _kept(store: Store, plan: Plan) -> str:
+    return f"{len(store.cells())} of {len(plan.cells)} cells are kept in {store.path}"
+
+
+def _go_on(store: Store, how: How) -> str:
+    out = "" if how.out == Path("results") else f" --out {shlex.quote(str(how.out))}"
+    return f"go on with: python -m bench run --resume {store.path.name}{out}"
+
+
+def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> int:
+    counts = Counter(record["status"] for record in records)
+    status = OK if set(counts) <= {"ok"} else FAILED
+    if how.report and how.level > output.QUIET:
+        print("making the report", file=sys.stderr, flush=True)
+    report = make_report(store.path) if how.report else None
+    summary = result_table.read_summary(store.path / "summary.csv")
+    if how.as_json:
+        answer = {
+            "run": store.path.name,
+            "path": str(store.path),
+            "report": report,
+            "exit_status": status,
+            "cells": dict(counts),
+            "failed": [
+                {name: record[name] for name in ("key", "status", "reason")}
+                for record in records
+                if record["status"] != "ok"
+            ],
+            "warnings": store.run.get("warnings", []),
+            "summary": summary,
+        }
+        print(json.dumps(answer, indent=2))
+        return status
+    failed = [f"{record['status']}: {record['key']}: {record['reason']}" for record in records
+              if record["status"] != "ok"]  # fmt: skip
+    if how.level == output.QUIET:
+        for line in failed:
+            print(output.paint(line, "worse", sys.stderr), file=sys.stderr)
+        print(report or store.path)
+        return status
+    if summary:
+        print(result_table.short_table(summary))
+    for warning in store.run.get("warnings", []):
+        print(output.paint(f"warning: {warning}", "open", sys.stdout))
+    for line in failed:
+        print(output.paint(line, "worse", sys.stdout))
+    print(f"report: {report}" if report else f"run: {store.path}")
+    return status
+
+
+def make_report(path: Path) -> str | None:
+    """Build summary, claims and report in a child process; the report's path."""
+    child = subprocess.run(
+        [sys.executable, "-m", "bench", "report", str(path), "--out", str(path.parent)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+        check=False,
+    )
+    if child.returncode != 0:
+        raise UserError(
+            f"report: it could not be built (see above); the measurements are complete, build it again with "
+            f"python -m bench report {path}"
+        )
+    return child.stdout.strip().splitlines()[-1] if child.stdout.strip() else None

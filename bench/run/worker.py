@@ -1,0 +1,161 @@
+"""One cell in one fresh process: ``python -m bench.run.worker --pipe FD``, started by :mod:`bench.run.process`.
+
+Reads one JSON line (cell, settings, budget, targets, run_dir) from standard input and writes JSON lines to
+the pipe. What libraries print goes to standard output and error, which are the cell's log file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import errno
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.machine import environment
+from bench.machine.meters import NotSynchronised
+from bench.plan import engines
+from bench.plan.cells import Budget, Cell, Settings
+from bench.run.process import NEAR_LIMIT, out_of_memory_phrase
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
+
+# A comparison of two revisions starts the worker of each: raised when the JSON line that a worker reads, or the
+# events that it writes, change in a way that the other side would not understand.
+PROTOCOL = 1
+
+PR_SET_PDEATHSIG = 1
+
+
+class Context:
+    """What an engine reports through.
+
+    ``targets``: objectives, by generator, that an optimisation is to come down to. ``spawned`` is the
+    monotonic time at which the orchestrator started this process.
+    """
+
+    def __init__(self, pipe: int, run_dir: Path, cell: Cell, targets: Mapping[str, float], spawned: float):
+        self._pipe = pipe
+        self.run_dir, self.cell, self.targets, self.spawned = run_dir, cell, dict(targets), spawned
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Write one line of the protocol. Ends this process if nobody reads any more."""
+        data = json.dumps({"event": event, **fields}).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._pipe, data) :]
+        except BrokenPipeError:
+            os._exit(1)
+
+    def sample(self, metric: str, value: float, unit: str) -> None:
+        """One raw sample of a metric."""
+        self.emit("sample", metric=metric, value=float(value), unit=unit)
+
+    def curve(self, seconds: float, iteration: int, terms: Any) -> None:
+        """One evaluation of the loss; ``terms`` has objective, content, style and tv."""
+        names = ("objective", "content", "style", "tv")
+        self.emit(
+            "curve",
+            seconds=float(seconds),
+            iteration=int(iteration),
+            **{name: float(getattr(terms, name)) for name in names},
+        )
+
+    def progress(self, text: str) -> None:
+        """What is going on, for the progress bar."""
+        self.emit("progress", text=text)
+
+    def ready(self) -> None:
+        """Set-up is over: ``setup_s`` is the time since the process was started."""
+        self.sample("setup_s", time.monotonic() - self.spawned, "s")
+        self.emit("ready")
+
+    def image(self) -> Path:
+        """Where the cell's picture goes; announce it with :meth:`saved`."""
+        return self.run_dir / "images" / f"{self.cell.key}.png"
+
+    def saved(self, path: Path) -> None:
+        """``path`` (below the run directory) has been written."""
+        self.emit("image", path=str(path.relative_to(self.run_dir)))
+
+
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when the orchestrator dies, however it dies (Linux only)."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def failure(error: BaseException) -> tuple[str, str] | None:
+    """(status, reason) for an exception that the harness understands; None for a crash."""
+    text = " ".join(str(error).split())
+    causes = list(_chain(error))
+    if any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
+        return "disk_full", text
+    if any(_is_out_of_memory(cause) for cause in causes):
+        return "oom", f"out of memory ({text or type(error).__name__})"[:300]
+    if isinstance(error, UserError):
+        return "user_error", text
+    if isinstance(error, (NotFinite, NotSynchronised)):
+        return "error", text
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those that led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if isinstance(error, UserError) and not isinstance(error, EngineMissing):
+        return False  # it quotes names that users gave to their files
+    return out_of_memory_phrase(str(error), _near_limit()) is not None
+
+
+def _near_limit() -> bool:
+    """Whether this process may map only so much memory (ulimit -v) and has come near that."""
+    limit = environment.address_space_limit()
+    return limit is not None and (environment.high_water_bytes("VmPeak") or 0) > NEAR_LIMIT * limit
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.run.worker")
+    parser.add_argument("--pipe", type=int, required=True)
+    pipe = parser.parse_args(argv).pipe
+    os.set_inheritable(pipe, False)
+    spec = json.loads(sys.stdin.readline())
+    die_with_parent(spec["parent"])
+    cell = Cell.from_dict(spec["cell"])
+    budget, settings = Budget.from_dict(spec["budget"]), Settings.from_dict(spec["settings"])
+    context = Context(pipe, Path(spec["run_dir"]), cell, spec["targets"], spec["spawned_monotonic"])
+    try:
+        runtime.prepare(settings.threads)
+        info = engines.get(cell.engine).load().execute(cell, settings, budget, context)
+    except BaseException as error:
+        known = failure(error)
+        if known is None:
+            raise
+        # First the result: without memory even the traceback may fail, or the engine hang when it shuts down.
+        context.emit("result", status=known[0], reason=known[1])
+        traceback.print_exc()
+        return 0
+    context.emit("result", status="ok", info=info)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

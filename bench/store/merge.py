@@ -1,0 +1,334 @@
+"""Several runs as one: the parts of a plan, or the same plan on several machines. Imports no engine and no pandas.
+
+Only what can be compared is joined. With ``facet`` the machines are kept apart: each gets a label, which becomes part
+of its cells' devices ("cpu@machine-1"), and as the analysis never relates two devices, no ratio crosses machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.plan.cells import GENERATE, Cell, Plan
+from bench.store import run_folder
+from bench.store.whole_runs import ARGUMENT, Finished, Part, check_comparable, machine_difference, one_machine
+from nst_gluon import __version__, methods
+from nst_gluon.system.errors import UserError
+
+AT = "@"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merged run is made of; ``finished`` comes with the run that each cell is from."""
+
+    run: dict[str, Any]
+    finished: tuple[tuple[Part, Finished], ...]
+    pictures_of: Part
+
+
+# ---------------------------------------------------------------------------------------------------- joining
+
+
+def join(parts: Sequence[Part], facet: bool, command: Sequence[str]) -> Merged:
+    """The runs as one. Raises UserError if they cannot be compared, or hold the same cell with different results.
+
+    ``facet``: different machines are allowed, and told apart by the device of their cells.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        check_comparable(first, part)
+    machines = _machines(parts)
+    if not facet and len(machines) > 1:
+        _refuse_machines(parts)
+    if facet:
+        parts = [_labelled(part, machines) for part in parts]
+    finished: dict[Cell, tuple[Part, Finished]] = {}
+    for part in parts:
+        for done in part.finished:
+            _add(finished, part, done)
+    order = _order(parts)
+    cells = sorted({cell for part in parts for cell in (*part.planned, *(done.cell for done in part.finished))},
+                   key=order)  # fmt: skip
+    missing = missing_shards(parts)
+    warnings = [*_incomplete(parts, missing), *_differences(parts)]
+    warnings += [f"{part.id}: {text}" for part in parts for text in part.run.get("warnings") or ()]
+    status = "complete" if len(finished) == len(cells) and not missing else "partial"
+    plain = {"cells": [cell.to_dict() for cell in cells], **_shared(parts)}
+    run = {
+        "status": status,
+        "suite_version": __version__,
+        "created": min((str(part.run["created"]) for part in parts if part.run.get("created")), default=_now()),
+        "finished": max((str(part.run["finished"]) for part in parts if part.run.get("finished")), default=_now()),
+        "merged": _now(),
+        "command": list(command),
+        "plan_fingerprint": _fingerprint(plain),
+        **plain,
+        "seeds": sorted({cell.seed for cell in cells}),
+        **(_several(parts, machines) if facet else _same(parts)),
+        "sessions": [{"run": part.id, **session} for part in parts for session in part.run.get("sessions") or ()],
+        "warnings": list(dict.fromkeys(warnings)),
+        "merged_from": [entry for part in parts for entry in _origin(part)],
+    }
+    largest = max(parts, key=lambda part: max((cell.size for cell in part.planned), default=0))
+    return Merged(run, tuple(finished[cell] for cell in cells if cell in finished), largest)
+
+
+def _add(finished: dict[Cell, tuple[Part, Finished]], part: Part, done: Finished) -> None:
+    if done.cell not in finished:
+        finished[done.cell] = (part, done)
+        return
+    other, known = finished[done.cell]
+    if known != done:
+        where = f"both {other.path} and {part.path}" if other.path != part.path else f"{part.path} twice"
+        raise UserError(f"{ARGUMENT}: {done.cell.key} is in {where}, with different results; leave one out")
+
+
+def _machines(parts: Sequence[Part]) -> dict[str, list[Part]]:
+    """The runs by the machine they were made on: "machine-1" for the first, and so on."""
+    found: list[list[Part]] = []
+    for part in parts:
+        for group in found:
+            if machine_difference(one_machine(one.fingerprint for one in group), part.fingerprint) is None:
+                group.append(part)
+                break
+        else:
+            found.append([part])
+    return {f"machine-{number}": group for number, group in enumerate(found, 1)}
+
+
+def _refuse_machines(parts: Sequence[Part]) -> None:
+    for index, part in enumerate(parts):
+        for other in parts[:index]:
+            name = machine_difference(other.fingerprint, part.fingerprint)
+            if name:
+                raise UserError(
+                    f"{ARGUMENT}: {part.path} was measured on another machine than {other.path} ({name} is "
+                    f"{part.fingerprint.get(name)!r} and {other.fingerprint.get(name)!r}); --facet machine keeps "
+                    "machines apart"
+                )
+
+
+def _labelled(part: Part, machines: Mapping[str, Sequence[Part]]) -> Part:
+    """The run with its machine in the device of every cell."""
+    label = next(name for name, group in machines.items() if any(one.path == part.path for one in group))
+
+    def there(cell: Cell) -> Cell:
+        return dataclasses.replace(cell, device=f"{cell.device}{AT}{label}")
+
+    finished = []
+    for done in part.finished:
+        cell = there(done.cell)
+        record = {**done.record, "key": cell.key, "device": cell.device}
+        finished.append(dataclasses.replace(done, cell=cell, record=record))
+    return dataclasses.replace(part, machine=label, planned=tuple(map(there, part.planned)), finished=tuple(finished))
+
+
+def _order(parts: Sequence[Part]) -> Any:
+    """The key that puts cells into the order of the plan: a whole one that all are shards of, else as plans go."""
+    shards = [part.run.get("shard") for part in parts]
+    if all(shards) and len({shard["plan_fingerprint"] for shard in shards}) == 1:
+        places = {
+            cell: position for part, shard in zip(parts, shards)
+            for cell, position in zip(part.planned, shard["positions"])
+        }  # fmt: skip
+        return lambda cell: (places.get(cell, len(places)), cell.device)
+    tasks = list(dict.fromkeys(cell.task for part in parts for cell in part.planned))
+    names = [*methods.METHODS, *sorted({cell.method for part in parts for cell in part.planned})]
+    return lambda cell: (
+        cell.kind != GENERATE, cell.seed, cell.size, (*tasks, cell.task).index(cell.task),
+        (*names, cell.method).index(cell.method), cell.method, cell.batch, cell.dtype, cell.device, cell.engine,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- the merged run.json
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _shared(parts: Sequence[Part]) -> dict[str, Any]:
+    """Budget, settings and inputs: those of the first run, with the nets of all."""
+    first = parts[0].run
+    settings, inputs = dict(first.get("settings") or {}), dict(first.get("inputs") or {})
+    nets = [net for part in parts for net in (part.run.get("settings") or {}).get("nets") or ()]
+    settings["nets"] = [list(net) for net in {use: (use, net) for use, net in reversed(nets)}.values()]
+    settings["nets"].sort()
+    inputs["nets"] = {
+        use: net for part in reversed(parts) for use, net in ((part.run.get("inputs") or {}).get("nets") or {}).items()
+    }
+    return {"budget": first.get("budget"), "settings": settings, "inputs": inputs}
+
+
+def _fingerprint(fields: Mapping[str, Any]) -> str | None:
+    try:
+        return Plan.from_dict(fields).fingerprint()
+    except (KeyError, TypeError):  # made by hand, or too old
+        return None
+
+
+def _same(parts: Sequence[Part]) -> dict[str, Any]:
+    """Environment and fingerprint of runs on one machine."""
+    used = next((part for part in parts if part.fingerprint.get("gpu")), parts[0])
+    environment = dict(used.run.get("environment") or {})
+    revisions = [(part.run.get("environment") or {}).get("git") for part in parts]
+    if any(revision != revisions[0] for revision in revisions):
+        environment["git"] = {"revision": None, "dirty": any((revision or {}).get("dirty") for revision in revisions)}
+    return {"environment": environment, "fingerprint": one_machine(part.fingerprint for part in parts)}
+
+
+def _several(parts: Sequence[Part], machines: Mapping[str, Sequence[Part]]) -> dict[str, Any]:
+    """The same of several machines, and what each is."""
+    each = {label: _same(group) for label, group in machines.items()}
+    legend = {}
+    for label, group in machines.items():
+        fingerprint = {name: value for name, value in each[label]["fingerprint"].items() if name != "dtypes"}
+        legend[label] = {"name": label.replace("-", " "), **fingerprint, "runs": [part.id for part in group]}
+    return {
+        "environment": {"machines": {label: found["environment"] for label, found in each.items()}},
+        "fingerprint": {"machines": {label: found["fingerprint"] for label, found in each.items()}},
+        "machines": legend,
+    }
+
+
+def _origin(part: Part) -> list[dict[str, Any]]:
+    """What a run is made of: itself, or the runs that it was merged from."""
+    label = {"machine": part.machine} if part.machine else {}
+    if part.run.get("merged_from"):
+        return [{**entry, **label} for entry in part.run["merged_from"]]
+    shard = part.run.get("shard")
+    entry = {
+        "id": part.id,
+        "status": part.run.get("status"),
+        "created": part.run.get("created"),
+        "cells": len(part.finished),
+        "planned": len(part.planned),
+        "shard": shard and {name: value for name, value in shard.items() if name != "positions"},
+        **label,
+        "git": (part.run.get("environment") or {}).get("git"),
+        "command": part.run.get("command"),
+    }
+    return [{name: value for name, value in entry.items() if value is not None}]
+
+
+def missing_shards(parts: Sequence[Part]) -> list[str]:
+    """The shards, as i/n, of which another one is here and they are not."""
+    here: dict[tuple[str, int], set[int]] = {}
+    for part in parts:
+        for shard in (entry.get("shard") for entry in _origin(part)):
+            if shard:
+                here.setdefault((shard["plan_fingerprint"], shard["of"]), set()).add(shard["index"])
+    return [f"{index}/{of}" for (_, of), found in here.items() for index in range(1, of + 1) if index not in found]
+
+
+def _incomplete(parts: Sequence[Part], missing: Sequence[str]) -> list[str]:
+    """What a merged run lacks, each a line for the report."""
+    found = [
+        f"{part.id} is not complete: {len(part.finished)} of its {len(part.planned)} cells are here"
+        for part in parts
+        if len(part.finished) < len(part.planned)
+    ]
+    if missing:
+        found.append(f"not all parts of the plan are here: shard {', '.join(missing)} is missing")
+    shards = [part.run["shard"] for part in parts if part.run.get("shard")]
+    for fingerprint in dict.fromkeys(shard["plan_fingerprint"] for shard in shards):
+        same = [shard for shard in shards if shard["plan_fingerprint"] == fingerprint]
+        covered = {position for shard in same for position in shard["positions"]}
+        lost = same[0]["total"] - len(covered)
+        if lost and not missing:
+            found.append(
+                f"{lost} of the {same[0]['total']} cells of the whole plan are in no part: they did not fit the "
+                "memory, or the parts were made by different revisions"
+            )
+    return found
+
+
+def _differences(parts: Sequence[Part]) -> list[str]:
+    """Other revisions of the suite and other versions of what it stands on: no reason to refuse, but to say so."""
+    found = []
+    environments = {part.id: part.run.get("environment") or {} for part in parts}
+    revisions = {name: _revision(environment) for name, environment in environments.items()}
+    if len(set(revisions.values())) > 1:
+        each = ", ".join(f"{name}: {revision}" for name, revision in revisions.items())
+        found.append(f"the runs were made with different revisions of the suite ({each})")
+    for part in ("versions", "variables"):
+        have = {name: environment.get(part) or {} for name, environment in environments.items()}
+        for name in sorted({name for one in have.values() for name in one}):
+            values = {run: one.get(name) for run, one in have.items()}
+            if len(set(values.values())) > 1:
+                each = ", ".join(f"{run}: {value or 'none'}" for run, value in values.items())
+                found.append(f"the runs differ in {name} ({each})")
+    return found
+
+
+def _revision(environment: Mapping[str, Any]) -> str:
+    git = environment.get("git") or {}
+    return str(git.get("revision") or "unknown")[:12] + (" with uncommitted changes" if git.get("dirty") else "")
+
+
+# ---------------------------------------------------------------------------------------------------- writing
+
+
+def write(merged: Merged, out: Path, build: Callable[[Path], object]) -> Path:
+    """A new run directory below ``out``, with whatever ``build`` makes in it; it is there whole, or not at all.
+
+    Raises UserError if it cannot be written.
+    """
+    run_folder.check_writable(out)
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    scratch = out / f".merging-{secrets.token_hex(4)}"
+    try:
+        scratch.mkdir(parents=True)
+        made = _fill(merged, scratch)
+        build(made)
+        return made.rename(out / made.name)
+    except OSError as error:
+        raise run_folder.explain(error, out) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        for folder in new:  # those that hold a run now stay, as they are not empty
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _fill(merged: Merged, root: Path) -> Path:
+    status = merged.run["status"]
+    made = run_folder.Store.create(root, {**merged.run, "status": "running"})
+    try:
+        for role in ("style", "content"):
+            _copy(merged.pictures_of.path, f"images/{role}.png", made.path / f"images/{role}.png")
+        for part, done in merged.finished:
+            files = {}
+            for field, folder in (("image", "images"), ("log", "logs")):
+                named = done.record.get(field)
+                if isinstance(named, str) and named:
+                    kept = f"{folder}/{_file_name(done.cell.key)}{Path(named).suffix}"
+                    files[field] = kept if _copy(part.path, named, made.path / kept) else None
+            samples = [(metric, unit, float(value)) for metric, unit, value in done.samples]
+            made.append({**done.record, **files}, samples, done.curve)
+        made.update(status=status)
+    finally:
+        made.close()
+    return made.path
+
+
+def _file_name(key: str) -> str:
+    return re.sub(r"[^\w@.+-]", "_", key)[:150]
+
+
+def _copy(root: Path, name: str, target: Path) -> bool:
+    """Copy a file of a run directory; False if it is not there, or lies outside."""
+    source = (root / name).resolve()
+    if root.resolve() not in source.parents or not source.is_file():
+        return False
+    shutil.copyfile(source, target)
+    return True

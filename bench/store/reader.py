@@ -1,0 +1,95 @@
+"""A run directory as tables: what was committed, typed by column, with pandas alone. Imports no engine."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.plan.cells import CELL_COLUMNS
+from bench.store import run_folder
+from nst_gluon.system.errors import UserError
+
+GROUP_COLUMNS = CELL_COLUMNS[:-1]
+SUMMARY_COLUMNS = (*GROUP_COLUMNS, "metric", "unit", "value", "low", "high", "n", "status")
+CELL_TABLE_COLUMNS = (*CELL_COLUMNS, "kind", "status", "reason")
+
+_INTEGERS = ("size", "batch", "seed", "n")
+_NUMBERS = ("value", "low", "high", "seconds", "iteration", "objective", "content", "style", "tv")
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run wrote: ``meta`` is run.json, ``records`` the last record of each cell, in the order of
+    their ends.
+
+    ``cells`` is the same as a table (CELL_TABLE_COLUMNS); ``samples`` and ``curves`` are the CSV files.
+    """
+
+    directory: Path
+    meta: dict[str, Any]
+    records: tuple[dict[str, Any], ...]
+    cells: pd.DataFrame
+    samples: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def read_run(run_dir: str | Path) -> RunData:
+    """Everything that a run committed. Raises UserError when the folder is no run that this suite reads."""
+    directory = Path(run_dir)
+    meta = run_folder.read_run(directory)
+    latest: dict[tuple, dict[str, Any]] = {}
+    for record in run_folder.read_cells(directory):
+        identity = tuple(str(record.get(name)) for name in CELL_COLUMNS)
+        latest.pop(identity, None)
+        latest[identity] = record
+    records = tuple(latest.values())
+    cells = pd.DataFrame(
+        [{name: _text(record.get(name)) for name in CELL_TABLE_COLUMNS} for record in records],
+        columns=list(CELL_TABLE_COLUMNS),
+        dtype=str,
+    )
+    samples = parse_table(run_folder.read_table(directory, "samples.csv"), run_folder.SAMPLE_COLUMNS, "samples.csv")
+    curves = parse_table(run_folder.read_table(directory, "curves.csv"), run_folder.CURVE_COLUMNS, "curves.csv")
+    return RunData(
+        directory=directory,
+        meta=meta,
+        records=records,
+        cells=_typed(cells),
+        samples=samples.dropna(subset=["value"]).reset_index(drop=True),
+        curves=curves.dropna(subset=["seconds", "objective"]).reset_index(drop=True),
+    )
+
+
+def parse_table(text: str, columns: tuple[str, ...], name: str = "table") -> pd.DataFrame:
+    """A CSV text with a header and at least ``columns``, typed by column name; an empty text is an empty
+    table.
+
+    A row whose size, batch or seed is no number is left out. Text stays text: a method called "NA" is no gap.
+    Raises UserError, naming the file ``name``, where a column is missing or the text is no table at all.
+    """
+    if not text.strip():
+        return _typed(pd.DataFrame({name: pd.Series(dtype=str) for name in columns}))
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, on_bad_lines="skip")
+    except ValueError as error:
+        raise UserError(f"RUN: {name} is damaged ({' '.join(str(error).split())})") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise UserError(f"RUN: {name} is damaged (it has no column {missing[0]!r})")
+    return _typed(table)
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    for name in (*_INTEGERS, *_NUMBERS):
+        if name in table.columns:
+            table[name] = pd.to_numeric(table[name], errors="coerce")
+    whole = [name for name in _INTEGERS if name in table.columns]
+    return table.dropna(subset=whole).reset_index(drop=True).astype(dict.fromkeys(whole, int))
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,399 @@
+"""The run directory ``results/<run id>/``: schema, appends that survive a kill at any moment, resume.
+
+    run.json      written atomically (temporary file + rename), rewritten when the run's state changes
+    cells.jsonl   one line per finished cell
+    samples.csv   every raw sample of the finished cells: SAMPLE_COLUMNS
+    curves.csv    every loss evaluation of the finished cells: CURVE_COLUMNS
+    images/       pictures that cells made            logs/    what the workers printed
+
+How a cell is committed: its rows are appended to samples.csv and curves.csv and forced to disk, and only then
+its line is appended to cells.jsonl. The line says, in ``rows``, at which byte its rows begin and end in each
+table. So the committed state is the longest prefix of whole lines whose rows are all there; anything beyond
+it was cut off by a kill or a full disk. Readers stop at that point and a resume truncates there: nothing is
+lost but the cell that was not finished, and nothing is there twice.
+
+Imports neither pandas nor an engine: the orchestrator stays small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.plan import old_runs
+from bench.plan.cells import CELL_COLUMNS
+from nst_gluon.system.errors import UserError, nearest
+
+SCHEMA_VERSION = 1
+SAMPLE_COLUMNS = (*CELL_COLUMNS, "metric", "unit", "value")
+CURVE_COLUMNS = (*CELL_COLUMNS, "seconds", "iteration", "objective", "content", "style", "tv")
+TABLES = {"samples.csv": SAMPLE_COLUMNS, "curves.csv": CURVE_COLUMNS}
+CELLS = "cells.jsonl"
+RUN = "run.json"
+FOLDERS = ("images", "logs")
+STATUSES = ("ok", "oom", "timeout", "error", "skipped")
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class DiskFull(UserError):
+    """No space left; what was committed before stays."""
+
+    @classmethod
+    def at(cls, path: Path) -> DiskFull:
+        return cls(f"--out: no space left for {path}; every finished cell is kept, free some space")
+
+
+class NoRun(UserError):
+    """A folder that is no run directory at all."""
+
+
+class OtherSchema(UserError):
+    """A run directory of a ``version`` of the schema that this suite does not read."""
+
+    def __init__(self, message: str, version: Any):
+        super().__init__(message)
+        self.version = version
+
+
+def explain(error: OSError, path: Path) -> UserError:
+    """The one line for a file or folder that cannot be written."""
+    if error.errno in FULL:
+        return DiskFull.at(path)
+    reason = (error.strerror or str(error)).lower()
+    return UserError(f"--out: cannot write {path} ({reason}); give a folder that can be written")
+
+
+# ---------------------------------------------------------------------------------------------------- writing
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``; os.write alone may write less, on a nearly full disk for one."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by ``value`` as JSON: a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise explain(error, path) from error
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the advisory lock of an open file; False if another process holds it. Dies with the process."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # A file system without locks does not stop us.
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
+
+
+class Store:
+    """A run directory opened for writing by this process alone. Use :meth:`create` or :meth:`resume`."""
+
+    def __init__(self, path: Path, run: dict[str, Any], descriptors: dict[str, int]):
+        self.path = path
+        self.run = run
+        self._descriptors = descriptors
+
+    @classmethod
+    def create(cls, root: Path, run: Mapping[str, Any]) -> Store:
+        """A new run directory below ``root``, whose name no other run has. Raises UserError if it cannot be
+        made.
+        """
+        path = _new_folder(root)
+        try:
+            run = {"schema_version": SCHEMA_VERSION, "id": path.name, "status": "running", **run}
+            write_json(path / RUN, run)
+            for folder in FOLDERS:
+                (path / folder).mkdir()
+            descriptors = _open(path)
+            for name, columns in TABLES.items():
+                _write_all(descriptors[name], _csv([columns]))
+        except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)
+            raise explain(error, path) from error
+        except UserError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        store = cls(path, run, descriptors)
+        _lock(descriptors[CELLS])
+        return store
+
+    @classmethod
+    def resume(cls, path: Path) -> Store:
+        """Open an existing run for writing and cut off what was not committed.
+
+        Raises UserError if it is no run, has another schema, cannot be written, or another process is writing
+        to it.
+        """
+        run = read_run(path, "--resume")
+        old_runs.refuse_to_resume(path / name for name in TABLES)
+        try:
+            descriptors = _open(path)
+        except OSError as error:
+            raise explain(error, path) from error
+        store = cls(path, run, descriptors)
+        if not _lock(descriptors[CELLS]):
+            store.close()
+            raise UserError(f"--resume: another process is writing to {path}; wait until it has ended")
+        try:
+            store._recover()
+        except OSError as error:
+            store.close()
+            raise explain(error, path) from error
+        return store
+
+    def _recover(self) -> None:
+        cells, ends = _committed(self.path)
+        for name, end in ends.items():
+            if end is not None and os.fstat(self._descriptors[name]).st_size > end:
+                os.ftruncate(self._descriptors[name], end)
+        for name, columns in TABLES.items():
+            if not cells:
+                os.ftruncate(self._descriptors[name], 0)
+                _write_all(self._descriptors[name], _csv([columns]))
+        for folder in FOLDERS:
+            (self.path / folder).mkdir(exist_ok=True)
+
+    def cells(self) -> list[dict[str, Any]]:
+        """The committed cells, in the order in which they were finished."""
+        return read_cells(self.path)
+
+    def append(
+        self,
+        cell: Mapping[str, Any],
+        samples: Sequence[tuple[str, str, float]] = (),
+        curve: Sequence[Sequence[float]] = (),
+    ) -> None:
+        """Commit one finished cell: its rows first, then its line.
+
+        Args:
+            cell: the line of cells.jsonl; must hold CELL_COLUMNS, ``key`` and ``status``.
+            samples: (metric, unit, value) each.
+            curve: (seconds, iteration, objective, content, style, tv) each.
+
+        Raises DiskFull (or another UserError) and leaves the files as they were, if they cannot be written.
+        """
+        columns = [cell[name] for name in CELL_COLUMNS]
+        data = {
+            "samples.csv": _csv([*columns, metric, unit, repr(float(value))] for metric, unit, value in samples),
+            "curves.csv": _csv([*columns, *point] for point in curve),
+        }
+        begin = {name: os.fstat(descriptor).st_size for name, descriptor in self._descriptors.items()}
+        try:
+            rows = {}
+            for name, rows_data in data.items():
+                _write_all(self._descriptors[name], rows_data)
+                os.fsync(self._descriptors[name])
+                rows[name] = [begin[name], begin[name] + len(rows_data)]
+            line = json.dumps({**cell, "rows": rows}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            _write_all(self._descriptors[CELLS], line)
+            os.fsync(self._descriptors[CELLS])
+        except BaseException as error:
+            # A KeyboardInterrupt in between is like a full disk: back to the last committed state.
+            for name, size in begin.items():
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptors[name], size)
+            if isinstance(error, OSError):
+                raise explain(error, self.path) from error
+            raise
+
+    def update(self, **fields: Any) -> None:
+        """Set fields of run.json and write it."""
+        self.run.update(fields)
+        write_json(self.path / RUN, self.run)
+
+    def close(self) -> None:
+        """Close the files, which also gives the lock back."""
+        for descriptor in self._descriptors.values():
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._descriptors = {}
+
+
+def _open(path: Path) -> dict[str, int]:
+    descriptors: dict[str, int] = {}
+    try:
+        for name in (CELLS, *TABLES):
+            descriptors[name] = os.open(path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+        raise
+    return descriptors
+
+
+def _new_folder(root: Path) -> Path:
+    """``root``/<UTC time>-<suffix>, made by this call: two runs that start in the same second get two
+    folders.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = root / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return path
+    except OSError as error:
+        raise explain(error, root) from error
+
+
+def check_writable(root: Path) -> None:
+    """Raise a UserError if no run directory could be made below ``root``. Leaves nothing behind."""
+    existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise UserError(f"--out: {existing} is a file; give a folder that can be written")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"--out: cannot write {existing} (permission denied); give a folder that can be written")
+
+
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
+    """run.json of a run directory. Raises NoRun if it is none, OtherSchema if it is of another schema, and a UserError
+    if it cannot be read.
+    """
+    try:
+        run = json.loads((path / RUN).read_text(encoding="utf-8"))
+        version = run["schema_version"]
+        if not isinstance(run.get("cells") or [], list):
+            raise TypeError("cells is not a list")
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoRun(f"{argument}: {path} is not a run directory (it has no {RUN})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{argument}: {path / RUN} is damaged ({' '.join(str(error).split())})") from None
+    except OSError as error:
+        raise UserError(f"{argument}: cannot read {path / RUN} ({(error.strerror or str(error)).lower()})") from None
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        advice = "update this suite" if newer else "measure it again"
+        known = f"this suite reads {SCHEMA_VERSION}"
+        raise OtherSchema(f"{argument}: {path} has schema_version {version!r} and {known}; {advice}", version)
+    return run
+
+
+def read_cells(path: Path) -> list[dict[str, Any]]:
+    """The committed lines of cells.jsonl; what a kill left behind is not among them."""
+    return list(map(old_runs.cell, _committed(path)[0]))
+
+
+def read_table(path: Path, name: str) -> str:
+    """The text of samples.csv or curves.csv, header and the rows of committed cells only."""
+    end = _committed(path)[1][name]
+    try:
+        data = (path / name).read_bytes()
+    except FileNotFoundError:
+        data = b""
+    text = data[:end].decode("utf-8", errors="replace")
+    return old_runs.table(text) or _csv([TABLES[name]]).decode()
+
+
+def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:
+    """The committed cells, and where they end in each file; None where the lines do not say (a file made by
+    hand).
+    """
+    sizes = {name: (path / name).stat().st_size if (path / name).exists() else 0 for name in TABLES}
+    try:
+        data = (path / CELLS).read_bytes()
+    except FileNotFoundError:
+        data = b""
+    cells: list[dict[str, Any]] = []
+    ends: dict[str, int | None] = {name: len(_csv([columns])) for name, columns in TABLES.items()}
+    ends[CELLS] = 0
+    position = 0
+    for line in data.splitlines(keepends=True):
+        cell = _parse(line)
+        if cell is None:
+            break
+        rows = cell.get("rows") or {}
+        if any(rows[name][1] > sizes[name] for name in rows):
+            break
+        position += len(line)
+        cells.append(cell)
+        ends[CELLS] = position
+        for name in TABLES:
+            ends[name] = rows[name][1] if name in rows else None
+    return cells, ends
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """A whole, well-formed line of cells.jsonl, or None."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        cell = json.loads(line)
+        rows = cell.get("rows") or {}
+        whole = "status" in cell and all(
+            name in TABLES and isinstance(begin, int) and isinstance(end, int) for name, (begin, end) in rows.items()
+        )
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return cell if whole else None
+
+
+def list_runs(root: Path) -> list[dict[str, Any]]:
+    """Every run below ``root`` that this suite reads, oldest first: path, id, run, planned, cells."""
+    runs = []
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        try:
+            run = read_run(folder)
+        except UserError:
+            continue
+        cells = read_cells(folder)
+        planned = len(run.get("cells") or cells)
+        runs.append({"path": folder, "id": folder.name, "run": run, "planned": planned, "cells": cells})
+    return runs
+
+
+def find_run(text: str, root: Path, argument: str = "RUN") -> Path:
+    """The run directory that a user means: a path, a run id below ``root``, or "latest"."""
+    if text == "latest":
+        runs = list_runs(root)
+        if not runs:
+            raise UserError(f"{argument}: there is no run below {root}; make one with python -m bench run")
+        return runs[-1]["path"]
+    for path in (Path(text), root / text):
+        if path.is_dir():
+            return path
+    known = [run["id"] for run in list_runs(root)]
+    near = nearest(text, [*known, "latest"])
+    newest = f"the newest are: {', '.join(known[-3:])}" if known else f"there is none below {root}"
+    raise UserError(f"{argument}: no run {text!r}; {near}{newest}")

@@ -1,0 +1,127 @@
+"""What the command lines share: one-line errors, exit statuses, arguments of a kind. Imports no engine.
+
+Exit statuses: 0 done, 1 the computation failed (it diverged), 2 something the user can put right, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import NoReturn
+
+from nst_gluon.system.errors import NotFinite, UserError, did_you_mean, nearest
+from nst_gluon.system.files import one_line
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+class Formatter(argparse.HelpFormatter):
+    """Fills lines of prose to the terminal's width; the lines of an example stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = [[line] if line.startswith(" ") else textwrap.wrap(line, width) for line in text.splitlines()]
+        return "\n".join(indent + line for filled in lines for line in filled)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are UserErrors of one line, with "did you mean" for commands and options."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("formatter_class", Formatter)
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse's, but nothing is unknown: told here, and not by the parser above, which knows other options."""
+        found, unknown = super().parse_known_args(args, namespace)
+        for word in unknown:
+            option = word.partition("=")[0]
+            if option.startswith("-"):
+                near = nearest(option, self._option_string_actions)
+                near = f"; {near}" if near else " "
+                raise UserError(f"{option}: there is no such option{near}(see {self.prog} --help)")
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{' '.join(message.split())} (see {self.prog} --help)")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            hint = did_you_mean(str(value), map(str, action.choices))
+            raise UserError(f"{name}: unknown {value!r}; {hint}")
+
+
+def run(command: Callable[[], int]) -> int:
+    """Run a command; its exit status, or, after an error of the user's, one line on stderr and status 2."""
+    try:
+        status = command()
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        return _complain(str(error), MISUSED)
+    except NotFinite as error:
+        return _complain(str(error), FAILED)
+    except MemoryError:
+        return _complain("out of memory; use a smaller --size or --batch", MISUSED)
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain once more while it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        where = f"{os.fspath(error.filename)!r}: " if error.filename else ""
+        return _complain(f"{where}{one_line(error)}", MISUSED)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _complain(line: str, status: int) -> int:
+    print(f"error: {' '.join(line.splitlines())}", file=sys.stderr)
+    return status
+
+
+def whole_number(argument: str, least: int = 0, example: int = 256) -> Callable[[str], int]:
+    """A parser of whole numbers from ``least``; its UserErrors name ``argument``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise UserError(f"{argument}: {text!r} is not a whole number; give e.g. {example}") from None
+        if value < least:
+            raise UserError(f"{argument}: {value} is too small; the least is {least}")
+        return value
+
+    return parse
+
+
+def whole_numbers(argument: str, least: int = 0) -> Callable[[str], list[int]]:
+    """A parser of different whole numbers from ``least``, separated by commas."""
+    one = whole_number(argument, least)
+
+    def parse(text: str) -> list[int]:
+        return list(dict.fromkeys(one(part.strip()) for part in text.split(",")))
+
+    return parse
+
+
+def number(argument: str, least: float = 0.0, example: float = 1.0) -> Callable[[str], float]:
+    """A parser of finite numbers from ``least``; its UserErrors name ``argument``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not abs(value) < float("inf"):
+            raise UserError(f"{argument}: {text!r} is not a number; give e.g. {example:g}")
+        if value < least:
+            raise UserError(f"{argument}: {value:g} is too small; the least is {least:g}")
+        return value
+
+    return parse

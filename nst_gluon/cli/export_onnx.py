@@ -1,0 +1,65 @@
+"""``export --format onnx``: a trained net as one ONNX file, and its model card beside it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nst_gluon.nets import model_card, netfile, onnx_export
+from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
+from nst_gluon.system.files import one_line, write_atomically
+
+
+def targets(output: Path | None, stem: str, force: bool) -> tuple[Path, Path]:
+    """The files to write, the net and its card.
+
+    Raises:
+        UserError: they could not be written, or exist and ``force`` is false.
+    """
+    path = output or Path(f"{stem}.onnx")
+    if path.is_dir():
+        raise UserError(f"--output: {str(path)!r} is a folder; name a file in it that ends in .onnx")
+    if path.suffix.lower() != ".onnx":
+        raise UserError(f"--output: {str(path)!r} does not end in .onnx; for --format mxnet it is a folder")
+    card = path.with_suffix(".md")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--output: there is no folder {str(path.absolute().parent)!r}; make it, or name another")
+    for file in (path, card):
+        if file.exists() and not force:
+            raise UserError(f"--output: {str(file)!r} exists; give another name, or --force to overwrite it")
+    return path, card
+
+
+def check(model: bytes, net: Path) -> str:
+    """A sentence on how far the exported net's picture is from the original's, or why that is not known.
+
+    Raises:
+        NotFinite: it is another picture.
+    """
+    try:
+        found = onnx_export.difference(model, net)
+    except EngineMissing as error:
+        return f"Not compared with the original ({one_line(error)})."
+    except ImportError:
+        return f"Not compared with the original, as ONNX Runtime is not installed ({onnx_export.INSTALL})."
+    if not found < onnx_export.TOLERANCE:
+        raise NotFinite(f"the exported net makes another picture than {str(net)!r} (difference {found:g})")
+    height, width = onnx_export.CHECK_SIZE
+    return (
+        f"In ONNX Runtime it makes the original's picture: at {width} x {height} pixels no value differs by more than "
+        f"{found:.1e} of the range."
+    )
+
+
+def run(args: argparse.Namespace, net: Path) -> int:
+    """Export, check, write."""
+    path, card = targets(args.output, net.stem, args.force)
+    params, meta = netfile.load(net)
+    model = onnx_export.build(params, meta).SerializeToString(deterministic=True)
+    checked = check(model, net)
+    text = model_card.card(meta, path.name, checked)
+    print(write_atomically(path, model))
+    print(write_atomically(card, text.encode()))
+    print(checked, file=sys.stderr)
+    return 0

@@ -1,0 +1,153 @@
+"""What ``stylize`` is to work on, and where each result goes: files, folders, patterns; pictures and videos.
+
+All of it is settled before anything is computed. Imports no engine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nst_gluon import assets
+from nst_gluon.cli import options
+from nst_gluon.pictures import images, video
+from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import one_line, quoted
+
+PICTURE = "PICTURE"
+KNOWN = images.SUFFIXES | video.SUFFIXES
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture or video, and the file that it becomes."""
+
+    source: Path
+    output: Path
+    is_video: bool
+
+
+def find(names: Sequence[str]) -> tuple[list[Path], bool]:
+    """The files that ``names`` stand for, each once, in order; and whether they may be several.
+
+    A name is that of a bundled photo or a file, a folder (its pictures and videos, hidden ones left out), or a pattern
+    with ``*``, ``?``, ``[...]`` or ``**``.
+
+    Raises:
+        UserError: a name stands for nothing.
+    """
+    found: dict[Path, Path] = {}
+    several = len(names) > 1
+    for name in names:
+        path = Path(name)
+        if name not in assets.STYLES + assets.CONTENTS and _is_folder(path):
+            several = True
+            with options.naming(PICTURE):
+                files = images.list_folder(path, KNOWN)
+        elif glob.has_magic(name) and not os.path.lexists(name):
+            several = True
+            files = [file for file in map(Path, sorted(glob.glob(name, recursive=True))) if _fits(file)]
+            if not files:
+                raise UserError(f"{PICTURE}: no picture or video matches {name!r}; give a file, a folder or a pattern")
+        else:
+            files = [_file(name)]
+        found.update((file.resolve(), file) for file in files)
+    return list(found.values()), several
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long for the system, or with a NUL in it
+        return False
+
+
+def _fits(file: Path) -> bool:
+    return file.suffix.lower() in KNOWN and file.is_file()
+
+
+def _file(name: str) -> Path:
+    """A bundled photo or a file; UserError with the nearest name of the same folder."""
+    try:
+        return options.content_path(name, PICTURE)
+    except UserError:
+        folder, _, last = name.rpartition("/")
+        try:
+            neighbours = [other for other in os.listdir(folder or ".") if Path(other).suffix.lower() in KNOWN]
+        except (OSError, ValueError):
+            raise
+        near = difflib.get_close_matches(last, neighbours, n=1)
+        if near and not difflib.get_close_matches(name, assets.CONTENTS, n=1):
+            there = f"{folder}/{near[0]}" if folder else near[0]
+            raise UserError(f"{PICTURE}: there is no file {quoted(name)}; did you mean {quoted(there)}?") from None
+        raise
+
+
+def jobs(names: Sequence[str], output: Path | None, force: bool, parts: Sequence[str], mark: str = "") -> list[Job]:
+    """What to make of what.
+
+    Without ``output`` a result is NAME-PARTS in the current folder; one source goes to the file ``output``; several,
+    or one into a folder that exists, go to the folder ``output``, which is made if missing, under their own names.
+
+    Args:
+        parts: what names the results, such as style and method; ``mark`` ends every name that the user did not give.
+
+    Raises:
+        UserError: a source is not there, or a result cannot be written, would be written twice, would replace a source
+            or, without ``force``, a file that is there.
+    """
+    sources, several = find(names)
+    into_folder = output is not None and (several or output.is_dir())
+    if into_folder:
+        _check_folder(output)
+    made, seen = [], {}
+    for source in sources:
+        wanted = output.suffix.lower() if output is not None and not into_folder else ""
+        is_video = source.suffix.lower() in video.SUFFIXES or wanted in video.SAVE_FORMATS
+        formats = video.SAVE_FORMATS if is_video else tuple(images.SAVE_FORMATS)
+        if into_folder:
+            suffix = source.suffix if source.suffix.lower() in formats else formats[0]
+            target = output / f"{source.stem}{mark}{suffix}"
+        else:
+            target = output or Path("-".join([source.stem, *parts]) + mark + formats[0])
+        if target in seen:
+            raise UserError(
+                f"--output: {quoted(target)} would be written twice, for {quoted(seen[target])} and {quoted(source)}; "
+                "rename one, or stylise them apart"
+            )
+        seen[target] = source
+        _check_target(target, sources, formats, force, into_folder)
+        made.append(Job(source, target, is_video))
+    return made
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.exists() and folder.suffix.lower() in KNOWN:
+        raise UserError(f"--output: {quoted(folder)} is the name of one file, and there may be several; name a folder")
+    there = folder
+    try:
+        while not there.exists():
+            there = there.absolute().parent
+    except (OSError, ValueError) as error:
+        raise UserError(f"--output: cannot make the folder {quoted(folder)}: {one_line(error)}") from error
+    if not there.is_dir():
+        raise UserError(f"--output: {quoted(there)} is not a folder; name another")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"--output: the folder {quoted(there)} cannot be written to; name another")
+
+
+def _check_target(
+    target: Path, sources: Sequence[Path], formats: Sequence[str], force: bool, into_folder: bool
+) -> None:
+    if target.exists() and any(target.samefile(source) for source in sources if source.exists()):
+        raise UserError(f"--output: {quoted(target)} is a picture that is to be stylised; name another folder or file")
+    if not into_folder:
+        options.check_output(target, force, formats)
+    elif target.is_dir():
+        raise UserError(f"--output: {quoted(target)} is a folder, and a file of that name is to be written")
+    elif target.exists() and not force:
+        raise UserError(f"--output: {quoted(target)} exists; name another folder, or --force to overwrite it")

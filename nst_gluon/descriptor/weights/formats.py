@@ -1,0 +1,116 @@
+"""Weights from a file of any known format, and to one of ours."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from nst_gluon.descriptor.weights import ndarrays, pickles
+from nst_gluon.descriptor.weights.containers import open_h5, read_npz
+from nst_gluon.descriptor.weights.entries import Entry, Refused, printable
+from nst_gluon.descriptor.weights.model import VggWeights
+from nst_gluon.descriptor.weights.naming import assemble
+from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import PathLike, quoted, write_atomically
+
+FORMATS = "a torchvision .pth, Keras .h5, .npz or MXNet .params file"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Mapping[str, Entry], bool]]:
+    """The arrays of ``path``, whose content (not its suffix) says what it is, and whether torch wrote it."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+        file.seek(0)
+        if not start:
+            raise Refused(f"it is empty; give {FORMATS}")
+        if start.startswith(b"\x89HDF"):
+            with open_h5(path) as entries:
+                yield entries, False
+        elif start.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(file) as archive:
+                if any(name.endswith(".npy") for name in archive.namelist()):
+                    yield read_npz(archive), False
+                else:
+                    yield pickles.read_zip(archive), True
+        elif start == struct.pack("<Q", ndarrays.LIST_MAGIC):
+            yield ndarrays.read(file), False
+        elif start.startswith(b"\x80"):
+            yield pickles.read_legacy(file), True
+        else:
+            raise Refused(f"it is of no known format; give {FORMATS}")
+
+
+def load_file(path: PathLike, title: str | None = None) -> VggWeights:
+    """Read VGG-16 or VGG-19 from a file: torch's (zip and legacy), Keras's HDF5, ``.npz`` or ``.params``.
+
+    The input scaling follows from the format and its names (:mod:`nst_gluon.descriptor.weights.naming`); arrays
+    ``mean`` and ``std`` in the file overrule it. ``title`` is the source where the file itself names none.
+
+    Raises UserError for a file that is missing, damaged, hostile, incomplete or of another net. Nothing
+    that a file says is executed, and no array is read before its shape has been checked.
+    """
+    path = Path(path)
+    where = f"weights {quoted(path)}"
+    try:
+        if not path.is_file():
+            raise UserError(f"{where}: {'not a file' if path.exists() else 'no such file'}; give {FORMATS}")
+        with _opened(path) as (entries, torch):
+            return assemble(entries, where, title or path.name, torch)
+    except Refused as e:
+        raise UserError(f"{where}: {e}") from None
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+    ) as e:
+        raise UserError(f"{where}: cannot be read: {printable(e) or type(e).__name__}") from None
+
+
+def arrays_of(weights: VggWeights) -> dict[str, np.ndarray]:
+    """What our own files hold: the parameters, the scaling, the source and whether they are random."""
+    return {
+        **weights.params,
+        "mean": np.array(weights.mean, "<f8"),
+        "std": np.array(weights.std, "<f8"),
+        "source": np.frombuffer(weights.source.encode() or b"?", np.uint8),
+        "random": np.array([weights.random], np.uint8),
+    }
+
+
+def _write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    # Not np.savez: with our own ZipInfo the same weights give the same bytes on every numpy.
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+_WRITERS = {".npz": _write_npz, ".params": ndarrays.write}
+
+
+def save(weights: VggWeights, path: PathLike) -> Path:
+    """Write ``weights``, their scaling, source and mark to ``path``, which ends in ``.npz`` or ``.params``.
+
+    The file appears whole or not at all; MXNet's ``nd.load`` and :func:`load_file` read it. Raises
+    UserError for another suffix, and where the file cannot be written.
+    """
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix not in _WRITERS:
+        raise UserError(f"weights {quoted(path)}: unknown suffix {suffix!r}; end the name in .npz or .params")
+    buffer = io.BytesIO()
+    _WRITERS[suffix](buffer, arrays_of(weights))
+    return write_atomically(path, buffer.getbuffer())

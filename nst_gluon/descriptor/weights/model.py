@@ -1,0 +1,138 @@
+"""VGG weights as plain arrays: architecture, checks, identity."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nst_gluon.system.errors import UserError, did_you_mean
+
+#: Convolutions per block (Simonyan & Zisserman 2014, table 1, configurations D and E).
+CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+CHANNELS = (64, 128, 256, 512, 512)
+
+Triple = tuple[float, float, float]
+
+#: RGB means and deviations of ImageNet, for pictures in [0, 1] (torchvision's and Gluon's nets).
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+#: The original nets take 0-255 minus these means (RGB order here); expressed for pictures in [0, 1].
+CAFFE_MEAN: Triple = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+CAFFE_STD: Triple = (1 / 255, 1 / 255, 1 / 255)
+
+
+def conv_names(arch: str) -> list[str]:
+    """The names of the convolutions of ``arch``, in order: ``conv1_1`` ... ``conv5_3`` or ``conv5_4``."""
+    if arch not in CONVOLUTIONS:
+        raise UserError(f"weights: unknown architecture {arch!r}; {did_you_mean(arch, CONVOLUTIONS)}")
+    return [f"conv{block}_{i}" for block, n in enumerate(CONVOLUTIONS[arch], 1) for i in range(1, n + 1)]
+
+
+def expected_shapes(arch: str) -> dict[str, tuple[int, ...]]:
+    """Canonical parameter names of ``arch`` with their shapes (OIHW and O), in order."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    inputs = 3
+    for name in conv_names(arch):
+        outputs = CHANNELS[int(name[4]) - 1]
+        shapes[f"{name}.weight"] = (outputs, inputs, 3, 3)
+        shapes[f"{name}.bias"] = (outputs,)
+        inputs = outputs
+    return shapes
+
+
+@dataclass(frozen=True, eq=False)
+class VggWeights:
+    """The convolutions of a VGG, with the input scaling they were trained with.
+
+    A descriptor computes ``conv((x - mean) / std)`` for RGB pictures ``x`` in [0, 1], for any source.
+
+    arch    ``vgg16`` or ``vgg19``
+    params  ``conv1_1.weight`` (float32, OIHW, input channels RGB), ``conv1_1.bias``, ... in order; read-only
+    mean    RGB, in units of [0, 1]
+    std     RGB, in units of [0, 1]
+    source  where they came from, for people
+    sha256  of names, shapes and float32 bytes of the parameters, the mean and the deviation
+    random  True when these are not trained weights; every result made with them is marked
+    """
+
+    arch: str
+    params: Mapping[str, np.ndarray]
+    mean: Triple
+    std: Triple
+    source: str
+    sha256: str
+    random: bool = False
+
+    def identity(self) -> dict[str, object]:
+        """What a result must record about the weights it was made with."""
+        return {"arch": self.arch, "source": self.source, "sha256": self.sha256, "random": self.random}
+
+
+def content_sha256(params: Mapping[str, np.ndarray], mean: Triple, std: Triple) -> str:
+    """Hash of names, shapes and little-endian float32 bytes, in the order given, then of the scaling."""
+    digest = hashlib.sha256()
+
+    def entries() -> Iterator[tuple[str, np.ndarray]]:
+        yield from params.items()
+        yield "mean", np.asarray(mean)
+        yield "std", np.asarray(std)
+
+    for name, array in entries():
+        shape = "x".join(map(str, array.shape))
+        digest.update(f"{name} {shape}\n".encode())
+        digest.update(np.ascontiguousarray(array, dtype="<f4"))
+    return digest.hexdigest()
+
+
+def build(
+    arch: str,
+    arrays: Mapping[str, np.ndarray],
+    mean: Triple,
+    std: Triple,
+    source: str,
+    random: bool = False,
+    where: str = "weights",
+) -> VggWeights:
+    """Check the arrays of ``arch`` and make :class:`VggWeights` of them.
+
+    ``arrays`` has the canonical names; others are ignored. ``where`` starts the messages. Raises
+    :class:`UserError` for a missing or wrong-shaped array and for values that are not finite.
+    """
+    params = {}
+    for name, shape in expected_shapes(arch).items():
+        if name not in arrays:
+            raise UserError(f"{where}: {name} is missing, which {arch} needs (shape {shape})")
+        array = np.asarray(arrays[name])
+        if array.shape != shape:
+            raise UserError(f"{where}: {name} has shape {array.shape}, which should be {shape} for {arch}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = np.ascontiguousarray(array, dtype=np.float32)
+        if not np.isfinite(array).all():
+            raise UserError(f"{where}: {name} has values that are not finite (NaN, infinite or beyond float32)")
+        array = array.view()
+        array.setflags(write=False)
+        params[name] = array
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != 3 or not all(math.isfinite(v) for v in values):
+            raise UserError(f"{where}: the input scaling's {name} should be three finite numbers (RGB)")
+    if min(std) <= 0:
+        raise UserError(f"{where}: the input scaling's std should be positive, not {min(std):g}")
+    mean, std = tuple(map(float, mean)), tuple(map(float, std))  # type: ignore[assignment]
+    return VggWeights(arch, params, mean, std, source, content_sha256(params, mean, std), random)
+
+
+def random_weights(arch: str = "vgg19", seed: int = 0) -> VggWeights:
+    """Untrained weights for machines without a network: He-normal (He et al. 2015), no bias, marked."""
+    generator = np.random.default_rng(seed)
+    arrays = {}
+    for name, shape in expected_shapes(arch).items():
+        if name.endswith(".weight"):
+            deviation = np.float32(math.sqrt(2 / math.prod(shape[1:])))
+            arrays[name] = generator.standard_normal(shape, dtype=np.float32) * deviation
+        else:
+            arrays[name] = np.zeros(shape, np.float32)
+    return build(arch, arrays, IMAGENET_MEAN, IMAGENET_STD, f"random (seed {seed})", random=True)

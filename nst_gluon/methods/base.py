@@ -1,0 +1,140 @@
+"""What a method is: one object that every other part of the suite asks. Imports no engine.
+
+A method optimises a picture (:class:`Optimiser`) or generates it with one pass of a trained net (:class:`Generator`).
+Nothing outside its own module compares a method's name, keeps a table of names, or knows its layers. A bundled method
+is one file in this package and one line in its registry; one of your own is one file anywhere: ``--method
+FILE.py:NAME``, ``--method package.module:NAME``, or an entry point of the group ``nst_gluon.methods``.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nst_gluon.nets.description import Net
+from nst_gluon.system.errors import UserError
+
+if TYPE_CHECKING:
+    from nst_gluon.optimise.problem import Problem
+
+TASKS = ("stylize", "texture")
+OPTIMISES, GENERATES = "optimises", "generates"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a method without running it: plain data, which a run keeps, so that its report needs no more.
+
+    Attributes:
+        name: on the command line, in tables and file names: letters, digits, ``_``.
+        kind: OPTIMISES or GENERATES.
+        tasks: those of TASKS that it can do.
+        title: as a heading has it; color: ``#rrggbb`` of its marks in plots.
+        engines: names of the engines that can run it; none named: every engine that runs its kind.
+        variant_of: the method that this one is a faster way of.
+        from_net: whether it begins with the picture of a trained net (of another method).
+        reference: where it was found: empty for a bundled one, else FILE.py:NAME or package.module:NAME.
+    """
+
+    name: str
+    kind: str
+    tasks: tuple[str, ...]
+    title: str
+    description: str
+    paper: str
+    color: str
+    engines: tuple[str, ...] = ()
+    variant_of: str | None = None
+    from_net: bool = False
+    reference: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Facts:
+        """From :meth:`to_dict`."""
+        lists = {name: tuple(fields.get(name, ())) for name in ("tasks", "engines")}
+        return cls(**{**fields, **lists})
+
+
+class Method(abc.ABC):
+    """What both kinds have. Class attributes say what :class:`Facts` says."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]]
+    title: ClassVar[str] = ""
+    description: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    color: ClassVar[str] = "#555555"
+    engines: ClassVar[tuple[str, ...]] = ()
+    variant_of: ClassVar[str | None] = None
+    from_net: ClassVar[bool] = False
+
+    def facts(self, reference: str = "") -> Facts:
+        """This method as plain data."""
+        return Facts(
+            name=self.name, kind=self.kind, tasks=tuple(self.tasks), title=self.title or self.name,
+            description=self.description, paper=self.paper, color=self.color, engines=tuple(self.engines),
+            variant_of=self.variant_of, from_net=self.from_net, reference=reference,
+        )  # fmt: skip
+
+    def check_task(self, task: str) -> None:
+        """Raise a UserError if this method cannot do ``task``."""
+        if task not in self.tasks:
+            raise UserError(f"--method: {self.name} cannot do {task!r}; it can do {', '.join(self.tasks)}")
+
+
+class Optimiser(Method):
+    """Moves one picture downhill on the common objective."""
+
+    kind = OPTIMISES
+
+    @abc.abstractmethod
+    def descend(self, problem: Problem) -> None:
+        """Go downhill until ``problem.evaluate`` ends it; the problem keeps the clock, the curve and the best picture.
+
+        Args:
+            problem: what is minimised: ``start()``, ``evaluate(picture)``, ``minimise(picture)`` (L-BFGS or Adam),
+                ``coarser(side, evaluations)``, ``net_picture()``; see :class:`nst_gluon.optimise.problem.Problem`.
+        """
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Adam's learning rate while a net trains: ``rate``, times ``decay`` every ``decay_every`` iterations from
+    ``decay_start`` on.
+    """
+
+    rate: float
+    decay_start: int
+    decay_every: int
+    decay: float
+
+
+class Generator(Method):
+    """Makes a picture with one pass of a net that was trained for one style."""
+
+    kind = GENERATES
+    # How a new net's weights are drawn: ``xavier``, or ``uniform``, in +-1/sqrt(fan in).
+    initializer: ClassVar[str] = "xavier"
+
+    @abc.abstractmethod
+    def architecture(self, task: str) -> dict[str, Any]:
+        """The keyword arguments of :meth:`net` that a new net for ``task`` gets; JSON can hold them."""
+
+    @abc.abstractmethod
+    def net(self, **architecture: Any) -> Net:
+        """The net as data. Raises TypeError or UserError for an architecture that it does not know."""
+
+    def schedule(self, iterations: int) -> Schedule:
+        """The learning rate of a training of so many iterations. Adam's 1e-3 throughout unless a method says more."""
+        return Schedule(1e-3, iterations, iterations, 1.0)
+
+    def choices(self) -> Mapping[str, str]:
+        """Keywords of :meth:`net` that ``train`` offers as options, with what each means; usually none."""
+        return {}

@@ -1,0 +1,1 @@
+"""Trained nets: their files, layers, graphs for inference, tiles and exports."""

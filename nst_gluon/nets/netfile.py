@@ -1,0 +1,138 @@
+"""The file of a trained net: an .npz of named arrays and a JSON text; nothing in it is ever executed.
+
+Every parameter is an array under its own name, in float16 or float32. The array ``meta`` (uint8) is a JSON
+object in UTF-8: format, method, task, style, architecture, preset, size, seed, iterations, final_objective,
+weights, command.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_gluon.system.errors import NotFinite, UserError
+from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
+
+FORMAT = 1
+META = "meta"
+# The papers' nets have 0.07 to 1.7 million parameters, 7 MB; a file that unpacks to more than this is no net.
+MAX_BYTES = 256 * 2**20
+
+_RIGHT = "give a net that `python -m nst_gluon train` wrote"
+
+
+def save(
+    path: PathLike, params: Mapping[str, np.ndarray], meta: Mapping[str, Any], half: bool = True
+) -> Path:
+    """Write a trained net, whole or not at all; returns the path.
+
+    params: arrays of floats by name. With ``half``, weights (two axes or more) are stored in float16; vectors
+    (biases, scales, batch statistics), which are small and whose range matters, and arrays that overflow it
+    stay float32.
+    meta: what JSON can hold; ``"format": 1`` is added.
+
+    The same arguments give the same bytes. Raises UserError when the file cannot be written, NotFinite when
+    a parameter is NaN or infinite, ValueError for one that is called ``meta`` or is no array of floats.
+    """
+    arrays = {}
+    for name, value in params.items():
+        array = np.asarray(value)
+        if name == META or not name or array.dtype.kind != "f":
+            raise ValueError(
+                f"parameter {name!r}: an array of floats under another name than {META!r} is needed"
+            )
+        if not np.isfinite(array).all():
+            raise NotFinite(f"parameter {name!r} has values that are NaN or infinite")
+        arrays[name] = _stored(array, half)
+    text = json.dumps({**meta, "format": FORMAT}, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    arrays[META] = np.frombuffer(text.encode(), np.uint8)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same net is the same file
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+            archive.writestr(entry, member.getvalue())
+    return write_atomically(path, stream.getvalue())
+
+
+def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read a trained net: (parameters as float32 by name, meta).
+
+    Nothing in the file is executed, and nothing larger than MAX_BYTES is unpacked. Raises UserError when the
+    file is missing, no .npz, damaged, too large, or not a net of this format.
+    """
+    if not os.path.isfile(path):
+        wrong = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise UserError(f"the net {quoted(path)} {wrong}; {_RIGHT}")
+    try:
+        arrays = _read(path)
+        meta = json.loads(arrays.pop(META).tobytes().decode()) if META in arrays else None
+    except UserError:
+        raise
+    except Exception as error:  # a damaged archive makes zipfile, zlib, numpy and json raise nearly anything
+        raise UserError(f"the net {quoted(path)} is damaged: {one_line(error)}; {_RIGHT}") from error
+    if not isinstance(meta, dict):
+        raise UserError(f"{quoted(path)} is not a trained net: it has no description ({META!r}); {_RIGHT}")
+    if meta.get("format") != FORMAT:
+        raise UserError(f"the net {quoted(path)} has format {meta.get('format')!r}, not {FORMAT}; {_RIGHT}")
+    if not arrays:
+        raise UserError(f"the net {quoted(path)} has no parameters; {_RIGHT}")
+    params = {}
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise UserError(
+                f"the net {quoted(path)} is damaged: {name!r} has values that are no numbers; {_RIGHT}"
+            )
+        params[name] = array.astype(np.float32)
+    return params, meta
+
+
+def _stored(array: np.ndarray, half: bool) -> np.ndarray:
+    if half and array.ndim >= 2 and (array.size == 0 or np.abs(array).max() <= np.finfo(np.float16).max):
+        return array.astype(np.float16)
+    return array.astype(np.float32)
+
+
+def _read(path: PathLike) -> dict[str, np.ndarray]:
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        total = sum(entry.file_size for entry in entries)
+        if total > MAX_BYTES:
+            raise UserError(
+                f"the net {quoted(path)} would unpack to {total:,} bytes, "
+                f"more than the limit of {MAX_BYTES:,}; {_RIGHT}"
+            )
+        for entry in entries:
+            name = entry.filename[: -len(".npy")]
+            if not name or not entry.filename.endswith(".npy") or name in arrays:
+                raise ValueError(f"unexpected entry {entry.filename!r}")
+            arrays[name] = _array(name, archive.read(entry))
+    return arrays
+
+
+def _array(name: str, data: bytes) -> np.ndarray:
+    """One .npy member; its header is checked against the data, so that nothing is allocated on its word."""
+    stream = io.BytesIO(data)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, fortran, dtype = readers[np.lib.format.read_magic(stream)](stream)
+    allowed = (np.dtype(np.uint8),) if name == META else (np.dtype("<f2"), np.dtype("<f4"))
+    if dtype not in allowed:
+        raise ValueError(f"{name!r} has the type {dtype}")
+    if (
+        fortran
+        or any(side < 0 for side in shape)
+        or math.prod(shape) * dtype.itemsize != len(data) - stream.tell()
+    ):
+        raise ValueError(f"{name!r} does not have the {shape} values it claims")
+    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)

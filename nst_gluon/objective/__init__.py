@@ -1,0 +1,1 @@
+"""The common objective: content, style and total variation, and the presets that select their parameters."""

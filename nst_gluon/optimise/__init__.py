@@ -1,0 +1,1 @@
+"""Optimising one picture: L-BFGS, Adam, coarse to fine."""

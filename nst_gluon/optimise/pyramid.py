@@ -1,0 +1,90 @@
+"""Coarse to fine: where an optimisation begins when it has to be fast. Imports no engine.
+
+Measured at 256x256 on one CPU thread, preset ``texture_net``, great_wave (and astronaut), from noise. The cost is in
+evaluations at the full size, coarse ones included: one at half the side takes 0.27 of it and one at a quarter 0.13
+(the deep layers' weights have to be read at any size). Levels are (side, evaluations).
+
+    texture: cost until the objective is          135   100    80    60    50    40
+    no levels                                      11    15    20    27    33    41
+    128 x 10                                      9.7  10.7  15.7  20.7
+    128 x 20                                      9.4  11.4  13.4  16.4  20.4
+    64 x 10, 128 x 6                              7.9   8.9  10.9  13.9  17.9
+    64 x 20, 128 x 12                            10.8  11.8  12.8  15.8  17.8  19.8
+    64 x 20, 128 x 12, grain 0.05                 9.8  10.8  11.8  12.8  14.8  17.8
+    64 x 20, 128 x 12, grain 0.1                  9.8  11.8  12.8  14.8  16.8
+    64 x 20, 128 x 12, grain 0.2                 11.8  12.8  14.8  17.8
+    64 x 12, 128 x 6, grain 0.1                   8.2   9.2  11.2  13.2
+    64 x 30, grain 0.1                            9.9  10.9  11.9  13.9
+    64 x 16, 128 x 4, grain 0.05                  8.2   9.2  10.2  12.2  15.2
+    64 x 16, 128 x 8, grain 0.05  (the default)   8.2   9.2  11.2  12.2  15.2  19.2
+
+    stylize: cost until the objective is          290   250   200   180
+    no levels                                      13    15    23    28
+    64 x 12, 128 x 6, grain 0.05                 10.2  12.2
+    64 x 20, 128 x 12, grain 0.05                11.8  12.8  17.8
+    64 x 16, 128 x 8, grain 0.05  (the default)  10.2  11.2  17.2  21.2
+
+Longer coarse phases pay only for targets far below 40: what they gain in large shapes is lost to the details that an
+enlarged picture lacks. Grain is what lets those details begin: without it, five evaluations go by before the full
+size is back at the objective of the level below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nst_gluon.pictures.images import resize
+from nst_gluon.system.errors import UserError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How an optimisation goes from coarse to fine: half the side, a quarter, and so on, coarsest first.
+
+    Attributes:
+        coarsest: no level's longer side is below this many pixels.
+        first: evaluations at the coarsest level, where they are cheapest and move the large shapes.
+        between: evaluations at each level between it and the full size.
+        grain: deviation of the noise added to an enlarged picture; 0 to 1.
+    """
+
+    coarsest: int = 64
+    first: int = 16
+    between: int = 8
+    grain: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("coarsest", "first", "between"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}: {getattr(self, name)} is not a positive number")
+        if not 0 <= self.grain <= 1:
+            raise UserError(f"grain: {self.grain} is not between 0 and 1")
+
+    def levels(self, full: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """(longer side, evaluations) of each level before ``full`` (height, width); none if that is small."""
+        sides, side = [], max(full) // 2
+        while side >= self.coarsest:
+            sides.append(side)
+            side //= 2
+        return tuple((s, self.first if s == sides[-1] else self.between) for s in reversed(sides))
+
+
+def stage_size(full: tuple[int, int], side: int) -> tuple[int, int]:
+    """(height, width) of a coarse stage whose longer side has ``side`` pixels."""
+    longer = max(full)
+    return max(1, round(full[0] * side / longer)), max(1, round(full[1] * side / longer))
+
+
+def style_side(style_size: int, side: int, full: int) -> int:
+    """Side of the style picture at a level: scaled as the picture is, so that both show the same strokes."""
+    return max(16, round(style_size * side / full))
+
+
+def resampled(picture: np.ndarray, size: tuple[int, int], grain: float, rng: np.random.Generator) -> np.ndarray:
+    """A picture (1, 3, H, W), clipped to [0, 1], at another size (height, width); grain if that is larger."""
+    found = resize(np.clip(picture, 0, 1), size)
+    if grain and size[0] * size[1] > picture.shape[2] * picture.shape[3]:
+        found += np.float32(grain) * rng.standard_normal(found.shape, dtype=np.float32)
+    return found

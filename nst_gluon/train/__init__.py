@@ -1,0 +1,1 @@
+"""Training the feed-forward nets: the loop, its photos, its folder, its page."""

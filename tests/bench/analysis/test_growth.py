@@ -1,0 +1,93 @@
+"""Power laws: recovered where there is one, with an interval only where there is something to tell it from."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import make_run
+
+from bench.analysis import summary as analysis
+from bench.analysis.growth import METRICS, fit, laws
+from bench.report import growth
+from bench.store.reader import SUMMARY_COLUMNS
+
+PIXELS = np.array([128.0, 256.0, 512.0, 1024.0]) ** 2
+
+
+def summary(rows: list[dict]) -> pd.DataFrame:
+    usual = {"engine": "gluon", "method": "gatys", "task": "texture", "batch": 1, "dtype": "float32", "device": "cpu",
+             "metric": "iteration_s", "unit": "s", "low": math.nan, "high": math.nan, "n": 9, "status": "ok"}
+    return pd.DataFrame([{**usual, **row} for row in rows], columns=list(SUMMARY_COLUMNS))
+
+
+def test_an_exact_law_is_recovered():
+    law = fit(PIXELS, 3e-6 * PIXELS**0.87)
+    assert law.exponent == pytest.approx(0.87) and law.factor == pytest.approx(3e-6) and law.sizes == 4
+    assert law.low == pytest.approx(0.87) and law.high == pytest.approx(0.87)
+    assert law.at(512**2) == pytest.approx(3e-6 * 512**1.74)
+
+
+def test_the_interval_is_students():
+    """By hand: slope and standard error of three points, and Student's 97.5 % quantile for one degree of freedom."""
+    x, y = np.log([1.0, 4.0, 16.0]), np.log([1.0, 5.0, 16.0])
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+    rest = y - y.mean() - slope * (x - x.mean())
+    error = math.sqrt((rest**2).sum() / 1 / ((x - x.mean()) ** 2).sum())
+    law = fit([1, 4, 16], [1, 5, 16])
+    assert law.exponent == pytest.approx(slope)
+    assert law.high - law.exponent == pytest.approx(12.7062 * error, rel=1e-4)
+    assert law.exponent - law.low == pytest.approx(law.high - law.exponent)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    found = [fit(PIXELS, PIXELS**0.9 * np.exp(rng.normal(0, 0.05, 4))) for _ in range(400)]
+    covered = np.mean([law.low <= 0.9 <= law.high for law in found])
+    assert 0.92 < covered < 0.98
+
+
+def test_two_sizes_give_an_exponent_without_an_interval():
+    law = fit([65536, 262144], [1.0, 3.0])
+    assert law.exponent == pytest.approx(math.log(3) / math.log(4)) and law.sizes == 2
+    assert math.isnan(law.low) and math.isnan(law.high)
+
+
+@pytest.mark.parametrize(("pixels", "costs"), [([], []), ([65536], [1.0]), ([65536, 65536], [1.0, 2.0]),
+                                               ([1, 4], [0.0, math.nan])])  # fmt: skip
+def test_less_than_two_sizes_give_nothing(pixels, costs):
+    law = fit(pixels, costs)
+    assert math.isnan(law.exponent) and law.sizes < 2
+
+
+def test_only_what_was_measured_at_batch_1_counts():
+    rows = [{"size": size, "value": (size / 256) ** 2} for size in (128, 256, 512)]
+    rows += [{"size": 1024, "value": 99.0, "status": "not reached"}, {"size": 2048, "value": math.nan, "status": "oom"}]
+    rows += [{"size": 128, "value": 50.0, "batch": 4}, {"size": 512, "value": 7.0, "metric": "objective"}]
+    ((series, used, law),) = laws(summary(rows))
+    assert series["method"] == "gatys" and list(used["size"]) == [128, 256, 512]
+    assert law.exponent == pytest.approx(1.0) and law.sizes == 3
+
+
+def test_metrics_come_in_their_order_and_devices_apart():
+    rows = [{"size": size, "value": 1.0 * size, "metric": metric, "device": device}
+            for size in (64, 128) for metric in reversed(METRICS) for device in ("cpu", "gpu")]  # fmt: skip
+    found = laws(summary(rows))
+    assert [series["metric"] for series, _, _ in found] == [metric for metric in METRICS for _ in range(2)]
+    table = growth.exponents(found)
+    assert "device" in [column.text for column in table.columns] and len(table.rows) == 2 * len(METRICS)
+
+
+def test_a_report_says_what_the_exponents_are_worth(tmp_path):
+    three = laws(analysis.summarise(make_run(tmp_path, sizes=(128, 256, 512), seeds=(0,), pictures=False)))
+    assert "no interval" not in growth.sentence(three)
+    for row in growth.exponents(three).rows:
+        assert row[3].small.startswith("[")
+    two = laws(analysis.summarise(make_run(tmp_path, sizes=(128, 256), seeds=(0,), pictures=False)))
+    assert "three sizes would give one" in growth.sentence(two)
+    assert {row[3].small for row in growth.exponents(two).rows} == {""}
+    one = laws(analysis.summarise(make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)))
+    assert "takes at least two sizes" in growth.sentence(one) and growth.exponents(one) is None
+    assert list(growth.plots(one)) == []

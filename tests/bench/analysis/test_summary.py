@@ -1,0 +1,454 @@
+"""Ten-line tables with results that can be worked out by hand, and a run whose summary is recomputed independently."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import make_run
+
+from bench.analysis import summary as analysis
+from bench.analysis.intervals import median_interval, ratio_interval
+from bench.analysis.summary import Crossing
+from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, parse_table, read_run
+from bench.store.run_folder import CURVE_COLUMNS, SAMPLE_COLUMNS
+from nst_gluon.system.errors import UserError
+
+GATYS = ("gluon", "gatys", "texture", 256, 1, "float32", "cpu")
+NET = ("gluon", "texture_net", "texture", 256, 1, "float32", "cpu")
+
+
+def curve(*points: tuple[float, float]) -> pd.DataFrame:
+    """(seconds, objective) points, iterations from 1."""
+    seconds, objective = zip(*points) if points else ((), ())
+    return pd.DataFrame(
+        {"seconds": seconds, "iteration": range(1, len(points) + 1), "objective": objective}, dtype=float
+    )
+
+
+def samples(*rows: tuple) -> pd.DataFrame:
+    """(group, seed, metric, value) rows."""
+    table = [(*group, seed, metric, "s", value) for group, seed, metric, value in rows]
+    return pd.DataFrame(table, columns=list(SAMPLE_COLUMNS))
+
+
+def curves(*rows: tuple) -> pd.DataFrame:
+    """(group, seed, [(seconds, objective), ...]) rows."""
+    table = [
+        (*group, seed, seconds, index + 1, objective, 0.0, objective, 0.0)
+        for group, seed, points in rows
+        for index, (seconds, objective) in enumerate(points)
+    ]
+    return pd.DataFrame(table, columns=list(CURVE_COLUMNS))
+
+
+def cells(*rows: tuple) -> pd.DataFrame:
+    """(group, seed, kind, status) rows."""
+    table = [(*group, seed, kind, status, "") for group, seed, kind, status in rows]
+    return pd.DataFrame(table, columns=[*GROUP_COLUMNS, "seed", "kind", "status", "reason"])
+
+
+NO_CELLS = cells()
+
+
+def row(summary: pd.DataFrame, metric: str, group: tuple = NET) -> pd.Series:
+    """The one row of a metric and group."""
+    chosen = summary[summary["metric"] == metric]
+    for name, value in zip(GROUP_COLUMNS, group):
+        chosen = chosen[chosen[name] == value]
+    assert len(chosen) == 1, f"{len(chosen)} rows of {metric}"
+    return chosen.iloc[0]
+
+
+# --------------------------------------------------------------------------------------------------- time to target
+
+
+def test_crossing_is_interpolated_in_log_objective():
+    # From 10,000 at 2 s to 100 at 4 s: 1,000 is half the way in log, so 3 s; linear interpolation would say 3.82 s.
+    found = analysis.time_to_target(curve((1, 1e5), (2, 1e4), (4, 1e2), (5, 10)), 1e3)
+    assert found.reached
+    assert found.seconds == pytest.approx(3.0)
+    assert found.iteration == pytest.approx(2.5)
+
+
+def test_first_crossing_counts_even_if_the_curve_rises_again():
+    found = analysis.time_to_target(curve((1, 100), (2, 10), (3, 1000), (4, 1)), 10)
+    assert (found.seconds, found.iteration) == (2.0, 2.0)
+
+
+def test_a_curve_that_starts_below_the_target_crosses_at_its_first_evaluation():
+    assert analysis.time_to_target(curve((0.5, 3.0), (1, 2.0)), 5.0) == Crossing(True, 0.5, 1.0)
+
+
+def test_not_reached_carries_the_time_spent_and_not_the_budget():
+    assert analysis.time_to_target(curve((1, 100), (7.5, 50)), 10) == Crossing(False, 7.5, 2.0)
+
+
+def test_evaluations_that_are_not_finite_are_left_out():
+    found = analysis.time_to_target(curve((1, 1e4), (2, math.inf), (3, math.nan), (4, 1e2)), 1e3)
+    assert found.seconds == pytest.approx(2.5)
+    empty = analysis.time_to_target(curve((1, math.nan)), 1.0)
+    assert not empty.reached and math.isnan(empty.seconds)
+
+
+def test_an_objective_of_zero_is_crossed_linearly():
+    assert analysis.time_to_target(curve((0, 10), (10, 0)), 5).seconds == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_interpolation_agrees_with_numpy_on_random_monotone_curves(seed):
+    rng = np.random.default_rng(seed)
+    seconds = np.cumsum(rng.uniform(0.1, 1, 40))
+    objective = np.exp(-np.cumsum(rng.uniform(0.01, 0.5, 40)))
+    target = float(rng.uniform(objective[-1], objective[0]))
+    expected = np.interp(-np.log(target), -np.log(objective), seconds)
+    assert analysis.time_to_target(curve(*zip(seconds, objective)), target).seconds == pytest.approx(expected)
+
+
+# -------------------------------------------------------------------------------------------------------- intervals
+
+
+def test_few_samples_are_told_by_n():
+    assert median_interval([]).n == 0 and math.isnan(median_interval([]).value)
+    one = median_interval([3.0])
+    assert (one.value, one.n) == (3.0, 1) and math.isnan(one.low) and math.isnan(one.high)
+    two = median_interval([1.0, 2.0])
+    assert (two.value, two.low, two.high, two.n) == (1.5, 1.0, 2.0, 2)
+    assert median_interval([1.0, math.nan]).n == 1
+
+
+@pytest.mark.parametrize("n", [3, 4, 7, 10, 31, 60])
+def test_interval_agrees_with_a_bootstrap_that_really_draws_the_resamples(n):
+    rng = np.random.default_rng(n)
+    values = rng.lognormal(0, 0.5, n)
+    drawn = np.median(values[rng.integers(0, n, (40_000, n))], axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = median_interval(values)
+    # The quantile of a resampled median sits on single samples: allow a step to the next one.
+    slack = np.sort(np.abs(np.diff(np.sort(drawn))))[-1] + 0.02
+    assert found.value == pytest.approx(np.median(values))
+    assert found.low == pytest.approx(low, abs=slack)
+    assert found.high == pytest.approx(high, abs=slack)
+    assert found.low <= found.value <= found.high
+
+
+def test_interval_covers_the_true_median_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = sum(
+        found.low <= 1.0 <= found.high for found in (median_interval(rng.lognormal(0, 1, 15)) for _ in range(200))
+    )
+    assert hits / 200 > 0.88
+
+
+def test_the_same_samples_give_the_same_interval():
+    values = list(np.random.default_rng(1).normal(10, 1, 20))
+    assert median_interval(values) == median_interval(list(reversed(values)))
+
+
+def test_ratio_and_its_interval():
+    exact = ratio_interval([100.0, 100.0], [4.0, 4.0, 4.0])
+    assert (exact.value, exact.low, exact.high, exact.n) == (25.0, 25.0, 25.0, 2)
+    one_sided = ratio_interval([100.0], [4.0, 5.0])
+    assert (one_sided.low, one_sided.high, one_sided.n) == (20.0, 25.0, 1)
+    assert math.isnan(ratio_interval([100.0], [4.0]).low)
+    assert ratio_interval([1.0], []).n == 0
+    assert ratio_interval([1.0], [0.0]).n == 0
+
+
+# ------------------------------------------------------------------------------------------- not reached, lower bound
+
+
+def test_speedup_of_reached_targets():
+    crossings = [Crossing(True, 10.0, 5), Crossing(True, 12.0, 6), Crossing(True, 14.0, 7)]
+    estimate, status = analysis.speedup(crossings, [0.5, 0.5, 0.5])
+    assert (estimate.value, estimate.low, estimate.high, estimate.n, status) == (24.0, 20.0, 28.0, 3, "ok")
+
+
+def test_speedup_of_a_target_not_reached_is_a_lower_bound():
+    estimate, status = analysis.speedup([Crossing(False, 30.0, 9)], [0.5, 0.5])
+    assert (estimate.value, estimate.high, status) == (60.0, math.inf, "lower bound")
+
+
+def test_a_median_that_one_seed_short_leaves_known_is_a_value_with_an_open_interval():
+    crossings = [Crossing(True, 10.0, 5), Crossing(True, 12.0, 6), Crossing(False, 20.0, 7)]
+    estimate, status = analysis.median_to_target(crossings)
+    assert (estimate.value, estimate.low, estimate.high, status) == (12.0, 10.0, math.inf, "ok")
+
+
+def test_a_median_that_rests_on_seeds_cut_short_is_a_bound():
+    crossings = [Crossing(True, 10.0, 5), Crossing(False, 12.0, 6), Crossing(False, 20.0, 7)]
+    estimate, status = analysis.median_to_target(crossings)
+    assert (estimate.value, status) == (12.0, "not reached")
+
+
+# --------------------------------------------------------------------------------------------------------- summary
+
+
+def small_run() -> tuple[pd.DataFrame, pd.DataFrame]:
+    measured = samples(
+        *((NET, 0, "latency_s", value) for value in (0.02, 0.02, 0.02)),
+        ((*NET[:4], 4, *NET[5:]), 0, "latency_s", 0.05),
+        (NET, 0, "objective", 1e3),
+        (NET, 0, "peak_memory_bytes", 100.0),
+        (GATYS, 0, "peak_memory_bytes", 450.0),
+        *((GATYS, 0, "iteration_s", value) for value in (0.1, 0.2, 0.3)),
+    )
+    return measured, curves((GATYS, 0, [(2, 1e4), (4, 1e2)]))
+
+
+def test_both_speedups_throughput_and_memory_ratio_by_hand():
+    summary = analysis.summarise_tables(NO_CELLS, *small_run())
+    assert list(summary.columns) == list(SUMMARY_COLUMNS)
+    equal = row(summary, "speedup_at_equal_loss")
+    assert equal["value"] == pytest.approx(3.0 / 0.02) and equal["status"] == "ok" and equal["n"] == 1
+    assert row(summary, "speedup_at_500_iterations")["value"] == pytest.approx(500 * 0.2 / 0.02)
+    assert row(summary, "memory_ratio")["value"] == pytest.approx(4.5)
+    assert row(summary, "throughput_images_per_s")["value"] == pytest.approx(50.0)
+    batch = (*NET[:4], 4, *NET[5:])
+    assert row(summary, "throughput_images_per_s", batch)["value"] == pytest.approx(80.0)
+    assert row(summary, "time_to_target_s", GATYS)["value"] == pytest.approx(3.0)
+    assert row(summary, "time_to_target_texture_net_s", GATYS)["value"] == pytest.approx(3.0)
+    assert row(summary, "iterations_to_target_texture_net", GATYS)["value"] == pytest.approx(1.5)
+    assert row(summary, "target_texture_net", GATYS)["value"] == 1e3
+
+
+def test_target_is_the_median_over_the_generators_seeds():
+    measured, followed = small_run()
+    more = samples((NET, 1, "objective", 5e3), (NET, 2, "objective", 2e2))
+    summary = analysis.summarise_tables(NO_CELLS, pd.concat([measured, more]), followed)
+    assert row(summary, "target_texture_net", GATYS)["value"] == 1e3
+
+
+@pytest.mark.parametrize(
+    "changed", [{"engine": "pytorch"}, {"task": "stylize"}, {"size": 512}, {"dtype": "bfloat16"}, {"device": "gpu"}]
+)
+def test_only_like_is_compared_with_like(changed):
+    measured, followed = small_run()
+    is_gatys = measured["method"] == "gatys"
+    measured.loc[is_gatys, list(changed)] = list(changed.values())
+    followed[list(changed)] = list(changed.values())
+    summary = analysis.summarise_tables(NO_CELLS, measured, followed)
+    assert not summary["metric"].str.startswith("speedup").any()
+    assert not (summary["metric"] == "memory_ratio").any()
+
+
+def test_a_reduced_precision_optimisation_aims_at_the_float32_objective():
+    measured, followed = small_run()
+    followed["dtype"] = "bfloat16"
+    summary = analysis.summarise_tables(NO_CELLS, measured, followed)
+    reduced = (*GATYS[:5], "bfloat16", "cpu")
+    assert row(summary, "time_to_target_texture_net_s", reduced)["value"] == pytest.approx(3.0)
+
+
+def test_target_loss_replaces_the_targets():
+    measured, followed = small_run()
+    summary = analysis.summarise_tables(NO_CELLS, measured, followed, asked=1e4)
+    assert row(summary, "time_to_target_s", GATYS)["value"] == 2.0
+    assert row(summary, "speedup_at_equal_loss")["value"] == pytest.approx(2.0 / 0.02)
+    assert not summary["metric"].str.startswith("time_to_target_texture").any()
+
+
+PYRAMID = ("gluon", "gatys_pyramid", *GATYS[2:])
+
+
+def with_variant(points: list[tuple[float, float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The small run, whose optimisation ends at 300, with a variant's curve."""
+    measured, followed = small_run()
+    more = samples((GATYS, 0, "objective", 300.0), (PYRAMID, 0, "objective", 200.0), (PYRAMID, 0, "iteration_s", 0.2))
+    return pd.concat([measured, more]), pd.concat([followed, curves((PYRAMID, 0, points))])
+
+
+def test_a_variant_is_timed_against_what_the_plain_optimisation_ended_at():
+    summary = analysis.summarise_tables(NO_CELLS, *with_variant([(0.5, 3000.0), (1.0, 300.0)]))
+    plain = 2 + 2 * math.log(1e4 / 300) / math.log(1e4 / 1e2)
+    assert row(summary, "time_to_target_gatys_s", GATYS)["value"] == pytest.approx(plain)
+    assert row(summary, "time_to_target_gatys_s", PYRAMID)["value"] == pytest.approx(1.0)
+    assert row(summary, "speedup_over_optimisation", PYRAMID)["value"] == pytest.approx(plain)
+    assert row(summary, "target_gatys", PYRAMID)["value"] == 300.0
+    assert row(summary, "time_to_target_texture_net_s", PYRAMID)["value"] < 1.0
+    # A net is compared with the plain optimisation, whatever its variants do.
+    assert row(summary, "speedup_at_equal_loss")["value"] == pytest.approx(3.0 / 0.02)
+    assert (summary["metric"] == "speedup_at_equal_loss").sum() == 1
+
+
+def test_a_variant_that_does_not_get_there_has_no_speedup():
+    summary = analysis.summarise_tables(NO_CELLS, *with_variant([(0.5, 3000.0), (1.0, 301.0)]))
+    found = row(summary, "speedup_over_optimisation", PYRAMID)
+    assert math.isnan(found["value"]) and found["status"] == "not reached"
+
+
+def test_nets_are_not_compared_with_a_variant_alone():
+    measured, followed = with_variant([(0.5, 3000.0), (1.0, 300.0)])
+    measured, followed = (table[table["method"] != "gatys"] for table in (measured, followed))
+    summary = analysis.summarise_tables(NO_CELLS, measured, followed)
+    assert not summary["metric"].str.startswith("speedup").any()
+    assert row(summary, "time_to_target_texture_net_s", PYRAMID)["value"] < 1.0
+
+
+def test_a_net_that_misses_the_target_loss_gets_no_speedup():
+    summary = analysis.summarise_tables(NO_CELLS, *small_run(), asked=500.0)
+    found = row(summary, "speedup_at_equal_loss")
+    assert math.isnan(found["value"]) and found["status"] == "not reached"
+
+
+def test_derived_metrics_among_the_samples_are_computed_again():
+    measured, followed = small_run()
+    claimed = samples((NET, 0, "speedup_at_equal_loss", 1e9), (NET, 0, "throughput_images_per_s", 1e9))
+    summary = analysis.summarise_tables(NO_CELLS, pd.concat([measured, claimed]), followed)
+    assert row(summary, "speedup_at_equal_loss")["value"] == pytest.approx(150.0)
+    assert row(summary, "throughput_images_per_s")["value"] == pytest.approx(50.0)
+
+
+def test_failed_cells_leave_rows_with_their_status():
+    measured, followed = small_run()
+    table = cells(
+        (NET, 0, "generate", "ok"), ((*NET[:4], 4, *NET[5:]), 0, "generate", "ok"), (GATYS, 0, "optimise", "oom")
+    )
+    only_net = measured[measured["method"] == "texture_net"]
+    summary = analysis.summarise_tables(table, only_net, followed.iloc[:0])
+    lost = row(summary, "iteration_s", GATYS)
+    assert math.isnan(lost["value"]) and lost["status"] == "oom" and lost["n"] == 0
+    assert row(summary, "speedup_at_equal_loss")["status"] == "oom"
+    assert row(summary, "latency_s")["status"] == "ok"
+
+
+def test_samples_of_a_failed_seed_do_not_mix_with_those_of_good_ones():
+    rows = [(NET, seed, "latency_s", value) for seed, value in ((0, 1.0), (1, 99.0))]
+    table = cells((NET, 0, "generate", "ok"), (NET, 1, "generate", "timeout"))
+    found = row(analysis.summarise_tables(table, samples(*rows), curves()), "latency_s")
+    assert (found["value"], found["n"], found["status"]) == (1.0, 1, "ok")
+
+
+def test_samples_of_a_group_that_only_failed_carry_its_status():
+    table = cells((NET, 0, "generate", "timeout"))
+    summary = analysis.summarise_tables(table, samples((NET, 0, "latency_s", 2.0)), curves())
+    assert row(summary, "latency_s")["status"] == "timeout"
+
+
+def test_a_curve_that_broke_off_in_an_error_bounds_nothing_but_one_cut_by_time_does():
+    measured, followed = small_run()
+    followed = followed.iloc[:1]
+    finished = [(NET, 0, "generate", "ok"), ((*NET[:4], 4, *NET[5:]), 0, "generate", "ok")]
+    for status, expected in (("timeout", "lower bound"), ("error", "error")):
+        summary = analysis.summarise_tables(cells(*finished, (GATYS, 0, "optimise", status)), measured, followed)
+        assert row(summary, "speedup_at_equal_loss")["status"] == expected
+
+
+def test_nothing_measured_gives_an_empty_summary():
+    summary = analysis.summarise_tables(NO_CELLS, samples(), curves())
+    assert summary.empty and list(summary.columns) == list(SUMMARY_COLUMNS)
+
+
+# ----------------------------------------------------------------------------------------------------- a whole run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    path = make_run(tmp_path_factory.mktemp("runs"), sizes=(256, 512, 1024), oom_at=1024, pictures=False)
+    analysis.summarise(path)
+    return path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_summary_agrees_with_a_computation_without_pandas(run):
+    """Medians, targets, crossings and speed-ups once more, from the CSV files, by other means."""
+    values, points = defaultdict(list), defaultdict(lambda: defaultdict(list))
+    for line in read_csv(run / "samples.csv"):
+        values[line["method"], line["task"], line["size"], line["batch"], line["metric"]].append(float(line["value"]))
+    for line in read_csv(run / "curves.csv"):
+        points[line["task"], line["size"]][line["seed"]].append((float(line["seconds"]), float(line["objective"])))
+
+    def crossing(path: list[tuple[float, float]], target: float) -> float:
+        for (t0, f0), (t1, f1) in zip(path, path[1:]):
+            if f0 > target >= f1:
+                return t0 + (t1 - t0) * (math.log(f0) - math.log(target)) / (math.log(f0) - math.log(f1))
+        return math.nan
+
+    checked = defaultdict(int)
+    for line in read_csv(run / "summary.csv"):
+        if line["status"] != "ok":
+            continue
+        key = (line["method"], line["task"], line["size"], line["batch"])
+        value, metric = float(line["value"]), line["metric"]
+        own, gatys = (lambda name, key=key: values[(*key, name)]), ("gatys", *key[1:])
+        if own(metric):
+            expected = statistics.median(own(metric))
+        elif metric == "throughput_images_per_s":
+            expected = statistics.median(int(key[3]) / latency for latency in own("latency_s"))
+        elif metric == "speedup_at_equal_loss":
+            target = statistics.median(own("objective"))
+            times = [crossing(path, target) for path in points[key[1:3]].values()]
+            expected = statistics.median(times) / statistics.median(own("latency_s"))
+        elif metric == "speedup_at_500_iterations":
+            steps = values[(*gatys, "iteration_s")]
+            expected = 500 * statistics.median(steps) / statistics.median(own("latency_s"))
+        elif metric == "memory_ratio":
+            theirs = values[(*gatys, "peak_memory_bytes")]
+            expected = statistics.median(theirs) / statistics.median(own("peak_memory_bytes"))
+        else:
+            continue
+        assert value == pytest.approx(expected, rel=1e-6), (key, metric)
+        checked[metric] += 1
+    assert checked["speedup_at_equal_loss"] == 5  # six combinations, one of them not reached
+    assert checked["speedup_at_500_iterations"] == 6
+    assert checked["latency_s"] == 18
+
+
+def test_a_target_not_reached_at_512_is_a_lower_bound_in_the_file(run):
+    lines = [
+        line
+        for line in read_csv(run / "summary.csv")
+        if line["metric"] == "speedup_at_equal_loss" and line["status"] == "lower bound"
+    ]
+    assert [(line["method"], line["task"], line["size"]) for line in lines] == [("texture_net", "stylize", "512")]
+    spent = max(float(line["seconds"]) for line in read_csv(run / "curves.csv") if line["size"] == "512")
+    assert 0 < float(lines[0]["value"]) < spent / 0.15
+
+
+def test_summary_keeps_its_promise_of_columns_and_status(run):
+    lines = read_csv(run / "summary.csv")
+    assert list(lines[0]) == list(SUMMARY_COLUMNS)
+    assert {line["status"] for line in lines} == {"ok", "oom", "not reached", "lower bound"}
+    for line in lines:
+        if line["status"] == "ok" and line["low"]:
+            assert float(line["low"]) <= float(line["value"]) <= float(line["high"])
+
+
+def test_summarising_again_changes_nothing(run):
+    before = (run / "summary.csv").read_bytes()
+    analysis.summarise(run)
+    assert (run / "summary.csv").read_bytes() == before
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def test_text_that_looks_like_a_gap_stays_text():
+    text = ",".join(SAMPLE_COLUMNS) + "\ngluon,NA,null,256,1,float32,cpu,0,latency_s,s,0.5\n"
+    table = parse_table(text, SAMPLE_COLUMNS)
+    assert table.loc[0, "method"] == "NA" and table.loc[0, "task"] == "null"
+
+
+def test_a_row_cut_off_in_its_columns_is_left_out():
+    text = ",".join(SAMPLE_COLUMNS) + "\ngluon,gatys,texture,256,1,float32,cpu,0,latency_s,s,0.5\ngluon,gatys,text\n"
+    assert len(parse_table(text, SAMPLE_COLUMNS)) == 1
+
+
+def test_a_damaged_table_is_one_line_that_names_the_file():
+    with pytest.raises(UserError, match=r"samples\.csv is damaged \(it has no column 'engine'\)"):
+        parse_table("a,b\n1,2\n", SAMPLE_COLUMNS, "samples.csv")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="not a run directory"):
+        read_run(tmp_path)

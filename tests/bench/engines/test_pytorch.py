@@ -1,0 +1,319 @@
+"""The PyTorch peer: against plain numpy (tests/oracle.py), its own other ways, and a GPU that is not there."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import oracle
+import pytest
+from oracle import picture
+
+torch = pytest.importorskip("torch", reason="needs the extra torch")
+
+from bench.analysis import costs  # noqa: E402
+from bench.engines.pytorch import backend, devices, nets  # noqa: E402
+from bench.engines.pytorch.descriptor import Descriptor  # noqa: E402
+from bench.engines.pytorch.minimisers import MINIMISERS  # noqa: E402
+from bench.engines.pytorch.objective import Objective  # noqa: E402
+from nst_gluon import assets  # noqa: E402
+from nst_gluon.nets import netfile  # noqa: E402
+from nst_gluon.objective import presets  # noqa: E402
+from nst_gluon.optimise.descent import OptimizationConfig, optimise  # noqa: E402
+from nst_gluon.system.errors import NotFinite, UserError  # noqa: E402
+
+
+@pytest.fixture
+def objective(vgg19):
+    """The objective of a preset, ``texture_net`` unless told: ``objective(**what is different)``."""
+
+    def make(name: str = "texture_net", task: str = "stylize", **changes) -> Objective:
+        content = picture(3) if task == "stylize" else None
+        return Objective(presets.get(name), vgg19, task, picture(2), content, **changes)
+
+    return make
+
+
+# ---------------------------------------------------------------------------------------- descriptor and objective
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("arch", ["vgg16", "vgg19"])
+def test_activations_are_those_of_plain_numpy(arch, pooling, vgg16, vgg19):
+    weights = {"vgg16": vgg16, "vgg19": vgg19}[arch]
+    names = ("relu5_1", "relu1_1", "conv3_2", "relu2_2", "relu4_3", "conv1_1")
+    x = picture(3, 37, 50)  # odd sides: the pooling drops the rest
+    expected = oracle.describe(x[0], weights, pooling)
+    actual = Descriptor(weights, names, pooling)(torch.from_numpy(x))
+    assert set(actual) == set(names)
+    for name, activation in actual.items():
+        np.testing.assert_allclose(activation[0], expected[name], atol=1e-4 * np.abs(expected[name]).max(), rtol=0)
+
+
+def test_a_layer_that_the_network_lacks_is_one_line(vgg16):
+    with pytest.raises(UserError, match="vgg16 has no 'conv3_4'"):
+        Descriptor(vgg16, ["relu3_4"])
+
+
+@pytest.mark.parametrize("name", sorted(presets.PRESETS))
+def test_terms_of_each_preset_are_those_of_plain_numpy(name, vgg16, vgg19):
+    preset = presets.get(name)
+    weights = {"vgg16": vgg16, "vgg19": vgg19}[preset.arch]
+    x, content = picture(1), picture(3)
+    style = picture(2) if name == "keras" else picture(2, 48, 32)  # Keras's Grams are not normalised
+    expected = getattr(oracle, name)(x[0], style[0], content[0], weights)
+    terms = Objective(preset, weights, "stylize", style, content).terms(x)
+    np.testing.assert_allclose((terms.content, terms.style, terms.tv), expected, rtol=1e-4)
+    assert terms.objective == pytest.approx(sum(expected), rel=1e-4)
+
+
+def test_a_texture_has_no_content_term(objective):
+    terms = objective("johnson", "texture").terms(picture(1))
+    assert terms.content == 0 and terms.style > 0 and terms.tv > 0
+
+
+@pytest.mark.parametrize("name", sorted(presets.PRESETS))
+def test_gradients_are_those_of_differences(name, objective):
+    found, x = objective(name), picture(1)
+    _, gradient = found.value_and_gradient(x)
+    assert gradient.shape == x.shape and gradient.dtype == np.float32
+    direction = gradient / np.linalg.norm(gradient)
+    step = 1e-2
+    ahead, behind = (found.terms((x + sign * step * direction).astype("float32")).objective for sign in (1, -1))
+    assert (ahead - behind) / (2 * step) == pytest.approx(np.linalg.norm(gradient), rel=0.05)
+
+
+@pytest.mark.parametrize("changes", [{"parts": 3}, {"layout": torch.channels_last}, {"parts": 2, "dtype": "bfloat16"}])
+def test_segments_and_layouts_change_nothing(objective, changes):
+    plain, other = objective(dtype=changes.get("dtype", "float32")), objective(**changes)
+    (terms, gradient), (same, alike) = plain.value_and_gradient(picture(1)), other.value_and_gradient(picture(1))
+    assert same.objective == pytest.approx(terms.objective, rel=1e-4)
+    cosine = (gradient * alike).sum() / np.linalg.norm(gradient) / np.linalg.norm(alike)
+    assert cosine > 0.9999
+    assert other.segments == changes.get("parts", 1)
+
+
+def test_bfloat16_is_near(objective):
+    terms, half = (objective(dtype=dtype).terms(picture(1)) for dtype in ("float32", "bfloat16"))
+    assert half.objective != terms.objective
+    assert half.objective == pytest.approx(terms.objective, rel=0.05)
+
+
+def test_another_aim_shares_the_descriptor(objective, vgg19):
+    found = objective()
+    other = found.aimed_at(picture(7), picture(8))
+    assert other.descriptor is found.descriptor
+    fresh = Objective(presets.get("texture_net"), vgg19, "stylize", picture(7), picture(8))
+    assert other.terms(picture(1)) == fresh.terms(picture(1)) != found.terms(picture(1))
+
+
+def test_what_is_not_finite_is_told(objective):
+    broken = picture(1)
+    broken[0, 0, 3, 3] = np.nan
+    with pytest.raises(NotFinite):
+        objective().value_and_gradient(broken)
+
+
+def test_small_pictures_and_missing_content_are_one_line(objective, vgg19):
+    with pytest.raises(UserError, match="both sides need at least 16"):
+        objective().terms(picture(1, 8, 8))
+    with pytest.raises(UserError, match="needs a content picture"):
+        Objective(presets.get("texture_net"), vgg19, "stylize", picture(2))
+
+
+# ------------------------------------------------------------------------------------------------------- optimisation
+
+
+@pytest.mark.parametrize("name", sorted(MINIMISERS))
+def test_every_way_downhill_goes_down_on_tensors(name, objective):
+    found, start = objective("texture_net", "texture"), picture(5)
+    made = backend.PyTorch("cpu", "float32", 0, {"lbfgs": name})
+    config = OptimizationConfig(iterations=25, start="noise")
+    result = optimise(found, start, config, None, (), made.minimise, made.place, made.fetch)
+    assert result.stopped_because == "iterations" and len(result.steps) == 25
+    assert result.terms.objective < 0.2 * result.steps[0].terms.objective
+    assert isinstance(result.picture, np.ndarray) and 0 <= result.picture.min() <= result.picture.max() <= 1
+    assert result.steps[0].size == start.shape[2:]
+
+
+def test_the_suite_s_lbfgs_takes_the_same_steps_on_tensors_and_on_arrays(objective):
+    found, start, config = objective(), picture(5), OptimizationConfig(iterations=12, start="content")
+    made = backend.PyTorch("cpu", "float32")
+    on_host = optimise(found, start, config)
+    on_device = optimise(found, start, config, None, (), made.minimise, made.place, made.fetch)
+    there, here = ([step.terms.objective for step in result.steps] for result in (on_device, on_host))
+    np.testing.assert_allclose(there, here, rtol=1e-2)
+
+
+def test_adam_works_on_tensors_too(objective):
+    made = backend.PyTorch("cpu", "float32")
+    config = OptimizationConfig(iterations=20, optimizer="adam", start="content")
+    result = optimise(objective(), picture(3), config, None, (), made.minimise, made.place, made.fetch)
+    assert result.terms.objective < result.steps[0].terms.objective
+
+
+# --------------------------------------------------------------------------------------------------------------- nets
+
+
+@pytest.mark.parametrize("net", assets.nets(), ids=lambda net: f"{net.method}-{net.task}")
+def test_folding_and_layouts_do_not_change_a_net_s_picture(net):
+    params, meta = netfile.load(net.path)
+    unfolded = nets.NETS[net.method](**meta["architecture"])
+    built = nets.build(params, meta)
+    state = {name: value for name, value in unfolded.state_dict().items() if name.endswith("num_batches_tracked")}
+    for name, value in params.items():
+        place, _, part = name.rpartition(".")
+        state[f"{place}.{nets.NAMES.get(part, part)}"] = torch.from_numpy(value)
+    unfolded.load_state_dict(state)
+    generator = nets.Generator(net.path, "cpu", "float32")
+    inputs = generator.inputs(picture(1, 64, 96) if net.task == "stylize" else None, (64, 96), seed=4)
+    with torch.no_grad():
+        expected = unfolded.eval()(*inputs)
+        assert (built(*inputs) - expected).abs().max() < 2e-4
+    generator.lay_out(torch.channels_last)
+    assert (generator.forward(*inputs) - expected).abs().max() < 2e-4
+    if meta["architecture"]["norm"] == "batch":
+        assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in built.modules())
+
+
+def test_pictures_follow_the_seed_and_have_the_size_asked_for():
+    net = assets.find_net("great_wave", "texture_net", "texture")
+    generator = nets.Generator(net, "cpu", "float32")
+    one, same, other = (generator.generate(None, (50, 70), seed=seed) for seed in (1, 1, 2))
+    assert one.shape == (1, 3, 50, 70) and one.min() >= 0 and one.max() <= 1
+    assert (one == same).all() and (one != other).any()
+    architecture = netfile.load(net)[1]["architecture"]
+    assert generator.parameter_count == costs.total(costs.net("texture_net", architecture, (64, 64))).parameters
+
+
+def test_a_net_in_bfloat16_makes_nearly_the_same_picture():
+    net = assets.find_net("great_wave", "johnson", "stylize")
+    made = [nets.Generator(net, "cpu", dtype).generate(picture(1, 64, 64)) for dtype in ("float32", "bfloat16")]
+    assert made[1].dtype == np.float32
+    assert 0 < np.abs(made[0] - made[1]).mean() < 0.02
+
+
+def test_nets_that_are_not_known_are_one_line(tmp_path):
+    params, meta = netfile.load(assets.find_net("great_wave", "johnson", "stylize"))
+    for changed, said in (
+        ({**meta, "method": "pix2pix"}, "no net of 'pix2pix'"),
+        ({**meta, "architecture": {"norm": "layer"}}, "unknown normalisation 'layer'"),
+        ({**meta, "architecture": {"depth": 3}}, "is not known"),
+        ({**meta, "architecture": {"norm": "instance", "residuals": 4}}, "not those of its architecture"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            nets.build(params, changed)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_layout_is_tried_once_and_told():
+    made = backend.PyTorch("cpu", "float32")
+    generator = made.generator(assets.find_net("great_wave", "texture_net", "texture"))
+    generator.inputs(None, (64, 64))
+    told = made.facts()["pytorch"]["layouts"]["net"]
+    assert told["chosen"] == min(told["seconds"], key=told["seconds"].get)
+    assert set(told["seconds"]) == {"contiguous", "channels_last"}
+    generator.inputs(None, (128, 128))
+    assert made.facts()["pytorch"]["layouts"]["net"] is told
+    pinned = backend.PyTorch("cpu", "float32", 0, {"layout": "channels_last"})
+    pinned.generator(assets.find_net("great_wave", "texture_net", "texture")).inputs(None, (64, 64))
+    assert pinned.facts()["pytorch"]["layouts"]["net"] == {"chosen": "channels_last", "seconds": {}}
+
+
+def test_compiling_without_a_compiler_is_one_line(monkeypatch):
+    monkeypatch.setattr(backend.shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="pytorch.compile=yes needs a C"):
+        backend.PyTorch("cpu", "float32", 0, {"compile": "yes"})
+
+
+# ---------------------------------------------------------------------------------------------- a GPU that is not there
+
+
+class FakeCuda:
+    """What the engine uses of ``torch.cuda``: a device on which every call takes 5 ms."""
+
+    def __init__(self):
+        self.now, self.reset, self.emptied, self.synchronised = 0.0, 0, 0, 0
+        outer = self
+
+        class Event:
+            def __init__(self, enable_timing):
+                assert enable_timing
+
+            def record(self):
+                self.at = outer.now
+
+            def elapsed_time(self, end):
+                return 1e3 * (end.at - self.at)
+
+        self.Event = Event
+
+    def is_available(self):
+        return True
+
+    def device_count(self):
+        return 1
+
+    def synchronize(self, device=None):
+        self.synchronised += 1
+
+    def empty_cache(self):
+        self.emptied += 1
+
+    def reset_peak_memory_stats(self, device):
+        self.reset += 1
+
+    def max_memory_allocated(self, device):
+        return 300
+
+    def max_memory_reserved(self, device):
+        return 400
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    fake = FakeCuda()
+    monkeypatch.setattr(devices.torch, "cuda", fake)
+    return fake
+
+
+def test_a_gpu_computes_in_real_float32_and_only_where_there_is_one(cuda, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    assert devices.settle("gpu") == "cuda:0"
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    with pytest.raises(UserError, match="sees no such GPU"):
+        devices.settle("gpu:3")
+
+
+def test_latency_by_the_device_s_clock(cuda):
+    def call():
+        cuda.now += 0.005
+
+    assert devices.event_seconds(call, 4) == pytest.approx([0.005] * 4)
+    assert cuda.synchronised == 1
+
+
+def test_memory_is_told_by_the_driver_and_by_the_allocator(cuda, monkeypatch):
+    @dataclasses.dataclass
+    class Driver:
+        index: int
+        nvml: object
+        started: bool = False
+
+        def start(self):
+            self.started = True
+
+        def read(self):
+            return devices.meters.Memory(900, 700, "NVML, this process", {"process_bytes": 900})
+
+    monkeypatch.setattr(devices.meters, "GpuMeter", Driver)
+    monkeypatch.setattr(devices.torch, "zeros", lambda *a, **k: None)
+    meter = devices.GpuMeter("cuda:0", 2)
+    assert meter._driver.index == 2
+    meter.start()
+    assert (cuda.reset, cuda.emptied, meter._driver.started) == (1, 1, True)
+    memory = meter.read()
+    assert (memory.peak, memory.working, memory.source) == (900, 700, "NVML, this process")
+    assert memory.samples == {"allocator_peak_bytes": 300, "allocator_reserved_bytes": 400}
+    assert memory.details["process_bytes"] == 900 and memory.details["allocator_peak_bytes"] == 300

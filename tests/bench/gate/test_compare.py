@@ -1,0 +1,325 @@
+"""``bench compare`` from the command line: runs, baselines, kernels' JSON and real revisions, with their statuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from plans import small_plan
+
+from bench.cli import main
+from bench.gate import comparison, rounds, selftest, sources
+from bench.gate import verdicts as regression
+from bench.gate.verdicts import GATED_METRICS
+from bench.run.process import Outcome
+from bench.store import baselines, run_folder
+from bench.store.run_folder import Store
+
+FINGERPRINT = {"cpu": "Imaginary 1", "cores": 2, "threads": 2, "gpu": None, "dtypes": ["float32"]}
+
+
+def make_run(root: Path, factor: float = 1.0, memory: float = 1.0, methods=("texture_net", "johnson"), seed: int = 0,
+             fingerprint=None, failed=()) -> Path:  # fmt: skip
+    """A finished run of invented samples whose times are ``factor`` times 20 ms."""
+    rng = np.random.default_rng(seed)
+    plan = small_plan(method_names=list(methods), tasks=["stylize"])
+    run = {"fingerprint": fingerprint or FINGERPRINT, "environment": {"git": {"revision": "ab" * 20}}, **plan.to_dict()}
+    made = Store.create(root, {**run, "status": "complete"})
+    for cell in plan.cells:
+        status = "error" if cell.method in failed else "ok"
+        values = 0.02 * factor * np.exp(rng.normal(0, 0.01, 20))
+        samples = [("latency_s", "s", float(v)) for v in values]
+        samples += [("peak_memory_bytes", "B", 300e6 * memory), ("working_memory_bytes", "B", 60e6 * memory)]
+        record = {"key": cell.key, **cell.columns(), "kind": cell.kind, "status": status, "reason": "it broke"}
+        made.append(record, samples if status == "ok" else [], [])
+    made.close()
+    return made.path
+
+
+def compare(tmp_path, capsys, *arguments) -> tuple[int, dict, str]:
+    status = main.main(["compare", *map(str, arguments), "--out", str(tmp_path), "--json"])
+    said = capsys.readouterr()
+    return status, json.loads(said.out) if said.out.strip() else {}, said.err
+
+
+def verdicts(result):
+    return {(row["cell"], row["metric"]): row["verdict"] for row in result["rows"]}
+
+
+def test_two_runs_of_the_same_speed_pass(tmp_path, capsys):
+    status, result, _ = compare(tmp_path, capsys, make_run(tmp_path), make_run(tmp_path, seed=1))
+    assert status == result["exit_status"] == 0
+    assert set(verdicts(result).values()) == {"same"}
+    assert "noise is not known" in result["warnings"][0]
+
+
+@pytest.mark.parametrize("change, metric", [({"factor": 1.3}, "latency_s"), ({"memory": 1.2}, "working_memory_bytes")])
+def test_a_slower_or_hungrier_run_is_a_regression(tmp_path, capsys, change, metric):
+    status, result, _ = compare(tmp_path, capsys, make_run(tmp_path), make_run(tmp_path, **change))
+    assert status == 1
+    assert verdicts(result)[("johnson stylize 64", metric)] == "slower"
+    assert "Regression" in result["summary"]
+
+
+def test_the_files_say_what_the_terminal_says(tmp_path, capsys):
+    a, b = make_run(tmp_path), make_run(tmp_path, factor=1.3)
+    assert main.main(["compare", str(a), b.name, "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    folder = Path(said.strip().splitlines()[-1].split(": ", 1)[1]).parent
+    result = json.loads((folder / "compare.json").read_text())
+    assert result["summary"] in said
+    for name in ("compare.md", "compare.html", "comment.md"):
+        assert "johnson stylize 64" in (folder / name).read_text()
+
+
+def test_what_may_fail_is_the_users_to_say(tmp_path, capsys):
+    a, b = make_run(tmp_path), make_run(tmp_path, factor=1.3, methods=["texture_net"])
+    assert compare(tmp_path, capsys, a, b, "--fail-on", "missing")[0] == 1
+    assert compare(tmp_path, capsys, a, b, "--metric", "peak_memory_bytes")[0] == 0
+    assert compare(tmp_path, capsys, a, b, "--floor", "40")[0] == 0
+    assert compare(tmp_path, capsys, a, b)[0] == 1
+
+
+def test_another_machine_is_not_compared(tmp_path, capsys):
+    other = make_run(tmp_path, factor=9.0, fingerprint={**FINGERPRINT, "cpu": "Imaginary 2"})
+    status, result, _ = compare(tmp_path, capsys, make_run(tmp_path), other)
+    assert status == 3
+    assert set(verdicts(result).values()) == {"incomparable"}
+    assert "Imaginary 1" in result["rows"][0]["note"]
+
+
+def test_cells_that_fail_now_are_status_2_and_those_that_always_failed_are_not(tmp_path, capsys):
+    fine, broken = make_run(tmp_path), make_run(tmp_path, failed=["johnson"])
+    status, result, _ = compare(tmp_path, capsys, fine, broken)
+    assert status == 2
+    assert result["failures"] == [
+        {"cell": "johnson stylize 64", "side": "candidate", "status": "error", "reason": "it broke"}
+    ]
+    assert compare(tmp_path, capsys, broken, broken)[0] == 0
+
+
+def test_nothing_in_common_is_status_3(tmp_path, capsys):
+    a, b = make_run(tmp_path, methods=["johnson"]), make_run(tmp_path, methods=["texture_net"])
+    status, result, _ = compare(tmp_path, capsys, a, b)
+    assert status == 3
+    assert set(verdicts(result).values()) == {"new", "missing"}
+
+
+def test_a_baseline_belongs_to_its_machine_and_the_first_run_without_one_passes(tmp_path, capsys):
+    baselines.save(tmp_path, "nightly", make_run(tmp_path))
+    assert compare(tmp_path, capsys, "nightly", make_run(tmp_path))[0] == 0
+    assert compare(tmp_path, capsys, "nightly", make_run(tmp_path, factor=1.5))[0] == 1
+    other = make_run(tmp_path, factor=1.5, fingerprint={**FINGERPRINT, "cores": 8})
+    status, result, _ = compare(tmp_path, capsys, "nightly", other)
+    assert status == 0
+    assert f"baseline save nightly {other.name}" in result["warnings"][0]
+    assert result["rows"] == []
+
+
+def test_a_noise_that_the_self_test_found_is_the_floor(tmp_path, capsys):
+    rows = [{"cell": "johnson stylize 64", "metric": "latency_s", "between_two": 0.4}]
+    selftest.keep(tmp_path, {"fingerprint": FINGERPRINT, "rows": rows})
+    _, result, _ = compare(tmp_path, capsys, make_run(tmp_path), make_run(tmp_path, factor=1.3))
+    found = verdicts(result)
+    assert found[("johnson stylize 64", "latency_s")] == "same"
+    assert found[("texture_net stylize 64", "latency_s")] == "slower"
+    assert result["warnings"] == []
+
+
+def test_the_json_of_pytest_benchmark_is_compared_too(tmp_path, capsys):
+    def file(name, factor):
+        rng = np.random.default_rng(0)
+        bench = {
+            "name": "test_gram", "fullname": "tests/benchmarks/test_loss.py::test_gram", "params": None, "group": None,
+            "extra_info": {"peak_memory_bytes": 3e8},
+            "stats": {"data": list(0.01 * factor * np.exp(rng.normal(0, 0.01, 20)))},
+        }  # fmt: skip
+        found = {"machine_info": {"cpu": {"brand_raw": "Imaginary 1", "count": 2}}, "commit_info": {"id": "ab"},
+                 "benchmarks": [bench], "datetime": "2026-01-01T00:00:00", "version": "5.0.0"}  # fmt: skip
+        (tmp_path / name).write_text(json.dumps(found))
+        return tmp_path / name
+
+    status, result, _ = compare(tmp_path, capsys, file("a.json", 1.0), file("b.json", 1.4))
+    assert status == 1
+    assert {row["verdict"] for row in result["rows"] if row["metric"] == "latency_s"} == {"slower"}
+    assert {row["verdict"] for row in result["rows"] if row["metric"] == "peak_memory_bytes"} == {"same"}
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["no-such", "HEAD"], ["BASELINE", "no-such", "git revision"]),
+    (["RUN", "no-such"], ["CANDIDATE", "no-such"]),
+    (["RUN", "HEAD"], ["revision is compared with a revision"]),
+    (["RUN", "RUN", "--fail-on", "slow"], ["--fail-on", "slower"]),
+    (["RUN", "RUN", "--metric", ","], ["--metric"]),
+    (["RUN", "RUN", "--metric", "latncy_s"], ["--metric", "did you mean 'latency_s'"]),
+    (["RUN", "latst"], ["CANDIDATE", "did you mean 'latest'"]),
+    (["RUN", "RUN", "-q", "-v"], ["-v/--verbose", "-q/--quiet"]),
+    (["RUN", "RUN", "--floor", "x"], ["--floor"]),
+    (["HEAD", "HEAD", "--method", "gaty"], ["--method", "gatys"]),
+    (["HEAD", "HEAD", "--time", "soon"], ["--time"]),
+])  # fmt: skip
+def test_what_is_wrong_is_one_line(tmp_path, capsys, arguments, words):
+    run = make_run(tmp_path)
+    status, _, said = compare(tmp_path, capsys, *[str(run) if text == "RUN" else text for text in arguments])
+    assert status == 2
+    assert len(said.strip().splitlines()) == 1
+    assert all(word in said for word in words), said
+    assert not list(tmp_path.glob("comparisons/*"))
+
+
+def test_quiet_prints_the_path_alone_and_on_a_regression_why(tmp_path, capsys):
+    a, b = make_run(tmp_path), make_run(tmp_path, factor=1.5, seed=5)
+    for pair, status, words in (((a, a), 0, ""), ((a, b), 1, "Regression: ")):
+        assert main.main(["compare", *map(str, pair), "--out", str(tmp_path), "-q"]) == status
+        captured = capsys.readouterr()
+        assert Path(captured.out.rstrip("\n")).name == "compare.html" and len(captured.out.splitlines()) == 1
+        assert captured.err.startswith(words) and len(captured.err.splitlines()) == status
+
+
+def test_every_verdict_of_two_runs_follows_from_their_samples_by_hand(tmp_path, capsys):
+    a, b = make_run(tmp_path), make_run(tmp_path, factor=1.2, memory=1.03, seed=5)
+    _, result, _ = compare(tmp_path, capsys, a, b)
+    tables = [pd.read_csv(path / "samples.csv") for path in (a, b)]
+    rng = np.random.default_rng(3)
+    assert len(result["rows"]) == 6
+    for row in result["rows"]:
+        method = row["cell"].split()[0]
+        x, y = (t[(t["method"] == method) & (t["metric"] == row["metric"])]["value"].to_numpy() for t in tables)
+        assert row["ratio"] == pytest.approx(np.median(y) / np.median(x))
+        if len(x) > 1:
+            above, below = (np.median(rng.choice(side, (20_000, len(side))), axis=1) for side in (y, x))
+            low, high = np.quantile(above / below, [0.025, 0.975])
+            assert (row["low"], row["high"]) == pytest.approx((low, high), rel=0.01)
+        else:
+            low = high = row["ratio"]
+        expected = "slower" if low > 1.1 else "same" if low > 1 / 1.1 and high < 1.1 else "inconclusive"
+        assert row["verdict"] == expected
+
+
+# ---------------------------------------------------------------------------------------------------- revisions
+
+
+def block(command, spec, **rest):
+    """An invented worker: the candidate takes 30 % longer if a file in its checkout says so."""
+    folder = Path(command[-1].split("sys.path[0] = '")[1].split("'")[0])
+    rng = np.random.default_rng()
+    factor = 1.3 if (folder / "SLOW").exists() else 1.0
+    values = 0.02 * factor * np.exp(rng.normal(0, 0.01, 10))
+    return Outcome("ok", samples=[("latency_s", "s", float(v)) for v in values])
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository whose second revision is slow, with invented workers; the current folder."""
+    folder = tmp_path / "suite"
+    source = Path(rounds.__file__).parents[1]
+    (folder / "bench" / "run").mkdir(parents=True)
+    (folder / "nst_gluon").mkdir()
+    shutil.copy(source / "run" / "worker.py", folder / "bench" / "run")
+    (folder / "nst_gluon" / "__init__.py").touch()
+
+    def commit(message):
+        for words in (["add", "."], ["commit", "--quiet", "--allow-empty", "--message", message]):
+            subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
+
+    for words in (["init", "--quiet"], ["config", "user.name", "t"], ["config", "user.email", "t@example.invalid"]):
+        subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
+    commit("first")
+    (folder / "SLOW").touch()
+    commit("second")
+    monkeypatch.chdir(folder)
+    made = rounds.Gate
+    monkeypatch.setattr(rounds, "Gate", lambda *arguments, **more: made(*arguments, run_block=block, **more))
+    monkeypatch.setattr(comparison.prepare, "ask", lambda *arguments: {})
+    return folder, commit
+
+
+REVISIONS = ("--method", "texture_net", "--task", "texture", "--size", "64")
+
+
+def test_revisions_are_measured_and_each_verdict_follows_from_samples_csv(tmp_path, capsys, repository):
+    status, result, said = compare(tmp_path, capsys, "HEAD~1", "HEAD", *REVISIONS)
+    assert status == 1
+    assert result["stopped_because"] == "decided"
+    assert said.count("round ") == result["rounds"] == 4
+    (row,) = result["rows"]
+    samples = pd.read_csv(Path(result["folder"]) / "samples.csv")
+    blocks = samples.groupby(["round", "position"])["value"].median().unstack().to_numpy()
+    pairs = np.log(np.concatenate([blocks[:, 1] / blocks[:, 0], blocks[:, 2] / blocks[:, 3]]))
+    own = np.log(np.concatenate([blocks[:, 3] / blocks[:, 0], blocks[:-1, 3] / blocks[1:, 0]]))
+    rng = np.random.default_rng(0)
+
+    def ends(values):
+        return np.exp(np.quantile(rng.choice(values, (20_000, len(values))).mean(axis=1), [0.025, 0.975]))
+
+    assert row["ratio"] == pytest.approx(np.exp(pairs.mean()))
+    assert (row["low"], row["high"]) == pytest.approx(tuple(ends(pairs)), rel=0.005)
+    assert row["floor"] == pytest.approx(max(0.05, ends(own)[1] - 1, 1 / ends(own)[0] - 1), abs=0.005)
+    assert row["low"] > 1 + row["floor"] and row["verdict"] == "slower"
+
+
+def test_the_working_tree_is_a_side_too(tmp_path, capsys, repository):
+    folder, _ = repository
+    (folder / "SLOW").unlink()
+    status, result, _ = compare(tmp_path, capsys, "HEAD", ".", *REVISIONS)
+    assert status == 0
+    assert result["rows"][0]["verdict"] == "faster"
+    assert result["candidate"]["revision"] is None
+
+
+def test_a_slow_down_that_is_declared_passes_and_is_told(tmp_path, capsys, repository):
+    _, commit = repository
+    commit("third\n\nAccept-Slower: latency_s texture_net: exact padding costs a copy")
+    status, result, _ = compare(tmp_path, capsys, "HEAD~2", "HEAD", *REVISIONS)
+    assert status == 0
+    assert result["rows"][0]["verdict"] == "slower"
+    assert result["rows"][0]["accepted"] == "exact padding costs a copy"
+    assert result["accepted"][0]["metric"] == "latency_s"
+    assert "declared" in result["summary"]
+
+
+def test_a_revision_of_before_comparisons_passes_and_says_so(tmp_path, capsys, repository):
+    folder, commit = repository
+    (folder / "bench" / "worker.py").write_text("# no protocol\n")
+    commit("third")
+    status, result, _ = compare(tmp_path, capsys, "HEAD", "HEAD~1", *REVISIONS)
+    assert status == 0
+    assert result["rows"] == []
+    assert "older than comparisons" in result["warnings"][0]
+
+
+def test_the_self_test_tells_of_this_machine_and_keeps_it(tmp_path, capsys, repository, monkeypatch):
+    from bench.machine import environment
+
+    monkeypatch.setattr(environment, "SOURCE", repository[0])
+    made = rounds.Gate
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr(rounds, "Gate", lambda *a: made(*a, clock=lambda: float(next(clock))))
+    assert main.main(["selftest", *REVISIONS, "--time", "150", "--out", str(tmp_path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    (row,) = result["rows"]
+    assert row["verdict"] == "same" and row["false_alarm_rate"] == 0
+    assert 0.05 < row["smallest_detected"] < 0.2
+    assert selftest.floors(tmp_path, result["fingerprint"])[("texture_net texture 64", "latency_s")] < 0.1
+
+
+def test_the_sides_can_be_told_apart(tmp_path, repository):
+    folder, _ = repository
+    run = make_run(tmp_path / "results")
+    baselines.save(tmp_path / "results", "nightly", run)
+
+    def parse(text):
+        return sources.parse(text, "BASELINE", tmp_path / "results", folder)
+
+    assert isinstance(parse(str(run)), sources.Measured)
+    assert isinstance(parse(run.name), sources.Measured)
+    assert isinstance(parse("latest"), sources.Measured)
+    assert parse("nightly") == sources.Named("nightly")
+    assert parse("HEAD").revision and parse("HEAD").folder is None
+    assert parse(".") == sources.Revision(".", None, folder)
+    assert regression.GATED_METRICS == GATED_METRICS and run_folder.RUN == "run.json"

@@ -1,0 +1,133 @@
+"""The measuring of two checkouts, with workers that are invented: order, early stop, failures, and the record."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from plans import small_plan
+
+from bench.gate import rounds
+from bench.gate import verdicts as regression
+from bench.gate.revisions import Checkout
+from bench.gate.verdicts import GATED_METRICS, Rules
+from bench.run.process import Outcome
+
+ROUND_S = 10.0
+
+
+class Blocks:
+    """Invented workers: ``shift`` multiplies the candidate's times, ``noise`` is per block; every block takes time."""
+
+    def __init__(self, folder, shift=1.0, noise=0.005, fail=None):
+        self.folder, self.shift, self.noise, self.fail = folder, shift, noise, fail
+        self.rng, self.now, self.started = np.random.default_rng(0), 0.0, []
+
+    def clock(self):
+        return self.now
+
+    def __call__(self, command, spec, *, timeout_s, log_path, marks, on_event, on_tick):
+        side = "candidate" if str(self.folder / "candidate") in command[-1] else "baseline"
+        assert marks["PYTHONPATH"].split(":")[0] == str(self.folder / side)
+        assert spec["budget"]["score"] is False
+        self.started.append((spec["cell"]["method"], side))
+        self.now += ROUND_S / 4
+        if self.fail == (spec["cell"]["method"], side):
+            return Outcome("error", "crashed: it broke")
+        factor = (self.shift if side == "candidate" else 1.0) * np.exp(self.rng.normal(0, self.noise))
+        values = 0.02 * factor * np.exp(self.rng.normal(0, 0.01, 10))
+        memory = 60e6 * np.exp(self.rng.normal(0, 0.001))
+        return Outcome(
+            "ok",
+            samples=[*(("latency_s", "s", float(v)) for v in values), ("working_memory_bytes", "B", float(memory))],
+            foreign_cores=0.1,
+        )
+
+
+def measured(tmp_path, blocks, limit=300.0, methods=("texture_net",), tasks=("texture",)):
+    from bench.plan.budgets import GATE
+
+    sides = {name: Checkout(name, tmp_path / name, name) for name in ("baseline", "candidate")}
+    plan = small_plan(method_names=list(methods), tasks=list(tasks), budget=GATE)
+    made = rounds.Gate(
+        sides, plan, tmp_path / "out", Rules(), GATED_METRICS, limit, run_block=blocks, clock=blocks.clock
+    )  # fmt: skip
+    return made.measure()
+
+
+def verdicts(found):
+    return dict(zip(found.rows["metric"], found.rows["verdict"]))
+
+
+def test_blocks_come_in_the_order_a_b_b_a_and_it_stops_when_all_is_clear(tmp_path):
+    blocks = Blocks(tmp_path)
+    found = measured(tmp_path, blocks)
+    order = [side[0] for _, side in blocks.started]
+    assert order == list("bccb") * found.rounds
+    assert found.rounds == Rules().least_rounds
+    assert found.stopped_because == "decided"
+    assert set(verdicts(found).values()) == {"same"}
+
+
+def test_a_slow_candidate_is_found_in_few_rounds(tmp_path):
+    found = measured(tmp_path, Blocks(tmp_path, shift=1.15))
+    assert verdicts(found) == {"latency_s": "slower", "working_memory_bytes": "same"}
+    assert found.rounds == Rules().least_rounds
+
+
+def test_noise_is_measured_until_the_time_is_spent(tmp_path):
+    found = measured(tmp_path, Blocks(tmp_path, noise=0.5), limit=100.0)
+    assert found.stopped_because == "time budget"
+    assert verdicts(found)["latency_s"] == "inconclusive"
+    assert 100.0 - 2 * ROUND_S <= found.seconds <= 100.0
+
+
+def test_more_rounds_are_given_only_to_what_is_not_clear(tmp_path):
+    noisy = Blocks(tmp_path)
+    plain = noisy.__call__
+
+    def sometimes(command, spec, **rest):
+        noisy.noise = 0.5 if spec["cell"]["method"] == "johnson" else 0.005
+        return plain(command, spec, **rest)
+
+    sometimes.clock = noisy.clock
+    found = measured(tmp_path, sometimes, limit=400.0, methods=("johnson", "texture_net"), tasks=("stylize",))
+    count = {name: sum(method == name for method, _ in noisy.started) for name in ("johnson", "texture_net")}
+    assert count["texture_net"] == 4 * Rules().least_rounds < count["johnson"]
+    assert found.rounds == count["johnson"] // 4
+
+
+@pytest.mark.parametrize("side, broken", [("candidate", ["texture_net texture 64"]), ("baseline", [])])
+def test_a_cell_that_fails_is_told_and_tried_no_more(tmp_path, side, broken):
+    blocks = Blocks(tmp_path, fail=("texture_net", side))
+    found = measured(tmp_path, blocks, methods=("texture_net", "gatys"))
+    assert [failure["side"] for failure in found.failures] == [side]
+    assert "it broke" in found.failures[0]["reason"]
+    assert rounds.failed_cells(found.failures) == broken
+    assert sum(method == "texture_net" for method, _ in blocks.started) <= 2
+    assert "gatys texture 64" in set(found.rows["cell"])
+
+
+def test_the_verdicts_follow_from_samples_csv_alone(tmp_path):
+    found = measured(tmp_path, Blocks(tmp_path, shift=1.08, noise=0.02), limit=200.0)
+    read = pd.read_csv(tmp_path / "out" / "samples.csv")
+    pd.testing.assert_frame_equal(regression.compare_rounds(read[read["metric"].isin(GATED_METRICS)]), found.rows)
+
+
+def test_a_busy_machine_is_told(tmp_path):
+    blocks = Blocks(tmp_path)
+
+    def busy(*arguments, **rest):
+        outcome = blocks(*arguments, **rest)
+        outcome.foreign_cores = 0.9
+        return outcome
+
+    busy.clock = blocks.clock
+    assert "busy machine" in measured(tmp_path, busy).warnings[0]
+
+
+def test_names_of_cells_leave_out_what_is_usual():
+    cell = small_plan().cells[0].columns()
+    assert rounds.cell_name(cell) == f"{cell['method']} {cell['task']} 64"
+    odd = {**cell, "batch": 4, "dtype": "bfloat16", "device": "gpu", "engine": "pytorch"}
+    assert rounds.cell_name(odd) == f"{cell['method']} {cell['task']} 64 batch-4 pytorch bfloat16 gpu"

@@ -1,0 +1,162 @@
+"""The registry of engines, their options, and what a plan makes of several. No engine is needed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from plans import SETTINGS, small_plan, with_settings
+
+from bench.cli import main
+from bench.plan import arguments, engines
+from bench.plan import cells as plan
+from bench.run import prepare
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import EngineMissing, UserError
+
+ALL = ["gluon", "pytorch", "onnxruntime"]
+GPU = runtime.Gpu(0, "Fake H200", (9, 0), 150 << 30, "570.1")
+
+
+def one_line(call, *arguments, kind=UserError) -> str:
+    with pytest.raises(kind) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_reference_comes_first_and_every_engine_says_how_to_get_it():
+    assert list(engines.ENGINES) == ALL
+    assert engines.REFERENCE == "gluon"
+    for engine in engines.ENGINES.values():
+        assert "pip install" in engine.install and engine.packages
+
+
+def test_a_missing_engine_is_one_line_with_what_to_install(monkeypatch):
+    monkeypatch.setattr(engines, "_is_there", lambda package: package != "torch")
+    text = one_line(engines.get("pytorch").check, kind=EngineMissing)
+    assert text.startswith("--engine: no engine: pytorch needs torch; ") and ".[torch]" in text
+    engines.get("onnxruntime").check()
+
+
+def test_bench_run_refuses_unknown_and_missing_engines_with_exit_status_2(monkeypatch, capsys):
+    monkeypatch.setattr(engines, "_is_there", lambda package: False)
+    for name, said in (("pytorhc", "did you mean 'pytorch'"), ("pytorch", "pytorch needs torch")):
+        assert main.main(["run", "--engine", name]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: --engine: ") and said in line
+
+
+def test_an_engine_that_breaks_while_it_is_imported_is_one_line(monkeypatch):
+    def broken(package):
+        raise OSError("libfoo.so.1:\n cannot open")
+
+    monkeypatch.setattr(engines.importlib, "import_module", broken)
+    text = one_line(engines.get("pytorch").packages_loaded, kind=EngineMissing)
+    assert "pytorch cannot be imported (libfoo.so.1: cannot open)" in text
+
+
+def test_each_engine_is_tried_in_a_process_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("raise ImportError('half\\ninstalled')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    text = one_line(prepare.try_engine, "pytorch")
+    assert "half installed" in text and ".[torch]" in text
+
+
+# ------------------------------------------------------------------------------------------------------------ options
+
+
+def test_options_are_pairs_without_the_defaults():
+    given = ["pytorch.lbfgs=torch", "pytorch.layout=fastest", "pytorch.compile=yes"]
+    assert engines.parse_options(given, ALL) == (("pytorch.compile", "yes"), ("pytorch.lbfgs", "torch"))
+
+
+@pytest.mark.parametrize(
+    ("given", "used", "said"),
+    [
+        (["pytorch.lbfsg=torch"], ALL, "did you mean 'pytorch.lbfgs'"),
+        (["pytorch.lbfgs=numpy"], ALL, "Choose from: scipy, suite, torch"),
+        (["pytorch.lbfgs"], ALL, "pytorch.lbfgs='' is not possible"),
+        (["pytorch.lbfgs=torch"], ["gluon"], "of --engine gluon; it has none"),
+        (["pytorch.lbfgs=torch", "pytorch.lbfgs=scipy"], ALL, "given twice"),
+    ],
+)
+def test_wrong_options_are_one_line(given, used, said):
+    text = one_line(engines.parse_options, given, used)
+    assert text.startswith("--engine-option: ") and said in text
+
+
+def test_options_are_part_of_a_plan_only_where_they_say_something():
+    plain = small_plan()
+    assert "engine_options" not in plain.to_dict()["settings"]  # workers of older revisions read it too
+    chosen = with_settings(plain, engine_options=(("pytorch.compile", "yes"),))
+    back = plan.Plan.from_dict(json.loads(json.dumps(chosen.to_dict())))
+    assert back == chosen and back.fingerprint() != plain.fingerprint()
+    assert plain.difference(chosen).startswith("engine_options is")
+    assert back.settings.options_of("pytorch") == {"layout": "fastest", "compile": "yes", "lbfgs": "suite"}
+    assert SETTINGS.options_of("gluon") == {}
+
+
+# -------------------------------------------------------------------------------------------------------------- plans
+
+
+def test_a_plan_has_every_method_of_every_engine_that_can_do_it():
+    cells = small_plan(engines=ALL).cells
+    by_engine = {name: {(c.method, c.task) for c in cells if c.engine == name} for name in ALL}
+    nets = {("johnson", "stylize"), ("texture_net", "stylize"), ("texture_net", "texture")}
+    assert by_engine["gluon"] == by_engine["pytorch"] == nets | {("gatys", "stylize"), ("gatys", "texture")}
+    assert by_engine["onnxruntime"] == nets
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_precisions_that_an_engine_lacks_are_measured_in_float32():
+    cells = small_plan(engines=ALL, dtypes=["bfloat16"], method_names=["johnson"], tasks=["stylize"]).cells
+    assert {cell.engine: cell.dtype for cell in cells} == {
+        "gluon": "bfloat16", "pytorch": "bfloat16", "onnxruntime": "float32"
+    }  # fmt: skip
+
+
+def test_an_engine_that_can_do_nothing_of_it_is_refused():
+    text = one_line(lambda: small_plan(engines=["onnxruntime"], method_names=["gatys"]))
+    assert text.startswith("--engine: onnxruntime cannot do gatys") and "use gluon" in text
+
+
+def test_the_command_line_takes_engines_and_their_options(monkeypatch):
+    monkeypatch.setattr(engines.Engine, "installed", lambda self: True)
+    options = main.parser().parse_args(
+        ["run", "--engine", "pytorch,gluon", "--engine-option", "pytorch.lbfgs=torch", "--size", "64"]
+    )
+    made = arguments.make_plan(options)
+    assert {cell.engine for cell in made.cells} == {"gluon", "pytorch"}
+    assert made.settings.engine_options == (("pytorch.lbfgs", "torch"),)
+
+
+# ------------------------------------------------------------------------------------------------------------ devices
+
+
+def test_a_gpu_that_mxnet_cannot_use_is_one_that_pytorch_can(monkeypatch):
+    monkeypatch.setattr(runtime, "gpu_devices", lambda: [GPU])
+    monkeypatch.setattr(runtime, "installed_version", lambda name: {"torch": "2.13.0"}.get(name))
+    device = runtime.parse_device("gpu")
+    engines.get("pytorch").check_device(device, ["float32", "bfloat16"])
+    assert "--engine pytorch" in one_line(engines.get("gluon").check_device, device, ["float32"])
+    assert "no GPU of that number" in one_line(
+        engines.get("pytorch").check_device, runtime.parse_device("gpu:1"), ["float32"]
+    )
+
+
+@pytest.mark.parametrize(("name", "version"), [("pytorch", "2.13.0+cpu"), ("onnxruntime", "1.18.1")])
+def test_a_cpu_build_of_a_peer_is_told(monkeypatch, name, version):
+    monkeypatch.setattr(runtime, "gpu_devices", lambda: [GPU])
+    versions = {"torch": version, "onnxruntime": version}
+    monkeypatch.setattr(runtime, "installed_version", versions.get)
+    text = one_line(engines.get(name).check_device, runtime.parse_device("gpu"), ["float32"])
+    assert text.startswith("--device gpu: ") and "CPU build" in text
+
+
+def test_bfloat16_on_a_processor_without_it_is_refused_for_every_engine_that_has_it(monkeypatch):
+    monkeypatch.setattr(runtime, "cpu_supports_bfloat16", lambda: False)
+    device = runtime.parse_device("cpu")
+    for name in ("gluon", "pytorch"):
+        assert "--dtype bfloat16" in one_line(engines.get(name).check_device, device, ["bfloat16"])
+    engines.get("onnxruntime").check_device(device, ["bfloat16"])  # it computes in float32

@@ -1,0 +1,60 @@
+"""Runs from before cells named their engine are read as the reference's, and not gone on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from synthetic import make_run
+
+from bench.analysis import summary
+from bench.cli import main
+from bench.plan.cells import Cell
+from bench.store import run_folder, whole_runs
+from bench.store.reader import read_run
+from nst_gluon.system.errors import UserError
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A run, and the same as an older suite would have written it."""
+    new = make_run(tmp_path / "new", sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    old = tmp_path / "old" / new.name
+    shutil.copytree(new, old)
+    for name in run_folder.TABLES:
+        lines = (old / name).read_text().splitlines(keepends=True)
+        (old / name).write_text("".join(line.split(",", 1)[1] for line in lines))
+    records = [json.loads(line) for line in (old / "cells.jsonl").read_text().splitlines()]
+    for record in records:
+        del record["engine"], record["rows"]
+    (old / "cells.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return new, old
+
+
+def test_an_old_run_says_what_it_says_today(runs):
+    new, old = (summary.summarise(path) for path in runs)
+    assert set(old["engine"]) == {"gluon"}
+    assert new.equals(old) and len(new) > 20
+    assert read_run(runs[1]).cells.equals(read_run(runs[0]).cells)
+
+
+def test_an_old_run_can_be_merged_and_compared(runs, capsys):
+    new, old = runs
+    before, after = whole_runs.read(old).finished, whole_runs.read(new).finished
+    assert [done.cell for done in before] == [done.cell for done in after]
+    assert before[0].samples == after[0].samples
+    assert main.main(["compare", str(old), str(new), "--out", str(old.parent)]) == 0
+    assert "gluon" not in capsys.readouterr().out  # the usual engine is not named
+
+
+def test_an_old_run_is_not_gone_on_with(runs):
+    with pytest.raises(UserError, match="--resume: .* is of an older version of this suite; start a new run"):
+        run_folder.Store.resume(runs[1])
+    run_folder.Store.resume(runs[0]).close()
+
+
+def test_cells_of_old_plans_are_the_reference_s():
+    fields = Cell("gluon", "gatys", "texture", 64, 1, "float32", "cpu", 0, "optimise").to_dict()
+    del fields["engine"]
+    assert Cell.from_dict(fields).engine == "gluon"

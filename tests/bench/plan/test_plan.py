@@ -1,0 +1,172 @@
+"""What is planned, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from plans import environment, small_plan, with_settings
+
+from bench.plan import cells as plan
+from bench.plan import engines
+from nst_gluon import methods
+from nst_gluon.system.errors import UserError
+
+
+def test_generators_come_first_and_sizes_ascend():
+    cells = small_plan(sizes=[512, 256], batches=[1, 4], repeats=2).cells
+    kinds = [cell.kind for cell in cells]
+    assert kinds == sorted(kinds, key=[plan.GENERATE, plan.OPTIMISE].index)
+    for kind in (plan.GENERATE, plan.OPTIMISE):
+        rounds = [(cell.seed, cell.size) for cell in cells if cell.kind == kind]
+        assert rounds == sorted(rounds)
+
+
+def test_every_combination_that_exists_is_there_once():
+    cells = small_plan(sizes=[256, 512], batches=[4], repeats=3, seed=7).cells
+    assert len({cell.key for cell in cells}) == len(cells)
+    # johnson and texture_net stylise, texture_net makes textures: at batch 1 (always) and 4; gatys does both at 1.
+    assert len(cells) == 2 * 3 * (3 * 2 + 2)
+    assert {cell.seed for cell in cells} == {7, 8, 9}
+    assert not [cell for cell in cells if cell.method == "johnson" and cell.task == "texture"]
+    assert {cell.batch for cell in cells if cell.method == "gatys"} == {1}
+
+
+def test_cells_are_measured_in_a_precision_that_the_engine_has_for_them(monkeypatch):
+    cells = small_plan(dtypes=["bfloat16"]).cells
+    assert {cell.dtype for cell in cells} == {"bfloat16"}
+    single = dataclasses.replace(engines.get("gluon"), generate_dtypes=("float32",))
+    monkeypatch.setitem(engines.ENGINES, "gluon", single)
+    cells = small_plan(dtypes=["bfloat16"]).cells
+    assert {cell.dtype for cell in cells if cell.kind == plan.OPTIMISE} == {"bfloat16"}
+    assert {cell.dtype for cell in cells if cell.kind == plan.GENERATE} == {"float32"}
+
+
+def test_a_method_without_the_task_is_refused_with_what_it_can_do():
+    with pytest.raises(UserError, match="--task: johnson cannot do texture; it can do stylize"):
+        small_plan(method_names=["johnson"], tasks=["texture"])
+
+
+def test_keys_are_file_names():
+    for cell in small_plan(devices=["gpu:1"]).cells:
+        assert not set(cell.key) & set("/:\\ *?")
+
+
+def test_a_plan_survives_json():
+    original = small_plan(sizes=[64, 128], repeats=2)
+    again = plan.Plan.from_dict(json.loads(json.dumps(original.to_dict())))
+    assert again == original
+    assert again.fingerprint() == original.fingerprint()
+    assert original.difference(again) is None
+
+
+def test_a_difference_names_what_differs():
+    original = small_plan()
+    assert "target_loss" in original.difference(with_settings(original, target_loss=5.0))
+    assert "budget" in original.difference(small_plan(budget=plan.BUDGETS["full"])) or "name" in (
+        original.difference(small_plan(budget=plan.BUDGETS["full"]))
+    )
+    assert "only here" in original.difference(small_plan(sizes=[64, 128]))
+    assert "only there" in small_plan(sizes=[64, 128]).difference(original)
+    assert original.fingerprint() != small_plan(seed=1).fingerprint()
+
+
+def test_names_are_checked_with_a_hint():
+    choices = ["gatys", "johnson"]
+    assert plan.parse_names("--method", "all", choices) == choices
+    assert plan.parse_names("--method", "johnson, gatys,johnson", choices) == ["johnson", "gatys"]
+    with pytest.raises(UserError, match="--method: unknown name 'jonson'; did you mean 'johnson'"):
+        plan.parse_names("--method", "jonson", choices)
+    with pytest.raises(UserError, match="--method: empty"):
+        plan.parse_names("--method", " , ", choices)
+
+
+@pytest.mark.parametrize("text", ["0", "-256", "256,-1", "x", "1.5", "", "256,,512", "nan", "1e3"])
+def test_sizes_that_are_none_are_refused_in_one_line(text):
+    with pytest.raises(UserError, match="^--size: ") as error:
+        plan.parse_integers("--size", text)
+    assert "\n" not in str(error.value)
+
+
+def test_sizes_are_sorted_without_repetition():
+    assert plan.parse_integers("--size", "512, 256,512") == [256, 512]
+
+
+def test_too_large_a_size_says_how_much_it_would_take_and_what_fits():
+    cells = small_plan(sizes=[4096]).cells
+    with pytest.raises(
+        UserError, match=r"--size: 4096 is too large .* 76\.2 GB .* 16\.0 GB .* at most (\d+)"
+    ) as error:
+        plan.check_memory(cells, {"cpu": 16_000_000_000})
+    fits = int(str(error.value).rsplit(" ", 1)[1])
+    plan.check_memory(small_plan(sizes=[fits]).cells, {"cpu": 16_000_000_000})
+    with pytest.raises(UserError):
+        plan.check_memory(small_plan(sizes=[fits + 16]).cells, {"cpu": 16_000_000_000})
+
+
+def test_memory_of_a_device_that_is_not_known_is_not_checked():
+    plan.check_memory(small_plan(sizes=[100_000]).cells, {"gpu": 1})
+
+
+def test_batches_nobody_asked_for_are_left_out_when_they_do_not_fit():
+    built = small_plan(sizes=[512], batches=[1, 64])
+    kept = plan.without_larger_batches(built, {"cpu": 8_000_000_000})
+    assert {cell.batch for cell in kept.cells} == {1}
+
+
+@pytest.mark.parametrize("budget", plan.BUDGETS.values(), ids=plan.BUDGETS)
+def test_a_time_out_leaves_a_worker_the_time_it_may_take(budget):
+    for cell in small_plan(sizes=[256, 1024], batches=[4]).cells:
+        limit = plan.timeout_s(cell, budget)
+        assert limit > 2 * plan.estimate_s(cell, budget)
+        if cell.kind == plan.OPTIMISE:
+            assert limit > 1.5 * budget.optimise_limit_s(cell.size)
+
+
+def test_the_budgets_keep_their_promises():
+    """15 minutes for the standard run, 2 for the quick one, going by the estimates."""
+    for name, minutes in (("standard", 15), ("quick", 2)):
+        budget = plan.BUDGETS[name]
+        cells = small_plan(
+            sizes=[256, 512], batches=None, budget=budget, repeats=None, method_names=list(methods.METHODS)
+        ).cells
+        assert sum(plan.estimate_s(cell, budget) for cell in cells) < 60 * minutes
+    full = plan.BUDGETS["full"]
+    assert full.repeats >= 3 and full.max_iterations >= 500 and not full.stop_early and full.min_samples >= 10
+
+
+def test_variants_are_left_out_of_all_methods_where_there_is_no_time_for_them():
+    everything = list(methods.METHODS)
+    for budget in plan.BUDGETS.values():
+        kept = {cell.method for cell in small_plan(method_names=everything, budget=budget).cells}
+        assert kept == ({"gatys", "johnson", "texture_net"} if budget.name == "quick" else set(everything))
+    asked = small_plan(method_names=["gatys", "net_gatys"]).cells
+    assert {cell.method for cell in asked} == {"gatys", "net_gatys"}
+    assert [cell.method for cell in asked if cell.task == "texture"] == ["gatys", "net_gatys"]  # what it aims at first
+
+
+def test_segments_only_where_the_memory_asks_for_them():
+    cell = small_plan(sizes=[1024]).cells[-1]
+    assert cell.kind == plan.OPTIMISE
+    assert plan.segments_for(cell, None) == plan.segments_for(cell, 8_000_000_000) == 1
+    assert plan.segments_for(cell, plan.estimate_bytes(cell)) == 3
+
+
+def test_a_label_says_what_is_unusual():
+    cell = next(cell for cell in small_plan().cells if cell.method == "texture_net" and cell.task == "texture")
+    usual = cell.label()
+    assert usual == f"texture_net texture {cell.size}"
+    other = dataclasses.replace(cell, batch=4, engine="pytorch", dtype="bfloat16", device="gpu:1")
+    assert other.label() == f"{usual} batch 4 pytorch bfloat16 gpu:1"
+
+
+def test_planning_imports_no_engine_and_nothing_heavy():
+    code = (
+        "import sys, bench.cli.main, bench.run.scheduler, bench.run.session\n"
+        "heavy = {'mxnet', 'numpy', 'pandas', 'matplotlib', 'scipy', 'PIL', 'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment())

@@ -1,0 +1,198 @@
+"""The pages in a real browser: nothing is asked for, nothing is complained of, and the controls do what they say."""
+
+from __future__ import annotations
+
+import browser
+import pytest
+from synthetic import make_run
+
+from bench.cli import main
+from bench.report.page import TEMPLATES
+
+PROGRAM = browser.find()
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROGRAM is None, reason="no Chromium on the PATH (or in NST_GLUON_CHROMIUM)"),
+]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Two runs with hostile names, their reports, their history and the list of them."""
+    root = tmp_path_factory.mktemp("results")
+    paths = [make_run(root, sizes=(256, 512), seeds=(0,), batches=(1,), hostile=hostile) for hostile in (False, True)]
+    for path in paths:
+        assert main.main(["report", str(path), "--out", str(root)]) == 0
+    assert main.main(["report", *map(str, paths), "--out", str(root)]) == 0
+    return {"root": root, "plain": paths[0] / "report.html", "hostile": paths[1] / "report.html"}
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    running = browser.Browser(PROGRAM, tmp_path_factory.mktemp("profile"))
+    yield running
+    running.close()
+
+
+def pages(results):
+    return [results["plain"], results["hostile"], results["root"] / "index.html",
+            results["root"] / "history" / "index.html"]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_pages_ask_for_nothing_and_complain_of_nothing(chromium, results, number):
+    page = pages(results)[number]
+    chromium.open(page)
+    assert chromium.complaints() == [] and chromium.requests() == [page.resolve().as_uri()]
+    assert chromium.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("width", [320, 360])
+def test_a_telephone_need_not_scroll_sideways(chromium, results, number, width):
+    chromium.open(pages(results)[number], width=width, height=740)
+    assert chromium.run("document.documentElement.scrollWidth") <= width
+    wide = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)"
+    assert chromium.run(f"{wide}.map(one => one.ariaLabel)") == []
+    assert chromium.complaints() == []
+
+
+def test_a_script_that_is_not_the_pages_own_does_not_run(chromium, results, tmp_path):
+    """The policy is in force: the same page with a second script and a picture from outside."""
+    text = results["plain"].read_text(encoding="utf-8")
+    evil = "<script>document.title = 'evil'</script><img src='https://example.invalid/x.png' alt='x'>"
+    (tmp_path / "page.html").write_text(text.replace("</main>", f"{evil}</main>"), encoding="utf-8")
+    chromium.open(tmp_path / "page.html")
+    assert chromium.run("document.title") != "evil"
+    assert len([line for line in chromium.complaints() if "Content Security Policy" in line]) == 2
+
+
+def test_the_first_screen_has_answer_pictures_and_claims(chromium, results):
+    chromium.open(results["plain"], 1366, 768)
+    for what in ("h1", ".facts", ".gallery.first figure:last-of-type", "table.headline tr:last-of-type"):
+        assert chromium.run(f"document.querySelector({what!r}).getBoundingClientRect().bottom") <= 768, what
+
+
+def test_tables_sort_by_number_and_say_so(chromium, results):
+    chromium.open(results["plain"])
+    column = "[...document.querySelectorAll('table.glance tbody tr')].map(r => r.cells[6].dataset.order ?? null)"
+    head = "document.querySelector('table.glance thead tr').cells[6]"
+    before = chromium.run(column)
+    chromium.run(f"{head}.querySelector('button.sort').click()")
+    ascending = [float(text) for text in chromium.run(column) if text is not None]
+    assert ascending == sorted(ascending) and len(set(ascending)) > 2
+    assert chromium.run(f"{head}.getAttribute('aria-sort')") == "ascending"
+    chromium.run(f"{head}.querySelector('button.sort').click()")
+    descending = [float(text) for text in chromium.run(column) if text is not None]
+    assert descending == ascending[::-1] and chromium.run(f"{head}.getAttribute('aria-sort')") == "descending"
+    assert sorted(map(str, chromium.run(column))) == sorted(map(str, before))
+    chromium.run("document.querySelector('table.glance thead tr').cells[4].querySelector('button.sort').click()")
+    assert chromium.run("document.querySelectorAll('table.glance [aria-sort]').length") == 1
+    last = chromium.run("[...document.querySelectorAll('table.glance tbody tr')].at(-1).cells[4].dataset.order ?? null")
+    assert last is None, "what has no number goes last"
+
+
+def test_a_picture_opens_in_a_dialog_that_escape_closes(chromium, results):
+    chromium.open(results["plain"])
+    chromium.run("document.querySelector('.gallery button.zoom').focus()")
+    chromium.press("Enter", 13, "\r")
+    assert chromium.run("viewer.open") and chromium.run("document.querySelectorAll('#viewer-stage img').length") == 1
+    assert chromium.run("viewer.contains(document.activeElement)")
+    assert not chromium.run("document.querySelector('#viewer-slider').checkVisibility()")
+    chromium.press("Escape", 27)
+    assert not chromium.run("viewer.open")
+    assert chromium.run("document.activeElement.className") == "zoom", "the focus is back where it was"
+    assert chromium.complaints() == []
+
+
+def test_the_slider_moves_the_cut_between_two_pictures(chromium, results):
+    chromium.open(results["plain"])
+    chromium.run("document.getElementById('compare').click()")
+    cut = "document.querySelectorAll('#viewer-stage img')[1].style.clipPath"
+    sources = "new Set([...document.querySelectorAll('#viewer-stage img')].map(image => image.src)).size"
+    assert chromium.run(cut) == "inset(0px 0px 0px 50%)" and chromium.run(sources) == 2
+    chromium.run("document.getElementById('viewer-slider').focus()")
+    for _ in range(5):
+        chromium.press("ArrowRight", 39)
+    assert chromium.run(cut) == "inset(0px 0px 0px 55%)"
+    chromium.run("c = document.getElementById('viewer-second'); c.value = '-1'; c.dispatchEvent(new Event('change'))")
+    assert chromium.run("document.querySelectorAll('#viewer-stage img').length") == 1
+    chromium.run("document.getElementById('viewer-close').click()")
+    assert not chromium.run("viewer.open") and chromium.complaints() == []
+
+
+def test_a_number_tells_where_it_is_from(chromium, results):
+    chromium.open(results["plain"])
+    chromium.run("document.querySelector('table.headline button.story').focus()")
+    chromium.press("Enter", 13, "\r")
+    told = chromium.run("document.querySelector('[popover]:popover-open').innerText")
+    assert "samples.csv, line" in told and "python -m bench run" in told and "speed-up at equal loss" in told
+    left, right = (chromium.run(f"document.querySelector(':popover-open').getBoundingClientRect().{side}")
+                   for side in ("left", "right"))  # fmt: skip
+    assert 0 <= left < right <= 1366
+    chromium.press("Escape", 27)
+    assert chromium.run("document.querySelector('[popover]:popover-open') === null")
+
+
+def test_what_is_folded_is_unfolded_for_paper_only(chromium, results):
+    chromium.open(results["plain"])
+    assert chromium.run("document.querySelectorAll('details[open]').length") == 0
+    chromium.run("dispatchEvent(new Event('beforeprint'))")
+    assert chromium.run("document.querySelectorAll('details:not([open])').length") == 0
+    chromium.run("dispatchEvent(new Event('afterprint'))")
+    assert chromium.run("document.querySelectorAll('details[open]').length") == 0
+
+
+def test_every_control_can_be_reached_and_shows_its_focus(chromium, results):
+    chromium.open(results["plain"])
+    chromium.press("Tab", 9)
+    assert chromium.run("document.activeElement.className") == "skip"
+    assert chromium.run("document.activeElement.getBoundingClientRect().top") >= 0
+    bare = chromium.run("""[...document.querySelectorAll('a, button, summary, select, input')]
+        .filter(one => one.checkVisibility() && one.tabIndex < 0).length""")
+    assert bare == 0
+    for _ in range(12):
+        chromium.press("Tab", 9)
+        assert chromium.run("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_what_can_be_pressed_in_a_table_is_no_smaller_than_a_finger_needs(chromium, results, width):
+    """24 pixels each way (WCAG 2.2, target size)."""
+    chromium.open(results["plain"], width=width)
+    small = chromium.run("""[...document.querySelectorAll('table button, table .define, sup a')]
+        .filter(one => one.checkVisibility() && one.getClientRects().length)
+        .map(one => [one.className, ...['width', 'height'].map(side => one.getBoundingClientRect()[side])])
+        .filter(([, width, height]) => Math.min(width, height) < 23.9)""")
+    assert small == []
+
+
+def test_without_its_script_the_page_is_complete(chromium, results, tmp_path):
+    text = results["plain"].read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    assert script in text
+    (tmp_path / "page.html").write_text(text.replace(f"<script>{script}</script>", ""), encoding="utf-8")
+    chromium.open(tmp_path / "page.html")
+    assert not chromium.run("document.getElementById('compare').checkVisibility()")
+    chromium.run("document.querySelector('.gallery input').click()")
+    assert chromium.run("getComputedStyle(document.querySelector('.gallery img')).position") == "fixed"
+    chromium.run("document.querySelector('table.glance button.story').click()")
+    assert chromium.run("document.querySelector('[popover]:popover-open') !== null")
+
+
+def test_it_prints_with_everything_unfolded(chromium, results, tmp_path):
+    chromium.open(results["plain"])
+    chromium.pdf(tmp_path / "page.pdf")
+    assert (tmp_path / "page.pdf").stat().st_size > 50_000
+    chromium.send("Emulation.setEmulatedMedia", media="print")
+    for what in ("nav", "#compare", ".skip", "dialog", "a.define"):
+        assert chromium.run(f"getComputedStyle(document.querySelector({what!r})).display") == "none", what
+    chromium.send("Emulation.setEmulatedMedia", media="")
+
+
+def test_dark_is_dark(chromium, results):
+    chromium.open(results["plain"], dark=True)
+    colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    assert chromium.run(colours) == ["rgb(18, 22, 27)", "rgb(231, 235, 240)"]
+    chromium.open(results["plain"])
+    assert chromium.run(colours)[0] == "rgb(246, 247, 249)"

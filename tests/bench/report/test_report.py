@@ -1,0 +1,432 @@
+"""Reports from invented runs: what they say, that they need nothing else, and that no name breaks out of its place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from htmlpage import Page
+from PIL import Image
+from synthetic import HOSTILE, make_run
+
+from bench import report
+from bench.analysis import claims
+from bench.analysis import summary as analysis
+from bench.report import document, growth, markdown, pictures, plots
+from bench.report.definitions import METRICS, describe
+from bench.report.plots import BY_SIZE
+from bench.report.wording import measured
+from bench.store.reader import read_run
+from bench.store.run_folder import Store
+from nst_gluon.pages import style, wording
+
+REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
+
+def build(path: Path) -> Page:
+    analysis.summarise(path)
+    claims.evaluate(path)
+    assert report.build(path) == path / "report.html"
+    return Page((path / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs"), sizes=(256, 512, 1024), oom_at=1024)
+
+
+@pytest.fixture(scope="module")
+def page(run) -> Page:
+    return build(run)
+
+
+@pytest.fixture(scope="module")
+def made(run, page) -> document.Document:
+    return document.make(run)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Path:
+    path = make_run(tmp_path_factory.mktemp("runs"), sizes=(256,), seeds=(0,), hostile=True, random_weights=True)
+    build(path)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------------- content
+
+
+def test_first_screen_says_what_where_and_how_much(page, run):
+    table = pd.read_csv(run / "summary.csv")
+    row = table[
+        (table.metric == "speedup_at_equal_loss")
+        & (table.method == "texture_net")
+        & (table.task == "texture")
+        & (table["size"] == 256)
+    ].iloc[0]
+    answer = f"The texture network made a 256 × 256 texture {row.value:.0f}× [{row.low:.0f}, {row.high:.0f}] faster"
+    assert answer in page.text
+    assert "Example CPU 9000 <fast>, 2 cores, 25.0 GB, no GPU; MXNet 1.9.1" in page.text
+    assert "style great_wave, content astronaut" in page.text
+    assert "What Painting in the style of a picture" in page.text
+    n = table[table.metric.isin(["latency_s", "iteration_s"]) & table.value.notna()].n
+    samples = f"medians of {n.min()} to {n.max()} samples"
+    assert f"How sure Brackets are 95 % intervals; times are {samples}; 3 seeds; " in page.text
+    assert "How much Over all" in page.text and "On what Example CPU" in page.text
+    names = [text.partition(" Of ")[0] for _, text in page.headings]
+    assert page.headings[0][0] == 1 and names[0].startswith(answer)
+    assert names.index("Pictures") < names.index("The claims, checked") < names.index("At a glance")
+
+
+def test_every_row_of_the_summary_is_in_the_report(page, run):
+    table = pd.read_csv(run / "summary.csv")
+    for _, row in table.iterrows():
+        assert measured(row["value"], row["unit"], row["status"]) in page.text
+    full = sum(attributes.get("class") == "metric" for attributes in page.all("table"))
+    assert full == table["metric"].map(lambda name: describe(name).name).nunique()
+
+
+def test_every_claim_is_there_with_its_verdict(page):
+    for claim in claims.CLAIMS:
+        assert claim.text in page.text
+    for rule in (*claims.RULES.values(), claims.EXCEPTIONS):
+        assert rule in page.text
+
+
+def test_failures_and_bounds_are_shown_with_their_reasons(page):
+    assert "killed by the kernel: out of memory" in page.text
+    assert "ended above the objective of the texture network: time limit" in page.text
+    assert re.search(r"≥ \d+×", page.text)
+    assert re.search(r"> [\d.]+ s \(not reached\)", page.text)
+
+
+def test_every_metric_of_a_run_is_defined_and_linked(page, run):
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    for metric in set(pd.read_csv(run / "summary.csv")["metric"]):
+        assert f"def-{describe(metric).name}" in ids, metric
+    for name in METRICS:
+        assert f"def-{name}" in ids
+    for link in page.all("a"):
+        assert link["href"].startswith("#") and link["href"][1:] in ids
+
+
+def test_command_environment_and_identities_are_there(page):
+    for text in ("python -m bench run --method all", "0123456789ab with uncommitted changes", "ab" * 32, "cd" * 32):
+        assert text in page.text
+
+
+def test_warnings_are_there(page):
+    for text in ("the machine was busy before the run", "did not reach their target", "uncommitted changes"):
+        assert text in page.text
+
+
+# ------------------------------------------------------------------------------------------------------------ form
+
+
+def test_page_needs_nothing_from_anywhere(page, run):
+    for tag, attributes in page.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "xlink:href", "data", "action"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/jpeg;base64,"))
+    source = (run / "report.html").read_text(encoding="utf-8")
+    outside = set(re.findall(r"https?://[^\s\"'<)]+", source))
+    assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert "@import" not in source and not re.search(r"url\((?!#)", source)
+    assert "default-src 'none'" in source
+    assert len(source.encode()) < 5_000_000
+
+
+def test_only_the_pages_own_script_may_run(page, run):
+    source = (run / "report.html").read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
+    assert source.count("<script") == 1 and page.all("script") == [{}]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert f"script-src 'sha256-{digest}'" in policy and "'unsafe-eval'" not in policy
+    assert "unsafe-inline" not in policy.replace("style-src 'unsafe-inline'", "")
+
+
+def test_page_is_well_formed(page):
+    assert page.open == []
+    assert page.all("html")[0]["lang"] == "en-GB"
+    counts = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
+    assert [name for name, count in counts.items() if count > 1] == []
+    ids = set(counts)
+    for _, attributes in page.elements:
+        for name in attributes.get("aria-labelledby", "").split():
+            assert name in ids
+    assert sum(tag == "h1" for tag, _ in page.elements) == 1
+    for tag, attributes in page.elements:
+        if tag == "img":
+            assert attributes["alt"]
+        if tag == "svg":
+            assert attributes["role"] == "img" and attributes["viewbox"]
+        if tag == "th":
+            assert attributes["scope"] in ("col", "row")
+
+
+def test_all_rows_of_a_table_are_equally_long(made):
+    beside = [table for tables in made.of_plots.values() for table in tables]
+    shown = (made.glance, made.all_claims, made.headline_claims, made.troubled, *made.metrics, *made.records, *beside)
+    for table in shown:
+        assert {len(row) for row in table.rows} == {len(table.columns)} == {len(table.numeric)}
+
+
+def test_plots_are_there_as_files_and_in_the_page(page, run):
+    names = {path.stem for path in (run / "plots").glob("*.svg")}
+    assert names == {path.stem for path in (run / "plots").glob("*.png")}
+    assert len([name for name in names if name.startswith("loss-")]) == 4
+    assert len(names) == 4 + len(BY_SIZE) + 6 + len(growth.PLOTS) + 6
+    assert len(page.all("svg")) == len(names)
+    for path in (run / "plots").glob("*.svg"):
+        ElementTree.parse(path)
+    for path in (run / "plots").glob("*.png"):
+        with Image.open(path) as opened:
+            assert opened.width > 800
+
+
+def test_plots_describe_themselves_in_words(made):
+    drawn = {plot.name: plot for plot in made.plots}
+    told = drawn["loss-gluon-stylize-512-float32-cpu"].alt
+    assert "the Johnson net has objective" in told and "did not get there" in told
+    told = drawn["speedup-at-equal-loss"].alt
+    assert "≥" in told and "out of memory" in told
+
+
+def test_the_factor_in_a_loss_plot_is_the_summary_s():
+    """Of a real run, in which faster variants of the optimisation reach the net's objective before it."""
+    run = read_run(REFERENCE)
+    summary = pd.read_csv(REFERENCE / "summary.csv")
+    with style.context():
+        told = {plot.name: plot.alt for plot in plots.loss_plots(run, summary)}
+    rows = summary[(summary["metric"] == "speedup_at_equal_loss") & (summary["batch"] == 1)]
+    assert len(rows) >= 6
+    for row in rows.itertuples():
+        alt = told[f"loss-{row.engine}-{row.task}-{row.size}-{row.dtype}-{row.device}"]
+        assert f"{wording.quantity(row.value, 'x')} as long" in alt, alt
+
+
+def test_building_again_gives_the_same_bytes(hostile):
+    before = {path.name: path.read_bytes() for path in (*hostile.glob("report.*"), *hostile.glob("plots/*"))}
+    build(hostile)
+    assert before == {path.name: path.read_bytes() for path in (*hostile.glob("report.*"), *hostile.glob("plots/*"))}
+
+
+def test_markdown_links_only_to_files_of_the_run(page, run):
+    text = (run / "report.md").read_text(encoding="utf-8")
+    links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    assert len(links) > 10
+    for link in links:
+        assert (run / link).is_file(), link
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    for above, below in zip(lines, lines[1:]):
+        if re.fullmatch(r"\|[-:|]+\|", below):
+            assert len(re.findall(r"(?<!\\)\|", above)) == below.count("|")
+
+
+def test_pictures_are_embedded_small(run):
+    data = read_run(run)
+    shown = [*pictures.inputs(data), *pictures.outputs(data)]
+    # Style, content, and for each size: three stylisations and two textures, less the optimisations that failed.
+    assert len(shown) == 2 + 5 + 5 + 3
+    assert len(pictures.embed(shown)) == len(shown)
+
+
+# ---------------------------------------------------------------------------------------------------- hostile, broken
+
+
+def test_hostile_names_come_out_as_text(hostile):
+    source = (hostile / "report.html").read_text(encoding="utf-8")
+    page = Page(source)
+    assert page.all("script") == [{}] and page.open == []
+    assert "<script>alert('x')</script> \"quoted\" & |pipe| `tick` $x_2$ 北斎" in page.text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", source)
+    text = (hostile / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for path in (hostile / "plots").glob("*.svg"):
+        root = ElementTree.parse(path).getroot()
+        assert not [element for element in root.iter() if element.tag.endswith("script")]
+
+
+def test_random_weights_are_marked_loudly(hostile):
+    page = Page((hostile / "report.html").read_text(encoding="utf-8"))
+    assert page.text.index("RANDOM WEIGHTS") < page.text.index("With random descriptor weights there is no loss")
+    assert "faster than optimisation at equal loss" not in page.text
+    assert "**RANDOM WEIGHTS" in (hostile / "report.md").read_text(encoding="utf-8")
+
+
+def test_one_seed_is_said(hostile):
+    page = Page((hostile / "report.html").read_text(encoding="utf-8"))
+    assert "rest on one seed" in page.text
+
+
+def test_many_warnings_of_a_busy_machine_become_one(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
+    lines = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+    (path / "cells.jsonl").write_text("".join(json.dumps({**line, "foreign_cores": 1.25}) + "\n" for line in lines))
+    meta = json.loads((path / "run.json").read_text())
+    meta["warnings"] = [
+        f"busy machine: other processes used 1.2 cores while {line['key']} was measured" for line in lines
+    ]
+    (path / "run.json").write_text(json.dumps(meta))
+    data = read_run(path)
+    summary = analysis.summarise(path)
+    busy = [line for line in document.warnings(data, summary) if "usy machine" in line]
+    assert len(busy) == 1 and "up to 1.2 cores" in busy[0] and f"{len(lines)} of {len(lines)} cells" in busy[0]
+
+
+def test_a_net_that_is_no_better_than_the_start_is_said(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
+    summary = analysis.summarise(path)
+    assert not [line for line in document.warnings(read_run(path), summary) if "no better than the start" in line]
+    summary.loc[summary["metric"] == "iterations_to_target_johnson", "value"] = 1.0
+    found = [line for line in document.warnings(read_run(path), summary) if "no better than the start" in line]
+    assert len(found) == 1 and "Johnson net" in found[0]
+
+
+@pytest.mark.parametrize("text", ["a|b", "<b>", "`x`", "[a](http://b)", "a\nb", "*bold*", "# head", "&lt;"])
+def test_markdown_text_is_inert(text):
+    shown = markdown.text(text)
+    assert "\n" not in shown and "<" not in shown
+    assert not re.search(r"(?<!\\)[|`*\[#_]", shown.replace("&#8203;", ""))
+    assert "http://" not in shown
+
+
+def test_markdown_code_cannot_be_closed_from_inside():
+    assert markdown.code("a ``` b ```` c").splitlines()[0] == "`````"
+
+
+def test_a_run_without_any_cell_says_so(tmp_path):
+    store = Store.create(tmp_path, {"command": ["x"], "cells": [1, 2, 3]})
+    store.close()
+    page = build(store.path)
+    assert "Nothing was measured." in page.text
+    assert "This run has not ended: 0 of 3 cells are here." in page.text
+
+
+def test_a_run_of_the_optimisation_alone(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
+    keep_cells(path, "gatys")
+    page = build(path)
+    assert "No speed-up at equal loss was measured" in page.text
+
+
+def test_a_run_of_a_net_alone(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    keep_cells(path, "johnson")
+    page = build(path)
+    assert "No speed-up at equal loss was measured" in page.text
+    assert not list((path / "plots").glob("loss-*"))
+
+
+def keep_cells(path: Path, method: str) -> None:
+    """Leave one method's cells and rows in a run."""
+    for name in ("samples.csv", "curves.csv"):
+        table = pd.read_csv(path / name, dtype=str)
+        table[table["method"] == method].to_csv(path / name, index=False)
+    lines = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+    kept = [{**line, "rows": {}} for line in lines if line["method"] == method]
+    (path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+def test_pictures_that_are_missing_broken_or_outside_are_left_out(tmp_path):
+    path = make_run(tmp_path / "runs", sizes=(256,), seeds=(0,), batches=(1,))
+    images = sorted((path / "images").glob("gluon-*.png"))
+    images[0].unlink()
+    images[1].write_bytes(images[1].read_bytes()[:60])
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (8, 8)).save(secret)
+    lines = (path / "cells.jsonl").read_text().splitlines()
+    record = json.loads(lines[0])
+    lines[0] = json.dumps({**record, "image": f"../../{secret.name}"})
+    (path / "cells.jsonl").write_text("\n".join(lines) + "\n")
+    page = build(path)
+    assert len(page.all("img")) == 2 + 5 - 3
+
+
+def test_build_makes_the_summary_if_it_is_missing(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    report.build(path)
+    assert (path / "summary.csv").is_file() and (path / "claims.csv").is_file()
+
+
+def test_several_engines_are_told_apart(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    for name in ("samples.csv", "curves.csv"):
+        table = pd.read_csv(path / name, dtype=str)
+        pd.concat([table, table.assign(engine="pytorch")]).to_csv(path / name, index=False)
+    lines = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+    both = [{**line, "rows": {}, "engine": engine} for engine in ("gluon", "pytorch") for line in lines]
+    (path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in both))
+    page = build(path)
+    assert len(list((path / "plots").glob("loss-*.svg"))) == 4
+    assert "engine" in page.text
+    assert "texture network, texture, PyTorch" in page.text
+
+
+def test_no_engine_is_imported(hostile):
+    code = (
+        "import sys; sys.modules['mxnet'] = None; "
+        "import bench.report as r, bench.analysis.summary as a, bench.analysis.claims as c; "
+        f"p = {str(hostile)!r}; a.summarise(p); c.evaluate(p); r.build(p); "
+        "assert not [n for n in sys.modules if n.split('.')[0] in ('torch', 'onnxruntime', 'gluoncv')]; "
+        "assert 'nst_gluon.system.engine' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[3])
+
+
+# --------------------------------------------------------------------------------------------------------- wording
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0463, "s", "46.3 ms"),
+        (0.00005, "s", "50.0 µs"),
+        (12.345, "s", "12.3 s"),
+        (1100e6, "B", "1.10 GB"),
+        (256e6, "B", "256 MB"),
+        (150_484, "B", "150 kB"),
+        (612.4, "x", "612×"),
+        (5.98, "x", "5.98×"),
+        (2806.1, "x", "2,810×"),
+        (21.7, "images/s", "21.7 images/s"),
+        (71_659, "1", "71,659"),
+        (1_679_235, "1", "1,679,235"),
+        (1.1039205e6, "1", "1.104 × 10⁶"),
+        (0.0, "1", "0"),
+        (math.nan, "s", "–"),
+        (math.inf, "x", "∞"),
+        (0.99999, "s", "1,000 ms"),
+    ],
+)
+def test_quantities(value, unit, text):
+    assert wording.quantity(value, unit) == text
+
+
+def test_intervals_are_in_the_scale_of_their_value():
+    assert wording.interval(0.9, 0.85, 1.2, "s") == "[850, 1,200]"
+    assert wording.interval(1104000.5, 1.09e6, 1.1118e6, "1") == "[1.090, 1.112] × 10⁶"
+    assert wording.interval(80.0, 70.0, math.inf, "x") == "[70.0, ∞)"
+    assert wording.interval(80.0, math.nan, math.nan, "x") == ""
+
+
+def test_what_a_status_makes_of_a_value():
+    assert measured(80.0, "x", "lower bound") == "≥ 80.0×"
+    assert measured(70.3, "s", "not reached") == "> 70.3 s (not reached)"
+    assert measured(math.nan, "s", "oom") == "out of memory"
+    assert measured(2.0, "s", "timeout") == "2.00 s (timed out)"
+
+
+def test_names_are_cleaned():
+    assert wording.clean("a\n\tb\x00\x1b[31mc\u202e") == "a bc"
+    assert len(wording.clean(HOSTILE * 20)) == wording.LONGEST

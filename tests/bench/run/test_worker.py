@@ -1,0 +1,169 @@
+"""The worker's own manners: what it reports of a failure, and that it does not outlive the orchestrator."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plans import QUICK, alive, environment, small_plan, wait_until
+
+from bench.machine.meters import NotSynchronised
+from bench.plan import engines
+from bench.run import process, worker
+from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
+
+PLAN = small_plan()
+
+
+def chained(outer: Exception, inner: Exception) -> Exception:
+    outer.__cause__ = inner
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError(), "oom"),
+        (RuntimeError("[bt] cudaMalloc failed: out of memory"), "oom"),
+        (RuntimeError("std::bad_alloc"), "oom"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "oom"),
+        (RuntimeError("MXNetError: Failed to allocate CPU Memory"), "oom"),
+        (ImportError("Original error was: libblas.so: failed to map segment from shared object"), "oom"),
+        (
+            EngineMissing("no engine: MXNet (libX.so: failed to map segment from shared object)"),
+            "oom",
+        ),
+        (EngineMissing("no engine: python -m pip install -e '.[cpu]'"), "user_error"),
+        (chained(UserError("net: cannot be read"), MemoryError()), "oom"),
+        (chained(UserError("net: cannot be read"), OSError(errno.ENOMEM, "Cannot allocate memory")), "oom"),
+        (UserError("net: too old"), "user_error"),
+        (UserError("--style: no file 'out of memory.png'"), "user_error"),
+        (NotSynchronised("not synchronised: samples say 1 ms a call"), "error"),
+        (NotFinite("the objective became nan"), "error"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (chained(UserError("cannot write"), OSError(errno.ENOSPC, "No space left on device")), "disk_full"),
+    ],
+)
+def test_failures_that_are_understood(error, status):
+    found, reason = worker.failure(error)
+    assert found == status
+    assert "\n" not in reason
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("y"), RuntimeError("operator not found")])
+def test_anything_else_is_a_crash(error):
+    assert worker.failure(error) is None
+
+
+def test_what_only_means_memory_under_a_limit(monkeypatch):
+    error = RuntimeError("MXNetError: Resource temporarily unavailable")
+    assert worker.failure(error) is None
+    monkeypatch.setattr(worker.environment, "address_space_limit", lambda: 1 << 50)
+    assert worker.failure(error) is None  # far from it
+    monkeypatch.setattr(worker.environment, "address_space_limit", lambda: 1 << 20)
+    assert worker.failure(error)[0] == "oom"
+    assert worker.failure(ValueError("x")) is None
+
+
+def test_exceptions_that_caused_each_other_come_to_an_end():
+    first, second = ValueError("a"), ValueError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert worker.failure(first) is None
+
+
+def test_the_protocol_has_a_number():
+    assert isinstance(worker.PROTOCOL, int) and worker.PROTOCOL >= 1
+
+
+def test_the_context_speaks_the_protocol(tmp_path):
+    cell = PLAN.cells[0]
+    read, write = os.pipe()
+    context = worker.Context(write, tmp_path, cell, {"johnson": 3.0}, spawned=0.0)
+    context.sample("latency_s", 0.1, "s")
+    context.ready()
+    context.progress("timing")
+    context.saved(context.image())
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        events = [process.parse_event(line) for line in pipe]
+    assert [event["event"] for event in events] == ["sample", "sample", "ready", "progress", "image"]
+    assert events[0]["value"] == 0.1
+    assert events[1]["metric"] == "setup_s"
+    assert events[4]["path"] == f"images/{cell.key}.png"
+
+
+def start_worker(tmp_path, engine: str) -> subprocess.Popen:
+    """A parent that starts the real worker with an engine of one line, and waits."""
+    spec = {
+        "cell": PLAN.cells[0].to_dict(),
+        "settings": PLAN.to_dict()["settings"],
+        "budget": PLAN.to_dict()["budget"],
+        "targets": {},
+        "run_dir": str(tmp_path),
+    }
+    (tmp_path / "toy.py").write_text(engine)
+    registered = (
+        "import dataclasses, sys; from bench import engines, worker;"
+        "engines.ENGINES['gluon'] = dataclasses.replace(engines.ENGINES['gluon'], module='toy');"
+        "sys.exit(worker.main())"
+    )
+    parent = (
+        "import json, sys; from pathlib import Path; from bench.run.process import run_worker\n"
+        f"outcome = run_worker([sys.executable, '-c', {registered!r}], json.loads({json.dumps(spec)!r}),"
+        f" timeout_s=30, log_path=Path({str(tmp_path / 'log')!r}))\n"
+        "print(json.dumps([outcome.status, outcome.reason, outcome.info]))"
+    )
+    paths = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    return subprocess.Popen(
+        [sys.executable, "-c", parent], env={**environment(), "PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True
+    )
+
+
+def answer(tmp_path, engine: str) -> list:
+    output, _ = start_worker(tmp_path, engine).communicate(timeout=60)
+    return json.loads(output)
+
+
+def test_the_worker_runs_the_engine_and_returns_its_facts(tmp_path):
+    engine = (
+        "def execute(cell, settings, budget, context):\n    return {'style': settings.style, 'budget': budget.name}"
+    )
+    assert answer(tmp_path, engine) == ["ok", "", {"style": "great_wave", "budget": QUICK.name}]
+
+
+def test_an_error_of_the_users_is_a_result_and_a_bug_is_a_crash(tmp_path):
+    user = "from nst_gluon.system.errors import UserError\ndef execute(*a):\n    raise UserError('net: wrong')"
+    assert answer(tmp_path, user)[:2] == ["error", "net: wrong"]
+    status, reason, _ = answer(tmp_path, "def execute(*a):\n    raise ValueError('surprise')")
+    assert status == "error" and "ValueError: surprise" in reason
+
+
+def test_an_engine_that_is_missing_is_one_line(tmp_path):
+    code = "from nst_gluon.system.errors import EngineMissing\nraise EngineMissing('no engine')"
+    status, reason, _ = answer(tmp_path, code)
+    assert (status, reason) == ("error", "no engine")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's parent-death signal")
+def test_the_worker_dies_with_an_orchestrator_that_is_killed(tmp_path):
+    mark = tmp_path / "pid"
+    engine = f"import os, time\ndef execute(*a):\n    open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = start_worker(tmp_path, engine)
+    assert wait_until(lambda: mark.exists() and mark.read_text())
+    pid = int(Path(mark).read_text())
+    parent.kill()
+    parent.wait()
+    assert wait_until(lambda: not alive(pid))
+
+
+def test_engines_are_registered_with_what_they_need():
+    for engine in engines.ENGINES.values():
+        assert engine.module.startswith("bench.plan.engines.")
+        assert "float32" in engine.generate_dtypes
+    with pytest.raises(UserError, match="--engine: unknown engine 'glun'; did you mean 'gluon'"):
+        engines.get("glun")

@@ -1,0 +1,203 @@
+"""The graph for inference makes the picture that the net makes as it is trained, for every architecture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_nets import fresh
+
+from bench.analysis import costs
+from nst_gluon import assets
+from nst_gluon.methods import johnson, texture_net
+from nst_gluon.nets import inference
+from nst_gluon.nets.generator import Generator, load_net, parameters_of
+from nst_gluon.pictures import images
+from nst_gluon.system import runtime
+from nst_gluon.system.engine import mx
+
+TOLERANCE = 1e-4
+SIZES = [(64, 64), (48, 80), (33, 100), (1, 1)]
+
+
+def trained(method: str, task: str, **changes) -> Generator:
+    """A net whose normalisations are anything but trivial: scales of both signs, shifts, running statistics."""
+    net = fresh(method, task, **changes)
+    rng = np.random.default_rng(1)
+    params = {name: p.data().asnumpy() for name, p in parameters_of(net.net).items()}
+    for name, value in params.items():
+        kind = name.rpartition(".")[2]
+        if kind == "gamma":
+            params[name] = rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1, 1], value.shape, p=[0.2, 0.8])
+        elif kind == "running_var":
+            params[name] = rng.uniform(0.5, 2, value.shape)
+        elif kind in ("beta", "running_mean", "bias"):
+            params[name] = rng.normal(0, 0.3, value.shape)
+        params[name] = params[name].astype(np.float32)
+    return Generator(params, net.meta)
+
+
+def photo(height: int, width: int) -> np.ndarray:
+    return images.resize(images.load(assets.content_path("astronaut"), 128), (height, width))
+
+
+def difference(net: Generator, height: int, width: int, batch: int = 1) -> float:
+    """Largest difference between the training graph's picture (in predict mode) and that for inference."""
+    content = photo(height, width) if net.task == "stylize" else None
+    inputs = net.inputs(content, (height, width), batch)
+    expected = net.net(*inputs).asnumpy()
+    return float(np.abs(net.forward(*inputs).asnumpy() - expected).max())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("residuals", [5, 2])
+def test_johnson_with_batch_norm(residuals, size):
+    assert difference(trained("johnson", "stylize", norm="batch", residuals=residuals), *size) < TOLERANCE
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("padding", ["circular", "reflect", "zero"])
+@pytest.mark.parametrize("task", ["texture", "stylize"])
+def test_texture_net_with_batch_norm(task, padding, size):
+    assert difference(trained("texture_net", task, norm="batch", padding=padding), *size) < TOLERANCE
+
+
+@pytest.mark.parametrize("size", SIZES[:3])
+@pytest.mark.parametrize("net", ["johnson", "circular", "reflect", "zero"])
+def test_instance_norm(monkeypatch, net, size):
+    """It divides by standard deviations that may be small, so that float32 itself is off by more: as near to the
+    picture in float64 as the training graph is."""
+    changes = {} if net == "johnson" else {"padding": net}
+    net = trained("johnson" if net == "johnson" else "texture_net", "stylize", norm="instance", **changes)
+    inputs = net.inputs(photo(*size))
+    training, inference_ = net.net(*inputs).asnumpy(), net.forward(*inputs).asnumpy()
+
+    def upsample(F, x, channels):
+        return F.UpSampling(x, scale=2, sample_type="nearest")
+
+    for module in (johnson, texture_net):
+        monkeypatch.setattr(module, "upsample", upsample)
+    net.net.cast("float64")
+    net.net.hybridize(False)
+    truth = net.net(*(x.astype("float64") for x in inputs)).asnumpy()
+    assert np.abs(inference_ - truth).max() <= max(TOLERANCE, 3 * np.abs(training - truth).max())
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3, 4, 6])
+def test_any_number_of_scales(scales):
+    for padding in ("circular", "reflect"):
+        assert difference(trained("texture_net", "texture", scales=scales, padding=padding), 64, 96) < TOLERANCE
+
+
+@pytest.mark.parametrize("finest", [8, 16, 24, 50])
+def test_a_finest_scale_of_any_width(finest):
+    for changes in ({}, {"scales": 2}, {"norm": "instance", "padding": "reflect"}):
+        net = trained("texture_net", "texture", finest=finest, **changes)
+        assert difference(net, 64, 96) < TOLERANCE
+        counted = costs.total(costs.net("texture_net", net.architecture, (64, 96))).parameters
+        assert net.parameter_count == counted
+
+
+def test_a_net_is_narrowed_to_the_channels_that_count():
+    """Channels whose effect is nothing go first, and without them nothing changes."""
+    net = trained("texture_net", "texture", scales=3)
+    params = {name: value.data().asnumpy() for name, value in parameters_of(net.net).items()}
+    block, gone = "joins.1.block", [3, 4, 20]
+    for following in (f"{block}.conv2.conv", f"{block}.conv3.conv", "output"):
+        params[f"{following}.weight"][:, gone] = 0
+    found, architecture = texture_net.narrowed(params, net.architecture, 21)
+    assert architecture == {**net.architecture, "finest": 21}
+    wide, narrow = (Generator(p, {**net.meta, "architecture": a}) for p, a in
+                    ((params, net.architecture), (found, architecture)))  # fmt: skip
+    np.testing.assert_allclose(
+        *(one.generate(size=(32, 32), seed=3) for one in (wide, narrow)), atol=TOLERANCE
+    )
+    with pytest.raises(ValueError, match="it has 24 channels"):
+        texture_net.narrowed(params, net.architecture, 25)
+
+
+@pytest.mark.parametrize("method", ["johnson", "texture_net"])
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_batches(method, norm):
+    assert difference(trained(method, "stylize", norm=norm), 64, 64, batch=3) < 5 * TOLERANCE
+
+
+@pytest.mark.parametrize("net", assets.nets(), ids=lambda net: net.path.stem)
+def test_bundled_nets(net):
+    assert difference(load_net(net.path), 256, 192) < TOLERANCE
+
+
+@pytest.mark.parametrize("net", assets.nets(), ids=lambda net: net.path.stem)
+def test_bfloat16_keeps_the_picture(net):
+    """At least 38 dB against float32; nothing was calibrated on these photos, nor on any others."""
+    if not runtime.cpu_supports_bfloat16():
+        pytest.skip("needs a processor with bfloat16")
+    single, half = load_net(net.path), load_net(net.path, dtype="bfloat16")
+    for name in ("astronaut", "rocket") if net.task == "stylize" else (None,):
+        content = name and images.load(assets.content_path(name), 256)
+        pictures = [made.generate(content, (256, 256), seed=1) for made in (single, half)]
+        assert pictures[1].dtype == np.float32
+        assert 38 < images.psnr(*pictures) < 80
+
+
+def test_the_net_can_be_used_at_many_sizes_one_after_the_other():
+    net = trained("texture_net", "texture")
+    for side in (32, 48, 64, 32, 48):
+        assert difference(net, side, side) < TOLERANCE
+
+
+def test_upsampling_kernel_is_upsampling_and_convolution():
+    rng = np.random.default_rng(0)
+    x, weight = (mx.nd.array(rng.standard_normal(shape)) for shape in ((1, 4, 5, 7), (6, 4, 3, 3)))
+    large = x.repeat(2, axis=2).repeat(2, axis=3)
+    kernel = mx.nd.array(inference.upsampling_kernel(weight.asnumpy()))
+    for pad, zeros in ((2, 0), (1, 1)):
+        expected = mx.nd.Convolution(large, weight, num_filter=6, kernel=(3, 3), pad=(zeros, zeros), no_bias=True)
+        actual = mx.nd.Deconvolution(
+            x, kernel, num_filter=6, kernel=(4, 4), stride=(2, 2), pad=(pad, pad), no_bias=True
+        )
+        np.testing.assert_allclose(actual.asnumpy(), expected.asnumpy(), atol=1e-5)
+
+
+def test_phase_kernel_is_the_convolution_taken_apart():
+    rng = np.random.default_rng(0)
+    x, weight = (mx.nd.array(rng.standard_normal(shape)) for shape in ((1, 4, 8, 10), (3, 4, 5, 5)))
+    expected = mx.nd.Convolution(x, weight, num_filter=3, kernel=(5, 5), pad=(2, 2), no_bias=True)
+    kernel = mx.nd.array(inference.phase_kernel(weight.asnumpy()))
+    phases = mx.nd.Convolution(x, kernel, num_filter=12, kernel=(6, 6), pad=(2, 2), stride=(2, 2), no_bias=True)
+    np.testing.assert_allclose(mx.nd.depth_to_space(phases, 2).asnumpy(), expected.asnumpy(), atol=1e-5)
+
+
+def test_margins_by_hand():
+    """From the finest scale up: (m + 2) finer pixels are half as many coarser ones, rounded up."""
+    assert texture_net.margins(6) == [0, 1, 2, 2, 2, 2]
+    assert texture_net.reach(3) == [4, 5, 4]
+
+
+@pytest.mark.parametrize("rows", [4, 24, 64])
+@pytest.mark.parametrize("scales", [2, 5])
+def test_strips_of_the_finest_scale_make_the_same_picture(monkeypatch, scales, rows):
+    """Of 4 and 24 rows, the last one shorter, and of all at once."""
+    net = trained("texture_net", "texture", scales=scales)
+    monkeypatch.setattr(texture_net, "STRIP_ROWS", rows)
+    assert difference(net, 64, 64) < TOLERANCE
+    assert difference(net, 32, 64, batch=2) < TOLERANCE
+
+
+@pytest.mark.parametrize("pad", [2, 3, 4, 5])
+def test_a_strip_needs_just_these_rows(pad):
+    """Row i of the coarser scale is smeared over rows 2i to 2i + 3, of which ``pad`` are cut off at each end."""
+    coarse = np.random.default_rng(0).random(20 // 2 + pad)
+    kernel = np.array([1.0, 3.0, 7.0, 15.0])
+
+    def smeared(values: np.ndarray, cut: int) -> np.ndarray:
+        full = np.zeros(2 * len(values) + 2)
+        for i, value in enumerate(values):
+            full[2 * i : 2 * i + 4] += value * kernel
+        return full[cut : len(full) - cut]
+
+    whole = smeared(coarse, pad)
+    assert len(whole) == 20 + 2
+    for first, last in [(0, 20), (0, 6), (6, 8), (8, 20)]:
+        begin, end, cut = texture_net.rows_below(first, last, pad)
+        np.testing.assert_allclose(smeared(coarse[begin:end], cut), whole[first : last + 2])
+        assert begin >= 0 and end <= len(coarse)

@@ -1,0 +1,162 @@
+"""Tiles make the picture that the net makes in one piece, in memory that does not grow with it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from test_inference import photo, trained
+
+from nst_gluon.methods import johnson, texture_net
+from nst_gluon.nets import generator, inputs, netfile, tiles
+from nst_gluon.nets.generator import parameters_of
+from nst_gluon.pictures import images
+from nst_gluon.system.errors import UserError
+
+
+def compared(net, size: tuple[int, int], side: int) -> tuple[tiles.Tiling, np.ndarray]:
+    """The tiling, and the differences between its picture and the one in one piece, in levels of 255."""
+    content = photo(*size) if net.task == "stylize" else None
+    tiling = tiles.Tiling(net, content, size, side, seed=7, noise_scale=0.5)
+    calls = []
+    found = tiling.pixels(lambda: calls.append(1))
+    assert len(calls) == tiling.work
+    whole = images.to_uint8(net.generate(content, size, seed=7, noise_scale=0.5))
+    assert found.shape == whole.shape == (*size, 3)
+    return tiling, np.abs(found.astype(int) - whole)
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "changes", "size", "side"),
+    [
+        ("johnson", "stylize", {"norm": "batch"}, (150, 201), 96),
+        ("johnson", "stylize", {"norm": "batch", "residuals": 2}, (150, 97), 64),
+        ("johnson", "stylize", {"norm": "instance", "residuals": 2}, (150, 201), 96),
+        ("texture_net", "texture", {}, (100, 150), 64),
+        ("texture_net", "texture", {"scales": 3}, (40, 130), 16),
+        ("texture_net", "texture", {"norm": "instance", "scales": 3}, (90, 130), 64),
+        ("texture_net", "texture", {"padding": "reflect", "scales": 3}, (90, 130), 64),
+        ("texture_net", "stylize", {"norm": "batch", "scales": 4}, (130, 201), 128),
+        ("texture_net", "stylize", {"scales": 3}, (90, 130), 64),
+        ("texture_net", "stylize", {"scales": 2, "padding": "zero"}, (90, 130), 64),
+    ],
+)
+def test_tiles_are_the_whole_picture(method, task, changes, size, side):
+    tiling, difference = compared(trained(method, task, **changes), size, side)
+    assert len(tiling) > 3
+    assert difference.max() <= 1
+    # One level where rounding falls the other way, and only there.
+    assert (difference > 0).mean() < 0.01
+
+
+def test_one_tile_is_the_whole_picture():
+    tiling, difference = compared(trained("johnson", "stylize", norm="batch"), (64, 72), 512)
+    assert len(tiling) == 1 and difference.max() <= 1
+
+
+def test_the_reach_of_a_net_is_its_receptive_field():
+    """What lies farther from a pixel than a tile sees changes nothing there; what lies within does."""
+    net = trained("johnson", "stylize", norm="batch", residuals=2)
+    around = johnson.surroundings(net.architecture)[0] + johnson.overlap(net.architecture)
+    content = photo(160, 160)
+    changed = content.copy()
+    changed[:, :, :40] = 1 - changed[:, :, :40]
+    difference = np.abs(net.generate(content) - net.generate(changed)).max(axis=(0, 1, 3))
+    assert difference[40 + around :].max() < 1e-5 < difference[40 + around - 16 : 40 + around].max()
+
+
+@pytest.mark.parametrize("piece", [1 << 18, 1000, 77])
+def test_noise_of_a_window_is_that_of_the_whole(monkeypatch, piece):
+    monkeypatch.setattr(inputs, "PIECE", piece)
+    inputs._noise_means.cache_clear()
+    full, scales = (48, 80), 4
+    whole = texture_net.sample_noise(np.random.default_rng(5), 1, *full, scales, 0.3)
+    for k in range(scales):
+        rows, columns = np.array([1, 2, 0, (48 >> k) - 1]), np.arange(3, 9)
+        window = texture_net.sample_noise_window(5, full, k, rows, columns, 0.3)
+        np.testing.assert_array_equal(window, whole[k][:, :, rows][:, :, :, columns])
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_pictures_go_on_as_numpy_pads(length):
+    for mode, numpy_mode in (("reflect", "reflect"), ("circular", "wrap")):
+        expected = np.pad(np.arange(length), 7, mode=numpy_mode)
+        np.testing.assert_array_equal(tiles.continued(-7, length + 7, length, mode), expected)
+
+
+@pytest.mark.parametrize(
+    ("length", "side", "overlap"), [(100, 20, 4), (96, 32, 8), (40, 40, 8), (36, 32, 8), (4, 8, 0)]
+)
+def test_spans_cover_everything_once(length, side, overlap):
+    found = tiles.spans(length, side, overlap)
+    assert [span.first for span in found] == [0, *(span.last for span in found[:-1])] and found[-1].last == length
+    for span in found:
+        assert 0 <= span.begin <= span.first < span.last <= span.end <= length
+        assert span.end - span.begin == min(side, length)
+        assert not span.open_before or span.first - span.begin >= overlap
+        assert not span.open_after or span.end - span.last >= overlap
+
+
+@pytest.mark.parametrize("overlap", [0, 4, 16])
+def test_tiles_are_no_larger_than_their_number_needs(overlap):
+    for length in range(100, 400, 7):
+        side = tiles.fitted(length, 96, overlap)
+        count = len(tiles.spans(length, 96, overlap))
+        assert side <= 96 and len(tiles.spans(length, side, overlap)) == count
+        assert len(tiles.spans(length, side - 1, overlap)) > count
+    assert tiles.fitted(80, 96, 4) == 96
+
+
+def test_what_tiles_cover_grows_with_the_picture():
+    """The pixels that tiles of at most 512 are worked on, over those of the picture: hardly more for a small one."""
+    net = trained("johnson", "stylize", norm="batch")
+
+    def covered(side: int) -> float:
+        tiling = tiles.Tiling(net, np.zeros((1, 3, side, side), np.float32), (side, side), 512)
+        (height, width) = (span.end - span.begin for span in (tiling.rows[0], tiling.columns[0]))
+        return len(tiling) * height * width / side**2
+
+    assert all(1 < covered(side) < 1.2 for side in (1024, 2048, 4096))
+
+
+def test_a_tile_of_nothing_but_overlap():
+    with pytest.raises(ValueError, match="leave nothing"):
+        tiles.spans(100, 16, 8)
+    net = trained("johnson", "stylize", norm="batch")
+    with pytest.raises(UserError, match=r"^--tile: 20 is too small .* at least \d+$"):
+        tiles.Tiling(net, photo(100, 100), (100, 100), 20)
+
+
+def test_a_net_that_wraps_photographs_around_is_refused():
+    net = trained("texture_net", "stylize", norm="batch", padding="circular", scales=3)
+    with pytest.raises(UserError, match="^--tile: .*--tile off"):
+        tiles.Tiling(net, photo(128, 128), (128, 128), 64)
+
+
+MEMORY = """
+import json, sys
+import numpy as np
+from nst_gluon import tiles
+from nst_gluon.nets.generator import load_net
+net = load_net(sys.argv[1] if len(sys.argv) > 1 else NET)
+content = np.full((1, 3, SIDE, SIDE), 0.5, np.float32)
+content[:, :, ::7] = 0.1
+tiles.Tiling(net, content, (SIDE, SIDE), 256).pixels()
+status = open("/proc/self/status").read().split()
+print(json.dumps(int(status[status.index("VmHWM:") + 1]) * 1024))
+"""
+
+
+def test_memory_does_not_grow_with_the_picture(python, tmp_path):
+    """Beside the picture itself: 12 bytes a pixel of content, 3 of the result, and 12 while it is being filled."""
+    net = trained("johnson", "stylize", norm="batch", residuals=1)
+    params = {name: p.data().asnumpy() for name, p in parameters_of(net.net).items()}
+    path = netfile.save(tmp_path / "net.npz", params, net.meta)
+    assert generator.load_net(path).method == "johnson"
+    peaks = []
+    for side in (1024, 2048):
+        done = python(MEMORY.replace("NET", repr(str(path))).replace("SIDE", str(side)), OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stderr
+        peaks.append(json.loads(done.stdout) - 15 * side**2)
+    assert peaks[1] < 1.05 * peaks[0]

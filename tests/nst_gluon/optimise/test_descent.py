@@ -1,0 +1,135 @@
+"""The optimisation method: it descends, it stops when it should, it repeats itself, it reports divergence."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.objective import presets
+from nst_gluon.objective.loss import Objective
+from nst_gluon.objective.loss_terms import Terms
+from nst_gluon.optimise.descent import OptimizationConfig, config_of, initial_picture, optimise, stage_size
+from nst_gluon.system.errors import NotFinite, UserError
+
+
+class Bowl:
+    """An objective with a known minimum: weighted squared distance to a picture."""
+
+    def __init__(self, goal: np.ndarray, fail_at: int | None = None):
+        self.goal, self.calls, self.fail_at = goal, 0, fail_at
+        self.scale = np.linspace(1, 30, goal.size).reshape(goal.shape)
+
+    def value_and_gradient(self, picture):
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise NotFinite("nan")
+        difference = picture.astype("float64") - self.goal
+        value = float((self.scale * difference**2).sum())
+        return Terms(value, 0.0, value, 0.0), (2 * self.scale * difference).astype("float32")
+
+
+GOAL = np.random.default_rng(5).random((1, 3, 16, 16)).astype("float32")
+NOISE = initial_picture(OptimizationConfig(seed=1), None, (16, 16))
+
+
+@pytest.mark.parametrize(("optimizer", "iterations", "close"), [("lbfgs", 60, 1e-4), ("adam", 400, 2e-2)])
+def test_finds_a_known_minimum(optimizer, iterations, close):
+    config = OptimizationConfig(iterations=iterations, optimizer=optimizer, learning_rate=0.02)
+    result = optimise(Bowl(GOAL), NOISE, config)
+    assert np.abs(result.picture - GOAL).max() < close
+    assert result.picture.dtype == np.float32 and 0 <= result.picture.min() <= result.picture.max() <= 1
+
+
+def test_stops_at_the_target_the_iteration_limit_or_the_time_limit():
+    first = Bowl(GOAL).value_and_gradient(NOISE)[0].objective
+    target = optimise(Bowl(GOAL), NOISE, OptimizationConfig(target=first / 100))
+    assert target.stopped_because == "target"
+    assert target.terms.objective <= first / 100 < target.steps[-2].terms.objective
+    late = optimise(Bowl(GOAL), NOISE, OptimizationConfig(target=first / 100, least_iterations=len(target.steps) + 5))
+    assert late.stopped_because == "target" and len(late.steps) == len(target.steps) + 5
+    count = optimise(Bowl(GOAL), NOISE, OptimizationConfig(iterations=7))
+    assert count.stopped_because == "iterations" and len(count.steps) == 7
+    slow = optimise(
+        Bowl(GOAL), NOISE, OptimizationConfig(optimizer="adam", iterations=10**6, time_limit_s=0.2)
+    )
+    assert slow.stopped_because == "time limit" and 0.2 <= slow.seconds < 2
+
+
+def test_a_callback_is_off_the_clock():
+    result = optimise(Bowl(GOAL), NOISE, OptimizationConfig(iterations=5), callback=lambda step: time.sleep(0.1))
+    assert result.steps[-1].seconds < 0.1
+    assert [step.iteration for step in result.steps] == [1, 2, 3, 4, 5]
+
+
+def test_the_best_picture_is_returned_and_divergence_reported():
+    bowl = Bowl(GOAL, fail_at=6)
+    result = optimise(bowl, NOISE, OptimizationConfig(iterations=50))
+    assert result.stopped_because == "diverged" and len(result.steps) == 5
+    assert result.terms.objective == min(step.terms.objective for step in result.steps)
+    with pytest.raises(NotFinite):
+        optimise(Bowl(GOAL, fail_at=1), NOISE, OptimizationConfig())
+    wild = OptimizationConfig(optimizer="adam", learning_rate=100.0, iterations=20)
+    far = optimise(Bowl(GOAL), NOISE, wild)
+    assert far.terms.objective == min(step.terms.objective for step in far.steps)
+
+
+def test_coarse_to_fine_counts_every_stage_on_one_clock():
+    small = np.ones((1, 3, 8, 8), "float32") * 0.25
+    config = OptimizationConfig(iterations=10, pyramid=((8, 4),))
+    result = optimise(Bowl(GOAL), NOISE, config, coarse=[Bowl(small)])
+    assert [step.size for step in result.steps[:5]] == [(8, 8)] * 4 + [(16, 16)]
+    seconds = [step.seconds for step in result.steps]
+    assert seconds == sorted(seconds)
+    assert result.picture.shape == (1, 3, 16, 16)
+    assert stage_size((600, 900), 225) == (150, 225)
+
+
+def test_start_pictures():
+    content = np.full((1, 3, 4, 6), 0.5, "float32")
+    start = initial_picture(OptimizationConfig(start="content"), content, (4, 6))
+    assert (start == content).all()
+    a, b = (initial_picture(OptimizationConfig(seed=s), None, (4, 6)) for s in (1, 1))
+    assert (a == b).all() and a.min() >= 0 and a.max() < 1
+    assert (a != initial_picture(OptimizationConfig(seed=2), None, (4, 6))).any()
+    with pytest.raises(UserError, match="--start"):
+        initial_picture(OptimizationConfig(start="content"), None, (4, 6))
+
+
+def test_bad_settings_are_refused():
+    for bad in ({"optimizer": "sgd"}, {"start": "zero"}, {"iterations": 0}):
+        with pytest.raises(UserError, match=f"--{next(iter(bad))}"):
+            OptimizationConfig(**bad)
+
+
+def test_on_the_real_objective_it_descends_and_repeats_bit_for_bit():
+    weights = vgg_weights.random_weights("vgg19", seed=1)
+    rng = np.random.default_rng(0)
+    style, content = rng.random((2, 1, 3, 32, 32)).astype("float32")
+    preset = presets.get("texture_net")
+    results = []
+    for _ in range(2):
+        objective = Objective(preset, weights, "stylize", style, content)
+        config = config_of(preset, iterations=12, start="content")
+        results.append(optimise(objective, content, config))
+    first, second = results
+    assert first.terms.objective < 0.95 * first.steps[0].terms.objective
+    assert (first.picture == second.picture).all()
+    assert [s.terms for s in first.steps] == [s.terms for s in second.steps]
+
+
+def test_the_keras_article_s_curve_has_its_shape():
+    """PAPERS: ten rounds of 20 evaluations fall monotonically, the last to 0.443 of the first."""
+    weights = vgg_weights.random_weights("vgg16", seed=3)
+    rng = np.random.default_rng(0)
+    style, content = rng.random((2, 1, 3, 32, 32)).astype("float32")
+    preset = presets.get("keras")
+    objective = Objective(preset, weights, "stylize", style, content)
+    config = config_of(preset, iterations=200)
+    result = optimise(objective, initial_picture(config, None, (32, 32)), config)
+    best = np.minimum.accumulate([step.terms.objective for step in result.steps])
+    rounds = best[19::20]
+    assert (np.diff(rounds) < 0).all()
+    assert rounds[-1] / rounds[0] < 0.9

@@ -1,0 +1,195 @@
+"""Coarse to fine, and L-BFGS: levels, grain, and descents with known ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.objective import presets
+from nst_gluon.objective.loss import Objective
+from nst_gluon.optimise.descent import OptimizationConfig, initial_picture, optimise
+from nst_gluon.optimise.lbfgs import Memory, minimise
+from nst_gluon.optimise.pyramid import Schedule, resampled, stage_size, style_side
+from nst_gluon.system.errors import UserError
+
+
+def test_levels_halve_the_side_down_to_the_coarsest():
+    assert Schedule().levels((256, 256)) == ((64, 16), (128, 8))
+    assert Schedule(first=3, between=2).levels((300, 512)) == ((64, 3), (128, 2), (256, 2))
+    assert Schedule().levels((64, 127)) == ()
+    assert Schedule().levels((128, 20)) == ((64, 16),)
+
+
+@pytest.mark.parametrize("bad", [{"coarsest": 0}, {"first": 0}, {"between": -1}, {"grain": 2.0}])
+def test_bad_schedules_are_refused(bad):
+    with pytest.raises(UserError, match=next(iter(bad))):
+        Schedule(**bad)
+
+
+def test_sizes_of_a_level():
+    assert stage_size((600, 900), 225) == (150, 225)
+    assert style_side(256, 64, 512) == 32 and style_side(256, 16, 512) == 16
+
+
+def test_only_enlarging_adds_grain_and_as_much_as_asked_for():
+    flat = np.full((1, 3, 32, 32), 0.5, "float32")
+    larger = resampled(flat, (64, 64), 0.05, np.random.default_rng(0))
+    assert larger.shape == (1, 3, 64, 64) and larger.dtype == np.float32
+    assert larger.std() == pytest.approx(0.05, rel=0.05) and larger.mean() == pytest.approx(0.5, abs=0.01)
+    assert (resampled(flat, (16, 16), 0.05, np.random.default_rng(0)) == 0.5).all()
+    assert (resampled(flat, (64, 64), 0.0, np.random.default_rng(0)) == 0.5).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_coarse_levels_reach_a_target_with_fewer_full_evaluations(dtype):
+    """A smooth style: what takes the full size many steps, the coarse ones have done."""
+    weights = vgg_weights.random_weights("vgg19", seed=1)
+    style = np.zeros((1, 3, 64, 64), "float32")
+    style[:, :, :, 32:] = 0.8
+    fine = Objective(presets.get("texture_net"), weights, "texture", style, dtype=dtype)
+    coarse = fine.aimed_at(style[:, :, ::2, ::2])
+    start = initial_picture(OptimizationConfig(), None, (64, 64))
+    plain = optimise(fine, start, OptimizationConfig(iterations=6))
+    config = OptimizationConfig(iterations=6, pyramid=((32, 12),), grain=0.0)
+    result = optimise(fine, start, config, coarse=[coarse])
+    full = [step for step in result.steps if step.size == (64, 64)]
+    assert len(full) == 6 and [step.iteration for step in full] == [1, 2, 3, 4, 5, 6]
+    assert min(step.terms.objective for step in full) < 0.9 * plain.terms.objective
+    assert result.terms.objective == min(step.terms.objective for step in full)
+    seconds = [step.seconds for step in result.steps]
+    assert seconds == sorted(seconds) and full[0].seconds > seconds[11]
+
+
+def test_a_start_that_is_made_is_on_the_clock():
+    import time
+
+    class Bowl:
+        def value_and_gradient(self, picture):
+            from nst_gluon.objective.loss_terms import Terms
+
+            value = float((picture**2).sum())
+            return Terms(value, 0.0, value, 0.0), 2 * picture
+
+    def slow() -> np.ndarray:
+        time.sleep(0.2)
+        return np.full((1, 3, 4, 4), 0.5, "float32")
+
+    result = optimise(Bowl(), slow, OptimizationConfig(iterations=2, start="net"))
+    assert result.steps[0].seconds >= 0.2
+    with pytest.raises(UserError, match="--start: 'net' needs"):
+        initial_picture(OptimizationConfig(start="net"), None, (4, 4))
+
+
+def test_facts_of_coarse_levels_add_up_to_what_went_before_the_full_size():
+    from bench.engines.measure import coarse_facts
+    from nst_gluon.objective.loss_terms import Terms
+    from nst_gluon.optimise.descent import Result, Step
+
+    terms = Terms(1.0, 0.0, 1.0, 0.0)
+    times = [(0.1, 8), (0.2, 8), (0.5, 16), (1.5, 32), (2.5, 32)]
+    steps = tuple(Step(seconds, 1, terms, (side, side)) for seconds, side in times)
+    result = Result(np.zeros((1, 3, 32, 32)), terms, steps, "iterations", 2.5)
+    first, second = coarse_facts(result, (32, 32))
+    assert first == {"side": 8, "evaluations": 2, "seconds": 0.2}
+    assert second == {"side": 16, "evaluations": 1, "seconds": pytest.approx(0.3)}
+
+
+# ------------------------------------------------------------------------------------------------------------- L-BFGS
+
+
+def test_direction_is_that_of_the_bfgs_matrix():
+    """The two loops against the update formula of the inverse Hessian, written out in float64."""
+    rng = np.random.default_rng(3)
+    n, root = 6, np.random.default_rng(4).standard_normal((6, 6))
+    hessian = root @ root.T + np.eye(n)
+    memory, inverse, pairs = Memory(3), None, []
+    for _ in range(5):  # two more than it can remember
+        step = rng.standard_normal(n).astype("float32")
+        change = (hessian @ step).astype("float32")
+        memory.add(step, change)
+        pairs = [*pairs, (step.astype("float64"), change.astype("float64"))][-3:]
+    inverse = np.eye(n) * (pairs[-1][0] @ pairs[-1][1]) / (pairs[-1][1] @ pairs[-1][1])
+    for s, y in pairs:
+        v = np.eye(n) - np.outer(y, s) / (s @ y)
+        inverse = v.T @ inverse @ v + np.outer(s, s) / (s @ y)
+    gradient = rng.standard_normal(n).astype("float32")
+    np.testing.assert_allclose(memory.direction(gradient), -inverse @ gradient, rtol=2e-4, atol=1e-5)
+
+
+def test_pairs_of_negative_curvature_are_not_remembered():
+    memory = Memory(2)
+    one = np.ones(3, "float32")
+    memory.add(one, -one)
+    assert len(memory) == 0
+    assert (memory.direction(one) == -one).all()
+
+
+class Ended(Exception):
+    pass
+
+
+def curve(function, start: np.ndarray, evaluations: int) -> list[float]:
+    values: list[float] = []
+
+    def counted(x):
+        if len(values) == evaluations:
+            raise Ended
+        value, gradient = function(x)
+        values.append(value)
+        return value, gradient
+
+    with pytest.raises(Ended):
+        minimise(counted, start)
+    return values
+
+
+def rosenbrock(x):
+    x = x.astype("float64")
+    value = (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+    gradient = np.zeros_like(x)
+    gradient[:-1] = -400 * x[:-1] * (x[1:] - x[:-1] ** 2) - 2 * (1 - x[:-1])
+    gradient[1:] += 200 * (x[1:] - x[:-1] ** 2)
+    return float(value), gradient.astype("float32")
+
+
+def test_it_is_no_worse_than_scipy_s_on_a_hard_function():
+    from scipy.optimize import minimize
+
+    start = np.zeros(10, "float32")
+    theirs: list[float] = []
+
+    def recorded(x):
+        value, gradient = rosenbrock(x)
+        theirs.append(value)
+        return value, gradient.astype("float64")
+
+    minimize(recorded, start, jac=True, method="L-BFGS-B", options={"maxfun": 60})
+    assert min(curve(rosenbrock, start, 60)) < 2 * min(theirs[:60])
+
+
+def test_it_ends_where_nothing_leads_down():
+    goal = np.linspace(0, 1, 20).astype("float32")
+    calls = []
+
+    def bowl(x):
+        calls.append(x)
+        return float(((x - goal).astype("float64") ** 2).sum()), 2 * (x - goal)
+
+    assert np.abs(minimise(bowl, np.zeros(20, "float32")) - goal).max() < 1e-5
+    assert len(calls) < 100
+    assert (minimise(lambda x: (1.0, np.zeros_like(x)), goal) == goal).all()
+
+
+def test_the_first_step_has_the_length_asked_for():
+    seen = []
+
+    def steep(x):
+        seen.append(x)
+        if len(seen) == 2:
+            raise Ended
+        return float((1e4 * x**2).sum()), 2e4 * x
+
+    with pytest.raises(Ended):
+        minimise(steep, np.ones(100, "float32"), first_step=0.05)
+    assert np.sqrt(((seen[1] - seen[0]) ** 2).mean()) == pytest.approx(0.05, rel=1e-4)
