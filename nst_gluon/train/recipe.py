@@ -23,7 +23,7 @@ class Recipe:
         stages: a run from scratch begins on smaller pictures, whose steps cost less: up to each part of it, at a part
             of the size in eighths. Only the size itself has the style's statistics: crops of 128 of the bundled
             painting are 476 from it at 256, those of 192 are 104.
-        drawn: part of the pictures that are drawn where no folder of photos is given (:mod:`nst_gluon.train.synthetic`).
+        drawn: part of the pictures that are drawn (:mod:`nst_gluon.train.synthetic`) unless there is a folder of them.
         augment: whether photos are varied in colour and mixed, and not only cropped.
         best: whether the net that is written is the best one on held-out pictures, and not the last.
         output: of a Johnson net.

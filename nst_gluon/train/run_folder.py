@@ -11,9 +11,9 @@ import csv
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 from tqdm import tqdm
@@ -32,12 +32,12 @@ TERMS = ("objective", "content", "style", "tv")
 # "held_out" and "saturated" (Trainer.judge) are there every few iterations, and nan between.
 LOG_COLUMNS = ("iteration", "seconds", "learning_rate", *TERMS, "penalty", "held_out", "saturated")
 # Held-out pictures are judged so many times in a run, and at its end.
-JUDGEMENTS = 40
+JUDGEMENTS = 20
 PREVIEW_PHOTO = "chelsea"
 SAMPLE_PHOTOS = (assets.HELD_OUT, "chelsea", "coffee")
 FINAL_WINDOW = 50
-# Steps of each size: the first of a session compile; those after them tell how long it will take.
-WARM_UP, TIMED = 1, 3
+# The first steps of a session compile; those after them tell how long it will take.
+WARM_UP, TIMED = 2, 5
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,18 @@ def samples(trainer: Trainer) -> list[page.Sample]:
     return found
 
 
-def estimate(seconds: list[float], left: int, sizes: int = 1) -> str:
-    """How long ``left`` more steps will take, after some that took ``seconds`` each, in one line.
+def estimate(timed: Mapping[int, Sequence[float]], left: Sequence[int]) -> str:
+    """How long steps on pictures of the sides ``left`` will take, in one line.
 
-    With several ``sizes`` in turn, ``seconds`` has as many of each.
+    ``timed``: seconds of steps by the side of their pictures. Other sides cost as many times more as they have pixels.
     """
-    step = float(np.mean(np.median(np.reshape(seconds, (-1, sizes)), axis=0)))
-    end = time.strftime("%H:%M", time.localtime(time.time() + step * left))
-    return f"about {quantity(step * left, 's')} for {left:,} more steps of {quantity(step, 's')}, until {end}"
+    seconds = {side: float(np.median(steps)) for side, steps in timed.items()}
+    known = np.array(sorted(seconds))
+    nearest = {side: int(known[np.abs(np.log(known / side)).argmin()]) for side in set(left)}
+    total = sum(seconds[nearest[side]] * (side / nearest[side]) ** 2 for side in left)
+    end = time.strftime("%H:%M", time.localtime(time.time() + total))
+    step = quantity(total / max(1, len(left)), "s")
+    return f"about {quantity(total, 's')} for {len(left):,} more steps of {step}, until {end}"
 
 
 def train(
@@ -151,19 +155,20 @@ def train(
         unit="it",
         disable=True if quiet else None,
     )
-    previewed, steps, sizes = time.monotonic(), [], len(config.sizes)
+    previewed, timed, told = time.monotonic(), {}, quiet
     judge_every = max(10, config.iterations // JUDGEMENTS)
     with bar:
         for content in contents(trainer.config, trainer.iteration):
             begun = time.monotonic()
             progress = trainer.step(content)
-            steps.append(time.monotonic() - begun)
+            timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
             due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
             rows.append(_row(progress, trainer.judge() if due else (np.nan, np.nan)))
-            if len(steps) == (WARM_UP + TIMED) * sizes:
-                line = estimate(steps[WARM_UP * sizes :], config.iterations - progress.iteration, sizes)
-                if not quiet:
-                    tqdm.write(line, file=sys.stderr)
+            if not told and sum(map(len, timed.values())) == (WARM_UP + TIMED) * len(config.sizes):
+                told = True
+                warm = {side: steps[WARM_UP:] for side, steps in timed.items() if len(steps) > WARM_UP}
+                left = [config.side(i) for i in range(progress.iteration, config.iterations)]
+                tqdm.write(estimate(warm, left), file=sys.stderr)
             bar.update()
             bar.set_postfix(objective=f"{progress.terms.objective:.4g}")
             if show is not None:

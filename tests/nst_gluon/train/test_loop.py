@@ -181,17 +181,19 @@ def test_previews_come_by_the_clock_and_change_nothing(tmp_path):
 
 
 def test_the_time_is_told_after_a_few_steps_unless_quiet(tmp_path, capsys):
-    train(replace(TEXTURE, iterations=6), tmp_path / "told")
+    train(replace(TEXTURE, iterations=9), tmp_path / "told")
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("about ") and " for 2 more steps of " in line
-    train(replace(TEXTURE, iterations=6), tmp_path / "quiet", quiet=True)
+    train(replace(TEXTURE, iterations=9), tmp_path / "quiet", quiet=True)
     assert capsys.readouterr().err == ""
 
 
 def test_the_estimate_is_that_of_the_median_step():
-    assert estimate([0.5, 9.0, 0.4], 1000).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
-    in_turn = [0.2, 0.8, 0.2, 0.8, 0.3, 9.0]
-    assert estimate(in_turn, 1000, sizes=2).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    assert estimate({64: [0.5, 9.0, 0.4]}, [64] * 1000).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    both = {32: [0.2, 0.2, 0.3], 64: [0.8, 0.8, 9.0]}
+    assert estimate(both, [32, 64] * 500).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    # A side that is still to come costs as many pixels as it has.
+    assert estimate({64: [0.1]}, [64] * 200 + [128] * 200).startswith("about 100 s for 400 more steps")
 
 
 @pytest.mark.parametrize(("config", "pictures"), [(TEXTURE, 4), (JOHNSON, 7)])
