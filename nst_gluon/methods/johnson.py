@@ -25,6 +25,11 @@ TANH_SCALE = 150 / 255
 working_size, inputs = net_inputs.johnson_size, net_inputs.johnson_inputs
 
 
+def finish(F, z, output: str):
+    """The picture that the last convolution's ``z`` is."""
+    return 0.5 + (0.5 * z if output == "linear" else TANH_SCALE * F.tanh(z))
+
+
 class _Residual(HybridBlock):
     def __init__(self, channels: int, norm: str):
         super().__init__()
@@ -47,7 +52,8 @@ class JohnsonNet(PictureNet):
     The output is clipped to [0, 1] when it is saved.
 
     Args:
-        output: ``tanh``: 0.5 + 0.59 tanh z, as in the released code; ``linear``: 0.5 + 0.5 z.
+        output: ``tanh``: 0.5 + 0.59 tanh z, as in the released code; ``linear``: 0.5 + 0.5 z; ``raw``: z itself, for
+            training (:func:`finish`).
         width: multiplies the channels of every layer, see :func:`nst_gluon.nets.inputs.johnson_widths`.
     """
 
@@ -77,17 +83,12 @@ class JohnsonNet(PictureNet):
         x = F.relu(self.norm4(self.up1(upsample(F, x, self._widths[2]))))
         x = F.relu(self.norm5(self.up2(upsample(F, x, self._widths[1]))))
         x = self.conv2(x)
-        return 0.5 + (0.5 * x if self._output == "linear" else TANH_SCALE * F.tanh(x))
+        return x if self._output == "raw" else finish(F, x, self._output)
 
 
 def initializer():
     """Uniform in +-1/sqrt(fan in), the released code's framework's default."""
     return mx.init.Xavier(rnd_type="uniform", factor_type="in", magnitude=1)
-
-
-def linearised(params: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters of a net with the output ``tanh`` for one with ``linear``: the same where it is not saturated."""
-    return {name: 2 * TANH_SCALE * value if name.startswith("conv2.") else value for name, value in params.items()}
 
 
 def architecture(task: str) -> dict:

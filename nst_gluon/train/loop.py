@@ -33,6 +33,9 @@ from nst_gluon.train.adam import Adam
 
 # The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
 STAGED = 256
+# Of a net that ends with tanh: between which values of z its picture is in [0, 1], and what part of the penalty is
+# for those outside, which may be far outside.
+TANH_RANGE, TANH_PART = (-1.25, 1.25), 0.02
 # Part of the varied pictures that are two side by side.
 MIXED = 0.2
 # Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
@@ -142,9 +145,9 @@ def learning_rate(config: TrainConfig, iteration: int) -> float:
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
 
 
-def excess(pictures):
-    """The mean square (N,) of what pictures (N, 3, H, W) have outside [0, 1], differentiable."""
-    return mx.nd.square(pictures - mx.nd.BlockGrad(mx.nd.clip(pictures, 0, 1))).mean(axis=(1, 2, 3))
+def excess(pictures, least: float = 0.0, most: float = 1.0):
+    """The mean square (N,) of what pictures (N, 3, H, W) have outside [least, most], differentiable."""
+    return mx.nd.square(pictures - mx.nd.BlockGrad(mx.nd.clip(pictures, least, most))).mean(axis=(1, 2, 3))
 
 
 class Crops:
@@ -243,7 +246,10 @@ class Trainer:
         self.objective = Objective(self.preset, weights, config.task, style, dtype=config.dtype, ctx=self.ctx)
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
-        self.net = self.module.build(self.architecture)
+        # A saturated tanh has no gradient, so that what it is given is penalised, and not what it gives.
+        tanh = config.method == "johnson" and self.architecture.get("output", "tanh") == "tanh"
+        self._tanh = tanh and self.recipe.penalty > 0
+        self.net = self.module.build({**self.architecture, "output": "raw"} if self._tanh else self.architecture)
         self.net.initialize(self.module.initializer(), ctx=self.ctx)
         if begin is not None:
             set_parameters(self.net, begin, self.ctx, config.start)
@@ -277,8 +283,6 @@ class Trainer:
                 parameters, architecture = self.module.narrowed(parameters, architecture, config.finest)
             except ValueError as error:
                 raise UserError(f"--finest: cannot make {path} wider: {error}; leave --finest out") from None
-        if config.method == "johnson" and architecture.get("output", "tanh") != self.recipe.output == "linear":
-            parameters, architecture = self.module.linearised(parameters), {**architecture, "output": "linear"}
         self.architecture = architecture
         return parameters
 
@@ -302,11 +306,14 @@ class Trainer:
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
-                pictures = self.net(*(x[part] for x in inputs))
+                pictures = raw = self.net(*(x[part] for x in inputs))
+                if self._tanh:
+                    pictures = self.module.finish(mx.nd, raw, "tanh")
                 values = self.objective.loss(pictures, targets)
                 total = values[0]
                 if self.recipe.penalty:
-                    penalty = self.recipe.penalty * excess(pictures)
+                    beyond = TANH_PART * excess(raw, *TANH_RANGE) if self._tanh else excess(raw)
+                    penalty = self.recipe.penalty * beyond
                     total = total + penalty
             total.backward()
             # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
