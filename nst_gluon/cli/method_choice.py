@@ -89,6 +89,8 @@ def check_options(args: argparse.Namespace, method: methods.Method) -> None:
             raise UserError(f"--tile: {method.name} optimises the picture as a whole; --tile is for nets")
         if args.strength is not None:
             raise UserError(f"--strength: {method.name} weighs style and content by --preset; --strength is for nets")
+        if args.net_size is not None:
+            raise UserError(f"--net-size: {method.name} works at the picture's own size; --net-size is for nets")
     if method.from_net and args.start:
         raise UserError(f"--start: {method.name} starts from a net's picture; leave --start out")
     if method.name != "texture_net" and args.strength is not None and args.strength > 1:

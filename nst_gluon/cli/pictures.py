@@ -54,7 +54,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog=options.example("texture --style great_wave --size 256 --output waves.png"),
     )
     _add_options(parser, "texture")
-    parser.set_defaults(run=run_texture, keep_colors=False)
+    parser.set_defaults(run=run_texture, keep_colors=False, net_size=None)
 
 
 def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
@@ -90,6 +90,14 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
         metavar="X",
         help=STRENGTH[task],
     )
+    if task == "stylize":
+        nets.add_argument(
+            "--net-size",
+            type=whole_number("--net-size", 16),
+            metavar="N",
+            help="stylise larger pictures with a longer side of N, as the net was trained, and carry the photo's\n"
+            "detail up: the strokes are larger then",
+        )
     nets.add_argument(
         "--tile",
         type=options.parse_tile,

@@ -16,6 +16,9 @@ from nst_gluon.system.errors import UserError
 from nst_gluon.train import recipe
 
 DEFAULT_METHOD = {"stylize": "johnson", "texture": "texture_net"}
+# Steps that make a picture which one keeps, from another style's net and from random weights: ten minutes of two cores
+# for the first (see --start), and what a training of fewer is told.
+STEPS, STEPS_FROM_RANDOM = 600, 1500
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -26,7 +29,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Train a feed-forward net for one style. FOLDER gets the net (.npz), its description (.json), "
         "the loss of every iteration (.csv), a preview (.preview.png) and, at the end, a page with curve and samples "
         "(.html). After a few steps it says how long it will take. A training that was interrupted goes on where its "
-        "last checkpoint was when the same command is given again.",
+        "last checkpoint was when the same command is given again. It begins with a bundled net of another style "
+        "where there is one: such a net knows how to see a photo already.",
         epilog=options.example("train great_wave --output nets"),
     )
     parser.add_argument("painting", nargs="?", metavar="PAINTING", help="a file, or the name of a bundled style")
@@ -56,9 +60,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--iterations",
         type=whole_number("--iterations", 1, 2000),
-        default=1000,
         metavar="N",
-        help="steps of Adam (default: 1000; the papers take thousands)",
+        help=f"steps of Adam (default: {STEPS} from a net, {STEPS_FROM_RANDOM} from random weights)",
     )
     add(
         "--size",
@@ -89,7 +92,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="RECIPE",
         help=f"how it is trained: {' or '.join(recipe.RECIPES)} (default: {recipe.DEFAULT})",
     )
-    add("--start", metavar="NET", help="go on from this net, of the same method and task, instead of at random")
+    add(
+        "--start",
+        metavar="NET",
+        help="net of the same method and task to begin with, or random (default: the bundled one of another style)",
+    )
     add("--seed", type=whole_number("--seed", 0, 0), default=0, metavar="N", help="of all that is random (default: 0)")
     add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the paper's)")
     add(
@@ -130,9 +137,11 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{option}: only a texture network has scales; leave it out for {method.name}")
     if args.width is not None and (method.name != "johnson" or args.width <= 0):
         raise UserError("--width: only a Johnson net has widths, above 0, such as 0.5; leave it out for others")
-    if args.start is not None:
+    start = _start(args, method.name, name)
+    if start is not None:
         with options.naming("--start"):
-            netfile.load(args.start)
+            netfile.load(start)
+    iterations = args.iterations or (STEPS if start else STEPS_FROM_RANDOM)
     options.check_memory(max(args.size), max(args.size), args.batch * options.OPTIMISE_BYTES)
     engine = options.start_engine(args)
     from nst_gluon.train.loop import TrainConfig
@@ -140,16 +149,18 @@ def run(args: argparse.Namespace) -> int:
 
     if args.random_weights:
         print("note: random weights: the net learns from an untrained descriptor, and is marked", file=sys.stderr)
+    elif not args.quiet and iterations < (enough := STEPS if start else STEPS_FROM_RANDOM) // 2:
+        print(f"note: {iterations} steps are few for a picture that one keeps; --iterations {enough}", file=sys.stderr)
     config = TrainConfig(
         method=method.name,
         task=args.task,
         style=name,
         preset=args.preset.name,
         photos=args.photos,
-        iterations=args.iterations,
+        iterations=iterations,
         size=args.size[0],
         more_sizes=tuple(args.size[1:]),
-        start=args.start,
+        start=start,
         batch=args.batch,
         seed=args.seed,
         learning_rate=args.learning_rate,
@@ -177,6 +188,15 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         print(f"curve and samples: {net.with_suffix('.html')}", file=sys.stderr)
     return 0
+
+
+def _start(args: argparse.Namespace, method: str, style: str) -> str | None:
+    """The net to begin with: what --start says, or the bundled one of another style if no other shape is asked for."""
+    own_shape = any(getattr(args, option) is not None for option in ("scales", "finest", "width"))
+    if args.start is not None or own_shape or args.recipe == "paper" or args.random_weights:
+        return None if args.start == "random" else args.start
+    nets = [net for net in assets.nets() if (net.method, net.task) == (method, args.task)]
+    return next((str(net.path) for net in nets if net.style not in (style, Path(style).stem)), None)
 
 
 def _style_of(args: argparse.Namespace) -> str:

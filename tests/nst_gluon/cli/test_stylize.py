@@ -15,6 +15,7 @@ from PIL import Image
 from nst_gluon import assets
 from nst_gluon.cli import input_files
 from nst_gluon.cli.main import main
+from nst_gluon.nets import netfile
 from nst_gluon.pictures import color, images
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -182,6 +183,21 @@ def test_strength_and_colours_of_a_johnson_net(picture, net):
     np.testing.assert_allclose(made["half"], (content + made["whole"]) / 2, atol=2 / 255)
     np.testing.assert_allclose(made["kept"], color.keep_colors(content, made["whole"]), atol=2 / 255)
     np.testing.assert_allclose(made["tiles"], made["kept"], atol=3 / 255)
+
+
+def test_a_picture_far_from_the_training_s_size_is_told_and_can_be_stylised_at_that_size(picture, net, capsys):
+    file, photo = str(net("johnson", "stylize")), str(picture("photo.png", 192, 96))
+    params, meta = netfile.load(file)
+    netfile.save(file, params, {**meta, "size": 64})
+    assert main(["stylize", photo, "--net", file, "--output", "plain.png"]) == 0
+    assert capsys.readouterr().err.count("learnt at 64 pixels; at 192 its strokes are small: try --net-size 64") == 1
+    for name, more in {"small": ["--size", "64"], "carried": ["--net-size", "64"]}.items():
+        assert main(["stylize", photo, "--net", file, "--output", f"{name}.png", *more]) == 0
+    assert "learnt at" not in capsys.readouterr().err
+    content, small, carried = (images.load(name) for name in (photo, "small.png", "carried.png"))
+    detail = color.luminance(content - images.resize(images.resize(content, (64, 32)), (192, 96)))
+    expected = np.clip(images.resize(small, (192, 96)) + detail, 0, 1)
+    assert carried.shape == content.shape and np.abs(carried - expected).mean() < 2 / 255
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(capsys, monkeypatch, tmp_path, folder):
