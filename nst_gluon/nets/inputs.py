@@ -31,8 +31,8 @@ def johnson_size(architecture: Mapping[str, Any], height: int, width: int) -> tu
 
 
 def johnson_widths(width: float) -> tuple[int, int, int]:
-    """Channels at full, half and quarter resolution: the paper's 32, 64 and 128 times ``width``, at least 4."""
-    return tuple(max(4, round(channels * width)) for channels in (32, 64, 128))
+    """Channels at full, half and quarter resolution: the paper's 32, 64 and 128 times ``width``, at least 8."""
+    return tuple(max(8, round(channels * width)) for channels in (32, 64, 128))
 
 
 def johnson_inputs(

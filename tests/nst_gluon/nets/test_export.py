@@ -22,6 +22,7 @@ NETS = [
     ("johnson", "stylize", {}),
     ("johnson", "stylize", {"norm": "batch"}),
     ("johnson", "stylize", {"residuals": 2}),
+    ("johnson", "stylize", {"output": "linear", "width": 0.5}),
     ("texture_net", "texture", {}),
     ("texture_net", "texture", {"finest": 12}),
     ("texture_net", "texture", {"norm": "instance", "padding": "reflect", "scales": 3}),
