@@ -71,7 +71,7 @@ class JohnsonNet(PictureNet):
                     self.residual.add(_Residual(c, norm))
             self.up1, self.norm4 = PaddedConv(c, b, 3, "zero"), make_norm(norm, b)
             self.up2, self.norm5 = PaddedConv(b, a, 3, "zero"), make_norm(norm, a)
-            self.conv2 = PaddedConv(a, 3, 9, "zero")
+            self.conv2 = PaddedConv(a, 3, 9, "zero", phased=True)
 
     def hybrid_forward(self, F, x):
         # Five blocks eat 2 * 2 pixels a side at a quarter of the resolution: 4 * 4 * 5 / 2 = 40 before.
