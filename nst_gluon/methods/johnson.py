@@ -30,6 +30,11 @@ def finish(F, z, output: str):
     return 0.5 + (0.5 * z if output == "linear" else TANH_SCALE * F.tanh(z))
 
 
+def before_tanh(picture: np.ndarray) -> np.ndarray:
+    """The ``z`` of which :func:`finish` makes a picture in [0, 1], for ``tanh``."""
+    return np.arctanh((picture - 0.5) / TANH_SCALE)
+
+
 class _Residual(HybridBlock):
     def __init__(self, channels: int, norm: str):
         super().__init__()

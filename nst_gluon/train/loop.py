@@ -33,9 +33,8 @@ from nst_gluon.train.adam import Adam
 
 # The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
 STAGED = 256
-# Of a net that ends with tanh: between which values of z its picture is in [0, 1], and what part of the penalty is
-# for those outside, which may be far outside.
-TANH_RANGE, TANH_PART = (-1.25, 1.25), 0.02
+# Which quantiles of each channel of the style are its range of colours.
+QUANTILES = (0.02, 0.98)
 # Part of the varied pictures that are two side by side.
 MIXED = 0.2
 # Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
@@ -145,9 +144,10 @@ def learning_rate(config: TrainConfig, iteration: int) -> float:
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
 
 
-def excess(pictures, least: float = 0.0, most: float = 1.0):
-    """The mean square (N,) of what pictures (N, 3, H, W) have outside [least, most], differentiable."""
-    return mx.nd.square(pictures - mx.nd.BlockGrad(mx.nd.clip(pictures, least, most))).mean(axis=(1, 2, 3))
+def excess(pictures, least, most):
+    """The mean square (N,) of what pictures (N, 3, H, W) have outside [least, most], arrays (1, 3, 1, 1)."""
+    inside = mx.nd.broadcast_minimum(mx.nd.broadcast_maximum(pictures, least), most)
+    return mx.nd.square(pictures - mx.nd.BlockGrad(inside)).mean(axis=(1, 2, 3))
 
 
 class Crops:
@@ -249,6 +249,9 @@ class Trainer:
         # A saturated tanh has no gradient, so that what it is given is penalised, and not what it gives.
         tanh = config.method == "johnson" and self.architecture.get("output", "tanh") == "tanh"
         self._tanh = tanh and self.recipe.penalty > 0
+        limits = np.quantile(style, QUANTILES, axis=(0, 2, 3))[:, None, :, None, None]
+        limits = self.module.before_tanh(limits) if self._tanh else limits
+        self._range = [mx.nd.array(limit, ctx=self.ctx, dtype="float32") for limit in limits]
         self.net = self.module.build({**self.architecture, "output": "raw"} if self._tanh else self.architecture)
         self.net.initialize(self.module.initializer(), ctx=self.ctx)
         if begin is not None:
@@ -312,8 +315,7 @@ class Trainer:
                 values = self.objective.loss(pictures, targets)
                 total = values[0]
                 if self.recipe.penalty:
-                    beyond = TANH_PART * excess(raw, *TANH_RANGE) if self._tanh else excess(raw)
-                    penalty = self.recipe.penalty * beyond
+                    penalty = self.recipe.penalty * excess(raw, *self._range)
                     total = total + penalty
             total.backward()
             # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
