@@ -126,6 +126,22 @@ def test_upsampling_repeats_every_pixel():
     np.testing.assert_array_equal(layers.upsample(mx.nd, mx.nd.array(x), 3).asnumpy(), expected)
 
 
+@pytest.mark.parametrize("out", [2, 3])
+def test_a_convolution_in_phases_is_the_convolution_and_so_are_its_gradients(out):
+    x, found = mx.nd.array(np.random.default_rng(0).normal(size=(1, 5, 12, 16))), []
+    for kind in (layers.PhasedConv2D, layers.Conv2D):
+        mx.random.seed(1)
+        conv = kind(out, 9, padding=4, in_channels=5)
+        conv.initialize(mx.init.Normal(0.1))
+        x.attach_grad()
+        with mx.autograd.record():
+            y = conv(x)
+        y.backward(mx.nd.sin(y))
+        found.append([a.asnumpy() for a in (y, x.grad, conv.weight.grad(), conv.bias.grad())])
+    for phased, plain in zip(*found):
+        np.testing.assert_allclose(phased, plain, rtol=1e-4, atol=1e-5)
+
+
 def test_instance_norm_is_the_formula():
     layer = layers.InstanceNorm(4)
     layer.initialize()
