@@ -48,6 +48,15 @@ def is_phased(net: Net, conv: Convolution) -> bool:
     return keeps and last is net.output and conv.kernel >= LEAST_PHASED and 4 * conv.channels <= LANES
 
 
+def before_tanh(net: Net) -> tuple[Net, Affine] | None:
+    """The net up to the tanh at its end, and the affine layer after that; None: it does not end so."""
+    *before, tanh, after = net.layers
+    if not (isinstance(after, Affine) and isinstance(tanh, Activation) and tanh.kind == "tanh"):
+        return None
+    last = net[tanh.inputs[0]]
+    return (Net(tuple(before)), after) if after.inputs == (tanh.name,) and last is before[-1] else None
+
+
 def finest_is_apart(net: Net) -> bool:
     """Whether the finest scale begins with inputs and with 3x3 convolutions of what was upsampled, where all norms are
     known: then it can be worked on in strips."""
