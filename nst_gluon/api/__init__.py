@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from nst_gluon import methods
 from nst_gluon.api import inputs
-from nst_gluon.api.choice import generators, net_path, runs_here
+from nst_gluon.api.choice import first_net, generators, net_path, runs_here
 from nst_gluon.api.inputs import Listener, Picture
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import request
@@ -27,6 +28,7 @@ from nst_gluon.objective import presets
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike
+from nst_gluon.training import recipe as recipes
 
 if TYPE_CHECKING:
     from nst_gluon.nets.trained_net import TrainedNet
@@ -175,7 +177,8 @@ def train(
     force: bool = False,
     preset: str = presets.DEFAULT,
     style_weight: float = 1.0,
-    iterations: int = 1000,
+    recipe: str = recipes.DEFAULT,
+    iterations: int | None = None,
     size: int | Sequence[int] = 256,
     batch: int = 1,
     architecture: Mapping[str, float] | None = None,
@@ -204,10 +207,12 @@ def train(
         photos: a folder of photos to train on; None: the bundled ones. Textures need none.
         force: replace a net that is there.
         preset, style_weight: the objective, and what its style weights are multiplied by.
-        iterations, batch: steps of Adam, and pictures in each.
+        recipe: how it is trained: ``tuned``, or ``paper`` as in the papers.
+        iterations, batch: steps of Adam (None: 600 from a net, 1500 from random weights), and pictures in each.
         size: side of the pictures, or several that are taken in turn; the style has the first.
         architecture: what the method's nets can vary (its ``choices()``), such as ``{"width": 0.5}``.
-        start: a net of the same method and task to go on from; None: at random.
+        start: a net of the same method and task to begin with, or ``random``; None: the bundled one of another style,
+            if there is one and neither ``architecture`` nor another recipe is given.
         seed: of all that is random.
         learning_rate: Adam's; None: the method's own.
         checkpoint_every, preview_every: iterations between checkpoints; seconds between previews.
@@ -232,8 +237,17 @@ def train(
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
         with inputs.naming("--photos"):
             images.list_folder(photos)
-    if start is not None:
+    recipes.get(recipe)
+    if start == "random":
+        start = None
+    elif start is not None:
         start = net_path(start, "--start")
+    elif recipe == recipes.DEFAULT and not (architecture or random_weights):
+        start = first_net(chosen, task, str(style))
+    enough = recipes.STEPS if start else recipes.STEPS_FROM_RANDOM
+    iterations = enough if iterations is None else iterations
+    if not quiet and iterations < enough // 2 and not random_weights:
+        print(f"note: {iterations} steps are few for a good picture; --iterations {enough} is usual", file=sys.stderr)
     inputs.check_memory(max(sizes), max(sizes), batch * inputs.OPTIMISE_BYTES)
     engine = inputs.start_engine(device, dtype, threads)
     from nst_gluon.training import run_folder
@@ -241,10 +255,10 @@ def train(
 
     config = TrainConfig(
         method=chosen.name, task=task, style=str(style), preset=presets.get(preset).name,
-        photos=None if photos is None else str(photos), iterations=iterations, size=sizes[0],
+        photos=None if photos is None else str(photos), recipe=recipe, iterations=iterations, size=sizes[0],
         more_sizes=tuple(sizes[1:]), start=None if start is None else str(start), batch=batch, seed=seed,
         learning_rate=learning_rate, dtype=dtype, style_weight=style_weight, weights=weights,
-        random_weights=random_weights, **(architecture or {}),
+        random_weights=random_weights, architecture=dict(architecture or {}),
     )  # fmt: skip
     return run_folder.train(
         config, Path(output), engine.context, command, checkpoint_every=checkpoint_every,

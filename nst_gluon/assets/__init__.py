@@ -12,6 +12,8 @@ FOLDER = Path(__file__).resolve().parent
 STYLES = ("great_wave", "auvers", "moulin_de_la_galette", "brick", "gravel", "grass")
 PAINTINGS = ("great_wave", "auvers", "moulin_de_la_galette")
 HELD_OUT = "astronaut"
+# The photo that tells a training which of its nets is the best; it is not trained on.
+JUDGED = "rocket"
 CONTENTS = ("astronaut", "chelsea", "coffee", "rocket")
 
 

@@ -30,6 +30,10 @@ class Johnson(Generator):
     def architecture(self, task: str) -> dict[str, Any]:
         return {"norm": "instance"}
 
+    def unsaturated(self, task: str) -> dict[str, Any]:
+        """Where a tanh saturates the picture is white, and no gradient ever brings it back."""
+        return {**self.architecture(task), "output": "linear"}
+
     def net(self, norm: str = "instance", residuals: int = 5, width: float = 1.0, output: str = "tanh") -> Net:
         """The net as data.
 

@@ -113,6 +113,8 @@ def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
             "the few photos and paintings that come with the suite, without the style picture and without "
             f"`{assets.HELD_OUT}`, in random crops"
         )
+        if training.get("recipe") == "tuned":
+            seen += f" of varied colours, and as many drawn scenes (dead leaves); `{assets.JUDGED}` chose the best net"
     terms = meta.get("final_objective") or {}
     names = [name for name in ("objective", "content", "style", "tv") if name in terms]
     objective = ", ".join(f"{name} {terms[name]:.4g}" for name in names)
@@ -125,6 +127,7 @@ def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
         f"- minimised: the preset `{meta.get('preset', UNKNOWN)}` (layers, weights and source in "
         f"`nst_gluon/objective/presets.py`), descriptor: {descriptor.get('source', UNKNOWN)}",
         f"- the objective at the end, mean of the last steps: {objective or UNKNOWN}",
+        *([f"- the objective on held-out pictures: {meta['held_out']:.4g}"] if meta.get("held_out") else []),
         f"- command: `{meta.get('command', UNKNOWN)}`",
     ]
     if descriptor.get("random"):

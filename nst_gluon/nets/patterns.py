@@ -37,6 +37,15 @@ def is_phased(net: Net, conv: d.Convolution) -> bool:
     return keeps and last is net.output and conv.kernel >= LEAST_PHASED and 4 * conv.channels <= LANES
 
 
+def before_tanh(net: Net) -> tuple[Net, d.Affine] | None:
+    """The net up to the tanh at its end, and the affine layer after that; None: it does not end so."""
+    *before, tanh, after = net.layers
+    if not (isinstance(after, d.Affine) and isinstance(tanh, d.Activation) and tanh.kind == "tanh"):
+        return None
+    last = net[tanh.inputs[0]]
+    return (Net(tuple(before)), after) if after.inputs == (tanh.name,) and last is before[-1] else None
+
+
 def finest_is_apart(net: Net) -> bool:
     """Whether the finest scale begins with inputs and with 3x3 convolutions of what was upsampled, where all norms are
     known: then it can be worked on in strips."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,31 @@ import numpy as np
 
 from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights as vgg_weights
-from nst_gluon.methods.description import describe
+from nst_gluon.methods.description import Affine, describe
+from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile
 from nst_gluon.nets.geometry import working_size
-from nst_gluon.nets.inputs import drawn
+from nst_gluon.nets.patterns import before_tanh
 from nst_gluon.nets.trained_net import TrainedNet
 from nst_gluon.nets.training_net import initialised, parameters_of, set_parameters, values_of
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.pictures import images
+from nst_gluon.pictures import pipeline as streams
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.training import photos
+from nst_gluon.training import checkpoint, photos, recipe, synthetic
+from nst_gluon.training.adam import Adam
+
+# The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
+STAGED = 256
+# Which quantiles of each channel of the style are its range of colours.
+QUANTILES = (0.02, 0.98)
+# Part of the varied pictures that are two side by side.
+MIXED = 0.2
+# Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
+HELD_OUT, HELD_OUT_SEED = 4, 2**31
 
 
 @dataclass(frozen=True)
@@ -40,16 +51,16 @@ class TrainConfig:
 
     Attributes:
         style: a bundled style's name or a picture file.
-        photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`).
-            Textures need none.
+        photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`), and
+            drawn ones if the recipe has them. Textures need none.
+        recipe: a name of :data:`nst_gluon.training.recipe.RECIPES`.
         size, batch: pictures of size x size, so many a step. The style is seen at this size.
         more_sizes: sides that are taken in turn with ``size``, an iteration each.
         learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
             iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
-        dtype: precision of the descriptor's convolutions; the net itself trains in float32.
+        dtype: precision of convolutions, the descriptor's and the net's; everything else is float32.
         style_weight: multiplies the preset's style weights.
-        scales: K of a texture network; None: the paper's for the task, or what ``start`` has.
-        finest: channels of a texture network's finest scale; None: the paper's, or what ``start`` has.
+        architecture: what differs from the method's own net (:meth:`nst_gluon.methods.Generator.choices`).
         start: a net file of the same method and task, whose parameters the training begins with; None: at random.
     """
 
@@ -58,6 +69,7 @@ class TrainConfig:
     style: str
     preset: str = "texture_net"
     photos: str | None = None
+    recipe: str = recipe.DEFAULT
     iterations: int = 2000
     size: int = 256
     batch: int = 4
@@ -68,9 +80,7 @@ class TrainConfig:
     decay: float | None = None
     dtype: str = "float32"
     style_weight: float = 1.0
-    scales: int | None = None
-    finest: int | None = None
-    width: float | None = None
+    architecture: Mapping[str, Any] = field(default_factory=dict)
     more_sizes: tuple[int, ...] = ()
     start: str | None = None
     weights: str | None = None
@@ -83,21 +93,27 @@ class TrainConfig:
 
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
+        for until, eighths in () if self.start else recipe.get(self.recipe).stages:
+            if iteration < until * self.iterations and self.size % STAGED == 0:
+                return self.size * eighths // 8
         return self.sizes[iteration % len(self.sizes)]
 
     def as_json(self) -> dict[str, Any]:
-        """As it comes back from JSON."""
-        return json.loads(json.dumps(asdict(self)))
+        """As it comes back from JSON; the architecture's values stand beside the others."""
+        fields = asdict(self)
+        architecture = fields.pop("architecture")
+        return json.loads(json.dumps({**fields, **architecture}))
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished iteration; ``terms`` are means over its batch."""
+    """One finished iteration; ``terms`` and ``penalty`` are means over its batch."""
 
     iteration: int
     seconds: float
     learning_rate: float
     terms: Terms
+    penalty: float
 
 
 def defaults(config: TrainConfig) -> TrainConfig:
@@ -114,45 +130,90 @@ def defaults(config: TrainConfig) -> TrainConfig:
 
 def learning_rate(config: TrainConfig, iteration: int) -> float:
     """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
+    warm_up = recipe.get(config.recipe).warm_up
+    if warm_up is not None:
+        return recipe.warm_cosine(config.learning_rate, iteration, config.iterations, warm_up)
     late = iteration - config.decay_start
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
 
 
-class Crops(mx.gluon.data.Dataset):
-    """Random crops of photos: item i is (3, side(i), side(i)), a function of (seed, i) alone."""
+def excess(pictures, least, most):
+    """The mean square (N,) of what pictures (N, 3, H, W) have outside [least, most], arrays (1, 3, 1, 1)."""
+    inside = mx.nd.broadcast_minimum(mx.nd.broadcast_maximum(pictures, least), most)
+    return mx.nd.square(pictures - mx.nd.BlockGrad(inside)).mean(axis=(1, 2, 3))
 
-    def __init__(self, pictures: list[np.ndarray], side: Callable[[int], int], seed: int, first: int, last: int):
-        self._pictures, self._side, self._seed, self._first, self._last = pictures, side, seed, first, last
 
-    def __len__(self) -> int:
-        return self._last - self._first
+def untanh(pictures: np.ndarray, after: Affine) -> np.ndarray:
+    """What a tanh and ``after`` it an affine layer make ``pictures`` of."""
+    return np.arctanh(np.clip((pictures - after.shift) / after.scale, -0.999, 0.999))
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        item = self._first + index
-        rng = np.random.default_rng([self._seed, 1, item])
-        picture = self._pictures[rng.integers(len(self._pictures))]
-        return photos.random_crop(picture, self._side(item), rng)
+
+class Crops:
+    """What a net is trained on: picture i is (3, side(i), side(i)), a function of (seed, i) alone.
+
+    Args:
+        pictures: photos (3, H, W).
+        drawn: scenes to be taken as well, with the recipe's probability; None: no scenes.
+    """
+
+    def __init__(
+        self,
+        pictures: list[np.ndarray],
+        side: Callable[[int], int],
+        seed: int,
+        how: recipe.Recipe = recipe.RECIPES["paper"],
+        drawn: synthetic.Drawn | None = None,
+    ):
+        self._pictures, self._side, self._seed, self._how, self._drawn = pictures, side, seed, how, drawn
+
+    def __getitem__(self, item: int) -> np.ndarray:
+        rng, side = np.random.default_rng([self._seed, 1, item]), self._side(item)
+        if not self._how.augment:
+            return photos.random_crop(self._pictures[rng.integers(len(self._pictures))], side, rng)
+        picture = self._one(side, rng)
+        return photos.mixed(picture, self._one(side, rng), rng) if rng.random() < MIXED else picture
+
+    def _one(self, side: int, rng: np.random.Generator) -> np.ndarray:
+        if self._drawn is not None and rng.random() < self._how.drawn:
+            source = self._drawn[rng.integers(len(self._drawn))]
+        else:
+            source = self._pictures[rng.integers(len(self._pictures))]
+        return photos.varied(photos.random_crop(source, side, rng, photos.VARIED_ZOOM), rng)
+
+
+def _photos(config: TrainConfig) -> list[np.ndarray]:
+    """The photos of a training; with the recipe that has held-out pictures, without those."""
+    if config.photos:
+        return [images.load(path)[0] for path in images.list_folder(config.photos)]
+    paths = assets.training_pictures(config.style)
+    if recipe.get(config.recipe).best:
+        paths = [path for path in paths if path.stem != assets.JUDGED]
+    return [images.load(path)[0] for path in paths]
 
 
 def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]:
-    """Content batches (N, 3, side, side) from iteration ``first`` on; None for textures."""
+    """Content batches (N, 3, side, side) from iteration ``first`` on, made ahead by a thread; None for textures."""
     if config.task == "texture":
-        for _ in range(first, config.iterations):
-            yield None
+        yield from (None for _ in range(first, config.iterations))
         return
-    paths = images.list_folder(config.photos) if config.photos else assets.training_pictures(config.style)
-    pictures = [images.load(path)[0] for path in paths]
-    first, last = first * config.batch, config.iterations * config.batch
-    crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, first, last)
-    loader = mx.gluon.data.DataLoader(
-        crops,
-        config.batch,
-        batchify_fn=lambda items: np.stack(items),
-        num_workers=1,
-        thread_pool=True,
-        prefetch=2,
+    pictures, how = _photos(config), recipe.get(config.recipe)
+    drawn = synthetic.Drawn(pictures, config.seed) if how.drawn and not config.photos else None
+    crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, how, drawn)
+    yield from streams.ahead(
+        (
+            np.stack([crops[item] for item in range(i * config.batch, (i + 1) * config.batch)])
+            for i in range(first, config.iterations)
+        ),
+        depth=2,
     )
-    yield from loader
+
+
+def held_out(config: TrainConfig) -> np.ndarray:
+    """Pictures (N, 3, size, size) that no training sees, to judge a stylising net on: a photo and drawn scenes."""
+    photo = images.load(assets.content_path(assets.JUDGED))[0]
+    drawn = synthetic.Drawn([photo, *_photos(config)], HELD_OUT_SEED, side=config.size)
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    return np.stack([photos.random_crop(photo, config.size, rng), *(drawn[k] for k in range(HELD_OUT - 1))])
 
 
 class Trainer:
@@ -160,11 +221,10 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
-        self.method = methods.get(config.method)
-        self.architecture, self.start = self.method.architecture(config.task), None
-        for name in ("scales", "finest", "width"):
-            if getattr(config, name) is not None:
-                self.architecture[name] = getattr(config, name)
+        self.recipe = recipe.get(config.recipe)
+        self.method, self.start = methods.get(config.method), None
+        own = self.method.unsaturated if self.recipe.unsaturated else self.method.architecture
+        self.architecture = {**own(config.task), **config.architecture}
         begin = self._start_from(config.start) if config.start else None
         self.description = describe(self.method, self.architecture, f"--method {config.method}")
         for size in config.sizes:
@@ -179,17 +239,23 @@ class Trainer:
         self.objective = Objective(self.preset, weights, config.task, style, dtype=config.dtype, ctx=self.ctx)
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
-        self.net = initialised(self.description, self.method.initializer, self.ctx)
+        # A saturated tanh has no gradient, so that what it is given is penalised, and not what it gives.
+        raw, self._after_tanh = self.description, None
+        if self.recipe.penalty:
+            raw, self._after_tanh = before_tanh(self.description) or (raw, None)
+        limits = np.quantile(style, QUANTILES, axis=(0, 2, 3))[:, None, :, None, None]
+        limits = limits if self._after_tanh is None else untanh(limits, self._after_tanh)
+        self._range = [mx.nd.array(limit, ctx=self.ctx, dtype="float32") for limit in limits]
+        self.net = initialised(raw, self.method.initializer, self.ctx)
         if begin is not None:
             set_parameters(self.net, begin, self.ctx, config.start)
+        self.net.half = config.dtype == "bfloat16"
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
         self.per_pass = 1 if self.net.one_by_one else config.batch
-        learnt = {p.name: p for p in parameters_of(self.net).values() if p.grad_req != "null"}
-        for parameter in learnt.values():
-            parameter.grad_req = "add"
-        self._learnt = learnt
-        self.optimizer = mx.gluon.Trainer(learnt, "adam", {"learning_rate": self.config.learning_rate}, kvstore=None)
+        self.optimizer = Adam(parameters_of(self.net), self.recipe, self.ctx)
+        self.best: tuple[float, dict[str, np.ndarray]] | None = None
+        self._judges = self._settled = None
         self.iteration = 0
         self.seconds = 0.0
 
@@ -202,12 +268,11 @@ class Trainer:
         for name in ("method", "task"):
             if meta.get(name) != getattr(config, name):
                 raise UserError(f"--start: {path} is of the {name} {meta.get(name)}, not {getattr(config, name)}")
-        architecture = meta.get("architecture", {})
-        if config.scales not in (None, architecture.get("scales")):
-            raise UserError(f"--scales: {path} has {architecture.get('scales')} scales; leave --scales out")
-        if config.finest not in (None, architecture.get("finest")):
-            raise UserError(f"--finest: {path} has its own number of channels; leave --finest out")
-        self.architecture = architecture
+        self.architecture = meta.get("architecture", {})
+        has = describe(self.method, self.architecture, path)
+        for name, value in config.architecture.items():
+            if describe(self.method, {**self.architecture, name: value}, f"--{name}") != has:
+                raise UserError(f"--{name}: {path} has another; leave --{name} out")
         return parameters
 
     def step(self, content: np.ndarray | None) -> Progress:
@@ -222,34 +287,73 @@ class Trainer:
         shape = (config.batch, side, side)
         inputs = [
             mx.nd.array(a, ctx=self.ctx, dtype="float32")
-            for a in drawn(self.description, content, rng, shape)
+            for a in net_inputs.drawn(self.description, content, rng, shape)
         ]
-        for parameter in self._learnt.values():
-            parameter.zero_grad()
+        self.optimizer.zero_gradients()
         totals, finite = [], True
         for first in range(0, config.batch, self.per_pass):
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
-                pictures = self.net(*(x[part] for x in inputs))
+                pictures = raw = self.net(*(x[part] for x in inputs))
+                if self._after_tanh is not None:
+                    pictures = self._after_tanh.shift + self._after_tanh.scale * mx.nd.tanh(raw)
                 values = self.objective.loss(pictures, targets)
-            values[0].backward()
+                total = values[0]
+                if self.recipe.penalty:
+                    penalty = self.recipe.penalty * excess(raw, *self._range)
+                    total = total + penalty
+            total.backward()
             # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
             finite = finite and np.isfinite(pictures.sum().asscalar())
-            totals.append([v.asnumpy() for v in values])
+            extra = [penalty] if self.recipe.penalty else [mx.nd.zeros_like(total)]
+            totals.append([v.asnumpy() for v in (*values, *extra)])
         rate = learning_rate(config, self.iteration)
-        self.optimizer.set_learning_rate(rate)
-        self.optimizer.step(config.batch)
-        mx.nd.waitall()
-        terms = Terms(*(float(np.mean([t[i] for t in totals])) for i in range(4)))
+        means = [float(np.mean([t[i] for t in totals])) for i in range(5)]
+        terms = Terms(*means[:4])
         if not (finite and np.isfinite(terms.objective)):
             raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
+        self.optimizer.step(self.iteration, rate, config.batch)
+        mx.nd.waitall()
         self.iteration += 1
         self.seconds += time.perf_counter() - start
-        return Progress(self.iteration, self.seconds, rate, terms)
+        return Progress(self.iteration, self.seconds, rate, terms, means[4])
+
+    def judge(self) -> tuple[float, float]:
+        """The mean objective of the net on held-out pictures, and the part of their pixels that is saturated.
+
+        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far.
+        """
+        config, parameters = self.config, self.parameters()
+        generator = TrainedNet(parameters, self.meta(None, ""), self.ctx)
+        if self._judges is None:
+            contents = held_out(config)[:, None] if config.task == "stylize" else [None] * HELD_OUT
+            self._judges = [(c, None if c is None else self.objective.content_targets(c)) for c in contents]
+        losses, shares = [], []
+        for seed, (content, targets) in enumerate(self._judges):
+            pictures = generator.generate(content, (config.size, config.size), seed=seed)
+            values = self.objective.loss(mx.nd.array(pictures, ctx=self.ctx), targets)
+            losses.append(float(values[0].asscalar()))
+            shares.append(recipe.saturated(pictures))
+        loss = float(np.mean(losses))
+        if self.recipe.best and np.isfinite(loss) and (self.best is None or loss < self.best[0]):
+            self.best = loss, parameters
+        return loss, float(np.mean(shares))
 
     def parameters(self) -> dict[str, np.ndarray]:
+        """The net as it is now: its averaged parameters where the recipe has an average.
+
+        After :meth:`settle`, the best that :meth:`judge` saw.
+        """
+        if self._settled is not None:
+            return self._settled
+        if self.optimizer.averages:
+            return {name: average.asnumpy() for name, average in self.optimizer.averages.items()}
         return values_of(self.net)
+
+    def settle(self) -> None:
+        """The training is over: the best net is the net."""
+        self._settled = self.best[1] if self.best is not None else None
 
     def meta(self, final: Terms | None, command: str) -> dict:
         """The net file's description."""
@@ -268,6 +372,7 @@ class Trainer:
             "seed": config["seed"],
             "iterations": self.iteration,
             "final_objective": None if final is None else final.as_dict(),
+            "held_out": None if self.best is None else self.best[0],
             "weights": self.weights.identity(),
             "training": config,
             "start": self.start,
@@ -279,34 +384,30 @@ class Trainer:
         return TrainedNet(self.parameters(), self.meta(None, ""), self.ctx)
 
     def save(self, path: Path) -> None:
-        """A checkpoint: everything that the next iteration depends on, in float32, written atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        states = path.with_suffix(".states.tmp")
-        self.optimizer.save_states(str(states))
-        with_states = {**self.parameters(), "optimizer_states": np.frombuffer(states.read_bytes(), np.uint8)}
-        states.unlink()
+        """A checkpoint: everything that the next iteration depends on, in float32."""
+        arrays = {f"net.{name}": value for name, value in values_of(self.net).items()}
+        arrays.update(self.optimizer.arrays())
         state = {"iteration": self.iteration, "seconds": self.seconds, "config": self.config.as_json()}
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **with_states)
-        os.replace(temporary, path)
+        if self.best is not None:
+            state["best"] = self.best[0]
+            arrays.update((f"best.{name}", value) for name, value in self.best[1].items())
+        checkpoint.save(path, arrays, state)
 
     def restore(self, path: Path) -> None:
         """Continues from a checkpoint.
 
         Raises:
-            UserError: it belongs to another configuration.
+            UserError: it belongs to another configuration, or cannot be read.
         """
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        state = json.loads(arrays.pop("state").tobytes())
-        if state["config"] != self.config.as_json():
-            odd = next(k for k, v in self.config.as_json().items() if state["config"].get(k) != v)
+        arrays, state = checkpoint.load(path)
+        ours, theirs = self.config.as_json(), state["config"]
+        odd = next((name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)), None)
+        if odd is not None:
             raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
-        states = path.with_suffix(".states.tmp")
-        states.write_bytes(arrays.pop("optimizer_states").tobytes())
-        set_parameters(self.net, arrays, self.ctx, str(path))
-        self.optimizer.load_states(str(states))
-        states.unlink()
+        part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.")}
+        set_parameters(self.net, part["net."], self.ctx, str(path))
+        self.optimizer.restore(arrays)
+        self.best = (state["best"], part["best."]) if "best" in state else None
         self.iteration, self.seconds = state["iteration"], state["seconds"]
 
 

@@ -11,9 +11,9 @@ import csv
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 from tqdm import tqdm
@@ -25,15 +25,19 @@ from nst_gluon.pages.wording import quantity
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import alone, one_line, write_atomically
-from nst_gluon.training import page
+from nst_gluon.training import checkpoint, page
 from nst_gluon.training.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
 
-LOG_COLUMNS = ("iteration", "seconds", "learning_rate", "objective", "content", "style", "tv")
+TERMS = ("objective", "content", "style", "tv")
+# "held_out" and "saturated" (Trainer.judge) are there every few iterations, and nan between.
+LOG_COLUMNS = ("iteration", "seconds", "learning_rate", *TERMS, "penalty", "held_out", "saturated")
+# Held-out pictures are judged so many times in a run, and at its end.
+JUDGEMENTS = 20
 PREVIEW_PHOTO = "chelsea"
 SAMPLE_PHOTOS = (assets.HELD_OUT, "chelsea", "coffee")
 FINAL_WINDOW = 50
-# Steps of each size: the first of a session compile; those after them tell how long it will take.
-WARM_UP, TIMED = 1, 3
+# The first steps of a session compile; those after them tell how long it will take.
+WARM_UP, TIMED = 2, 5
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,9 @@ def _write_log(path: Path, rows: list[list[str]]) -> None:
     write_atomically(path, ("\n".join(lines) + "\n"))
 
 
-def _row(progress: Progress) -> list[str]:
-    terms = progress.terms
-    values = (progress.seconds, progress.learning_rate, terms.objective, terms.content, terms.style, terms.tv)
+def _row(progress: Progress, judged: tuple[float, float]) -> list[str]:
+    terms = progress.terms.as_dict()
+    values = (progress.seconds, progress.learning_rate, *(terms[name] for name in TERMS), progress.penalty, *judged)
     return [str(progress.iteration), *(f"{v:.6g}" for v in values)]
 
 
@@ -94,14 +98,18 @@ def samples(trainer: Trainer) -> list[page.Sample]:
     return found
 
 
-def estimate(seconds: list[float], left: int, sizes: int = 1) -> str:
-    """How long ``left`` more steps will take, after some that took ``seconds`` each, in one line.
+def estimate(timed: Mapping[int, Sequence[float]], left: Sequence[int]) -> str:
+    """How long steps on pictures of the sides ``left`` will take, in one line.
 
-    With several ``sizes`` in turn, ``seconds`` has as many of each.
+    ``timed``: seconds of steps by the side of their pictures. Other sides cost as many times more as they have pixels.
     """
-    step = float(np.mean(np.median(np.reshape(seconds, (-1, sizes)), axis=0)))
-    end = time.strftime("%H:%M", time.localtime(time.time() + step * left))
-    return f"about {quantity(step * left, 's')} for {left:,} more steps of {quantity(step, 's')}, until {end}"
+    seconds = {side: float(np.median(steps)) for side, steps in timed.items()}
+    known = np.array(sorted(seconds))
+    nearest = {side: int(known[np.abs(np.log(known / side)).argmin()]) for side in set(left)}
+    total = sum(seconds[nearest[side]] * (side / nearest[side]) ** 2 for side in left)
+    end = time.strftime("%H:%M", time.localtime(time.time() + total))
+    step = quantity(total / max(1, len(left)), "s")
+    return f"about {quantity(total, 's')} for {len(left):,} more steps of {step}, until {end}"
 
 
 def train(
@@ -128,8 +136,8 @@ def train(
         NotFinite: the training diverged; checkpoint and log stay.
     """
     files = Files(Path(folder), net_stem(config))
-    net_path, checkpoint = files.path(".npz"), files.path(".checkpoint.npz")
-    if net_path.exists() and not overwrite and not checkpoint.exists():
+    net_path, saved = files.path(".npz"), files.path(".checkpoint.npz")
+    if net_path.exists() and not overwrite and not checkpoint.exists(saved):
         raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
     weights = vgg_weights.load(config.weights, random=config.random_weights)
     trainer = Trainer(config, weights, ctx)  # refuses what it cannot train before there is a folder
@@ -137,8 +145,8 @@ def train(
         files.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output: cannot make the folder {folder}: {one_line(error)}") from error
-    if checkpoint.exists():
-        trainer.restore(checkpoint)
+    if checkpoint.exists(saved):
+        trainer.restore(saved)
     rows = _read_log(files.path(".csv"), trainer.iteration)
     bar = tqdm(
         total=config.iterations,
@@ -148,17 +156,20 @@ def train(
         unit="it",
         disable=True if quiet else None,
     )
-    previewed, steps, sizes = time.monotonic(), [], len(config.sizes)
+    previewed, timed, told = time.monotonic(), {}, quiet
+    judge_every = max(10, config.iterations // JUDGEMENTS)
     with alone(net_path), bar:
         for content in contents(trainer.config, trainer.iteration):
             begun = time.monotonic()
             progress = trainer.step(content)
-            rows.append(_row(progress))
-            steps.append(time.monotonic() - begun)
-            if len(steps) == (WARM_UP + TIMED) * sizes:
-                line = estimate(steps[WARM_UP * sizes :], config.iterations - progress.iteration, sizes)
-                if not quiet:
-                    tqdm.write(line, file=sys.stderr)
+            timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
+            due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
+            rows.append(_row(progress, trainer.judge() if due else (np.nan, np.nan)))
+            if not told and sum(map(len, timed.values())) == (WARM_UP + TIMED) * len(config.sizes):
+                told = True
+                warm = {side: steps[WARM_UP:] for side, steps in timed.items() if len(steps) > WARM_UP}
+                left = [config.side(i) for i in range(progress.iteration, config.iterations)]
+                tqdm.write(estimate(warm, left), file=sys.stderr)
             bar.update()
             bar.set_postfix(objective=f"{progress.terms.objective:.4g}")
             if show is not None:
@@ -168,18 +179,19 @@ def train(
                 previewed = time.monotonic()
             if progress.iteration % checkpoint_every == 0:
                 _write_log(files.path(".csv"), rows)
-                trainer.save(checkpoint)
+                trainer.save(saved)
     _write_log(files.path(".csv"), rows)
     _finish(trainer, files, rows, command)
-    checkpoint.unlink(missing_ok=True)
+    checkpoint.delete(saved)
     return net_path
 
 
 def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str) -> None:
-    """Writes preview, description, page and, last, the net."""
+    """Writes preview, description, page and, last, the net: the best one where the recipe keeps it."""
+    trainer.settle()
     images.save(preview(trainer), files.path(".preview.png"))
-    last = np.array([[float(v) for v in row] for row in rows[-FINAL_WINDOW:]])
-    final = dict(zip(LOG_COLUMNS[3:], last[:, 3:].mean(axis=0).tolist()))
+    last = np.array([[float(v) for v in row[3 : 3 + len(TERMS)]] for row in rows[-FINAL_WINDOW:]])
+    final = dict(zip(TERMS, last.mean(axis=0).tolist()))
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

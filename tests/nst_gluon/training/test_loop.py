@@ -21,8 +21,10 @@ from nst_gluon import assets
 from nst_gluon.nets import netfile
 from nst_gluon.nets.trained_net import load_net
 from nst_gluon.system.errors import NotFinite, UserError
+from nst_gluon.training import recipe
 from nst_gluon.training.loop import Crops, TrainConfig, contents, defaults, learning_rate
 from nst_gluon.training.run_folder import LOG_COLUMNS, estimate, train
+from nst_gluon.training.synthetic import Drawn
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"style": "great_wave", "size": 64, "batch": 2, "random_weights": True}
@@ -37,10 +39,10 @@ def log(folder: Path) -> np.ndarray:
 
 
 def test_published_schedules():
-    paper = defaults(TrainConfig("texture_net", "texture", "great_wave", iterations=2000))
+    paper = defaults(TrainConfig("texture_net", "texture", "great_wave", iterations=2000, recipe="paper"))
     rates = [learning_rate(paper, i) for i in (0, 999, 1000, 1199, 1200, 1999)]
     np.testing.assert_allclose(rates, 0.01 * 0.7 ** np.array([0, 0, 1, 1, 2, 5]))
-    johnson = defaults(TrainConfig("johnson", "stylize", "great_wave", iterations=40_000))
+    johnson = defaults(TrainConfig("johnson", "stylize", "great_wave", iterations=40_000, recipe="paper"))
     assert learning_rate(johnson, 0) == learning_rate(johnson, 39_999) == 1e-3
 
 
@@ -91,7 +93,7 @@ def test_a_killed_run_resumes_to_the_same_net(tmp_path):
     resumed = train(config, folder, checkpoint_every=1)
     a, b = netfile.load(whole)[0], netfile.load(resumed)[0]
     assert all((a[name] == b[name]).all() for name in a)
-    columns = [0, 2, 3, 4, 5, 6]  # all but the seconds
+    columns = [0, *range(2, len(LOG_COLUMNS))]  # all but the seconds
     np.testing.assert_array_equal(log(tmp_path / "whole")[:, columns], log(folder)[:, columns])
 
 
@@ -114,7 +116,8 @@ def test_several_sizes_are_taken_in_turn(tmp_path):
 
 
 def test_a_training_goes_on_from_another_net(tmp_path):
-    first = train(replace(TEXTURE, iterations=3, scales=3), tmp_path / "first", command="the first command")
+    small = replace(TEXTURE, iterations=3, architecture={"scales": 3})
+    first = train(small, tmp_path / "first", command="the first command")
     still = replace(TEXTURE, iterations=1, start=str(first), learning_rate=0.0)
     second = train(still, tmp_path / "second")
     a, (b, meta) = netfile.load(first)[0], netfile.load(second)
@@ -126,18 +129,18 @@ def test_a_training_goes_on_from_another_net(tmp_path):
     assert f"it went on from {first.name}" in page.text
     with pytest.raises(UserError, match="--start: .* is of the task texture, not stylize"):
         train(replace(still, task="stylize"), tmp_path / "other")
-    with pytest.raises(UserError, match="--scales: .* has 3 scales"):
-        train(replace(still, scales=4), tmp_path / "other")
+    with pytest.raises(UserError, match="--scales: .* leave --scales out"):
+        train(replace(still, architecture={"scales": 4}), tmp_path / "other")
 
 
 def test_the_channels_of_the_finest_scale(tmp_path):
-    first = train(replace(TEXTURE, iterations=2, scales=3, finest=16), tmp_path / "first")
+    first = train(replace(TEXTURE, iterations=2, architecture={"scales": 3, "finest": 16}), tmp_path / "first")
     params, meta = netfile.load(first)
     assert meta["architecture"]["finest"] == 16 and params["output.weight"].shape == (3, 16, 1, 1)
     with pytest.raises(UserError, match="--finest: .* leave --finest out"):
-        train(replace(TEXTURE, iterations=2, start=str(first), finest=24), tmp_path / "other")
+        train(replace(TEXTURE, iterations=2, start=str(first), architecture={"finest": 24}), tmp_path / "other")
     with pytest.raises(UserError, match="finest needs 2 scales"):
-        train(replace(TEXTURE, scales=1, finest=16), tmp_path / "other")
+        train(replace(TEXTURE, architecture={"scales": 1, "finest": 16}), tmp_path / "other")
 
 
 def press_at(iteration: int):
@@ -174,17 +177,19 @@ def test_previews_come_by_the_clock_and_change_nothing(tmp_path):
 
 
 def test_the_time_is_told_after_a_few_steps_unless_quiet(tmp_path, capsys):
-    train(replace(TEXTURE, iterations=6), tmp_path / "told")
+    train(replace(TEXTURE, iterations=9), tmp_path / "told")
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("about ") and " for 2 more steps of " in line
-    train(replace(TEXTURE, iterations=6), tmp_path / "quiet", quiet=True)
+    train(replace(TEXTURE, iterations=9), tmp_path / "quiet", quiet=True)
     assert capsys.readouterr().err == ""
 
 
 def test_the_estimate_is_that_of_the_median_step():
-    assert estimate([0.5, 9.0, 0.4], 1000).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
-    in_turn = [0.2, 0.8, 0.2, 0.8, 0.3, 9.0]
-    assert estimate(in_turn, 1000, sizes=2).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    assert estimate({64: [0.5, 9.0, 0.4]}, [64] * 1000).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    both = {32: [0.2, 0.2, 0.3], 64: [0.8, 0.8, 9.0]}
+    assert estimate(both, [32, 64] * 500).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    # A side that is still to come costs as many pixels as it has.
+    assert estimate({64: [0.1]}, [64] * 200 + [128] * 200).startswith("about 100 s for 400 more steps")
 
 
 @pytest.mark.parametrize(("config", "pictures"), [(TEXTURE, 4), (JOHNSON, 7)])
@@ -217,17 +222,21 @@ def test_bad_settings_are_refused(tmp_path):
 
 def test_crops_are_a_function_of_seed_and_index():
     photo = np.random.default_rng(0).random((3, 90, 120)).astype("float32")
-    whole = Crops([photo], lambda item: 64, 7, 0, 10)
-    late = Crops([photo], lambda item: 64, 7, 4, 10)
-    assert len(whole) == 10 and whole[0].shape == (3, 64, 64)
-    np.testing.assert_array_equal(whole[5], late[1])
-    assert (Crops([photo], lambda item: 64, 8, 0, 10)[0] != whole[0]).any()
+    for how in recipe.RECIPES.values():
+        drawn = Drawn([photo], 7, side=80)
+        crops = Crops([photo], lambda item: 64, 7, how, drawn)
+        first = [crops[item] for item in range(8)]
+        assert all(crop.shape == (3, 64, 64) and crop.dtype == np.float32 for crop in first)
+        assert all(crop.min() >= 0 and crop.max() <= 1 for crop in first)
+        again = Crops([photo], lambda item: 64, 7, how, Drawn([photo], 7, side=80))
+        np.testing.assert_array_equal(first[5], again[5])
+        assert (Crops([photo], lambda item: 64, 8, how, drawn)[0] != first[0]).any()
 
 
 def test_a_folder_of_pictures_is_trained_on(tmp_path):
     for i, colour in enumerate(((255, 0, 0), (0, 0, 255))):
         Image.new("RGB", (80, 70), colour).save(tmp_path / f"{i}.png")
-    config = replace(JOHNSON, photos=str(tmp_path), iterations=6)
+    config = replace(JOHNSON, photos=str(tmp_path), iterations=6, recipe="paper")
     batches = list(contents(config))
     assert len(batches) == 6 and batches[0].shape == (2, 3, 64, 64)
     colours = {tuple(np.round(picture.mean(axis=(1, 2))).astype(int)) for b in batches for picture in b}
