@@ -16,7 +16,7 @@ from plans import fake_command, small_plan
 from synthetic import make_run
 
 from bench import report
-from bench.analysis import claims
+from bench.analysis import claims, methods
 from bench.analysis import summary as analysis
 from bench.cli import main
 from bench.plan import shards
@@ -452,7 +452,7 @@ def test_the_report_of_several_machines_says_what_each_is(tmp_path, capsys):
     measured = [row for row in verdicts if row["measured"]]
     assert measured and all("gluon on cpu@machine-1" in row["reason"] for row in measured)
     assert report.build(path) == path / "report.html"
-    assert claims.evaluate(path) is not None
+    assert claims.of_run(run := read_run(path), analysis.summarise_run(run), methods.of_run(run))
 
 
 def test_a_faceted_run_is_of_no_single_machine(tmp_path, machines, capsys):
