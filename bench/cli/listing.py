@@ -12,6 +12,7 @@ from typing import Any
 from bench.run.screen import plain
 from bench.store import run_folder
 from nst_gluon import assets, methods
+from nst_gluon.cli import console
 from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
 
@@ -59,9 +60,8 @@ def aligned(rows: list[tuple[str, ...]]) -> str:
     """Rows of texts as lines with aligned columns, without what could move a terminal's cursor."""
     rows = [tuple(map(plain, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return "\n".join(
-        "  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip() for row in rows
-    )
+    lines = ("  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip() for row in rows)
+    return "\n".join(console.wrapped(line, sys.stdout, min(sum(widths) + 2 * len(widths), 40)) for line in lines)
 
 
 def _runs(out: Path) -> list[tuple[str, ...]]:

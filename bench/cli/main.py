@@ -91,6 +91,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
     add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
     add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")
+    add(
+        "--bounds",
+        metavar="NAME",
+        help="pixels: optimised pictures stay in [0, 1]; none: they are clipped when saved "
+        f"(default: {defaults['bounds']})",
+    )
     add("--preset", metavar="NAME", help=f"the common objective (default: {defaults['preset']})")
     add("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: vgg19)")
     add(

@@ -93,7 +93,7 @@ def _inputs(meta: Mapping[str, Any]) -> dict[str, str]:
     pictures, nets = inputs.get("pictures") or {}, inputs.get("nets") or {}
     found = {name: (pictures.get(name) or {}).get("sha256") or settings.get(name) for name in ("style", "content")}
     found["weights"] = (inputs.get("weights") or {}).get("sha256") or settings.get("weights")
-    for name in ("preset", "style_size", "random_weights", "target_loss"):
+    for name in ("preset", "style_size", "random_weights", "target_loss", "bounds"):
         found[name] = settings.get(name)
     found.update({f"nets.{use}": (net or {}).get("sha256") for use, net in nets.items()})
     return {name: str(value) for name, value in found.items()}

@@ -33,6 +33,7 @@ PLAN_DEFAULTS = {
     "seed": "0",
     "budget": "standard",
     "target_loss": None,
+    "bounds": cells.BOUNDS[0],
     "preset": "texture_net",
     "weights": None,
     "random_weights": None,
@@ -67,6 +68,8 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         hint = did_you_mean(given["budget"], BUDGETS)
         raise UserError(f"--budget: unknown budget {given['budget']!r}; {hint}")
     presets.get(given["preset"])
+    if given["bounds"] not in cells.BOUNDS:
+        raise UserError(f"--bounds: unknown bounds {given['bounds']!r}; {did_you_mean(given['bounds'], cells.BOUNDS)}")
     chosen = outside.facts(method_names)
     settings = cells.Settings(
         style=_picture("style", given["style"]),
@@ -76,6 +79,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         random_weights=bool(given["random_weights"]),
         threads=given["threads"] and console.whole_number("--threads", 1, 2)(given["threads"]),
         target_loss=_target_loss(given["target_loss"]),
+        bounds=given["bounds"],
         nets=_nets(given["style"], chosen, tasks, given["net"] or []),
         engine_options=engines.parse_options(given["engine_option"] or [], engine_names),
         methods=tuple((method.name, method.reference) for method in chosen if method.reference),

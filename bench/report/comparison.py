@@ -39,7 +39,7 @@ ENDINGS = {"decided": "until every verdict was clear", "time budget": "until the
 MARKS = {SLOWER: "▲", FASTER: "▼", SAME: "=", INCONCLUSIVE: "?", NEW: "+", MISSING: "−", INCOMPARABLE: "≠", FAILED: "✘"}
 TONES = {SLOWER: "worse", FAILED: "worse", FASTER: "better", INCONCLUSIVE: "open"}
 MEANINGS = (
-    (SLOWER, "slower, or more memory: the whole interval lies beyond the noise floor"),
+    (SLOWER, "slower, or more memory: the whole interval lies beyond the floor"),
     (FASTER, "faster, or less memory: the whole interval lies below it"),
     (SAME, "the whole interval lies so near 1 that nothing worth knowing has changed"),
     (INCONCLUSIVE, "too noisy or too few to tell; it fails nothing, and more time may settle it"),
@@ -142,26 +142,24 @@ def explanation(result: Result) -> str:
     least = " and ".join(
         f"{percent(floors[unit])} for {name}" for unit, name in (("s", "times"), ("B", "memory")) if unit in floors
     )
-    never = f", and is never below {least}" if least else ""
     if result.get("kind") == "runs":
         how = (
             "The two runs were measured at different times: a ratio is that of the medians of their samples, with a "
-            "bootstrap 95 % interval. Two runs cannot tell their own noise, so the noise floor is what this machine's "
-            f"self-test found, where there was one{never}. "
+            "bootstrap 95 % interval. Two runs cannot tell their own noise, so the floor is what this machine's "
+            f"self-test found, and where there was none, {least or 'a cautious one'}, and more for the memory of "
+            "optimisation. "
         )
-        same = "the noise floor"
     else:
         how = (
             "Both sides were measured in one job, in rounds of the order A B B A (A is the baseline) with a fresh "
-            "process for each block, and a ratio is the mean of the paired log-ratios of all rounds, with a bootstrap "
-            "95 % interval. The noise floor is what the same comparison finds between the baseline and itself "
-            f"(A/A){never}. "
+            "process for each block, and a ratio is the mean of the paired log-ratios of all rounds, with Student's "
+            "interval, widened so that the looks after every round together miss in 5 % at most. The floor is "
+            f"{least or 'fixed'}. "
         )
-        same = "the minimum floor"
     return (
         f"{how}A time is slower (memory: more) only if the whole interval lies beyond 1 + floor, faster "
-        f"(less) if it lies below 1 / (1 + floor), and the same if it lies within {same} of 1; everything else is "
-        "inconclusive, which is said and fails nothing."
+        "(less) if it lies below 1 / (1 + floor), and the same if it lies between these two; everything else is "
+        "inconclusive, which is said and fails nothing unless asked to."
     )
 
 

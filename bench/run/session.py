@@ -26,6 +26,7 @@ from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
 from bench.store.run_folder import DiskFull, Store
 from nst_gluon import __version__
+from nst_gluon.cli import console
 from nst_gluon.system import children, ending, runtime
 from nst_gluon.system.errors import UserError
 
@@ -236,9 +237,9 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
     if summary:
         print(result_table.short_table(summary))
     for warning in store.run.get("warnings", []):
-        print(output.paint(f"warning: {warning}", "open", sys.stdout))
+        print(output.paint(console.wrapped(f"warning: {warning}", sys.stdout), "open", sys.stdout))
     for line in failed:
-        print(output.paint(line, "worse", sys.stdout))
+        print(output.paint(console.wrapped(line, sys.stdout), "worse", sys.stdout))
     print(f"report: {report}" if report else f"run: {store.path}")
     return status
 

@@ -48,6 +48,7 @@ def stylize(
     size: int | str = inputs.AUTO,
     strength: float = 1.0,
     keep_colors: bool = False,
+    net_size: int | None = None,
     seed: int = 0,
     tile: int | str = "auto",
     preset: str = "texture_net",
@@ -73,6 +74,7 @@ def stylize(
         size: the longer side in pixels; ``auto``: that of ``content``, at most 512; ``original``: that of ``content``.
         strength: how much of the style, of nets: 0 (the photo) to 1; of a net that takes noise, the scale of that.
         keep_colors: keep the photo's own colours.
+        net_size: of nets: stylise a larger picture at this longer side and carry its detail up; None: at its own size.
         seed: of all noise.
         tile: of nets: the picture in tiles of so many pixels; ``auto``: where it is large; ``off``: in one piece.
         preset, iterations, optimizer, start, coarse, style_size, segments, weights, random_weights: of methods that

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from nst_gluon.api import inputs
 from nst_gluon.api.maker import PictureMaker
-from nst_gluon.cli.console import MISUSED
+from nst_gluon.cli.console import MISUSED, wrapped
 from nst_gluon.cli.input_files import PICTURE, Job
 from nst_gluon.pictures import images, video
 from nst_gluon.pictures.flicker import Flicker
@@ -74,9 +74,10 @@ class Outcome:
         parts = [f"{count:,} {unit if count > 1 else unit[:-1]}" for unit, count in self.counts().items()]
         text = []
         if parts:
-            rates = [f"{rate:.3g} {unit}/s" for unit, rate in self.rates().items()]
+            rates = ", ".join(f"{rate:.3g} {unit}/s" for unit, rate in self.rates().items())
+            rates = f": {rates}" if sum(self.counts().values()) > 1 else ""
             started = f" (after {self.preparation_s:.2g} s to start)" if self.preparation_s >= 0.1 else ""
-            text.append(f"{' and '.join(parts)} in {self.seconds:.3g} s: {', '.join(rates)}{started}")
+            text.append(f"{' and '.join(parts)} in {self.seconds:.3g} s{rates}{started}")
         if self.skipped:
             text.append(f"{self.skipped:,} skipped: the result exists")
         if self.failed:
@@ -91,7 +92,7 @@ def report(outcome: Outcome, as_json: bool, quiet: bool) -> int:
     elif (outcome.made or outcome.skipped) and not quiet:
         one_video = len(outcome.made) == 1 and "frames" in outcome.made[0] and not outcome.skipped
         if not one_video:
-            print(outcome.line(), file=sys.stderr)
+            print(wrapped(outcome.line(), sys.stderr), file=sys.stderr)
     return MISUSED if outcome.failed else 0
 
 
@@ -148,7 +149,7 @@ class Batch:
     def _failed(self, job: Job, error: UserError) -> None:
         line = " ".join(str(error).splitlines())
         self.outcome.failed.append({"source": str(job.source), "error": line})
-        tqdm.write(f"error: {line}", file=sys.stderr)
+        tqdm.write(wrapped(f"error: {line}", sys.stderr), file=sys.stderr)
 
     # ------------------------------------------------------------------------------------------------- pictures
 

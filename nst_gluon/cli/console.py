@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from nst_gluon.system import ending
 from nst_gluon.system.ending import INTERRUPTED
@@ -92,8 +93,17 @@ def run(command: Callable[[], int]) -> int:
 
 def _complain(line: str, status: int) -> int:
     with contextlib.suppress(OSError):
-        print(f"error: {printable(line)}", file=sys.stderr)
+        print(wrapped(f"error: {printable(line)}", sys.stderr), file=sys.stderr)
     return status
+
+
+def wrapped(text: str, stream: TextIO, indent: int = 2) -> str:
+    """``text`` broken between words where ``stream`` is a terminal; elsewhere, in a file or a pipe, as one line."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size((80, 24)).columns
+    breaks = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, **breaks)
 
 
 def whole_number(argument: str, least: int = 0, example: int = 256) -> Callable[[str], int]:

@@ -97,10 +97,9 @@ def run(args: argparse.Namespace) -> int:
     if args.random_weights and not args.quiet:
         print("note: random weights: the net learns from an untrained descriptor, and is marked", file=sys.stderr)
     if args.iterations < FEW and not args.quiet:
-        print(
+        options.Terminal(args.quiet).note(
             f"note: --iterations {args.iterations} is too few to learn a style: expect coloured blobs; "
-            f"{api.defaults(api.train)['iterations']:,} or more are usual",
-            file=sys.stderr,
+            f"{api.defaults(api.train)['iterations']:,} or more are usual"
         )
     values = options.values(args, api.train)
     choices = {name for method in methods.all() if isinstance(method, methods.Generator) for name in method.choices()}

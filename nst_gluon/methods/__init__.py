@@ -26,8 +26,8 @@ from nst_gluon.methods.description import Builder
 from nst_gluon.system.errors import UserError, did_you_mean
 
 __all__ = [
-    "GENERATES", "OPTIMISES", "TASKS", "Builder", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all", "bundled",
-    "facts", "get", "installed", "is_reference", "loaded", "names", "register", "usual",
+    "GENERATES", "OPTIMISES", "TASKS", "Builder", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all",
+    "bundled", "facts", "get", "installed", "is_reference", "loaded", "names", "register", "usual",
 ]  # fmt: skip
 
 GROUP = "nst_gluon.methods"

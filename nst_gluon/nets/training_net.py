@@ -10,7 +10,8 @@ import numpy as np
 from nst_gluon.descriptor.vgg import BFLOAT16
 from nst_gluon.methods import description as layers
 from nst_gluon.methods.description import EPSILON, Net
-from nst_gluon.nets.operators import crop, pad, upsample
+from nst_gluon.nets import patterns
+from nst_gluon.nets.operators import crop, pad, phased_convolution, upsample
 from nst_gluon.system.engine import mx
 
 # Suffixes of the arrays that instance normalisation's operator insists on and nobody reads; they are no part of a net.
@@ -78,12 +79,14 @@ class TrainingNet(mx.gluon.HybridBlock):
     def _convolution(self, F, layer, x, weight, bias):
         zero = layer.mode == "zero"
         half = self.half and min(layer.channels, layer.source) >= LEAST_HALF
-        x = x if zero else pad(F, x, layer.padding, layer.mode)
+        x, padding = (x, layer.padding) if zero else (pad(F, x, layer.padding, layer.mode), 0)
+        if not self._portable and patterns.is_phased(self.description, layer):
+            return phased_convolution(F, x, weight, bias, layer.channels, layer.kernel, padding)
         if half:
             x, weight, bias = (F.amp_cast(value, dtype=BFLOAT16) for value in (x, weight, bias))
         x = F.Convolution(
             x, weight, bias, num_filter=layer.channels, kernel=(layer.kernel,) * 2, stride=(layer.stride,) * 2,
-            pad=(layer.padding if zero else 0,) * 2,
+            pad=(padding, padding),
         )  # fmt: skip
         return F.amp_cast(x, dtype="float32") if half else x
 

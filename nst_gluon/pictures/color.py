@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nst_gluon.pictures.images import resize
+
 # Luminance Y of the colour space YIQ (NTSC, 1953).
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -24,6 +26,16 @@ def keep_colors(content: np.ndarray, stylised: np.ndarray) -> np.ndarray:
     the same part in R, G and B when YIQ is turned back, so that it is enough to move all three by the difference in Y.
     """
     return np.clip(content + (luminance(stylised) - luminance(content)), 0, 1)
+
+
+def carry_detail(content: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """A picture that was made ``small`` at the size of its ``content``, with the detail that ``content`` has beyond it.
+
+    Enlarged, plus the difference in luminance of ``content`` and its own version at the small size; clipped to [0, 1].
+    """
+    full = content.shape[-2:]
+    coarse = resize(resize(content, small.shape[-2:]), full)
+    return np.clip(resize(small, full) + luminance(content - coarse), 0, 1)
 
 
 def interpolate(content: np.ndarray, stylised: np.ndarray, strength: float) -> np.ndarray:

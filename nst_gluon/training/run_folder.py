@@ -143,7 +143,8 @@ def train(
     bar = tqdm(
         total=config.iterations,
         initial=trainer.iteration,
-        desc=files.stem,
+        desc="training",
+        dynamic_ncols=True,
         unit="it",
         disable=True if quiet else None,
     )

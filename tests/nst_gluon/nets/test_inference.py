@@ -143,8 +143,9 @@ def test_a_large_last_kernel_makes_four_pixels_at_a_time(mode):
     net = net.build()
     assert patterns.is_phased(net, net["last"]) and not patterns.is_phased(net, net["first"])
     params, inputs = toy_net.parameters(net), [photo(24, 20)]
-    made = Inference(net, params)(*map(mx.nd.array, inputs)).asnumpy()
-    np.testing.assert_allclose(made, toy_net.compute(net, params, inputs), atol=TOLERANCE)
+    for made in (Inference(net, params), training_net.with_parameters(net, params)):
+        picture = made(*map(mx.nd.array, inputs)).asnumpy()
+        np.testing.assert_allclose(picture, toy_net.compute(net, params, inputs), atol=TOLERANCE)
 
 
 def test_margins_by_hand():
