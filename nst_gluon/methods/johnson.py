@@ -21,6 +21,8 @@ from nst_gluon.system.engine import mx
 MULTIPLE = net_inputs.JOHNSON_MULTIPLE
 # The released code scales tanh by 150 of 255, around the mean colour.
 TANH_SCALE = 150 / 255
+# Normalised activations beyond so many standard deviations are spikes.
+SPIKE = 4.0
 
 working_size, inputs = net_inputs.johnson_size, net_inputs.johnson_inputs
 
@@ -30,14 +32,20 @@ def finish(F, z, output: str):
     return 0.5 + (0.5 * z if output == "linear" else TANH_SCALE * F.tanh(z))
 
 
-def before_tanh(picture: np.ndarray) -> np.ndarray:
-    """The ``z`` of which :func:`finish` makes a picture in [0, 1], for ``tanh``."""
-    return np.arctanh((picture - 0.5) / TANH_SCALE)
+def before(picture: np.ndarray, output: str) -> np.ndarray:
+    """The ``z`` of which :func:`finish` makes a picture in [0, 1]."""
+    return 2 * picture - 1 if output == "linear" else np.arctanh((picture - 0.5) / TANH_SCALE)
+
+
+def spikes(F, x):
+    """How far activations (N, C, H, W) that were normalised go beyond SPIKE: their mean square there, (1,)."""
+    return F.mean(F.square(F.relu(F.abs(x) - SPIKE)))
 
 
 class _Residual(HybridBlock):
-    def __init__(self, channels: int, norm: str):
+    def __init__(self, channels: int, norm: str, watched: bool):
         super().__init__()
+        self._watched = watched
         with self.name_scope():
             self.conv1 = Conv2D(channels, 3, in_channels=channels)
             self.norm1 = make_norm(norm, channels)
@@ -47,7 +55,8 @@ class _Residual(HybridBlock):
     def hybrid_forward(self, F, x):
         y = F.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
-        return y + F.slice(x, begin=(None, None, 2, 2), end=(None, None, -2, -2))
+        x = y + F.slice(x, begin=(None, None, 2, 2), end=(None, None, -2, -2))
+        return (x, spikes(F, y)) if self._watched else x
 
 
 class JohnsonNet(PictureNet):
@@ -57,8 +66,8 @@ class JohnsonNet(PictureNet):
     The output is clipped to [0, 1] when it is saved.
 
     Args:
-        output: ``tanh``: 0.5 + 0.59 tanh z, as in the released code; ``linear``: 0.5 + 0.5 z; ``raw``: z itself, for
-            training (:func:`finish`).
+        output: ``tanh``: 0.5 + 0.59 tanh z, as in the released code; ``linear``: 0.5 + 0.5 z; ``raw``, for training:
+            z itself (:func:`finish`) and the mean of :func:`spikes` in the deeper layers.
         width: multiplies the channels of every layer, see :func:`nst_gluon.nets.inputs.johnson_widths`.
     """
 
@@ -73,7 +82,7 @@ class JohnsonNet(PictureNet):
             self.residual = nn.HybridSequential(prefix="residual_")
             with self.residual.name_scope():
                 for _ in range(residuals):
-                    self.residual.add(_Residual(c, norm))
+                    self.residual.add(_Residual(c, norm, output == "raw"))
             self.up1, self.norm4 = PaddedConv(c, b, 3, "zero"), make_norm(norm, b)
             self.up2, self.norm5 = PaddedConv(b, a, 3, "zero"), make_norm(norm, a)
             self.conv2 = PaddedConv(a, 3, 9, "zero", phased=True)
@@ -84,11 +93,19 @@ class JohnsonNet(PictureNet):
         x = F.relu(self.norm1(self.conv1(x)))
         x = F.relu(self.norm2(self.down1(x)))
         x = F.relu(self.norm3(self.down2(x)))
-        x = self.residual(x)
-        x = F.relu(self.norm4(self.up1(upsample(F, x, self._widths[2]))))
-        x = F.relu(self.norm5(self.up2(upsample(F, x, self._widths[1]))))
-        x = self.conv2(x)
-        return x if self._output == "raw" else finish(F, x, self._output)
+        found = []
+        if self._output == "raw":
+            for block in self.residual._children.values():
+                x, more = block(x)
+                found.append(more)
+        else:
+            x = self.residual(x)
+        x = y = self.norm4(self.up1(upsample(F, x, self._widths[2])))
+        x = z = self.norm5(self.up2(upsample(F, F.relu(x), self._widths[1])))
+        x = self.conv2(F.relu(x))
+        if self._output == "raw":
+            return x, F.add_n(*found, spikes(F, y), spikes(F, z)) / (len(found) + 2)
+        return finish(F, x, self._output)
 
 
 def initializer():

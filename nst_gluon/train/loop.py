@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,12 +248,13 @@ class Trainer:
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
         # A saturated tanh has no gradient, so that what it is given is penalised, and not what it gives.
-        tanh = config.method == "johnson" and self.architecture.get("output", "tanh") == "tanh"
-        self._tanh = tanh and self.recipe.penalty > 0
+        self._raw = config.method == "johnson" and self.recipe.penalty > 0
+        output = self.architecture.get("output", "tanh") if self._raw else "linear"
+        self._finish = partial(self.module.finish, mx.nd, output=output) if self._raw else lambda picture: picture
         limits = np.quantile(style, QUANTILES, axis=(0, 2, 3))[:, None, :, None, None]
-        limits = self.module.before_tanh(limits) if self._tanh else limits
+        limits = self.module.before(limits, output) if self._raw else limits
         self._range = [mx.nd.array(limit, ctx=self.ctx, dtype="float32") for limit in limits]
-        self.net = self.module.build({**self.architecture, "output": "raw"} if self._tanh else self.architecture)
+        self.net = self.module.build({**self.architecture, "output": "raw"} if self._raw else self.architecture)
         self.net.initialize(self.module.initializer(), ctx=self.ctx)
         if begin is not None:
             set_parameters(self.net, begin, self.ctx, config.start)
@@ -309,13 +311,15 @@ class Trainer:
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
-                pictures = raw = self.net(*(x[part] for x in inputs))
-                if self._tanh:
-                    pictures = self.module.finish(mx.nd, raw, "tanh")
+                made = self.net(*(x[part] for x in inputs))
+                raw, *spikes = made if self._raw else (made,)
+                pictures = self._finish(raw)
                 values = self.objective.loss(pictures, targets)
                 total = values[0]
                 if self.recipe.penalty:
                     penalty = self.recipe.penalty * excess(raw, *self._range)
+                    for spike in spikes:
+                        penalty = penalty + self.recipe.spikes * spike
                     total = total + penalty
             total.backward()
             # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
