@@ -107,7 +107,7 @@ def test_what_cannot_be_used_is_one_line(folder, text, said):
 
 def test_help_says_where_a_file_is_imported(folder):
     text = " ".join(command(folder, "bench", "run", "--help").stdout.split())
-    assert "FILE.py:NAME or package.module:NAME" in text and "imported in processes of its own" in text
+    assert "FILE.py:NAME or package.module:NAME" in text and "FILE.py is imported in the worker processes" in text
 
 
 # -------------------------------------------------------------------------------------------------------------- a run

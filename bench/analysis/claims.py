@@ -25,10 +25,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis import methods, metrics
+from bench.analysis import metrics
 from bench.analysis import summary as analysis
 from bench.analysis.methods import Methods
-from bench.store.reader import SUMMARY_COLUMNS, RunData, parse_table, read_run
+from bench.store.reader import RunData
 from nst_gluon.system.files import write_atomically
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
@@ -232,7 +232,7 @@ def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random
         verdict, reason = NOT_MEASURED, "no optimisation of this setting was aimed at the net: its quality is not known"
     elif steps < QUALITY_FLOOR:
         verdict = BELOW_FLOOR
-        reason = f"evaluations to the net's loss: {steps:.0f}, floor {QUALITY_FLOOR}"
+        reason = f"{math.floor(steps)} evaluations to its loss; {QUALITY_FLOOR} needed"
     elif bound:
         verdict, reason = _judge_bound(claim, claim.published[size], value)
         reason = f"{reason}; {basis}"
@@ -310,13 +310,5 @@ def write(findings: Sequence[Finding], directory: Path) -> pd.DataFrame:
     """Write a run's claims.csv; the table."""
     table = to_table(findings)
     text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(directory / "claims.csv", text.encode())
+    write_atomically(directory / "claims.csv", text)
     return table
-
-
-def evaluate(run_dir: str | Path) -> pd.DataFrame:
-    """Judge every claim on a run's summary.csv, write its claims.csv, and return that table."""
-    run = read_run(run_dir)
-    text = (run.directory / "summary.csv").read_text(encoding="utf-8")
-    summary = parse_table(text, SUMMARY_COLUMNS, "summary.csv")
-    return write(of_run(run, summary, methods.of_run(run)), run.directory)

@@ -53,8 +53,12 @@ class Methods(Mapping[str, Facts]):
 
     @property
     def baseline(self) -> str:
-        """The optimiser that speed-ups and memory ratios relate to: nobody's variant; empty where a run has none."""
-        return next((name for name in self.optimisers if not self.is_variant(name)), "")
+        """The optimiser that speed-ups and memory ratios relate to; empty where a run has none.
+
+        Nobody's variant, and one that comes with the suite before somebody's own.
+        """
+        plain = [name for name in self.optimisers if not self.is_variant(name)]
+        return min(plain, key=lambda name: bool(self._facts[name].reference), default="")
 
     def of_paper(self, title: str) -> list[str]:
         """The nets that a paper of that title describes."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
-from bench.plan import cells, engines
+from bench.plan import engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
 from bench.run import output, session
@@ -91,6 +91,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
     add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
     add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")
+    add(
+        "--bounds",
+        metavar="NAME",
+        help="pixels: optimised pictures stay in [0, 1]; none: they are clipped when saved "
+        f"(default: {defaults['bounds']})",
+    )
     add("--preset", metavar="NAME", help=f"the common objective (default: {defaults['preset']})")
     add("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: vgg19)")
     add(
@@ -141,7 +147,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         begun = run_folder.read_run(resume, "--resume")
         _check_resumable(begun, resume)
         if all(getattr(options, name) is None for name in PLAN_DEFAULTS):
-            what = cells.Plan.from_dict(begun)
+            what = run_folder.plan_of(begun, resume, "--resume")
             for name in {cell.engine for cell in what.cells}:
                 engines.get(name).check()
         else:

@@ -12,6 +12,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -212,6 +213,8 @@ def _optimise(
         least_iterations=budget.least_iterations if method.variant_of is None else 0,
         seed=cell.seed,
     )
+    if settings.bounds == "none":
+        config = replace(config, bounds=None)
     net, make = None, None
     if method.from_net:
         net, net_file = _best_net(cell, settings, context)
@@ -263,7 +266,7 @@ def _optimise(
         _save(result.picture, context)
         if cell.dtype != "float32":
             objective = _objective(backend, cell, settings, "float32", content)
-        # Of the picture as it is saved, clipped, in float32; the curve is of what the optimiser saw.
+        # In float32, whatever precision the curve has.
         _report_terms(context, objective.terms(result.picture))
     return {
         "memory": memory,

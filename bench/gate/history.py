@@ -32,7 +32,6 @@ from bench.analysis.methods import Methods
 from bench.gate import selftest, verdicts
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
-from bench.plan.cells import OPTIMISE
 from bench.store.reader import GROUP_COLUMNS, read_run
 from bench.store.whole_runs import machine_difference, one_machine
 from nst_gluon.system.errors import UserError
@@ -94,7 +93,7 @@ def _inputs(meta: Mapping[str, Any]) -> dict[str, str]:
     pictures, nets = inputs.get("pictures") or {}, inputs.get("nets") or {}
     found = {name: (pictures.get(name) or {}).get("sha256") or settings.get(name) for name in ("style", "content")}
     found["weights"] = (inputs.get("weights") or {}).get("sha256") or settings.get("weights")
-    for name in ("preset", "style_size", "random_weights", "target_loss"):
+    for name in ("preset", "style_size", "random_weights", "target_loss", "bounds"):
         found[name] = settings.get(name)
     found.update({f"nets.{use}": (net or {}).get("sha256") for use, net in nets.items()})
     return {name: str(value) for name, value in found.items()}
@@ -127,7 +126,7 @@ def points(groups: Mapping[str, Sequence[Entry]], results: Path) -> pd.DataFrame
             cell_name(row)
             for entry in entries
             for row in entry.summary.to_dict("records")
-            if entry.kinds.get(row["method"]) == OPTIMISE
+            if row["method"] in entry.methods.optimisers
         }
         rules, _ = selftest.pool_rules(results, one_machine(entry.fingerprint for entry in entries), optimised)
         before: dict[tuple, tuple[Entry, Mapping[str, Any]]] = {}

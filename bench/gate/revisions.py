@@ -59,14 +59,14 @@ class Accepted:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git prints, stripped. Raises a UserError with git's last line if it fails, or if there is no git."""
+    """What git prints, stripped. Raises a UserError with git's reason if it fails, or if there is no git."""
     try:
         done = children.run([*GIT, "-C", str(folder), *arguments], stderr=subprocess.PIPE, errors="surrogateescape")
     except OSError as error:
         raise NoGit(f"git cannot be started ({error.strerror or error}); comparing revisions needs git") from None
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise UserError(f"git {arguments[0]}: {last}")
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise UserError(f"git {arguments[0]}: {next((line for line in lines if line.startswith('fatal:')), lines[-1])}")
     return done.stdout.strip()
 
 
@@ -78,19 +78,24 @@ def resolve(text: str, repository: Path) -> str | None:
     """The full hash of a revision, or None if ``text`` names none in ``repository``. Raises NoGit."""
     if text.startswith("-") or "\0" in text:
         return None
-    try:
-        return git(repository, "rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
-    except NoGit:
-        raise
-    except UserError:
-        return None
+    return _parsed(repository, "--verify", "--quiet", f"{text}^{{commit}}")
 
 
 def top(folder: Path) -> Path | None:
     """The repository that ``folder`` lies in; None if it is in none, or there is no git."""
-    with contextlib.suppress(UserError):
-        return Path(git(folder, "rev-parse", "--show-toplevel"))
+    with contextlib.suppress(NoGit):
+        found = _parsed(folder, "--show-toplevel")
+        return Path(found) if found else None
     return None
+
+
+def _parsed(folder: Path, *arguments: str) -> str | None:
+    try:
+        return git(folder, "rev-parse", *arguments)
+    except UserError as error:
+        if isinstance(error, NoGit) or "dubious ownership" in str(error):  # somebody else's folder, as in a container
+            raise
+        return None
 
 
 def is_checkout(folder: Path) -> bool:

@@ -35,6 +35,16 @@ SAMPLE_COLUMNS = ("side", "round", "position", "cell", *CELL_COLUMNS, "metric", 
 DECIDED, TIME_IS_UP = "decided", "time budget"
 # A block that takes so many times as long as one that ended, and at least so many seconds, hangs.
 PATIENCE, LEAST_PATIENCE_S = 20.0, 60.0
+# A checkout's worker imports nothing of the suite that measures, so nst_gluon.system.children cannot start it.
+START = """
+import ctypes, os, runpy, sys
+if sys.platform.startswith("linux"):
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL: it ends with this process
+if os.getppid() != {parent}:
+    os._exit(1)
+sys.path[0] = {folder!r}
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
 SAFETY = 1.1  # a round that would take longer than what is left is not begun
 
 
@@ -51,8 +61,7 @@ def start_command(folder: Path) -> list[str]:
     """How to start the worker of the suite in the checkout ``folder``, whatever folder this process is in."""
     worker = revisions.worker_of(folder) or folder / revisions.WORKERS[0]
     module = ".".join(worker.relative_to(folder).with_suffix("").parts)
-    start = f"import runpy, sys; sys.path[0] = {str(folder)!r}; runpy.run_module({module!r}, run_name='__main__')"
-    return [sys.executable, "-c", start]
+    return [sys.executable, "-c", START.format(parent=os.getpid(), folder=str(folder), module=module)]
 
 
 def prepare(folder: Path) -> None:

@@ -78,7 +78,11 @@ def parse(
         return Named(text)
     if path.is_dir() and (revisions.is_checkout(path) or (guests and revisions.top(path))):
         return Revision(str(path), None, revisions.top(path) if guests else path.resolve())
-    revision = revisions.resolve(text, repository)
+    missing = ""
+    try:
+        revision = revisions.resolve(text, repository)
+    except revisions.NoGit as error:
+        revision, missing = None, f"{error}; "
     if revision:
         return Revision(f"{text} ({revision[:9]})" if not revision.startswith(text) else text[:12], revision)
     if text == "latest" or (results / text / run_folder.RUN).is_file():
@@ -92,7 +96,7 @@ def parse(
     near = nearest(text, [*saved, *(run["id"] for run in run_folder.list_runs(results)), "latest"])
     raise UserError(
         f"{argument}: {text!r} is no run directory, baseline ({', '.join(saved) or 'none'}), pytest-benchmark JSON, "
-        f"git revision or checkout; {near}".rstrip("; ")
+        f"git revision or checkout; {missing}{near}".rstrip("; ")
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.plan import build, cells, engines, inputs, memory, outside, shards
-from bench.plan.budgets import BUDGETS
+from bench.plan.budgets import BUDGETS, Budget
 from nst_gluon import assets, methods
 from nst_gluon.cli import console
 from nst_gluon.objective import presets
@@ -33,6 +34,7 @@ PLAN_DEFAULTS = {
     "seed": "0",
     "budget": "standard",
     "target_loss": None,
+    "bounds": cells.BOUNDS[0],
     "preset": "texture_net",
     "weights": None,
     "random_weights": None,
@@ -67,6 +69,8 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         hint = did_you_mean(given["budget"], BUDGETS)
         raise UserError(f"--budget: unknown budget {given['budget']!r}; {hint}")
     presets.get(given["preset"])
+    if given["bounds"] not in cells.BOUNDS:
+        raise UserError(f"--bounds: unknown bounds {given['bounds']!r}; {did_you_mean(given['bounds'], cells.BOUNDS)}")
     chosen = outside.facts(method_names)
     settings = cells.Settings(
         style=_picture("style", given["style"]),
@@ -76,6 +80,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         random_weights=bool(given["random_weights"]),
         threads=given["threads"] and console.whole_number("--threads", 1, 2)(given["threads"]),
         target_loss=_target_loss(given["target_loss"]),
+        bounds=given["bounds"],
         nets=_nets(given["style"], chosen, tasks, given["net"] or []),
         engine_options=engines.parse_options(given["engine_option"] or [], engine_names),
         methods=tuple((method.name, method.reference) for method in chosen if method.reference),
@@ -90,7 +95,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         devices=[str(device) for device in devices],
         seed=console.whole_number("--seed", 0, 0)(given["seed"]),
         repeats=repeats,
-        budget=BUDGETS[given["budget"]],
+        budget=_budget(given["budget"], settings.target_loss),
         settings=settings,
     )
     unavailable = built.unavailable()
@@ -130,6 +135,12 @@ def _weights(text: str | None) -> str | None:
         hint = did_you_mean(text, weights.NAMES)
         raise UserError(f"--weights: {text!r} is neither a name nor a file; {hint}, or {weights.FORMATS}")
     return text
+
+
+def _budget(name: str, target_loss: float | None) -> Budget:
+    """The budget; optimisation ends at once where it reaches a loss that the user named, whatever the budget says."""
+    budget = BUDGETS[name]
+    return budget if target_loss is None else dataclasses.replace(budget, stop_early=True, least_iterations=0)
 
 
 def _target_loss(text: str | None) -> float | None:

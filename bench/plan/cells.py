@@ -30,6 +30,8 @@ NETS = assets.FOLDER / "nets"
 
 GENERATE = "generate"
 OPTIMISE = "optimise"
+# Whether optimised pictures stay within [0, 1], as in Johnson et al. 2016, section 4.1, or are only clipped when saved.
+BOUNDS = ("pixels", "none")
 _PAIRS = ("nets", "engine_options", "methods")  # of Settings
 KINDS = {GENERATES: GENERATE, OPTIMISES: OPTIMISE}
 
@@ -93,7 +95,7 @@ class Settings:
     the suite. ``target_loss`` replaces the generators' own objectives as the target of the optimisation. The
     style picture is always prepared at ``style_size``, so that its Grams are one and the same at every size.
     ``engine_options`` are those that are not at their default, as ("engine.option", value); ``methods`` are those that
-    do not come with the suite, as (name, reference).
+    do not come with the suite, as (name, reference). ``bounds``: see BOUNDS.
     """
 
     style: str
@@ -107,6 +109,7 @@ class Settings:
     nets: tuple[tuple[str, str], ...] = ()
     engine_options: tuple[tuple[str, str], ...] = ()
     methods: tuple[tuple[str, str], ...] = ()
+    bounds: str = BOUNDS[0]
 
     def options_of(self, engine: str) -> dict[str, str]:
         """Every option of an engine with its value, chosen or default."""
@@ -186,6 +189,8 @@ class Plan:
         for name in ("engine_options", "methods"):
             if not fields["settings"][name]:
                 del fields["settings"][name]
+        if self.settings.bounds == BOUNDS[0]:
+            del fields["settings"]["bounds"]
         return {name: value for name, value in fields.items() if name != "shard" or value is not None}
 
     @classmethod

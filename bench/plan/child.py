@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -12,13 +13,16 @@ from nst_gluon.system import children, ending
 from nst_gluon.system.errors import UserError
 
 
-def ask(module: str, request: Mapping[str, Any], what: str) -> Any:
+def ask(module: str, request: Mapping[str, Any], what: str, timeout_s: float | None = None) -> Any:
     """What ``python -m MODULE``, whose main is :func:`answer`, makes of a request.
 
     Raises:
-        UserError: the child's own, or that ``what`` failed.
+        UserError: the child's own, or that ``what`` failed or took more than ``timeout_s``.
     """
-    child = children.run(children.python(module), json.dumps(request))
+    try:
+        child = children.run(children.python(module), json.dumps(request), timeout_s)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{what} took more than {timeout_s:.0f} s; it was ended") from None
     try:
         found = json.loads(child.stdout)
     except ValueError:

@@ -13,6 +13,8 @@ from nst_gluon import methods
 from nst_gluon.methods import FORMS, Facts
 from nst_gluon.system.errors import UserError, did_you_mean
 
+IMPORT_S = 120.0  # somebody's module that takes longer hangs
+
 
 def facts(names: Sequence[str]) -> list[Facts]:
     """What is known of methods, by name or reference, in that order, each once.
@@ -21,7 +23,8 @@ def facts(names: Sequence[str]) -> list[Facts]:
         UserError: one is unknown, cannot be imported, is no method, or has the name of another.
     """
     foreign = [name for name in names if name not in methods.bundled()]
-    asked = child.ask("bench.plan.outside", {"names": foreign}, "importing the methods") if foreign else []
+    request = {"names": foreign}
+    asked = child.ask("bench.plan.outside", request, "--method: the import", IMPORT_S) if foreign else []
     found = dict(zip(foreign, map(Facts.from_dict, asked)))
     chosen: dict[str, Facts] = {}
     for name in names:

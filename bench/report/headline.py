@@ -54,11 +54,11 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
         named = sorted({f"the {analysed.methods.title(row['method'])} ({task_name(row['task'])})"
                         for row in poor.to_dict("records")})  # fmt: skip
         least, most = poor["evaluations"].min(), poor["evaluations"].max()
-        told = steps_text(most) if least == most else f"{least:.0f} to {steps_text(most)}"
+        told = steps_text(most) if least == most else f"{math.floor(least)} to {steps_text(most)}"
         text = listing(named)
         yield "Not counted", (
-            f"{text[:1].upper()}{text[1:]}: optimisation reaches such a loss in {told}; the floor is {QUALITY_FLOOR}. "
-            f"At that loss they are {_range(poor)}."
+            f"{text[:1].upper()}{text[1:]}: optimisation reaches such a loss in {told}, and a net counts from "
+            f"{QUALITY_FLOOR} on. At that loss they are {_range(poor)}."
         )
     yield "On what", subject(analysed)
     timed = analysed.summary

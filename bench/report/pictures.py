@@ -20,6 +20,7 @@ from bench.report import run_facts
 from bench.report.wording import steps_text, with_interval
 from bench.store.reader import RunData
 from nst_gluon.pages.wording import clean, quantity, size_name, task_name
+from nst_gluon.pictures import images
 
 MOST_BYTES = 1_600_000  # of all embedded pictures together, before base64
 FIRST = (512, 85)  # longest side and quality of those of the first screen
@@ -147,7 +148,7 @@ def _row(
     objective = run_facts.get(net, "medians", "objective")
     told = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
     told += [quantity(latency["value"], "s")] if latency else []
-    picture, equal = None if optimised is None else _equal(analysed, optimised, str(net["method"]))
+    picture, equal = (None, False) if optimised is None else _equal(analysed, optimised, str(net["method"]))
     known = speedup is not None and speedup["value"] == speedup["value"]
     parts = with_interval(*(speedup[name] for name in ("value", "low", "high", "unit", "status"))) if known else ""
     figure, _, brackets = parts.partition(" [")
@@ -194,7 +195,7 @@ def side_png(rows: Sequence[Row]) -> bytes | None:
         for axes, picture in zip(line, row.pictures):
             data = _jpeg(picture.file, 512, 95)
             if data:
-                with Image.open(io.BytesIO(data)) as opened:
+                with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
                     axes.imshow(np.asarray(opened), interpolation="lanczos")
             axes.set_title(f"{picture.title}\n{picture.note}", fontsize=8)
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=1 - 0.36 / (2.95 * len(rows)), wspace=0.03)
@@ -228,7 +229,7 @@ def _encoded(pictures: Iterable[Picture], longest: int, quality: int) -> dict[Pa
 
 def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:
     try:
-        with Image.open(path) as opened:
+        with images.opened(path, follow=False) as opened:
             picture = opened.convert("RGB")
         picture.thumbnail((longest, longest), Image.LANCZOS)
         stream = io.BytesIO()

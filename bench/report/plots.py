@@ -65,7 +65,7 @@ def write_all(plots: Iterable[Plot], folder: Path) -> None:
     """Write each plot to ``folder`` as SVG, PNG and PDF."""
     folder.mkdir(exist_ok=True)
     for plot in plots:
-        write_atomically(folder / f"{plot.name}.svg", harmless(plot.svg).encode())
+        write_atomically(folder / f"{plot.name}.svg", harmless(plot.svg))
         write_atomically(folder / f"{plot.name}.png", plot.png)
         write_atomically(folder / f"{plot.name}.pdf", plot.pdf)
 

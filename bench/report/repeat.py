@@ -51,7 +51,7 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
     given["batch"] = max(int(cell["batch"]) for cell in cells)
     given |= {"dtype": ",".join(dtypes) or "float32", "device": ",".join(devices)}
     given |= {"seed": seeds[0], "repeats": None if repeats == budget.repeats else repeats, "budget": budget.name}
-    for name in ("style", "content", "preset", "weights", "random_weights", "threads", "target_loss"):
+    for name in ("style", "content", "preset", "weights", "random_weights", "threads", "target_loss", "bounds"):
         given[name] = settings.get(name) or None
     always = ("method", "task", "size", "batch")
     found = [

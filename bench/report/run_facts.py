@@ -58,10 +58,8 @@ def machine(meta: Meta) -> str:
     parts = [clean(get(environment, "cpu", "model") or "unknown processor", 80)]
     cores = get(environment, "cpu", "cores_used")
     threads = environment.get("threads")
-    if cores:
-        parts.append(f"{cores} core{'s' if cores != 1 else ''}")
-    if threads and threads != cores:
-        parts.append(f"{threads} thread{'s' if threads != 1 else ''}")
+    parts += [_plural(cores, "core")] if cores else []
+    parts += [_plural(threads, "thread")] if threads and threads != cores else []
     memory = environment.get("memory_total_bytes")
     if isinstance(memory, (int, float)):
         parts.append(quantity(float(memory), "B"))
@@ -69,6 +67,18 @@ def machine(meta: Meta) -> str:
     names = [clean(gpu.get("name"), 60) for gpu in gpus if isinstance(gpu, Mapping)]
     parts.append(", ".join(names) if names else "no GPU")
     return ", ".join(parts)
+
+
+def fingerprint(found: Meta) -> str:
+    """A machine in one line, from its fingerprint: processor, cores, threads, GPU."""
+    parts = [clean(found.get("cpu") or "unknown processor", 80)]
+    parts += [_plural(found["cores"], "core")] if found.get("cores") else []
+    parts += [_plural(found["threads"], "thread")] if found.get("threads") not in (None, found.get("cores")) else []
+    return ", ".join([*parts, clean(found.get("gpu") or "no GPU", 60)])
+
+
+def _plural(count: Any, noun: str) -> str:
+    return f"{clean(count, 20)} {noun}{'' if count == 1 else 's'}"
 
 
 def from_papers_size(size: int) -> tuple[int, int]:

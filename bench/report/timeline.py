@@ -17,6 +17,7 @@ from bench.analysis import metrics
 from bench.analysis.methods import Methods
 from bench.gate import history
 from bench.gate.history import BETTER, METRICS, OTHER, WORSE, Entry
+from bench.report import run_facts
 from bench.report.page import render
 from bench.report.plots import ENGINE_MARKS, EXTRAS, Plot, finished, write_all
 from bench.report.tables import Entry as Shown
@@ -69,7 +70,7 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
     shown = [_machine(name, entries, found[found["machine"] == name], target, methods)
              for name, entries in groups.items()]  # fmt: skip
     text = found.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(target / "history.csv", text.encode())
+    write_atomically(target / "history.csv", text)
     write_all([plot for machine in shown for plot in machine.plots], target / "plots")
     page = render(
         "history.html.j2",
@@ -80,7 +81,7 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
         explanation=EXPLANATION,
         svg=lambda plot: Markup(plot.inline()),
     )
-    return write_atomically(target / "index.html", page.encode())
+    return write_atomically(target / "index.html", page)
 
 
 def answer(groups: Mapping[str, Sequence[Entry]], found: pd.DataFrame) -> str:
@@ -98,20 +99,10 @@ def answer(groups: Mapping[str, Sequence[Entry]], found: pd.DataFrame) -> str:
     return f"{where}: of {compared} numbers measured again, {listing(parts)} beyond noise."
 
 
-def machine_title(entry: Entry) -> str:
-    """A machine in words, from its fingerprint."""
-    fingerprint = entry.fingerprint
-    cores, threads = fingerprint.get("cores"), fingerprint.get("threads")
-    parts = [clean(fingerprint.get("cpu") or "unknown processor", 60)]
-    parts += [f"{cores} core{'' if cores == 1 else 's'}"] if cores else []
-    parts += [f"{threads} thread{'' if threads == 1 else 's'}"] if threads not in (None, cores) else []
-    return ", ".join([*parts, clean(fingerprint.get("gpu") or "no GPU", 60)])
-
-
 def _machine(
     name: str, entries: Sequence[Entry], found: pd.DataFrame, target: Path, methods: Methods
 ) -> Machine:
-    title = f"{name.capitalize()}: {machine_title(entries[-1])}"
+    title = f"{name.capitalize()}: {run_facts.fingerprint(entries[-1].fingerprint)}"
     with style.context():
         drawn = tuple(_plots(name, [entry.id for entry in entries], found, methods))
     tables = (_runs(name, entries, target), changes(name, found, methods), drift(name, found, methods))

@@ -52,8 +52,8 @@ def series_label(method: str, row: Mapping[str, Any], several: Sequence[str], me
 
 
 def steps_text(steps: float) -> str:
-    """ "1 evaluation", "15 evaluations"."""
-    return f"{steps:.0f} evaluation{'' if round(steps) == 1 else 's'}"
+    """ "1 evaluation", "15 evaluations"; whole ones, so that 19.8 is no 20."""
+    return f"{math.floor(steps)} evaluation{'' if math.floor(steps) == 1 else 's'}"
 
 
 def measured(value: float, unit: str, status: str = OK) -> str:

@@ -129,6 +129,8 @@ class Current:
 
 def left_text(seconds: float, at_least: bool) -> str:
     """ "about 6 min left"; "at least" where the current cell takes longer than was thought."""
+    if at_least and seconds < 1:
+        return "takes longer than estimated"
     return f"{'at least' if at_least else 'about'} {duration(seconds)} left"
 
 
@@ -188,7 +190,7 @@ class Progress:
             return
         again = f", {len(before)} already done" if before else ""
         usual = "" if before else " if the machine does nothing else; the estimate follows what is measured"
-        self.screen.line(f"{len(cells)} cells{again}, about {duration(self.left()[0])}{usual}")
+        self.screen.line(f"{len(cells)} cell{'s' * (len(cells) > 1)}{again}, about {duration(self.left()[0])}{usual}")
         self.screen.open(self.total, self.count)
         for cell in self.waiting:
             guess = duration(self.estimator.seconds(cell))

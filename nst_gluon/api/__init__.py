@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Net", "Score", "defaults", "load_net", "score", "stylize", "texture", "train"]
 
+ITERATIONS = 200  # evaluations of an optimisation
+
+
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """The keyword-only parameters of a function of this module, with their defaults."""
     parameters = inspect.signature(function).parameters.values()
@@ -50,10 +53,11 @@ def stylize(
     size: int | str = inputs.AUTO,
     strength: float = 1.0,
     keep_colors: bool = False,
+    net_size: int | None = None,
     seed: int = 0,
     tile: int | str = "auto",
-    preset: str = "texture_net",
-    iterations: int = 200,
+    preset: str = presets.DEFAULT,
+    iterations: int = ITERATIONS,
     optimizer: str = "lbfgs",
     start: str = "content",
     coarse: Sequence[int] = (),
@@ -75,6 +79,7 @@ def stylize(
         size: the longer side in pixels; ``auto``: that of ``content``, at most 512; ``original``: that of ``content``.
         strength: how much of the style, of nets: 0 (the photo) to 1; of a net that takes noise, the scale of that.
         keep_colors: keep the photo's own colours.
+        net_size: of nets: stylise a larger picture at this longer side and carry its detail up; None: at its own size.
         seed: of all noise.
         tile: of nets: the picture in tiles of so many pixels; ``auto``: where it is large; ``off``: in one piece.
         preset, iterations, optimizer, start, coarse, style_size, segments, weights, random_weights: of methods that
@@ -100,8 +105,8 @@ def texture(
     strength: float = 1.0,
     seed: int = 0,
     tile: int | str = "auto",
-    preset: str = "texture_net",
-    iterations: int = 200,
+    preset: str = presets.DEFAULT,
+    iterations: int = ITERATIONS,
     optimizer: str = "lbfgs",
     coarse: Sequence[int] = (),
     style_size: int | None = None,
@@ -170,7 +175,7 @@ def train(
     task: str = "stylize",
     photos: PathLike | None = None,
     force: bool = False,
-    preset: str = "texture_net",
+    preset: str = presets.DEFAULT,
     style_weight: float = 1.0,
     recipe: str = recipes.DEFAULT,
     iterations: int | None = None,
@@ -292,7 +297,7 @@ def score(
     *,
     style: Picture,
     content: Picture | None = None,
-    preset: str = "texture_net",
+    preset: str = presets.DEFAULT,
     size: int | str = inputs.ORIGINAL,
     style_size: int | None = None,
     weights: str | None = None,

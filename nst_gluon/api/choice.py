@@ -161,6 +161,8 @@ def check_options(request: Request, choice: Choice) -> None:
     else:
         if "tile" in request.given:
             raise UserError(f"--tile: {method.name} optimises the picture as a whole; --tile is for nets")
+        if "net_size" in request.given:
+            raise UserError(f"--net-size: {method.name} works at the picture's own size; --net-size is for nets")
         if "strength" in request.given:
             raise UserError(f"--strength: {method.name} weighs style and content by --preset; --strength is for nets")
     if method.from_net and "start" in request.given:
@@ -175,7 +177,7 @@ def fallback_note(request: Request, choice: Choice, size: tuple[int, int], count
     """
     cores = min(runtime.available_cores(), request.threads or runtime.available_cores(), 8)
     seconds = SECONDS_PER_PIXEL * size[0] * size[1] * request.iterations / cores * count
-    about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    about = f"{max(1, seconds):.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     took = f", about {about} here" if str(request.device) == "cpu" else ""
     styles = sorted({net.style for net in assets.nets() if net.task == request.task})
     faster = f"a style with a net ({', '.join(styles)})" if styles else "a net"

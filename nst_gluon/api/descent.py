@@ -103,6 +103,8 @@ class Descent:
             )  # fmt: skip
             bar.total = problem.rehearse(self._method.descend, 0)
             result = problem.run(self._method.descend)
-        terms = ", ".join(f"{name} {value:.5g}" for name, value in result.terms.as_dict().items())
-        self._listener.detail(f"{terms}; {len(result.steps)} steps, stopped by: {result.stopped_because}")
+        terms = result.terms.as_dict()
+        parts = " + ".join(f"{name} {terms[name]:.5g}" for name in ("content", "style", "tv"))
+        ended = "" if result.stopped_because == "iterations" else f" ({result.stopped_because})"
+        self._listener.detail(f"objective {terms['objective']:.5g} = {parts} after {len(result.steps)} steps{ended}")
         return result.picture

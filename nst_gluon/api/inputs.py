@@ -41,6 +41,9 @@ class Listener:
     def note(self, text: str) -> None:
         """Something that must not be missed, in one line."""
 
+    def hint(self, text: str) -> None:
+        """Something that helps, in one line."""
+
     def detail(self, text: str) -> None:
         """How one picture went, in one line."""
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # of a tile, with all its graphs, and of the picture as it is read and written, measured.
 WHOLE_PIXELS, TILE_SIDE = 2048**2, 512
 TILE_BYTES, PICTURE_BYTES = 2_600, 24
+# A picture whose longer side is more times larger or smaller than those of the training: strokes of another scale.
+FAR = 2.5
 BAND = 256  # rows of a picture that is finished in 8 bits
 
 
@@ -47,6 +49,7 @@ class PictureMaker:
         self._descent = Descent(request, method, self._listener) if isinstance(method, methods.Optimiser) else None
         self._interpolates = request.strength != 1 and not self.choice.takes_noise
         self.preparation_s = 0.0
+        self._told = False
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -107,8 +110,26 @@ class PictureMaker:
         room = (runtime.memory_available_bytes() - inputs.BASE_BYTES) // 2
         return max(min(TILE_SIDE, math.isqrt(max(room, 0) // TILE_BYTES)), least_side(generator.description))
 
+    def _tell_scale(self, size: tuple[int, int]) -> None:
+        """Once: that a picture is so much larger or smaller than those of the training that strokes look wrong."""
+        meta = self._generator.meta
+        sides = [meta.get("size", 0), *(meta.get("training") or {}).get("more_sizes", ())]
+        if self._told or not all(sides) or meta["task"] != "stylize":
+            return
+        if min(sides) / FAR <= max(size) <= max(sides) * FAR:
+            return
+        self._told, trained, side = True, " and ".join(map(str, sides)), max(size)
+        how = "large: try a larger --size" if side < min(sides) else f"small: try --net-size {max(sides)}"
+        self._listener.hint(f"note: this net was trained at {trained} pixels; at {side} its strokes are {how}")
+
     def _generate(self, content: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
         """The net's picture, whose noise follows --seed alone: all frames of a video have the same."""
+        limit = self._request.net_size
+        if content is not None and limit is not None and max(size) > limit:
+            small = tuple(max(16, round(side * limit / max(size))) for side in size)
+            made = self._generate(images.resize(content, small), small)
+            return color.carry_detail(content, images.from_uint8(made) if made.dtype == np.uint8 else made)
+        self._tell_scale(size)
         noise, seed = 1.0 if self._interpolates else self._request.strength, self._request.seed
         side = self._tile_side(size)
         if side is None:

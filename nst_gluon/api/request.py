@@ -45,6 +45,7 @@ class Request:
     threads: int | None
     start: str = "noise"
     keep_colors: bool = False
+    net_size: int | None = None
     given: frozenset[str] = frozenset()
 
 

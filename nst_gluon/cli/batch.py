@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from nst_gluon.api import inputs
 from nst_gluon.api.maker import PictureMaker
-from nst_gluon.cli.console import MISUSED
+from nst_gluon.cli.console import MISUSED, wrapped
 from nst_gluon.cli.input_files import PICTURE, Job
 from nst_gluon.pictures import images, video
 from nst_gluon.pictures.flicker import Flicker
@@ -74,9 +73,10 @@ class Outcome:
         parts = [f"{count:,} {unit if count > 1 else unit[:-1]}" for unit, count in self.counts().items()]
         text = []
         if parts:
-            rates = [f"{rate:.3g} {unit}/s" for unit, rate in self.rates().items()]
+            rates = ", ".join(f"{rate:.3g} {unit}/s" for unit, rate in self.rates().items())
+            rates = f": {rates}" if sum(self.counts().values()) > 1 else ""
             started = f" (after {self.preparation_s:.2g} s to start)" if self.preparation_s >= 0.1 else ""
-            text.append(f"{' and '.join(parts)} in {self.seconds:.3g} s: {', '.join(rates)}{started}")
+            text.append(f"{' and '.join(parts)} in {self.seconds:.3g} s{rates}{started}")
         if self.skipped:
             text.append(f"{self.skipped:,} skipped: the result exists")
         if self.failed:
@@ -91,7 +91,7 @@ def report(outcome: Outcome, as_json: bool, quiet: bool) -> int:
     elif (outcome.made or outcome.skipped) and not quiet:
         one_video = len(outcome.made) == 1 and "frames" in outcome.made[0] and not outcome.skipped
         if not one_video:
-            print(outcome.line(), file=sys.stderr)
+            print(wrapped(outcome.line(), sys.stderr), file=sys.stderr)
     return MISUSED if outcome.failed else 0
 
 
@@ -104,7 +104,7 @@ def write_picture(picture: np.ndarray, path: Path, overwrite: bool) -> Path:
 def size_of(job: Job, size: int | str) -> tuple[int, int]:
     """About the height and width of what will be made, to say how long it takes; square where that is not known."""
     try:
-        with Image.open(job.source) as picture:
+        with images.opened(job.source) as picture:
             width, height = picture.size
     except (OSError, ValueError):
         return (inputs.longer_side((inputs.LARGEST,) * 2, size),) * 2
@@ -148,7 +148,7 @@ class Batch:
     def _failed(self, job: Job, error: UserError) -> None:
         line = " ".join(str(error).splitlines())
         self.outcome.failed.append({"source": str(job.source), "error": line})
-        tqdm.write(f"error: {line}", file=sys.stderr)
+        tqdm.write(wrapped(f"error: {line}", sys.stderr), file=sys.stderr)
 
     # ------------------------------------------------------------------------------------------------- pictures
 

@@ -25,11 +25,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``export``."""
     parser = commands.add_parser(
         "export",
-        help="a trained net for MXNet's own loaders, or as ONNX",
-        description="mxnet: NAME-symbol.json and NAME-0000.params, which mxnet.gluon.SymbolBlock.imports "
-        "reads, and NAME.json, which describes their inputs. onnx: one file for ONNX Runtime and others, "
-        "and a model card beside it. The exported net must make the same picture as the original before "
-        "anything is written.",
+        help="export a trained net to MXNet or ONNX files",
+        description="mxnet: write NAME-symbol.json and NAME-0000.params for mxnet.gluon.SymbolBlock.imports, and "
+        "NAME.json, which describes their inputs. onnx: write one file for ONNX Runtime and others, and a model card "
+        "beside it. Nothing is written unless the exported net makes the same picture as the original.",
         epilog=options.example("export great_wave-johnson-stylize --format onnx --output waves.onnx"),
     )
     parser.add_argument(
@@ -42,12 +41,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--output",
         type=Path,
         metavar="PATH",
-        help="mxnet: a folder, made if missing (default: this one); onnx: a file (default: NAME.onnx)",
+        help="mxnet: a folder, created if missing (default: the current one); onnx: a file (default: NAME.onnx)",
     )
     parser.add_argument(
         "--method", type=methods.get, metavar="METHOD", help=f"{methods.FORMS} of a net whose method is your own"
     )
-    parser.add_argument("--force", action="store_true", help="overwrite files that exist")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.set_defaults(run=run)
 
 
@@ -98,7 +97,7 @@ def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
         raise UserError(f"--output: {str(existing[0])!r} exists; name another folder, or --force to overwrite it")
     files, difference = export_mxnet(path, path.stem)
     if not difference <= TOLERANCE:
-        raise NotFinite(f"the exported net makes another picture than {str(path)!r} (difference {difference:g})")
+        raise NotFinite(f"the exported net makes a different picture from {str(path)!r} (difference {difference:g})")
     output.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         print(write_atomically(output / name, data))

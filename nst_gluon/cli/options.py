@@ -14,7 +14,7 @@ from tqdm import tqdm
 from nst_gluon import api
 from nst_gluon.api import inputs
 from nst_gluon.api.inputs import Listener
-from nst_gluon.cli.console import whole_number
+from nst_gluon.cli.console import whole_number, wrapped
 from nst_gluon.objective import presets
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
@@ -35,7 +35,11 @@ class Terminal(Listener):
         self._quiet, self._alone = quiet, alone
 
     def note(self, text: str) -> None:
-        tqdm.write(text, file=sys.stderr)
+        tqdm.write(wrapped(text, sys.stderr), file=sys.stderr)
+
+    def hint(self, text: str) -> None:
+        if not self._quiet:
+            self.note(text)
 
     def detail(self, text: str) -> None:
         if self._alone and not self._quiet:

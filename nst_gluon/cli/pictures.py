@@ -94,6 +94,14 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
     add("--json", action="store_true", help="print one JSON object on stdout instead of names: what was made, how fast")
     add = parser.add_argument_group("nets").add_argument
     add("--strength", type=number("--strength"), metavar="X", help=STRENGTH[task])
+    if stylize:
+        add(
+            "--net-size",
+            type=whole_number("--net-size", 16),
+            metavar="N",
+            help="stylise a larger picture with a longer side of N, as the net was trained, and carry the photo's "
+            "detail up; the strokes are larger then",
+        )
     add(
         "--tile",
         type=options.parse_tile,
@@ -155,8 +163,8 @@ def run_stylize(args: argparse.Namespace) -> int:
     alone = len(jobs) == 1 and not jobs[0].is_video
     listener = options.Terminal(args.quiet, alone)
     work = batch.Batch(args, PictureMaker(asked, listener))
-    if choice.fallback and not args.quiet and jobs:
-        listener.note(fallback_note(asked, choice, batch.size_of(jobs[0], args.size), len(jobs)))
+    if choice.fallback and jobs:
+        listener.hint(fallback_note(asked, choice, batch.size_of(jobs[0], args.size), len(jobs)))
     work.outcome.skipped = skipped
     return batch.report(work.run(jobs), args.json, args.quiet)
 
@@ -170,8 +178,8 @@ def run_texture(args: argparse.Namespace) -> int:
     mark = "-random-weights" if args.random_weights else ""
     name = f"{maker.choice.style}-{maker.choice.method.name}-texture{mark}.png"
     output = options.check_output(args.output or Path(name), args.force)
-    if maker.choice.fallback and not args.quiet:
-        listener.note(fallback_note(asked, maker.choice, (side, side)))
+    if maker.choice.fallback:
+        listener.hint(fallback_note(asked, maker.choice, (side, side)))
     maker.prepare((side, side))
     start = time.perf_counter()
     batch.write_picture(maker.picture(None, (side, side)), output, args.force)

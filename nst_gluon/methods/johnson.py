@@ -77,6 +77,3 @@ class Johnson(Generator):
 
     def choices(self) -> dict[str, str]:
         return {"width": "multiplies the channels of all layers (default: 1); fewer are faster"}
-
-
-METHOD = Johnson()

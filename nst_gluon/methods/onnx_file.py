@@ -16,7 +16,7 @@ class OnnxFile(Generator):
     title = "ONNX file"
     description = "a trained net from elsewhere, as an ONNX file (--net FILE.onnx --engine onnxruntime)"
     paper = "whatever the file's author says"
-    color = "#999999"
+    color = "#7f7f7f"
     engines = ("onnxruntime",)
     foreign = True
 

@@ -24,7 +24,7 @@ class TransformerNet(Generator):
     title = "TransformerNet (PyTorch's examples)"
     description = "the residual net of PyTorch's examples, trained for one style, one forward pass a picture"
     paper = "Johnson, Alahi, Fei-Fei, 2016, as in pytorch/examples, fast_neural_style"
-    color = "#cc79a7"
+    color = "#8e6bbf"
     foreign = True
     initializer = "uniform"  # PyTorch's default
 

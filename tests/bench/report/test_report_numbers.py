@@ -17,7 +17,7 @@ from synthetic import make_run
 from bench.analysis.analysed import analyse
 from bench.cli import main
 from bench.plan import cells as plans
-from bench.plan import engines
+from bench.plan import engines, memory
 from bench.plan.arguments import make_plan
 from bench.plan.budgets import BUDGETS
 from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE
@@ -118,7 +118,7 @@ def test_line_numbers_count_lines_not_rows():
 def any_engine(monkeypatch):
     """A plan is made, not measured: it does not matter which engine is installed, or how much memory there is."""
     monkeypatch.setattr(engines.Engine, "check", lambda self: None)
-    monkeypatch.setattr(plans, "check_memory", lambda cells, available: None)
+    monkeypatch.setattr(memory, "check_memory", lambda cells, available: None)
 
 
 def parsed(command: str) -> plans.Plan:

@@ -15,6 +15,7 @@ from PIL import Image
 from nst_gluon import assets
 from nst_gluon.cli import input_files
 from nst_gluon.cli.main import main
+from nst_gluon.nets import netfile
 from nst_gluon.pictures import color, images
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -157,6 +158,22 @@ def test_the_size_of_what_is_made(picture, net, size, expected):
     photo, file = str(picture("photo.png", 75, 600)), str(net("johnson", "stylize"))
     assert main(["stylize", photo, "--net", file, "--size", size, "--output", "x.png", "-q"]) == 0
     assert size_of("x.png") == expected
+
+
+def test_a_picture_far_from_the_training_s_size_is_told_and_can_be_stylised_at_that_size(picture, net, capsys):
+    file, photo = str(net("johnson", "stylize")), str(picture("photo.png", 192, 96))
+    params, meta = netfile.load(file)
+    netfile.save(file, params, {**meta, "size": 64})
+    assert main(["stylize", photo, "--net", file, "--output", "plain.png"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("was trained at 64 pixels; at 192 its strokes are small: try --net-size 64") == 1
+    for name, more in {"small": ["--size", "64"], "carried": ["--net-size", "64"]}.items():
+        assert main(["stylize", photo, "--net", file, "--output", f"{name}.png", *more]) == 0
+    assert "was trained at" not in capsys.readouterr().err
+    content, small, carried = (images.load(name) for name in (photo, "small.png", "carried.png"))
+    detail = color.luminance(content - images.resize(images.resize(content, (64, 32)), (192, 96)))
+    expected = np.clip(images.resize(small, (192, 96)) + detail, 0, 1)
+    assert carried.shape == content.shape and np.abs(carried - expected).mean() < 3 / 255  # files have 8 bits
 
 
 def test_a_style_without_a_net_says_how_long_it_will_take_and_what_is_faster(capsys, monkeypatch, folder):

@@ -187,7 +187,7 @@ def test_an_unchecked_export_says_so(tmp_path, monkeypatch, capsys):
 def test_another_picture_is_not_written(refused, monkeypatch):
     for wrong in (0.5, float("nan")):
         monkeypatch.setattr(onnx_export, "difference", lambda *arguments, wrong=wrong: wrong)
-        assert "makes another picture" in refused(status=console.FAILED)
+        assert "makes a different picture" in refused(status=console.FAILED)
         with pytest.raises(NotFinite):
             export_onnx.check(b"", assets.nets()[0].path)
 

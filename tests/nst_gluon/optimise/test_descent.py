@@ -12,7 +12,7 @@ from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
-from nst_gluon.optimise.problem import OptimizationConfig, Problem, config_of
+from nst_gluon.optimise.problem import PIXELS, OptimizationConfig, Problem, config_of
 from nst_gluon.optimise.pyramid import stage_size
 from nst_gluon.system.errors import NotFinite, UserError
 
@@ -183,3 +183,18 @@ def test_the_keras_article_s_curve_has_its_shape():
     rounds = best[19::20]
     assert (np.diff(rounds) < 0).all()
     assert rounds[-1] / rounds[0] < 0.9
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_picture_that_is_returned_has_the_lowest_objective_of_its_curve(optimizer):
+    """Johnson et al. 2016, section 4.1: within [0, 1] curve and picture are one number; without bounds they are not."""
+    goal = np.random.default_rng(3).uniform(-1, 2, (1, 3, 16, 16)).astype("float32")
+
+    def scored(bounds):
+        config = OptimizationConfig(iterations=40, optimizer=optimizer, bounds=bounds)
+        result = optimise(Bowl(goal), NOISE, config)
+        lowest = min(step.terms.objective for step in result.steps)
+        return Bowl(goal).value_and_gradient(result.picture)[0].objective / lowest
+
+    assert scored(PIXELS) == pytest.approx(1, rel=1e-6)
+    assert scored(None) > 1.5

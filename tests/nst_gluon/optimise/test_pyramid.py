@@ -193,3 +193,29 @@ def test_the_first_step_has_the_length_asked_for():
     with pytest.raises(Ended):
         minimise(steep, np.ones(100, "float32"), first_step=0.05)
     assert np.sqrt(((seen[1] - seen[0]) ** 2).mean()) == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_bounds_it_finds_what_scipys_bounded_method_finds(seed):
+    """A quadratic whose minimum lies outside the bounds in half of its coordinates, and couples them."""
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(30, 30)).astype("float32")
+    curvature, goal = factor @ factor.T / 30 + 0.1 * np.eye(30, dtype="float32"), rng.uniform(-1, 2, 30)
+    seen = []
+
+    def quadratic(x):
+        seen.append(x)
+        gradient = curvature.astype("float64") @ (x - goal)
+        return float(0.5 * (x - goal) @ gradient), gradient.astype("float32")
+
+    start = rng.uniform(-0.5, 1.5, 30).astype("float32")
+    found = minimise(quadratic, start, bounds=(0.0, 1.0))
+    assert all(x.min() >= 0 and x.max() <= 1 for x in seen)
+    from scipy.optimize import minimize
+
+    theirs = minimize(
+        lambda x: (quadratic(x)[0], quadratic(x)[1].astype("float64")), np.clip(start, 0, 1), jac=True,
+        method="L-BFGS-B", bounds=[(0, 1)] * 30, options={"ftol": 1e-12, "gtol": 1e-9},
+    )  # fmt: skip
+    assert 3 < ((theirs.x < 1e-6) | (theirs.x > 1 - 1e-6)).sum() < 30
+    assert np.abs(found - theirs.x).max() < 2e-3
