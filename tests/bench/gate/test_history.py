@@ -183,8 +183,9 @@ def test_each_engine_has_a_plot_of_its_own(points):
     names = {plot.name: plot.title for plot in timeline._plots("machine 1", list(ours["run"].unique()), both, METHODS)}
     assert names["machine-1-latency-s-256-gluon"].endswith(", 256 × 256, gluon")
     assert names.keys() == {name.replace("gluon", "pytorch") for name in names} | set(names)
-    assert len(names) == 2 * len({plot.name for plot in timeline._plots("m", list(ours["run"].unique()), ours, METHODS)})
-    alone = [plot.name for plot in timeline._plots("m", list(ours["run"].unique()), both[~once])]
+    runs = list(ours["run"].unique())
+    assert len(names) == 2 * len({plot.name for plot in timeline._plots("m", runs, ours, METHODS)})
+    alone = [plot.name for plot in timeline._plots("m", runs, both[~once], METHODS)]
     assert alone and not [name for name in alone if "pytorch" in name]  # a point is no history
 
 
