@@ -21,6 +21,7 @@ from bench.report.wording import steps_text, with_interval
 from bench.store.reader import RunData
 from nst_gluon.pages.wording import clean, quantity, size_name, task_name
 from nst_gluon.pictures import images
+from nst_gluon.system.files import inside
 
 MOST_BYTES = 1_600_000  # of all embedded pictures together, before base64
 FIRST = (512, 85)  # longest side and quality of those of the first screen
@@ -106,9 +107,8 @@ def _path(run: RunData, named: Any) -> str | None:
     """A picture's path relative to the run directory; None if there is none, or if it lies outside."""
     if not isinstance(named, str) or not named:
         return None
-    root = run.directory.resolve()
-    path = (root / named).resolve()
-    return path.relative_to(root).as_posix() if root in path.parents and path.is_file() else None
+    path = inside(run.directory, named)
+    return path.relative_to(run.directory.resolve()).as_posix() if path and path.is_file() else None
 
 
 def _rank(record: Mapping[str, Any]) -> tuple:

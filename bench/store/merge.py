@@ -20,7 +20,7 @@ from bench.store import run_folder
 from bench.store.whole_runs import ARGUMENT, Finished, Part, check_comparable, machine_difference, one_machine
 from nst_gluon import __version__, methods
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import IrregularFile, reading, scratch_folder
+from nst_gluon.system.files import IrregularFile, inside, reading, scratch_folder
 
 AT = "@"
 
@@ -319,8 +319,8 @@ def _file_name(key: str) -> str:
 
 def _copy(root: Path, name: str, target: Path) -> bool:
     """Copy a file of a run directory; False if it is not there, is no regular file, or lies outside."""
-    source = root / name
-    if root.resolve() not in source.resolve().parents:
+    source = inside(root, name)
+    if source is None:
         return False
     try:
         with reading(source, follow=False) as stream, open(target, "xb") as copy:

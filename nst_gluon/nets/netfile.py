@@ -137,7 +137,7 @@ def method_of(meta: Mapping[str, Any], where: str) -> methods.Method:
     if name not in known and meta.get("task") in methods.TASKS and "layers" in meta and name.isidentifier():
         return _Unknown(name, meta["task"], meta["layers"], where)
     try:
-        return methods.get(name)
+        return methods.named(name)
     except UserError as error:
         raise UserError(f"{where}: {str(error).replace('--method: ', '')}") from None
 

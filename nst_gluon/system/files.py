@@ -82,6 +82,14 @@ def is_there(path: PathLike) -> bool:
         return False
 
 
+def inside(root: Path, name: str) -> Path | None:
+    """The real path of ``name`` below ``root``; None for one that lies outside, by a link or by its name."""
+    with contextlib.suppress(ValueError):  # a NUL
+        top, path = (Path(os.path.realpath(name)) for name in (root, root / name))
+        return path if top in path.parents else None
+    return None
+
+
 def open_regular(path: PathLike, flags: int = os.O_RDONLY, follow: bool = True) -> int:
     """Open a regular file; the descriptor. Never waits, as opening a named pipe would.
 

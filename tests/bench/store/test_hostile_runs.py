@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,7 +11,9 @@ import pytest
 from synthetic import make_run
 
 from bench.cli.main import main
+from bench.plan.budgets import BUDGETS
 from bench.store import reader, run_folder
+from nst_gluon.nets import netfile
 from nst_gluon.system.errors import UserError
 
 
@@ -172,3 +175,20 @@ def test_numbers_of_a_table_that_are_none_are_left_out(results):
     text = path.read_text()
     path.write_text(text.replace(",0,latency_s", ",inf,latency_s", 1).replace(",0,latency_s", ",1e300,latency_s", 1))
     assert len(reader.read_run(results / "good").samples) <= text.count("\n") - 3
+
+
+def test_names_of_methods_in_files_are_not_followed(results, tmp_path, capsys):
+    """``FILE.py:NAME`` on the command line imports that file; the same words in a run folder or a net do not."""
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    with pytest.raises(UserError, match="unknown method 'evil.py:Evil'"):
+        netfile.method_of({"method": "evil.py:Evil", "task": "texture"}, "net.npz")
+
+    def follow(record):
+        record["settings"]["methods"] = [["evil", "evil.py:Evil"]]
+        record["budget"] = dataclasses.asdict(BUDGETS["quick"])
+        record["cells"] = [dict(json.loads((results / "bad" / "cells.jsonl").read_text().splitlines()[0]))]
+
+    in_run(follow)(results / "bad")
+    assert main(["run", "--resume", "bad"]) == 2
+    assert "runs code from evil.py:Evil; if you trust that, name it too" in capsys.readouterr().err
+    assert not (tmp_path / "executed").exists()
