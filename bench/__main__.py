@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+from nst_gluon.system import ending
 
-from bench.cli.main import main
+
+def main() -> int:
+    """Run the command line; imported only now, so that Ctrl-C during the imports is an orderly end too."""
+    from bench.cli.main import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.program(main)

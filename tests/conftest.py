@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_net
 from PIL import Image
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -24,6 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.nets import netfile
 from nst_gluon.system import runtime
 
 runtime.prepare()
@@ -111,23 +113,10 @@ def picture(tmp_path):
 
 @pytest.fixture
 def net(tmp_path):
-    """Write a small untrained net of a method and task: ``net(method, task)`` -> its path."""
+    """Write a net of random parameters of a method and task: ``net(method, task)`` -> its path."""
 
     def make(method: str, task: str):
-        pytest.importorskip("mxnet")
-        from nst_gluon.nets import generator, netfile
-
-        module = generator.method_module(method)
-        architecture = module.architecture(task)
-        block = module.build(architecture)
-        block.initialize(module.initializer())
-        rng = np.random.default_rng(0)
-        params = {
-            name: (p.data().asnumpy() + rng.random(p.shape) * 0.1).astype(np.float32)
-            for name, p in generator.parameters_of(block).items()
-        }
-        meta = {"method": method, "task": task, "style": "great_wave", "architecture": architecture}
-        return netfile.save(tmp_path / f"{method}-{task}.npz", params, meta)
+        return netfile.save(tmp_path / f"{method}-{task}.npz", *toy_net.trained(method, task))
 
     return make
 
@@ -137,9 +126,9 @@ def ctrl_c(monkeypatch):
     """Press Ctrl-C at a net's so-manieth picture: ``ctrl_c(at)``."""
 
     def press(at: int) -> None:
-        from nst_gluon.nets.generator import Generator
+        from nst_gluon.nets.trained_net import TrainedNet
 
-        generate, calls = Generator.generate, []
+        generate, calls = TrainedNet.generate, []
 
         def interrupted(*arguments, **options):
             calls.append(1)
@@ -147,7 +136,7 @@ def ctrl_c(monkeypatch):
                 raise KeyboardInterrupt
             return generate(*arguments, **options)
 
-        monkeypatch.setattr(Generator, "generate", interrupted)
+        monkeypatch.setattr(TrainedNet, "generate", interrupted)
 
     return press
 

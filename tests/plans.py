@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from bench.plan import cells
+from bench.plan import build, cells, outside
+from bench.plan.budgets import BUDGETS
 
 FAKE = Path(__file__).with_name("fake_worker.py")
-QUICK = cells.BUDGETS["quick"]
+QUICK = BUDGETS["quick"]
 SETTINGS = cells.Settings(
     style="great_wave",
     content="astronaut",
@@ -36,7 +37,8 @@ def small_plan(**changes) -> cells.Plan:
         "settings": SETTINGS,
         **changes,
     }
-    return cells.build(**arguments)
+    arguments["methods"] = outside.facts(arguments.pop("method_names"))
+    return build.build(**arguments)
 
 
 def fake_command(modes: dict[str, str] | None = None) -> list[str]:

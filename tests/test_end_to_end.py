@@ -10,39 +10,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import toy_net
 from plans import environment
+
+from nst_gluon.nets import netfile
 
 pytest.importorskip("mxnet", reason="needs an engine")
 
 NETS = (("texture_net", "texture"), ("texture_net", "stylize"), ("johnson", "stylize"))
-MAKE_NETS = """
-import sys
-import numpy as np
-from nst_gluon import generator, netfile
-from nst_gluon.system.engine import mx
-for name in sys.argv[2:]:
-    method, task = name.split("/")
-    module = generator.method_module(method)
-    architecture = module.architecture(task)
-    mx.random.seed(0), np.random.seed(0)
-    net = module.build(architecture)
-    net.initialize(module.initializer())
-    picture = np.full((1, 3, 64, 64), 0.5, "float32") if task == "stylize" else None
-    size = (1, *module.working_size(architecture, 64, 64))
-    inputs = module.inputs(architecture, picture, np.random.default_rng(0), size, 1.0)
-    net(*(mx.nd.array(array) for array in inputs)).wait_to_read()
-    params = {key: value.data().asnumpy() for key, value in generator.parameters_of(net).items()}
-    meta = {"method": method, "task": task, "style": "great_wave", "architecture": architecture}
-    netfile.save(f"{sys.argv[1]}/{method}-{task}.npz", params, meta)
-"""
 
 
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nets")
-    names = ["/".join(net) for net in NETS]
-    subprocess.run([sys.executable, "-c", MAKE_NETS, str(folder), *names], check=True, env=environment())
-    return [argument for net in NETS for argument in ("--net", str(folder / f"{'-'.join(net)}.npz"))]
+    paths = [netfile.save(folder / f"{'-'.join(net)}.npz", *toy_net.trained(*net)) for net in NETS]
+    return [argument for path in paths for argument in ("--net", str(path))]
 
 
 def bench(nets, out, *arguments: str) -> tuple[int, dict]:

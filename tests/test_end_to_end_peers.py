@@ -64,7 +64,7 @@ def test_a_worker_imports_its_own_engine_only(finished):
     for name in ENGINES:
         others = [package for engine, package in ENGINES.items() if engine != name]
         code = (
-            f"import sys\nfrom bench import engines, worker\nengines.get({name!r}).load()\n"
+            f"import sys\nfrom bench.plan import engines\nfrom bench.run import worker\nengines.get({name!r}).load()\n"
             f"print([package in sys.modules for package in {others}])"
         )
         done = subprocess.run(

@@ -1,7 +1,11 @@
-"""What the README says is true: its commands run, its table is the committed run's, its files are there."""
+"""What the README says is true: its commands and programs run, its tables are those of committed runs, its files exist.
+
+``python tests/test_readme.py`` writes the tables of the committed runs into the README and bench/README.md.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -11,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.report.wording import ENGINES
-
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, MORE = ROOT / "README.md", ROOT / "bench" / "README.md"
 RESULTS = ROOT / "results"
+ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+ENGINE_METHODS = ("gatys", "johnson", "texture_net")
 
 # Commands whose whole point is an installation or a run of a quarter of an hour: what runs them instead.
 RUN_ELSEWHERE = {
@@ -27,23 +31,42 @@ RUN_ELSEWHERE = {
     "python -m bench compare HEAD~1 HEAD": "the end of .ci/run, where the clone has the commit before",
     "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests/test_video.py; needs an extra",
     "python -m pip install -e '.[cpu,torch,onnx]'": ".ci/run installs these extras with test",
-    "python -m bench parity": ".ci/run, and tests/test_parity.py",
+    "python -m bench parity": ".ci/run, and tests of parity",
     "python -m bench run --method all --size 256,512 --engine all": "tests/test_end_to_end_peers.py, small",
-    "uv venv --python 3.11 --seed .venv": "needs uv",
-    ". .venv/bin/activate": "needs uv",
+    "python -m bench run --method all --size 256,512 --shard 1/2": "tests of shards, small",
+    "python -m bench run --method all --size 256,512 --shard 2/2": "tests of shards, small",
+    "python -m bench merge DIR DIR": "tests of merge",
+    "python -m bench roofline": "keeps both cores busy for half a minute; tests of roofline measure less",
 }
 # What makes the others affordable, and nothing else: fewer pixels, fewer steps.
 SHORTER = [
     ("bench run --method all --size 256,512", "bench run --method all --size 64 --budget quick"),
+    ("bench run --method gatys,", "bench run --budget quick --method gatys,"),
     ("bench selftest", "bench selftest --method texture_net --task texture --size 64 --time 10"),
     ("train painting.jpg", "train painting.jpg --iterations 2 --size 64"),
+    ("FromGrey --size 256 --output", "FromGrey --iterations 2 --size 256 --output"),
     ("--size 256", "--size 64"),
+    ("size=256", "size=64"),
 ]
 
 
+def text(path: Path = README) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(language: str, path: Path = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text(path), re.DOTALL)
+
+
+def shorter(words: str) -> str:
+    for long, short in SHORTER:
+        words = words.replace(long, short)
+    return words
+
+
 def commands() -> list[str]:
-    """Every command of the README's shell blocks, in order."""
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+    """Every command of the shell blocks, in order."""
+    lines = [line for path in (README, MORE) for block in blocks("sh", path) for line in block.splitlines()]
     return [command.strip() for line in lines for command in line.split("&&") if command.strip()]
 
 
@@ -60,30 +83,52 @@ def run(command: str, folder: Path, timeout: float = 300) -> subprocess.Complete
     )
 
 
+def test_it_is_short_enough_to_be_read():
+    assert len(text().splitlines()) <= 200
+
+
 def test_every_command_is_run_somewhere():
     found = commands()
     assert "python -m bench run --method all --size 256,512" in found and "python -m pytest" in found
     assert set(RUN_ELSEWHERE) <= set(found), "an entry of RUN_ELSEWHERE is no longer in the README"
 
 
-@pytest.mark.slow
-def test_the_commands_work_in_the_order_given(tmp_path, picture):
-    """With the bundled nets and real weights, in an empty folder, with a painting of one's own."""
-    pytest.importorskip("mxnet", reason="the README's commands measure and paint with the engine")
+@pytest.fixture
+def folder(tmp_path, picture):
+    """A folder with what the README speaks of: photos, a painting, and a method of one's own."""
     picture("painting.jpg", 80, 80)
+    picture("photo.jpg", 60, 80)
     (tmp_path / "holiday").mkdir()
     picture("holiday/beach.jpg", 60, 80)
+    (own,) = [block for block in blocks("python") if "class " in block]
+    (tmp_path / "mine.py").write_text(own)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_commands_work_in_the_order_given(folder):
+    """With the bundled nets and real weights."""
+    pytest.importorskip("mxnet", reason="the README's commands measure and paint with the engine")
     for command in commands():
         if command in RUN_ELSEWHERE:
             continue
-        for long, short in SHORTER:
-            command = command.replace(long, short)
-        done = run(command, tmp_path)
+        command = shorter(command)
+        done = run(command, folder)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr and "Warning" not in done.stderr, f"{command}\n{done.stderr}"
-    for name in ("chelsea.png", "waves.png", "mine.png", "painted/beach.jpg", "nets/painting-johnson-stylize.npz"):
-        assert (tmp_path / name).is_file()
-    assert list(tmp_path.glob("results/*/report.html"))
+    made = ("chelsea.png", "waves.png", "mine.png", "grey.png", "painted/beach.jpg",
+            "nets/painting-johnson-stylize.npz")  # fmt: skip
+    for name in made:
+        assert (folder / name).is_file(), name
+    assert list(folder.glob("results/*/report.html"))
+
+
+def test_the_python_interface_works_as_shown(folder):
+    pytest.importorskip("mxnet")
+    (shown,) = [block for block in blocks("python") if "import nst_gluon\n" in block]
+    words = [sys.executable, "-c", shorter(shown)]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and float(done.stdout) > 0, done.stderr
 
 
 def test_without_a_gpu_the_gpu_line_says_so(tmp_path):
@@ -95,88 +140,96 @@ def test_without_a_gpu_the_gpu_line_says_so(tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1 and "--device" in done.stderr
 
 
-def results_table(summary: pd.DataFrame) -> str:
-    """The README's table, from the reference run's summary.csv alone."""
-
-    def cell(row: tuple, metric: str, scale: float, form: str) -> str:
-        method, task, size = row
-        found = summary[
-            (summary.method == method)
-            & (summary.task == task)
-            & (summary["size"] == size)
-            & (summary.metric == metric)
-            & (summary.batch == 1)
-        ]
-        if found.empty or pd.isna(found.value.iloc[0]):
-            return ""
-        record = found.iloc[0]
-        bound = "≥ " if record.status == "lower bound" else ""
-        text = bound + form.format(record.value * scale)
-        if pd.notna(record.low) and pd.notna(record.high) and not bound and metric.startswith("speedup"):
-            text += f" [{form.format(record.low * scale)}, {form.format(record.high * scale)}]"
-        return text
-
-    def unit_of_work(row: tuple) -> str:
-        return "iteration_s" if row[0] == "gatys" else "latency_s"
-
-    columns = [
-        ("time a picture or step, ms", lambda r: cell(r, unit_of_work(r), 1e3, "{:,.0f}")),
-        ("objective", lambda r: cell(r, "objective", 1, "{:,.0f}")),
-        ("time to the net's objective, s", lambda r: time_to_net(r)),
-        ("speed-up at equal loss", lambda r: cell(r, "speedup_at_equal_loss", 1, "{:,.0f}")),
-        ("over coarse to fine", lambda r: over_pyramid(r)),
-        ("speed-up at 500 iterations", lambda r: cell(r, "speedup_at_500_iterations", 1, "{:,.0f}")),
-        ("working memory, MB", lambda r: cell(r, "working_memory_bytes", 1e-6, "{:,.0f}")),
-    ]
-
-    def time_to_net(row: tuple) -> str:
-        method, task, size = row
-        return "" if method == "gatys" else cell(("gatys", task, size), f"time_to_target_{method}_s", 1, "{:,.1f}")
-
-    def over_pyramid(row: tuple) -> str:
-        method, task, size = row
-        rows = summary[(summary.task == task) & (summary["size"] == size) & (summary.batch == 1)]
-        sooner = rows[(rows.method == "gatys_pyramid") & (rows.metric == f"time_to_target_{method}_s")]
-        once = rows[(rows.method == method) & (rows.metric == "latency_s")]
-        if method == "gatys" or sooner.empty:
-            return ""
-        return f"{sooner.value.iloc[0] / once.value.iloc[0]:,.0f}"
-
-    methods = ("gatys", "johnson", "texture_net")
-    cells = {(r.method, r.task, r.size) for r in summary.itertuples() if r.method in methods}
-    rows = sorted(cells, key=lambda r: (r[1], r[2], r[0]))
-    lines = [
-        "| task | size | method | " + " | ".join(name for name, _ in columns) + " |",
-        "| --- | ---: | --- |" + " ---: |" * len(columns),
-    ]
-    for row in rows:
-        lines.append(f"| {row[1]} | {row[2]} | `{row[0]}` | " + " | ".join(value(row) for _, value in columns) + " |")
-    return "\n".join(lines)
+def test_every_link_leads_somewhere():
+    for path in (README, MORE):
+        targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text(path)) if "://" not in target]
+        assert targets
+        for target in targets:
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
-def engines_table(summary: pd.DataFrame) -> str:
-    """The README's table of engines side by side, from the summary.csv of the peers' run alone."""
+# -------------------------------------------------------------------------------------- tables of committed runs
+
+
+def results_block(run: Path = RESULTS / "reference") -> str:
+    """The README's results, from a run's files alone: how it was measured, a row for each net, and the ranges."""
+    record, summary = json.loads((run / "run.json").read_text()), pd.read_csv(run / "summary.csv")
+    summary = summary[(summary.batch == 1) & (summary.dtype == "float32") & (summary.engine == "gluon")]
+    found = {(r.method, r.task, r.size, r.metric): r for r in summary.itertuples()}
+    nets = sorted({(r.task, r.size, r.method) for r in summary.itertuples() if r.metric == "speedup_at_equal_loss"})
+
+    def value(method: str, task: str, size: int, metric: str) -> float:
+        return float(found[method, task, size, metric].value)
+
+    lines, ratios = [], {}
+    for task, size, net in nets:
+        once, memory = value(net, task, size, "latency_s"), "working_memory_bytes"
+        reached = found["gatys", task, size, f"time_to_target_{net}_s"]
+        ratio, bound = found[net, task, size, "speedup_at_equal_loss"], ""
+        if ratio.status == "lower bound":
+            bound = "≥ "
+        interval = "" if bound or pd.isna(ratio.low) else f" [{ratio.low:,.0f}, {ratio.high:,.0f}]"
+        ratios.setdefault(task, []).append(float(ratio.value))
+        lines.append(
+            f"| {task} {size} | `{net}` | {once * 1e3:,.0f} ms : {bound}{reached.value:,.1f} s "
+            f"| **{bound}{ratio.value:,.0f}x**{interval} "
+            f"| {value(net, task, size, memory) / 1e6:,.0f} : {value('gatys', task, size, memory) / 1e6:,.0f} MB |"
+        )
+    names = {"texture": "textures", "stylize": "stylisation"}
+    said = " and ".join(f"**{names[task]} {min(of):,.0f}x to {max(of):,.0f}x** ({_verdict(of)})"
+                        for task, of in sorted(ratios.items(), reverse=True))  # fmt: skip
+    cpu, settings = record["environment"]["cpu"], record["settings"]
+    plot = next(iter(sorted((run / "plots").glob("loss-*texture-256*.png"))), None)
+    drawn = f"\n![Loss against time]({plot.relative_to(ROOT)})\n" if plot else ""
+    machine = f"{cpu['cores_used']} cores of an {cpu['model']}, no GPU"
+    style, content = (Path(settings[name]).stem for name in ("style", "content"))
+    return (
+        f"Speed-up at equal loss: {said}.\n`{shlex.join(record['command'])}` on {machine};\n"
+        f"style `{style}`, content `{content}`, which no net has seen:\n\n"
+        "| picture | net | time, net : optimisation to the same loss | speed-up at equal loss | memory, net : "
+        "optimisation |\n| --- | --- | ---: | ---: | ---: |\n" + "\n".join(lines) + "\n" + drawn
+    )
+
+
+def _verdict(ratios: list[float]) -> str:
+    if min(ratios) >= 500:
+        return "the papers' 500x holds"
+    return "500x does not" if max(ratios) < 500 else "500x holds for some"
+
+
+def engines_block(run: Path = RESULTS / "peers") -> str:
+    """The table of engines side by side in bench/README.md, from the summary.csv of the peers' run alone."""
+    summary = pd.read_csv(run / "summary.csv")
     timed = summary[(summary.batch == 1) & summary.metric.isin(["latency_s", "iteration_s"])]
     lines = [
         "| task | size | method | " + " | ".join(f"{name}, ms" for name in ENGINES.values()) + " |",
         "| --- | ---: | --- |" + " ---: |" * len(ENGINES),
     ]
     for (task, size, method), group in timed.groupby(["task", "size", "method"]):
-        if method in ("gatys", "johnson", "texture_net"):
+        if method in ENGINE_METHODS:
             values = group.set_index("engine").value
             texts = [f"{values[engine] * 1e3:,.0f}" if engine in values else "" for engine in ENGINES]
             lines.append(f"| {task} | {size} | `{method}` | " + " | ".join(texts) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize(("make", "run"), [(results_table, "reference"), (engines_table, "peers")])
-def test_the_results_are_those_of_a_committed_run(make, run):
-    table = make(pd.read_csv(RESULTS / run / "summary.csv"))
-    assert table in README, f"the README's table should read:\n{table}"
+BLOCKS = {"results": (README, results_block), "engines": (MORE, engines_block)}
 
 
-def test_every_link_leads_somewhere():
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    assert targets
-    for target in targets:
-        assert (ROOT / target).exists(), target
+def written(name: str) -> tuple[Path, str]:
+    """The file of a block, and its text with the block as the committed run has it."""
+    path, make = BLOCKS[name]
+    pattern = rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)"
+    return path, re.sub(pattern, lambda found: found[1] + make() + found[2], text(path), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_tables_are_those_of_committed_runs(name):
+    path, right = written(name)
+    assert text(path) == right, "python tests/test_readme.py writes the tables"
+
+
+if __name__ == "__main__":
+    for block in BLOCKS:
+        file, content = written(block)
+        file.write_text(content, encoding="utf-8")

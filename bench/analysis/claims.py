@@ -1,15 +1,18 @@
 """The published claims as data, and the verdict on each from a run's summary. Imports no engine.
 
-A claim names a metric of the summary, the cell it belongs to, the published value and one of three rules
-(RULES). The rule turns the measured interval into a verdict; nothing else does. Where the interval is missing
-(a single sample), the measured value stands for both of its ends.
+A claim names a metric, whom it is of (the net of a paper, or the optimisation that speed-ups relate to), one or more
+sizes with the published value of each, and a rule (RULES). The rule turns the measured interval into a verdict;
+nothing else does. Where there is no interval (a single sample) the measured value stands for both of its ends. A claim
+with several sizes gets the worst of their verdicts.
 
-A lower bound (the optimisation did not reach the target in its time) confirms an 'at least' that it already
-satisfies and refutes an 'about' that it already exceeds threefold; anything else it leaves not measured.
+What keeps a claim from being counted:
 
-An absolute time belongs to the hardware it was measured on. Such a claim is marked ``hardware_bound``: a
-CPU that is slower than the published GPU, or any machine that is faster than an 'about' allows, refutes
-nothing. The claim is then 'not measured', and the value is there for comparison.
+- *Other hardware.* Seconds and bytes on the paper's GPU say nothing about another machine, in either direction. Both
+  values are shown, and there is no verdict.
+- *The quality floor.* Speed is worth something only at the quality that the paper speaks of: a speed claim counts only
+  for a net whose objective takes optimisation QUALITY_FLOOR evaluations or more to reach. An untrained net is reached
+  at once, and reproduces none of them.
+- *Not measured.* The run has no such cell, or only a bound that decides nothing.
 """
 
 from __future__ import annotations
@@ -22,152 +25,159 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis import metrics
 from bench.analysis import summary as analysis
-from bench.store.reader import SUMMARY_COLUMNS, parse_table, read_run
+from bench.analysis.methods import Methods
+from bench.store.reader import RunData
 from nst_gluon.system.files import write_atomically
 
-REPRODUCED = "reproduced"
-PARTLY = "partly"
-NOT_REPRODUCED = "not reproduced"
-NOT_MEASURED = "not measured"
-VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_MEASURED)
-COLUMNS = ("claim", "source", "published", "measured", "low", "high", "verdict", "unit", "reason", "id")
+REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
+BELOW_FLOOR, OTHER_HARDWARE, NOT_MEASURED = "below the quality floor", "other hardware", "not measured"
+VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, BELOW_FLOOR, OTHER_HARDWARE, NOT_MEASURED)
+COUNTED = VERDICTS[:4]
+COLUMNS = ("claim", "source", "published", "measured", "low", "high", "verdict", "unit", "reason", "id", "size")
 
+QUALITY_FLOOR = 20  # evaluations of the objective; Johnson et al. say 50 to 100 for their nets
 AT_LEAST, AT_MOST, ABOUT = "at least", "at most", "about"
 TOLERANCE = {AT_LEAST: 0.1, AT_MOST: 0.1, ABOUT: 0.2}
 SAME_ORDER = 3.0
 RULES = {
-    AT_LEAST: f"At least (ratios): reproduced if the whole interval is at or above the published value less "
-    f"{TOLERANCE[AT_LEAST]:.0%}, as published figures are round; partly if it reaches that mark, or lies wholly above "
-    f"1/{SAME_ORDER:.0f} of the published value; else not reproduced.",
-    AT_MOST: f"At most (times, sizes, memory): reproduced if the whole interval is at or below the published value "
-    f"plus {TOLERANCE[AT_MOST]:.0%}; partly if it reaches that mark, or lies wholly below {SAME_ORDER:.0f} times the "
-    "published value; else not reproduced.",
+    AT_LEAST: f"At least: reproduced if the whole interval is above the published value less {TOLERANCE[AT_LEAST]:.0%} "
+    f"(published figures are round); partly if it reaches that mark or is wholly above 1/{SAME_ORDER:.0f} of the "
+    "published value; otherwise not reproduced.",
+    AT_MOST: f"At most: reproduced if the whole interval is below the published value plus {TOLERANCE[AT_MOST]:.0%}; "
+    f"partly if it reaches that mark or is wholly below {SAME_ORDER:.0f} times the published value; otherwise not "
+    "reproduced.",
     ABOUT: f"About: reproduced if the whole interval is within {TOLERANCE[ABOUT]:.0%} of the published value or range; "
-    f"partly if it meets that band, or lies wholly between 1/{SAME_ORDER:.0f} and {SAME_ORDER:.0f} times the published "
-    "value; else not reproduced.",
+    f"partly if it meets that band or is wholly between 1/{SAME_ORDER:.0f} and {SAME_ORDER:.0f} times the published "
+    "value; otherwise not reproduced.",
 }
 EXCEPTIONS = (
+    f"Quality floor: a speed claim counts only for a net whose loss takes optimisation at least {QUALITY_FLOOR} "
+    "evaluations to reach.",
+    "Other hardware: seconds and bytes published for a GPU of 2016 are shown beside this machine's, without a verdict.",
     "A lower bound confirms an 'at least' that it already satisfies and refutes an 'about' that it already exceeds "
-    "threefold; anything else it leaves not measured. A time published for a GPU is not refuted by a slower CPU, nor "
-    "an 'about' by a faster machine: that is not measured, and the value is there for comparison."
+    "threefold; otherwise it leaves the claim not measured.",
 )
 
-ULYANOV = "Ulyanov et al. 2016, Texture Networks"
-ARTICLE = "article on texture networks"
-JOHNSON = "Johnson et al. 2016, table 1"
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a claim was published. ``title`` is what a method's own ``paper`` names."""
+
+    name: str
+    title: str
+    url: str = ""
+
+
+PERCEPTUAL = Paper("Johnson et al. 2016, table 1", "Perceptual Losses", "https://arxiv.org/abs/1603.08155")
+TEXTURE = Paper("Ulyanov et al. 2016", "Texture Networks", "https://arxiv.org/abs/1603.03417")
+ARTICLE = Paper("article on texture networks", "Texture Networks")
+PAPERS = (
+    Paper("Gatys et al. 2015, textures", "Texture Synthesis", "https://arxiv.org/abs/1505.07376"),
+    Paper("Gatys et al. 2015, style", "A Neural Algorithm of Artistic Style", "https://arxiv.org/abs/1508.06576"),
+    Paper("Gatys et al. 2017", "Controlling Perceptual Factors", "https://arxiv.org/abs/1611.07865"),
+    Paper("Johnson et al. 2016", PERCEPTUAL.title, PERCEPTUAL.url),
+    TEXTURE,
+)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One published statement and how it is measured.
+    """One published statement and how it is measured: one independent measurement, at one size or several.
 
-    ``published`` is (low, high) in ``unit``, equal for a single figure. The measured value is ``factor``
-    times the summary's ``metric`` of ``method`` at ``task``, ``size``, batch 1, float32.
-    ``needs_real_weights``: the value depends on what the loss means, so random descriptor weights cannot
-    measure it. ``headline``: one of the few that a reader came for.
+    Attributes:
+        published: (low, high) in ``unit`` by size; equal for a single figure.
+        metric: of the summary, at batch 1 in float32. One of a family (:func:`bench.analysis.metrics.aimed_at`) is
+            that for the paper's net.
+        of_optimisation: the row is the optimisation's; otherwise that of the net which ``paper`` describes.
+        needs_real_weights: the value depends on what the loss means; random descriptor weights cannot measure it.
+        speed: it counts only for a net above the quality floor.
+        hardware_bound: it is bound to the paper's hardware.
     """
 
     id: str
     text: str
-    source: str
-    published: tuple[float, float]
+    paper: Paper
+    published: Mapping[int, tuple[float, float]]
     unit: str
     rule: str
     metric: str
-    method: str
     task: str
-    size: int
-    factor: float = 1.0
-    hardware_bound: bool = False
+    of_optimisation: bool = False
     needs_real_weights: bool = False
-    headline: bool = False
+    speed: bool = False
+    hardware_bound: bool = False
 
-    @property
-    def published_text(self) -> str:
+    def published_text(self, size: int) -> str:
         """The published figure as it goes into claims.csv: one number, or a range with a hyphen."""
-        low, high = (f"{value:.6g}" if value < 1e6 else f"{value:.0f}" for value in self.published)
+        low, high = (f"{value:.6g}" if value < 1e6 else f"{value:.0f}" for value in self.published[size])
         return low if low == high else f"{low}-{high}"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a run says on a claim. ``reason`` says on what the verdict rests, or why there is none."""
+class Part:
+    """What a run says on a claim at one size. ``reason`` says what the verdict rests on, or why there is none; ``row``
+    is the row of the summary, None without one.
+    """
 
-    claim: Claim
+    size: int
     measured: float
     low: float
     high: float
     verdict: str
     reason: str
     lower_bound: bool = False
+    row: Mapping[str, Any] | None = None
 
 
-def _one(value: float) -> tuple[float, float]:
-    return (value, value)
+@dataclass(frozen=True)
+class Finding:
+    """What a run says on a claim."""
+
+    claim: Claim
+    parts: tuple[Part, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict of the sizes that were measured."""
+        found = [part.verdict for part in self.parts if part.verdict != NOT_MEASURED]
+        return max(found, key=VERDICTS.index, default=NOT_MEASURED)
 
 
-def _johnson_table() -> tuple[Claim, ...]:
-    published = {256: (212, 636, 1060), 512: (205, 615, 1026), 1024: (208, 625, 1042)}
-    return tuple(
-        Claim(
-            id=f"johnson-speedup-{size}-{iterations}",
-            text=f"The Johnson net is {value} times faster than {iterations} iterations of optimisation at "
-            f"{size} x {size}",
-            source=JOHNSON,
-            published=_one(value),
-            unit="x",
-            rule=AT_LEAST,
-            metric=f"speedup_at_{analysis.REFERENCE_ITERATIONS}_iterations",
-            method="johnson",
-            task="stylize",
-            size=size,
-            factor=iterations / analysis.REFERENCE_ITERATIONS,
-            headline=(size, iterations) == (256, 500),
-        )
-        for size, values in published.items()
-        for iterations, value in zip((100, 300, 500), values)
-    )
+def _at_256(value: float, high: float | None = None) -> dict[int, tuple[float, float]]:
+    return {256: (value, value if high is None else high)}
 
-
-_TEXTURE: dict[str, Any] = {"task": "texture", "size": 256}
-_STYLIZE: dict[str, Any] = {"task": "stylize", "size": 256}
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("texture-net-500x", "A texture network makes a texture 500 times faster than optimisation reaches the same "
-          "loss", ULYANOV, _one(500), "x", AT_LEAST, "speedup_at_equal_loss", "texture_net", **_TEXTURE,
-          needs_real_weights=True, headline=True),
-    Claim("texture-net-20ms", "A texture network makes a 256 x 256 sample in 20 ms", ULYANOV, _one(0.020), "s",
-          AT_MOST, "latency_s", "texture_net", **_TEXTURE, hardware_bound=True),
-    Claim("optimisation-10s", "Optimisation takes about 10 s to reach the texture network's loss at 256 x 256",
-          ULYANOV, _one(10), "s", ABOUT, "time_to_target_texture_net_s", "gatys", **_TEXTURE, hardware_bound=True,
+    Claim("texture-net-speed", "A texture network is 500 times faster than optimisation is at reaching the same loss",
+          TEXTURE, _at_256(500), "x", AT_LEAST, analysis.SPEEDUP_EQUAL, "texture", needs_real_weights=True, speed=True),
+    Claim("johnson-equal-loss-speed", "At equal loss the net stylises about 200 times faster than optimisation",
+          PERCEPTUAL, _at_256(200), "x", AT_LEAST, analysis.SPEEDUP_EQUAL, "stylize", needs_real_weights=True,
+          speed=True),
+    Claim("johnson-speed-500", "The net stylises about 1,000 times faster than 500 iterations of optimisation",
+          PERCEPTUAL, {256: (1060, 1060), 512: (1026, 1026), 1024: (1042, 1042)}, "x", AT_LEAST, analysis.SPEEDUP_500,
+          "stylize", speed=True),
+    Claim("johnson-quality", "The net's loss is what optimisation reaches after 50 to 100 iterations", PERCEPTUAL,
+          _at_256(50, 100), "iterations", ABOUT, "iterations_to_target", "stylize", of_optimisation=True,
           needs_real_weights=True),
-    Claim("memory-ratio-article", "A texture network needs 256 MB where optimisation needs 1100 MB, 4.3 times less",
-          ARTICLE, _one(4.3), "x", AT_LEAST, "working_memory_ratio", "texture_net", **_TEXTURE, headline=True),
-    Claim("memory-ratio-paper", "A texture network needs 170 MB where optimisation needs 1100 MB, 6.5 times less",
-          ULYANOV, _one(6.5), "x", AT_LEAST, "working_memory_ratio", "texture_net", **_TEXTURE),
-    Claim("memory-256mb", "A texture network needs 256 MB for 256 x 256", ARTICLE, _one(256e6), "B", AT_MOST,
-          "working_memory_bytes", "texture_net", **_TEXTURE),
-    Claim("memory-170mb", "A texture network needs 170 MB for 256 x 256", ULYANOV, _one(170e6), "B", AT_MOST,
-          "working_memory_bytes", "texture_net", **_TEXTURE),
-    Claim("memory-1100mb", "Optimisation needs 1100 MB for 256 x 256", ULYANOV, _one(1100e6), "B", ABOUT,
-          "working_memory_bytes", "gatys", **_TEXTURE),
-    Claim("parameters-65k", "A texture network has about 65,000 parameters", ARTICLE, _one(65_000), "1", ABOUT,
-          "parameters", "texture_net", **_TEXTURE, headline=True),
-    Claim("file-300kb", "A texture network is a file of about 300 kB", ARTICLE, _one(300e3), "B", AT_MOST,
-          "net_file_bytes", "texture_net", **_TEXTURE),
-    Claim("johnson-equal-loss-iterations", "The Johnson net's picture has the loss that optimisation reaches after 50 "
-          "to 100 iterations", JOHNSON, (50, 100), "iterations", ABOUT, "iterations_to_target_johnson", "gatys",
-          **_STYLIZE, needs_real_weights=True),
-    Claim("johnson-equal-loss-speedup", "At equal loss the Johnson net is about 200 times faster than optimisation",
-          JOHNSON, _one(200), "x", AT_LEAST, "speedup_at_equal_loss", "johnson", **_STYLIZE, needs_real_weights=True,
-          headline=True),
-    *_johnson_table(),
+    Claim("memory-ratio", "A texture network needs 4.3 (article) to 6.5 times (paper) less memory than optimisation",
+          TEXTURE, _at_256(4.3, 6.5), "x", AT_LEAST, "working_memory_ratio", "texture"),
+    Claim("parameters", "A texture network has about 65,000 parameters (a file of about 300 kB)", ARTICLE,
+          _at_256(65_000), "1", ABOUT, "parameters", "texture"),
+    Claim("texture-net-20ms", "A texture network makes a 256 × 256 sample in 20 ms", TEXTURE, _at_256(0.020), "s",
+          AT_MOST, "latency_s", "texture", hardware_bound=True),
+    Claim("optimisation-10s", "Optimisation takes about 10 s to the texture network's loss", TEXTURE, _at_256(10), "s",
+          ABOUT, "time_to_target_s", "texture", of_optimisation=True, needs_real_weights=True, hardware_bound=True),
+    Claim("texture-net-memory", "A texture network needs 170 MB (in the article 256 MB) at 256 × 256", TEXTURE,
+          _at_256(170e6, 256e6), "B", AT_MOST, "working_memory_bytes", "texture", hardware_bound=True),
+    Claim("optimisation-memory", "Optimisation needs 1,100 MB at 256 × 256", TEXTURE, _at_256(1100e6), "B", ABOUT,
+          "working_memory_bytes", "texture", of_optimisation=True, hardware_bound=True),
 )  # fmt: skip
 
 
 def judge(rule: str, published: tuple[float, float], low: float, high: float) -> str:
-    """The verdict of a rule (module docstring) on a measured interval; every argument in the claim's unit."""
+    """The verdict of a rule (RULES) on a measured interval; every argument in the claim's unit."""
     least, most = published[0] * (1 - TOLERANCE[rule]), published[1] * (1 + TOLERANCE[rule])
     above = rule == AT_MOST or low >= least
     below = rule == AT_LEAST or high <= most
@@ -179,67 +189,107 @@ def judge(rule: str, published: tuple[float, float], low: float, high: float) ->
     return PARTLY if meets or (near_above and near_below) else NOT_REPRODUCED
 
 
-def find(claim: Claim, summary: pd.DataFrame, random_weights: bool = False) -> Finding:
+def evaluations(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) -> float:
+    """How many evaluations the optimisation of a net's setting takes to the net's objective: its quality. NaN where
+    that is not known.
+    """
+    same = (summary["metric"] == metrics.aimed_at("iterations_to_target", str(row["method"]))) & (
+        summary["method"] == baseline
+    )
+    for name in ("engine", "task", "size", "dtype", "device"):
+        same &= summary[name] == row[name]
+    values = summary.loc[same, "value"]
+    return float(values.iloc[0]) if len(values) else math.nan
+
+
+def find(claim: Claim, summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> Finding:
     """The finding on one claim from a summary table of one run."""
-    row = row_of(claim, summary)
+    return Finding(claim, tuple(_part(claim, size, summary, known, random_weights) for size in claim.published))
+
+
+def find_all(summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> list[Finding]:
+    """The finding on each claim, in the order of CLAIMS."""
+    return [find(claim, summary, known, random_weights) for claim in CLAIMS]
+
+
+def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random_weights: bool) -> Part:
+    nets = known.of_paper(claim.paper.title)
+    row = _row(claim, size, summary, nets, known.baseline)
     if row is None:
-        return _unmeasured(claim, f"the run has no {claim.metric} of {claim.method}, {claim.task} at {claim.size}")
-    value, low, high = (claim.factor * float(row[name]) for name in ("value", "low", "high"))
+        return Part(size, math.nan, math.nan, math.nan, NOT_MEASURED, "not in this run")
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
     if math.isnan(value):
-        return _unmeasured(claim, f"no value, because a cell that it needs ended as: {row['status']}")
-    device, basis = str(row["device"]), f"{row['engine']} on {row['device']}, n = {row['n']}"
+        return Part(size, value, low, high, NOT_MEASURED, f"no value: a cell ended as {row['status']}", row=row)
+    basis = f"{row['engine']} on {row['device']}, n = {row['n']}"
     bound = row["status"] in (analysis.LOWER_BOUND, analysis.NOT_REACHED)
-    if claim.needs_real_weights and random_weights:
-        return Finding(claim, value, low, high, NOT_MEASURED, f"random descriptor weights: no loss to equal; {basis}")
-    if bound:
-        verdict, reason = _judge_bound(claim, value)
-        return Finding(claim, value, value, math.inf, verdict, f"{reason}; {basis}", lower_bound=True)
-    ends = (value, value) if math.isnan(low) or math.isnan(high) else (low, high)
-    verdict, reason = judge(claim.rule, claim.published, *ends), basis
-    if claim.hardware_bound:
-        times = value / claim.published[1]
-        reason = f"hardware-bound: {times:.2g} times the time published for a GPU of 2016; {basis}"
-        if verdict == NOT_REPRODUCED and (times < 1 or not device.startswith("gpu")):
-            verdict, reason = NOT_MEASURED, f"for comparison only, {reason}"
-    return Finding(claim, value, low, high, verdict, reason)
+    low, high = (value, math.inf) if bound else (low, high)
+    steps = evaluations(summary, row, known.baseline) if claim.speed else math.inf
+    if random_weights and (claim.needs_real_weights or claim.speed):
+        verdict, reason = NOT_MEASURED, f"random descriptor weights: there is no loss to equal; {basis}"
+    elif claim.hardware_bound:
+        verdict, reason = OTHER_HARDWARE, f"published for a GPU of 2016; {basis}"
+    elif math.isnan(steps):
+        verdict, reason = NOT_MEASURED, "no optimisation of this setting was aimed at the net: its quality is not known"
+    elif steps < QUALITY_FLOOR:
+        verdict = BELOW_FLOOR
+        reason = f"{math.floor(steps)} evaluations to its loss; {QUALITY_FLOOR} needed"
+    elif bound:
+        verdict, reason = _judge_bound(claim, claim.published[size], value)
+        reason = f"{reason}; {basis}"
+    else:
+        ends = (value, value) if math.isnan(low) or math.isnan(high) else (low, high)
+        verdict, reason = judge(claim.rule, claim.published[size], *ends), basis
+    return Part(size, value, low, high, verdict, reason, bound, row)
 
 
-def row_of(claim: Claim, summary: pd.DataFrame) -> pd.Series | None:
-    """The row of the summary that speaks for a claim; None where the run has none."""
+def _row(
+    claim: Claim, size: int, summary: pd.DataFrame, nets: Sequence[str], baseline: str
+) -> Mapping[str, Any] | None:
+    """The row of the summary that speaks for a claim: one with a value, of the suite's own engine, on a GPU; None
+    where the run has none.
+    """
+    family = metrics.split(claim.metric)[0]
+    wanted = [claim.metric]
+    if claim.of_optimisation and family in ("iterations_to_target", "time_to_target_s"):
+        wanted = [metrics.aimed_at(family, net) for net in nets]
     rows = summary[
-        (summary["metric"] == claim.metric)
-        & (summary["method"] == claim.method)
+        summary["metric"].isin(wanted)
+        & summary["method"].isin([baseline] if claim.of_optimisation else nets)
         & (summary["task"] == claim.task)
-        & (summary["size"] == claim.size)
+        & (summary["size"] == size)
         & (summary["batch"] == 1)
         & (summary["dtype"] == "float32")
-    ]
-    if rows.empty:
-        return None
-    return rows.loc[min(rows.index, key=lambda index: _preference(rows.loc[index]))]
+    ].to_dict("records")
+    return min(rows, key=_preference, default=None)
 
 
-def _judge_bound(claim: Claim, bound: float) -> tuple[str, str]:
+def _preference(row: Mapping[str, Any]) -> tuple[bool, bool, bool, str, str]:
+    return (
+        math.isnan(row["value"]),
+        row["engine"] != "gluon",
+        not str(row["device"]).startswith("gpu"),
+        str(row["engine"]),
+        str(row["device"]),
+    )
+
+
+def _judge_bound(claim: Claim, published: tuple[float, float], bound: float) -> tuple[str, str]:
     """The verdict on a value that is known only to be ``bound`` or more."""
-    if claim.rule == AT_LEAST and bound >= claim.published[0] / SAME_ORDER:
-        return judge(claim.rule, claim.published, bound, math.inf), "a lower bound, and the claim holds from there on"
-    if claim.rule != AT_LEAST and not claim.hardware_bound and bound > claim.published[1] * SAME_ORDER:
+    if claim.rule == AT_LEAST and bound >= published[0] / SAME_ORDER:
+        return judge(claim.rule, published, bound, math.inf), "a lower bound, and the claim holds from there on"
+    if claim.rule != AT_LEAST and bound > published[1] * SAME_ORDER:
         return NOT_REPRODUCED, "a lower bound, already beyond three times the published value"
     return NOT_MEASURED, "only a lower bound is known: the target was not reached in the time allowed"
 
 
-def find_all(summary: pd.DataFrame, random_weights: bool = False, claims: Sequence[Claim] = CLAIMS) -> list[Finding]:
-    """The finding on each claim, in the order of ``claims``."""
-    return [find(claim, summary, random_weights) for claim in claims]
-
-
 def to_table(findings: Sequence[Finding]) -> pd.DataFrame:
-    """The rows of claims.csv (COLUMNS)."""
+    """The rows of claims.csv (COLUMNS): one for each size of each claim."""
     return pd.DataFrame(
         [
-            (f.claim.text, f.claim.source, f.claim.published_text, f.measured, f.low, f.high, f.verdict, f.claim.unit,
-             f.reason, f.claim.id)
+            (f.claim.text, f.claim.paper.name, f.claim.published_text(part.size), part.measured, part.low, part.high,
+             part.verdict, f.claim.unit, part.reason, f.claim.id, part.size)
             for f in findings
+            for part in f.parts
         ],
         columns=list(COLUMNS),
     )  # fmt: skip
@@ -251,31 +301,14 @@ def uses_random_weights(meta: Mapping[str, Any]) -> bool:
     return bool(settings.get("random_weights") or (inputs.get("weights") or {}).get("random"))
 
 
-def evaluate(run_dir: str | Path) -> pd.DataFrame:
-    """Judge every claim on a run's summary.csv, write its claims.csv, and return that table."""
-    table = to_table(findings_of(run_dir))
+def of_run(run: RunData, summary: pd.DataFrame, known: Methods) -> list[Finding]:
+    """The findings of a run that has been read."""
+    return find_all(summary, known, uses_random_weights(run.meta))
+
+
+def write(findings: Sequence[Finding], directory: Path) -> pd.DataFrame:
+    """Write a run's claims.csv; the table."""
+    table = to_table(findings)
     text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(Path(run_dir) / "claims.csv", text.encode())
+    write_atomically(directory / "claims.csv", text.encode())
     return table
-
-
-def findings_of(run_dir: str | Path) -> list[Finding]:
-    """The findings of a run from its summary.csv."""
-    run = read_run(run_dir)
-    text = (run.directory / "summary.csv").read_text(encoding="utf-8")
-    return find_all(parse_table(text, SUMMARY_COLUMNS, "summary.csv"), uses_random_weights(run.meta))
-
-
-def _unmeasured(claim: Claim, reason: str) -> Finding:
-    return Finding(claim, math.nan, math.nan, math.nan, NOT_MEASURED, reason)
-
-
-def _preference(row: pd.Series) -> tuple[bool, bool, bool, str, str]:
-    """Which of several rows speaks for the run: one with a value, the suite's own engine, a GPU."""
-    return (
-        math.isnan(row["value"]),
-        row["engine"] != "gluon",
-        not str(row["device"]).startswith("gpu"),
-        str(row["engine"]),
-        str(row["device"]),
-    )

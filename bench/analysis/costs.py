@@ -1,4 +1,4 @@
-"""What each method has to compute and to move, counted from its architecture: pure functions. Imports no engine.
+"""What each method has to compute and to move, from its net's description or its objective: pure functions, no engine.
 
 A method is a list of operators. Each counts floating-point operations (a multiplication and an addition are two) and
 the bytes of what it reads and writes: its weights and activations once each, float32 or, where the operator works in
@@ -11,12 +11,27 @@ gradient of a Gram. Not counted: conversions between precisions, noise, the opti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from nst_gluon.descriptor.weights.model import CHANNELS, CONVOLUTIONS
-from nst_gluon.nets.inputs import NOISE_CHANNELS, WIDTH, johnson_widths, texture_net_widths
+from nst_gluon.methods.description import (
+    Activation,
+    Add,
+    Affine,
+    AveragePool,
+    Concatenate,
+    Content,
+    Convolution,
+    Crop,
+    Layer,
+    Net,
+    Noise,
+    Norm,
+    Pad,
+    Upsample,
+)
+from nst_gluon.nets import geometry
 from nst_gluon.objective.presets import Preset
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -81,21 +96,19 @@ def batched(operators: Iterable[Operator], batch: int) -> list[Operator]:
 # ---------------------------------------------------------------------------------------------------- operators
 
 
-def conv(name: str, source: int, channels: int, kernel: int, size: tuple[int, int], stride: int = 1, margin: int = 0):
-    """A convolution with bias.
-
-    Args:
-        size: (H, W) of the output.
-        margin: pixels that the input has beyond ``stride`` times the output: 2 for an unpadded 3x3.
+def conv(
+    name: str, source: int, channels: int, kernel: int, size: tuple[int, int], read: tuple[int, int] | None = None
+) -> Operator:
+    """A convolution with bias, to (``channels``, ``size``), of ``source`` channels of ``read`` pixels: as many as the
+    output's unless given.
     """
-    height, width = size
-    pixels = height * width
+    (height, width), (rows, columns) = size, read or size
     return Operator(
         name,
-        flops=(2 * kernel * kernel * source + 1) * channels * pixels,
+        flops=(2 * kernel * kernel * source + 1) * channels * height * width,
         weights=(kernel * kernel * source + 1) * channels,
-        read=source * (height * stride + margin) * (width * stride + margin),
-        written=channels * pixels,
+        read=source * rows * columns,
+        written=channels * height * width,
     )
 
 
@@ -209,93 +222,54 @@ def optimisation_step(preset: Preset, task: str, size: tuple[int, int], arch: st
 # --------------------------------------------------------------------------------------------------------- nets
 
 
-def johnson(
-    size: tuple[int, int], norm_kind: str = "instance", residuals: int = 5, output: str = "tanh", width: float = 1.0
-) -> list[Operator]:
-    """The Johnson net for one picture (H, W), multiples of 4; see :mod:`nst_gluon.methods.johnson`."""
-    a, b, c = johnson_widths(width)
-    here = enlarged(size, 8 * residuals)
-    found = [each("subtract", 3, size, ADD), resampled("pad", 3, size, here)]
+def net(description: Net, size: tuple[int, int]) -> list[Operator]:
+    """A net's layers on one picture (H, W), a size at which it works.
 
-    def layer(name: str, source: int, channels: int, kernel: int, stride: int = 1, margin: int = 0, act: bool = True):
-        found.append(conv(name, source, channels, kernel, here, stride, margin))
-        found.append(norm(f"{name} norm", norm_kind, channels, here))
-        if act:
-            found.append(each(f"{name} relu", channels, here, RELU))
-
-    layer("conv1", 3, a, 9)
-    for name, source, channels in (("down1", a, b), ("down2", b, c)):
-        here = (here[0] // 2, here[1] // 2)
-        layer(name, source, channels, 3, stride=2)
-    for block in range(residuals):
-        for index in (1, 2):
-            here = enlarged(here, -1)
-            layer(f"residual{block}.{index}", c, c, 3, margin=2, act=index == 1)
-        found.append(each(f"residual{block} add", c, here, ADD, inputs=2))
-    for name, source, channels in (("up1", c, b), ("up2", b, a)):
-        above = (here[0] * 2, here[1] * 2)
-        found.append(resampled(f"{name} upsample", source, here, above))
-        here = above
-        layer(name, source, channels, 3)
-    found.append(conv("conv2", a, 3, 9, here))
-    return [*found, each(output, 3, here, AFFINE + (TANH if output == "tanh" else 0))]
-
-
-def texture_net(
-    size: tuple[int, int],
-    scales: int = 5,
-    content: bool = False,
-    norm_kind: str = "batch",
-    padding: str = "circular",
-    finest: int | None = None,
-) -> list[Operator]:
-    """A texture network for one picture (H, W), multiples of 2^(scales - 1); see
-    :mod:`nst_gluon.methods.texture_net`."""
-    found: list[Operator] = []
-
-    def block(name: str, source: int, channels: int, here: tuple[int, int]) -> None:
-        for number, (inputs, kernel) in enumerate(((source, 3), (channels, 3), (channels, 1)), 1):
-            if kernel > 1 and padding != "zero":
-                found.append(resampled(f"{name}.{number} pad", inputs, here, enlarged(here, 1)))
-            margin = kernel - 1 if padding != "zero" else 0
-            found.append(conv(f"{name}.{number} conv", inputs, channels, kernel, here, margin=margin))
-            found.append(norm(f"{name}.{number} norm", norm_kind, channels, here))
-            found.append(each(f"{name}.{number} relu", channels, here, RELU))
-
-    inputs = NOISE_CHANNELS + (3 if content else 0)
-    for k in range(scales):
-        here = (size[0] >> k, size[1] >> k)
-        if content and k:
-            found.append(pool(f"content{k}", 3, here, 2**k))
-        if content:
-            found.append(each(f"input{k}", inputs, here, 0))
-        block(f"block{k}", inputs, WIDTH, here)
-    widths = texture_net_widths(scales, finest)
-    for index in range(1, scales):
-        here, deep = (size[0] >> (scales - 1 - index), size[1] >> (scales - 1 - index)), WIDTH * index
-        found.append(resampled(f"join{index} upsample", deep, (here[0] // 2, here[1] // 2), here))
-        found.append(norm(f"join{index} deep norm", norm_kind, deep, here))
-        found.append(norm(f"join{index} shallow norm", norm_kind, WIDTH, here))
-        found.append(each(f"join{index} concat", deep + WIDTH, here, 0))
-        block(f"join{index}", deep + WIDTH, widths[index - 1], here)
-    found.append(conv("output", widths[-1], 3, 1, size))
-    return [*found, each("add", 3, size, ADD)]
-
-
-def net(method: str, architecture: Mapping[str, Any], size: tuple[int, int]) -> list[Operator]:
-    """A feed-forward method's net from the ``architecture`` of its file, at the size at which it works.
+    A crop is a view and costs nothing; an affine map of an activation is counted with it. Padding with zeros is part
+    of its convolution, every other padding is an operator that writes the padded array.
 
     Raises:
-        ValueError: a method whose net is not known here.
+        ValueError: the net does not work at that size.
     """
-    kwargs = {name: value for name, value in architecture.items() if name not in ("norm", "noise")}
-    if method == "johnson":
-        least = 8 * kwargs.get("residuals", 5) + 4
-        full = tuple(max(-(-side // 4) * 4, least) for side in size)
-        return johnson(full, architecture.get("norm", "instance"), **kwargs)
-    if method == "texture_net":
-        step = 2 ** (kwargs.get("scales", 5) - 1)
-        least = 2 * step if kwargs.get("padding") == "reflect" else step
-        full = tuple(max(-(-side // step) * step, least) for side in size)
-        return texture_net(full, norm_kind=architecture.get("norm", "batch"), **kwargs)
-    raise ValueError(f"no net of {method!r} is known")
+    sides = [geometry.sides(description, side) for side in size]
+    if None in sides:
+        raise ValueError(f"the net does not work at {size[0]} x {size[1]}")
+    sizes = {layer.name: (sides[0][layer.name], sides[1][layer.name]) for layer in description.layers}
+    found: list[Operator] = []
+    previous = None
+    for layer in description.layers:
+        operators = _layer(layer, sizes[layer.inputs[0]] if layer.inputs else size, sizes[layer.name])
+        if isinstance(layer, Affine) and isinstance(previous, Activation) and layer.inputs == (previous.name,):
+            found[-1] = replace(found[-1], flops=found[-1].flops + operators[0].flops)
+        else:
+            found += operators
+        previous = layer
+    return found
+
+
+def _layer(layer: Layer, before: tuple[int, int], here: tuple[int, int]) -> list[Operator]:
+    """The operators of a layer that makes (H, W) ``here`` of ``before``."""
+    name, channels = layer.name, layer.channels
+    if isinstance(layer, (Content, Noise, Crop)):
+        return []
+    if isinstance(layer, Convolution):
+        if layer.mode == "zero" or not layer.padding:
+            return [conv(name, layer.source, channels, layer.kernel, here, before)]
+        padded = enlarged(before, layer.padding)
+        pad = resampled(f"{name} pad", layer.source, before, padded)
+        return [pad, conv(name, layer.source, channels, layer.kernel, here, padded)]
+    if isinstance(layer, Norm):
+        return [norm(name, layer.kind, channels, here)]
+    if isinstance(layer, Activation):
+        return [each(name, channels, here, TANH if layer.kind == "tanh" else RELU)]
+    if isinstance(layer, Affine):
+        return [each(name, channels, here, (layer.scale != 1) + (layer.shift != 0))]
+    if isinstance(layer, Concatenate):
+        return [each(name, channels, here, 0)]
+    if isinstance(layer, Add):
+        return [each(name, channels, here, ADD, inputs=2)]
+    if isinstance(layer, AveragePool):
+        return [pool(name, channels, here, layer.factor)]
+    if isinstance(layer, (Pad, Upsample)):
+        return [resampled(name, channels, before, here)]
+    raise TypeError(f"net: no operations are known of a layer {type(layer).__name__}")

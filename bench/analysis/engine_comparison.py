@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from bench.analysis import metrics
 from bench.analysis.intervals import Estimate, median_interval, ratio_interval
 from bench.analysis.summary import OK, with_status
 from bench.plan.engines import REFERENCE
@@ -18,7 +19,7 @@ from bench.store.reader import GROUP_COLUMNS
 
 SETTING = tuple(name for name in GROUP_COLUMNS if name != "engine")
 TIMES = ("latency_s", "iteration_s")  # a cell has one of the two
-METRICS = (*TIMES, "time_to_target_s", "peak_memory_bytes", "working_memory_bytes", "objective")
+METRICS = metrics.named(metrics.ENGINES)
 COLUMNS = (*SETTING, "engine", "metric", "unit", "value", "ratio", "low", "high", "n")
 
 

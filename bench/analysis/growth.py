@@ -1,8 +1,9 @@
 """How cost grows with the size of the picture: power laws, cost = factor * pixels ** exponent. Pure; imports no engine.
 
 A straight line is fitted to the logarithms by least squares. Its slope is the exponent: 1 is "twice the pixels, twice
-the cost". The interval is Student's for that slope, from how far the sizes' medians lie off the line, and needs three
-sizes at least: with two the line meets both points and nothing is left to tell how well it fits.
+the cost". The interval is Student's for that slope, from how far the sizes' medians lie off the line; with two sizes
+the line meets both points and there is none. An exponent is worth printing only where its interval is no wider than
+WIDEST. Three sizes are seldom enough for that: one degree of freedom makes an interval of 25 standard errors.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bench.analysis import metrics
 from bench.analysis.intervals import CONFIDENCE
 from bench.analysis.summary import OK
 
 LEAST_SIZES = 3
-METRICS = ("latency_s", "iteration_s", "working_memory_bytes")
+WIDEST = 0.5
+METRICS = metrics.named(metrics.GROWTH)
 SERIES = ("metric", "unit", "task", "method", "engine", "dtype", "device")
 
 
@@ -35,6 +38,11 @@ class PowerLaw:
     high: float
     factor: float
     sizes: int
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval is narrow enough to say anything."""
+        return self.high - self.low <= WIDEST
 
     def at(self, pixels: float | np.ndarray) -> float | np.ndarray:
         """The cost that the law gives for a picture of so many pixels."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,19 +31,21 @@ from bench.analysis.intervals import median_interval
 from bench.machine import environment
 from bench.plan.cells import OPTIMISE
 from bench.plan.engines import REFERENCE
-from bench.run import process
 from bench.run.result_table import aligned
 from bench.store import baselines, run_folder
 from bench.store.reader import GROUP_COLUMNS, RunData
+from nst_gluon.nets import netfile
+from nst_gluon.nets.geometry import working_size
 from nst_gluon.objective import presets
 from nst_gluon.pages.wording import quantity, significant
+from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
 
 FOLDER = "roofline"
 SCHEMA_VERSION = 1
 TIME_LIMIT_S = 600
 COMPUTE, MEMORY = "arithmetic", "memory"
-METRICS = ("latency_s", "iteration_s")
+TIMES = ("latency_s", "iteration_s")
 CELL = ("method", "task", "size", "batch", "dtype")
 COLUMNS = (
     *GROUP_COLUMNS, "seconds", "low", "high", "flops", "bytes", "intensity", "flops_per_s", "roof_flops_per_s",
@@ -91,9 +92,9 @@ def measure(threads: int, tell: Callable[[str, float], None] = lambda part, done
     Raises:
         UserError: that process failed; what it said last is part of the line.
     """
-    command = [sys.executable, "-m", "bench.engines.peaks", str(threads)]
-    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
-        command, env=process.child_environment(), stdout=subprocess.PIPE, stderr=said, text=True
+    command = children.python("bench.engines.peaks", str(threads))
+    with tempfile.TemporaryFile("w+") as said, children.start(
+        command, stdout=subprocess.PIPE, stderr=said, text=True
     ) as child:
         timer = threading.Timer(TIME_LIMIT_S, child.kill)
         timer.start()
@@ -101,7 +102,7 @@ def measure(threads: int, tell: Callable[[str, float], None] = lambda part, done
             found = _follow(child.stdout, tell)
             status = child.wait()
         except BaseException:
-            child.kill()
+            children.end(child)
             raise
         finally:
             late = not timer.is_alive()
@@ -207,9 +208,11 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
             operators = costs.optimisation_step(preset, row.task, size, inputs["weights"]["arch"])
         else:
             meta = (inputs.get("nets") or {}).get(f"{row.method}/{row.task}", {}).get("meta")
-            if meta is None or row.method not in ("johnson", "texture_net"):
+            try:
+                net = netfile.net_of(meta or {}, "net")
+            except UserError:
                 continue
-            operators = costs.net(row.method, meta["architecture"], size)
+            operators = costs.net(net, working_size(net, *size))
         found[key] = costs.total(costs.batched(operators, row.batch), row.dtype)
     return found
 
@@ -229,7 +232,7 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
         ``roof_flops_per_s``, and ``bound`` says which limit the roof is, arithmetic or memory.
     """
     here = (samples["device"] == "cpu") & (samples["engine"] == REFERENCE)  # whose limits the peaks are
-    timed = samples[samples["metric"].isin(METRICS) & here]
+    timed = samples[samples["metric"].isin(TIMES) & here]
     rows = []
     for group, values in timed.groupby(list(GROUP_COLUMNS), sort=False)["value"]:
         cell = dict(zip(GROUP_COLUMNS, group))

@@ -16,17 +16,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.analysis import methods, metrics
 from bench.analysis.intervals import Estimate, median_interval, ratio_interval
+from bench.analysis.methods import Methods
+from bench.analysis.metrics import REFERENCE_ITERATIONS
 from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE
-from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, read_run
-from nst_gluon import methods
+from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, RunData, read_run
 from nst_gluon.system.files import write_atomically
 
 OK = "ok"
 NOT_REACHED = "not reached"
 LOWER_BOUND = "lower bound"
-REFERENCE_OPTIMISER = "gatys"
-REFERENCE_ITERATIONS = 500
+SPEEDUP_EQUAL = "speedup_at_equal_loss"
+SPEEDUP_500 = f"speedup_at_{REFERENCE_ITERATIONS}_iterations"
 SPEEDUP_OF_VARIANT = "speedup_over_optimisation"
 
 # What a reader looks for first in a cell; shown as missing, with the reason, when the cell failed.
@@ -34,7 +36,7 @@ EXPECTED = {
     GENERATE: (("latency_s", "s"), ("peak_memory_bytes", "B")),
     OPTIMISE: (("iteration_s", "s"), ("peak_memory_bytes", "B"), ("time_to_target_s", "s")),
 }
-_SPEEDUPS = (("speedup_at_equal_loss", "x"), (f"speedup_at_{REFERENCE_ITERATIONS}_iterations", "x"))
+_SPEEDUPS = ((SPEEDUP_EQUAL, "x"), (SPEEDUP_500, "x"))
 _MEMORY_RATIOS = {"peak_memory_bytes": "memory_ratio", "working_memory_bytes": "working_memory_ratio"}
 _SETTING = ("engine", "task", "size", "dtype", "device")  # what two cells must share to be compared
 
@@ -187,43 +189,43 @@ def targets(
 
 
 def compare(
-    samples: pd.DataFrame, curves: pd.DataFrame, kinds: Mapping[str, str], asked: float | None = None
+    samples: pd.DataFrame, curves: pd.DataFrame, known: Methods, asked: float | None = None
 ) -> pd.DataFrame:
     """Rows that relate methods to each other: times to target, speed-ups, memory ratios.
 
-    Times and iterations to target are rows of the optimisation: ``time_to_target_<generator>_s`` for each
-    generator's objective, and ``time_to_target_s`` for the lowest of them (or the target that was ``asked``
-    for). Speed-ups and memory ratios are rows of the generator, against the optimisation of the same
-    setting. Where the run has variants of the optimisation, what that ended at is a target for it and for them, which
-    no net's speed-up depends on.
+    Times and iterations to target are rows of the optimisation: ``time_to_target_<net>_s`` for each net's objective,
+    and ``time_to_target_s`` for the lowest of them (or the target that was ``asked`` for). Speed-ups and memory ratios
+    are rows of the net, against the baseline (the optimisation that is nobody's variant) of the same setting. Where
+    the run has variants of it, what the baseline ended at is a target for it and for them; no net's speed-up depends
+    on that.
     """
-    generators = sorted(name for name, kind in kinds.items() if kind == GENERATE)
+    generators = sorted(known.nets)
     rows: list[dict] = []
-    for optimiser in sorted(name for name, kind in kinds.items() if kind == OPTIMISE):
+    for optimiser in sorted(known.optimisers):
         everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
         for key in everything.drop_duplicates().itertuples(index=False, name=None):
             setting = dict(zip(_SETTING, key))
             aims = targets(samples, generators, setting, asked)
             mine = _matching(curves, {**setting, "method": optimiser})
             by_seed = [curve for _, curve in mine.groupby("seed")]
-            goal = _goal(samples, kinds, setting)
+            goal = _goal(samples, known, setting)
             rows += _times(by_seed, aims, _group(setting, optimiser), asked, goal)
             if goal is not None and optimiser != goal.generator:
                 plain = _matching(curves, {**setting, "method": goal.generator})
                 rows += _speedup_of_variant(plain, by_seed, goal, _group(setting, optimiser))
-            if optimiser == reference(kinds):
+            if optimiser == known.baseline:
                 for generator in generators:
                     rows += _speedups(samples, by_seed, aims.get(generator), setting, optimiser, generator)
     return _table(rows)
 
 
-def _goal(samples: pd.DataFrame, kinds: Mapping[str, str], setting: Mapping[str, object]) -> Target | None:
+def _goal(samples: pd.DataFrame, known: Methods, setting: Mapping[str, object]) -> Target | None:
     """What the optimisation of ``setting`` ended at, for its variants; None where there are none."""
-    variants = [name for name in kinds if is_variant(name)]
-    if not variants or REFERENCE_OPTIMISER not in kinds:
+    plain = known.baseline
+    if not plain or not any(known.is_variant(name) for name in known):
         return None
-    ended = _select(samples, {**setting, "method": REFERENCE_OPTIMISER, "batch": 1}, "objective")
-    return Target(REFERENCE_OPTIMISER, median_interval(ended)) if len(ended) else None
+    ended = _select(samples, {**setting, "method": plain, "batch": 1}, "objective")
+    return Target(plain, median_interval(ended)) if len(ended) else None
 
 
 def _speedup_of_variant(plain: pd.DataFrame, curves: list[pd.DataFrame], goal: Target, group: tuple) -> list[dict]:
@@ -284,11 +286,11 @@ def _speedups(
             estimate, status = Estimate(math.nan, math.nan, math.nan, 0), NOT_REACHED
         else:
             estimate, status = speedup((time_to_target(curve, target.value) for curve in curves), latency)
-        rows.append(_row(group, "speedup_at_equal_loss", "x", estimate, status))
+        rows.append(_row(group, SPEEDUP_EQUAL, "x", estimate, status))
     step = _select(samples, theirs, "iteration_s")
     if len(latency) and len(step):
         estimate = ratio_interval(step, latency, REFERENCE_ITERATIONS)
-        rows.append(_row(group, f"speedup_at_{REFERENCE_ITERATIONS}_iterations", "x", estimate, OK))
+        rows.append(_row(group, SPEEDUP_500, "x", estimate, OK))
     for metric, ratio in _MEMORY_RATIOS.items():
         estimate = ratio_interval(_select(samples, theirs, metric), _select(samples, own, metric))
         if estimate.n:
@@ -296,7 +298,7 @@ def _speedups(
     return rows
 
 
-def missing(cells: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
     """Rows without a value for what a failed cell should have given, so that a gap in a table has its reason.
 
     A generator whose optimisation failed gets speed-up rows with the optimisation's status.
@@ -309,7 +311,7 @@ def missing(cells: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
         fields = dict(zip(GROUP_COLUMNS, group))
         expected = EXPECTED.get(kind, ()) if status != OK else ()
         if kind == GENERATE and fields["batch"] == 1:
-            theirs = optimisers.get(tuple({**fields, "method": REFERENCE_OPTIMISER}.values()), OK)
+            theirs = optimisers.get(tuple({**fields, "method": baseline}.values()), OK)
             status = theirs if status == OK else status
             expected += _SPEEDUPS if status != OK else ()
         for metric, unit in expected:
@@ -318,70 +320,52 @@ def missing(cells: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     return _table(rows)
 
 
+def summarise_run(run: RunData) -> pd.DataFrame:
+    """The whole summary (columns SUMMARY_COLUMNS) of a run that has been read."""
+    asked = (run.meta.get("settings") or {}).get("target_loss")
+    asked = None if asked is None else float(asked)
+    return summarise_tables(run.cells, run.samples, run.curves, asked, methods.of_run(run))
+
+
 def summarise_tables(
-    cells: pd.DataFrame, samples: pd.DataFrame, curves: pd.DataFrame, asked: float | None = None
+    cells: pd.DataFrame,
+    samples: pd.DataFrame,
+    curves: pd.DataFrame,
+    asked: float | None = None,
+    known: Methods | None = None,
 ) -> pd.DataFrame:
-    """The whole summary (columns SUMMARY_COLUMNS) from the tables of a run. ``asked`` is the run's
-    --target-loss.
+    """The same from tables. ``asked`` is the run's --target-loss.
+
+    Raises UserError for samples of a metric that :mod:`bench.analysis.metrics` has no entry of.
     """
+    known = methods.of_tables(cells, samples) if known is None else known
+    derived = {name for name in samples["metric"].unique() if metrics.RELATION in metrics.find(name).where}
     counted = with_status(samples, cells)
-    derived = {"throughput_images_per_s"}
-    plain = counted[~counted["metric"].isin(derived) & ~counted["metric"].str.startswith(_RELATIONS)]
+    plain = counted[~counted["metric"].isin(derived)]
     followed = with_status(curves, cells)
     followed = followed[followed["status"].isin([OK, "timeout"])]  # a curve that broke off in an error bounds nothing
     fine = plain[plain["status"] == OK]
-    parts = [
-        medians(plain),
-        medians(throughput(counted)),
-        compare(fine, followed, kinds_of(cells, samples), asked),
-    ]
+    parts = [medians(plain), medians(throughput(counted)), compare(fine, followed, known, asked)]
     summary = pd.concat([part for part in parts if len(part)] or [_table([])], ignore_index=True)
-    lost = missing(cells, summary)
+    lost = missing(cells, summary, known.baseline)
     if len(lost):
         summary = pd.concat([summary, lost], ignore_index=True)
     return summary.sort_values(["task", "size", "method", "batch", "dtype", "device", "engine", "metric"],
                                kind="stable", ignore_index=True)  # fmt: skip
 
 
-_RELATIONS = (
-    "speedup_at_", SPEEDUP_OF_VARIANT, "time_to_target", "iterations_to_target", "memory_ratio", "working_memory_ratio",
-)  # fmt: skip
-
-
-def kinds_of(cells: pd.DataFrame, samples: pd.DataFrame) -> dict[str, str]:
-    """Which methods generate and which optimise: as the cells say; else those that have a latency
-    generate.
-    """
-    kinds = {str(method): str(kind) for method, kind in zip(cells["method"], cells["kind"]) if kind}
-    timed = set(samples.loc[samples["metric"] == "latency_s", "method"])
-    for method in samples["method"].unique():
-        kinds.setdefault(method, GENERATE if method in timed else OPTIMISE)
-    return kinds
+def write(summary: pd.DataFrame, directory: Path) -> None:
+    """Write a run's summary.csv."""
+    text = summary.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    write_atomically(directory / "summary.csv", text.encode())
 
 
 def summarise(run_dir: str | Path) -> pd.DataFrame:
     """Read cells.jsonl, samples.csv and curves.csv of a run, write its summary.csv, and return that table."""
     run = read_run(run_dir)
-    asked = (run.meta.get("settings") or {}).get("target_loss")
-    summary = summarise_tables(run.cells, run.samples, run.curves, None if asked is None else float(asked))
-    text = summary.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(run.directory / "summary.csv", text.encode())
+    summary = summarise_run(run)
+    write(summary, run.directory)
     return summary
-
-
-def is_variant(method: str) -> bool:
-    """Whether it is a faster way of doing what another method does."""
-    known = methods.METHODS.get(method)
-    return known is not None and known.variant_of is not None
-
-
-def reference(kinds: Mapping[str, str]) -> str:
-    """The optimisation that speed-ups and memory ratios relate to; empty where a run has none.
-
-    Never a variant, least of all one that begins with a net.
-    """
-    optimisers = sorted(name for name, kind in kinds.items() if kind == OPTIMISE and not is_variant(name))
-    return REFERENCE_OPTIMISER if REFERENCE_OPTIMISER in optimisers else next(iter(optimisers), "")
 
 
 def _group(setting: Mapping[str, object], method: str) -> tuple:

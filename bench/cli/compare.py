@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from bench.plan.arguments import PLAN_DEFAULTS, make_plan
+from bench.plan.budgets import GATE
+from bench.plan.cells import Plan
 from bench.run import output
+from nst_gluon import methods
 from nst_gluon.cli import console
 from nst_gluon.system.errors import UserError, did_you_mean
 
 OUT = Path("results")
 TIME_S = 300.0
+FAIL, PASS = "fail", "pass"
 PLAN = {
-    "method": "gatys,johnson,texture_net", "task": "texture,stylize", "size": "128", "batch": "1", "dtype": "float32",
-    "device": "cpu", "style": "great_wave", "content": "astronaut", "threads": None, "net": None, "weights": None,
+    "method": ",".join(name for name, method in methods.bundled().items() if method.variant_of is None),
+    "task": "texture,stylize", "size": "128", "batch": "1", "dtype": "float32", "device": "cpu",
+    "style": "great_wave", "content": "astronaut", "threads": None, "net": None, "weights": None,
+    "random_weights": None,
 }  # fmt: skip
+RULES = {"time": None, "metric": None, "fail_on": "slower", "inconclusive": PASS, "floor": None}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -26,34 +35,36 @@ def add(commands: argparse._SubParsersAction) -> None:
         "compare",
         help="compare two runs or two revisions",
         description="Compare a candidate with a baseline. Each is a run directory, a run's id, a saved baseline, the "
-        "JSON of pytest-benchmark, a git revision, or a folder with the suite. Two revisions are measured here and "
-        "now, in turns; two runs are compared by their samples. Exit status: 0 pass (inconclusive too), 1 regression, "
-        "2 cells failed, 3 nothing was measured.",
+        "JSON of pytest-benchmark, a git revision, or a folder (. is the working tree). Two revisions are measured "
+        "here and now, in turns; two runs are compared by their samples. Revisions are of the suite, or of any "
+        "repository that has methods of its own (--method FILE.py:NAME), which the installed suite measures. The "
+        "options may stand in that repository's setup.cfg, [nst-gluon:compare], or pyproject.toml, "
+        "[tool.nst-gluon.compare]. Exit status: 0 pass, 1 regression, 2 cells failed or an argument is wrong, "
+        "3 nothing could be compared. A saved baseline without an entry for this machine passes.",
         epilog="examples:\n  python -m bench compare HEAD~1 HEAD\n"
-        "  python -m bench compare main . --method texture_net --size 256 --time 120\n"
+        "  python -m bench compare main . --method mine.py:Mine --task texture --time 120\n"
         "  python -m bench compare nightly latest --json",
     )
     command.add_argument("baseline", metavar="BASELINE", help="what it is compared with")
     command.add_argument("candidate", metavar="CANDIDATE", help="what may have become slower")
     add_arguments(command)
     command.add_argument("--metric", metavar="LIST", help="the metrics to compare (times and memory)")
-    command.add_argument("--fail-on", metavar="LIST", default="slower", help="verdicts that are a regression (slower)")
+    command.add_argument("--fail-on", metavar="LIST", help=f"verdicts that fail the comparison ({RULES['fail_on']})")
+    command.add_argument("--inconclusive", metavar=f"{PASS}|{FAIL}", help="whether a doubtful result passes (pass)")
     command.add_argument("--floor", metavar="PERCENT", help="a change of times below this is none (5; two runs: 10)")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments that it shares with ``selftest``: what is measured, for how long, and where the result goes."""
     add_plan = command.add_argument_group("what is measured (revisions only)").add_argument
-    add_plan("--method", metavar="LIST", help=f"({PLAN['method']})")
-    add_plan("--task", metavar="LIST", help=f"({PLAN['task']})")
-    add_plan("--size", metavar="LIST", help=f"({PLAN['size']})")
-    add_plan("--batch", metavar="LIST", help=f"({PLAN['batch']})")
-    add_plan("--dtype", metavar="LIST", help=f"({PLAN['dtype']})")
-    add_plan("--device", metavar="LIST", help=f"({PLAN['device']})")
+    add_plan("--method", metavar="LIST", help=f"names, or {methods.FORMS} ({PLAN['method']})")
+    for name in ("task", "size", "batch", "dtype", "device"):
+        add_plan(f"--{name}", metavar="LIST", help=f"({PLAN[name]})")
     add_plan("--threads", metavar="N", help="threads of the engine (all cores); 1 is steadier on a shared machine")
     add_plan("--style", metavar="NAME|FILE", help=f"({PLAN['style']})")
     add_plan("--content", metavar="NAME|FILE", help=f"({PLAN['content']})")
     add_plan("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
+    add_plan("--random-weights", action="store_const", const=True, help="a descriptor without training")
     add_plan("--net", metavar="NAME|FILE", action="append", help="a trained net, not the bundled one; may be repeated")
     command.add_argument("--time", metavar="SECONDS", help=f"measure for at most this long ({TIME_S:.0f})")
     command.add_argument("--out", metavar="DIR", default=str(OUT), help="the folder of runs (results)")
@@ -62,40 +73,51 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Compare; returns the exit status of :func:`bench.gate.verdicts.exit_status`."""
-    from bench.gate import comparison, sources
-    from bench.gate.verdicts import COMPARED_METRICS, VERDICTS
+    from bench.gate import comparison, configuration, revisions, sources
+    from bench.gate.verdicts import COMPARED_METRICS, INCONCLUSIVE, VERDICTS
     from bench.machine.environment import SOURCE
 
-    level = output.level(options)
+    level, out = output.level(options), Path(options.out)
+    repository = revisions.top(Path.cwd()) or SOURCE
+    kept, unread = configuration.read(repository, [*PLAN, *RULES], repeated=["net"])
+    for name, usual in {**dict.fromkeys(PLAN), **RULES}.items():
+        if getattr(options, name) is None:
+            setattr(options, name, kept.get(name, usual))
+    guests = not revisions.is_checkout(repository)
     metrics = _names("--metric", options.metric, COMPARED_METRICS) if options.metric is not None else None
     fail_on = _names("--fail-on", options.fail_on, VERDICTS)
+    if _names("--inconclusive", options.inconclusive, (PASS, FAIL)) == [FAIL]:
+        fail_on.append(INCONCLUSIVE)
     floor = None if options.floor is None else console.number("--floor", 0.0, 5.0)(options.floor) / 100
-    out, repository = Path(options.out), Path.cwd() if (Path.cwd() / ".git").exists() else SOURCE
     pair = [
-        sources.parse(options.baseline, "BASELINE", out, repository),
-        sources.parse(options.candidate, "CANDIDATE", out, repository),
+        sources.parse(options.baseline, "BASELINE", out, repository, guests),
+        sources.parse(options.candidate, "CANDIDATE", out, repository, guests),
     ]
     how = comparison.How(metrics, fail_on, floor, out)
-    if all(isinstance(side, sources.Revision) for side in pair):
+    to_measure = [isinstance(side, sources.Revision) for side in pair]
+    if any(to_measure) and not all(to_measure):
+        raise UserError("BASELINE: a revision is compared with a revision, a run with a run or a baseline")
+    if any(to_measure):
+        plan, limit = plan_of(options), time_limit(options)
+        if guests and not plan.settings.methods:
+            raise UserError("; ".join(filter(None, [f"--method: none is given; give {methods.FORMS}", unread])))
         folder = comparison.new_folder(out)
         try:
-            plan, limit = plan_of(options), time_limit(options)
             result = comparison.of_revisions(*pair, how, folder, plan, limit, repository, level)
-        except BaseException:
-            if not any(folder.glob("samples.csv")):
-                shutil.rmtree(folder, ignore_errors=True)
+        except (UserError, KeyboardInterrupt):
+            shutil.rmtree(folder, ignore_errors=True)
             raise
-    elif any(isinstance(side, sources.Revision) for side in pair):
-        raise UserError("BASELINE: a revision is compared with a revision, a run with a run or a baseline")
     else:
         result = comparison.of_runs(*pair, how)
         folder = comparison.new_folder(out)
+    return _tell(result, folder, level, options.json)
+
+
+def _tell(result: dict, folder: Path, level: int, as_json: bool) -> int:
     from bench.report import comparison as pages  # draws, and is not needed while something is measured
 
     pages.write(result, folder)
-    if options.json:
-        import json
-
+    if as_json:
         print(json.dumps({**result, "folder": str(folder)}, indent=2))
     elif level == output.QUIET:
         if result["exit_status"]:
@@ -113,12 +135,9 @@ def time_limit(options: argparse.Namespace, usual: float = TIME_S) -> float:
     return usual if options.time is None else console.number("--time", 0.0, usual)(options.time)
 
 
-def plan_of(options: argparse.Namespace):
+def plan_of(options: argparse.Namespace) -> Plan:
     """The plan that the arguments describe, with the budget of a gate's blocks."""
     import dataclasses
-
-    from bench.plan.arguments import PLAN_DEFAULTS, make_plan
-    from bench.plan.budgets import GATE
 
     given = {name: getattr(options, name, None) for name in PLAN}
     chosen = {name: PLAN[name] if value is None else value for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""``bench list``: the runs of a folder, and what a run can be made of."""
+"""``bench list``: the runs of a folder, and the names that ``run`` takes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 from bench.run.screen import plain
 from bench.store import run_folder
 from nst_gluon import assets, methods
+from nst_gluon.cli import console
 from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
 
-# What there is to list, and the names of its columns.
+# What can be listed, and the names of its columns.
 LISTS = {
     "runs": ("run", "cells", "status", "command"),
     "methods": ("method", "kind", "tasks", "description"),
@@ -31,12 +32,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "list",
         help="list " + ", ".join(LISTS),
+        description="List the runs of a folder, or the names that run takes.",
         epilog="examples:\n  python -m bench list\n  python -m bench list styles\n"
         "  python -m bench list runs --json",
     )
-    command.add_argument("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS, help="what to list (runs)")
+    add = command.add_argument
+    add("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS, help="what to list (default: runs)")
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -54,22 +57,21 @@ def main(options: argparse.Namespace) -> int:
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Rows of equally many texts as lines with aligned columns; names may be anybody's."""
+    """Rows of texts as lines with aligned columns, without what could move a terminal's cursor."""
     rows = [tuple(map(plain, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return "\n".join(
-        "  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip() for row in rows
-    )
+    lines = ("  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip() for row in rows)
+    return "\n".join(console.wrapped(line, sys.stdout, min(sum(widths) + 2 * len(widths), 40)) for line in lines)
 
 
 def _runs(out: Path) -> list[tuple[str, ...]]:
-    """Every run below ``out``, oldest first. One that cannot be read has a line too: it is there, after all."""
+    """Every run below ``out``, oldest first, unreadable ones too."""
     folders = sorted(out.iterdir()) if out.is_dir() else []
     return [row for row in map(_run, folders) if row]
 
 
 def _run(folder: Path) -> tuple[str, ...] | None:
-    """A run directory's line; None for a folder that is none."""
+    """A run directory's line; None for any other folder."""
     try:
         return _line(folder.name, run_folder.read_run(folder), run_folder.read_cells(folder))
     except run_folder.NoRun:
@@ -91,7 +93,7 @@ def _line(name: str, run: dict[str, Any], cells: list[dict[str, Any]]) -> tuple[
 
 
 def _methods(out: Path) -> list[tuple[str, ...]]:
-    return [(m.name, m.kind, ",".join(m.tasks), m.description) for m in methods.METHODS.values()]
+    return [(m.name, m.kind, ",".join(m.tasks), m.description) for m in methods.all()]
 
 
 def _styles(out: Path) -> list[tuple[str, ...]]:
@@ -108,4 +110,8 @@ def _presets(out: Path) -> list[tuple[str, ...]]:
 def _claims(out: Path) -> list[tuple[str, ...]]:
     from bench.analysis.claims import CLAIMS
 
-    return [(claim.id, f"{claim.published_text} {claim.unit}", f"{claim.text} ({claim.source})") for claim in CLAIMS]
+    return [
+        (claim.id, f"{' / '.join(map(claim.published_text, claim.published))} {claim.unit}",
+         f"{claim.text} ({claim.paper.name})")
+        for claim in CLAIMS
+    ]  # fmt: skip

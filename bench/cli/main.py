@@ -11,6 +11,7 @@ from typing import Any
 from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
 from bench.plan import cells, engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
+from bench.plan.budgets import BUDGETS
 from bench.run import output, session
 from bench.store import run_folder
 from nst_gluon import __version__, methods
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = console.Parser(
         prog="python -m bench",
-        description="Measure methods of neural style transfer under one common objective.",
+        description="Measure and compare methods of neural style transfer under one common objective.",
         epilog="example:\n  python -m bench run --method all --size 256,512 --budget quick",
     )
     top.add_argument("--version", action="version", version=f"nst-gluon {__version__}")
@@ -45,9 +46,9 @@ def parser() -> argparse.ArgumentParser:
         module.add(commands)
     doctor = commands.add_parser(
         "doctor",
-        help="what this machine can run, and what to do about the rest",
-        description="Look at the machine, the engine, the weights and the nets: what can run here, and what to do "
-        "about the rest.",
+        help="check what this machine can run",
+        description="Check the machine, the engine, the weights and the nets: what can run here, and how to fix what "
+        "cannot.",
         epilog="examples:\n  python -m bench doctor\n  python -m bench doctor --json",
     )
     doctor.add_argument("--json", action="store_true", help="print one JSON object on standard output")
@@ -57,8 +58,10 @@ def parser() -> argparse.ArgumentParser:
 def _add_run(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "run",
-        help="measure and report",
-        description="Measure every combination of the lists given, each in a fresh process, and report.",
+        help="measure methods and write a report",
+        description="Measure every combination of the given lists, each in a fresh process, and write a report into "
+        "DIR/ID. How long that takes depends on the processor, the sizes and the budget; it is estimated at the start "
+        "and while cells finish.",
         epilog="examples:\n  python -m bench run --method all --size 256,512\n"
         "  python -m bench run --method texture_net --task texture --size 256 --batch 1,4,16\n"
         "  python -m bench run --method all --size 256,512 --shard 1/2\n"
@@ -67,37 +70,50 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     defaults = PLAN_DEFAULTS
     add = command.add_argument
-    add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.METHODS)} ({defaults['method']})")
-    add("--size", metavar="LIST", help=f"sides of the square pictures in pixels ({defaults['size']})")
-    add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} ({defaults['engine']})")
+    add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.names())}, "
+        f"{methods.FORMS} (default: {defaults['method']}); a path must not contain a comma; FILE.py is imported in "
+        "the worker processes")
+    add("--size", metavar="LIST", help=f"side lengths of the square pictures in pixels (default: {defaults['size']})")
+    add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} (default: {defaults['engine']})")
     add(
         "--engine-option",
         metavar="NAME=VALUE",
         action="append",
         help="pytorch.layout=channels_last, pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated",
     )
-    add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} ({defaults['task']})")
-    add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture ({defaults['style']})")
-    add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture ({defaults['content']})")
-    add("--device", metavar="LIST", help=f"cpu, gpu, gpu:1 ({defaults['device']})")
-    add("--dtype", metavar="LIST", help=f"of: {', '.join(runtime.DTYPES)} ({defaults['dtype']})")
-    add("--batch", metavar="LIST", help="batches for the generators' throughput; 1 is always measured (1,4)")
-    add("--repeats", metavar="N", help="measure every cell with N seeds (1; with --budget full: 3)")
-    add("--seed", metavar="N", help=f"the first seed ({defaults['seed']})")
-    add("--budget", metavar="NAME", help=f"of: {', '.join(cells.BUDGETS)} ({defaults['budget']})")
-    add("--target-loss", metavar="X", help="the objective to reach, instead of the generators' own")
-    add("--preset", metavar="NAME", help=f"the common objective ({defaults['preset']})")
-    add("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
-    add("--random-weights", action="store_const", const=True, help="a descriptor without training, marked so")
-    add("--net", metavar="NAME|FILE", action="append", help="a trained net instead of the style's; may be repeated")
+    add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} (default: {defaults['task']})")
+    add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture (default: {defaults['style']})")
+    add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture (default: {defaults['content']})")
+    add("--device", metavar="LIST", help=f"cpu, gpu, gpu:1 (default: {defaults['device']})")
+    add("--dtype", metavar="LIST", help=f"of: {', '.join(runtime.DTYPES)} (default: {defaults['dtype']})")
+    add("--batch", metavar="LIST", help="batch sizes for the nets' throughput; 1 is always measured (default: 1,4)")
+    add("--repeats", metavar="N", help="number of seeds per cell (default: 1; with --budget full: 3)")
+    add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
+    add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
+    add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")
+    add(
+        "--bounds",
+        metavar="NAME",
+        help="pixels: optimised pictures stay in [0, 1]; none: they are clipped when saved "
+        f"(default: {defaults['bounds']})",
+    )
+    add("--preset", metavar="NAME", help=f"the common objective (default: {defaults['preset']})")
+    add("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: vgg19)")
+    add(
+        "--random-weights",
+        action="store_const",
+        const=True,
+        help="use an untrained descriptor: for tests without a network connection; results are marked",
+    )
+    add("--net", metavar="NAME|FILE", action="append", help="a trained net instead of the bundled one; may be repeated")
     add(
         "--threads",
         metavar="N",
-        help="threads of the engine (OMP_NUM_THREADS, or all cores that may be used)",
+        help="threads of the engine (default: OMP_NUM_THREADS, or all available cores)",
     )
-    add("--shard", metavar="I/N", help="measure part I of N only, of about equal length; see merge")
-    add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (results)")
-    add("--resume", metavar="RUN", help="go on with a run that was interrupted: its id, folder, or latest")
+    add("--shard", metavar="I/N", help="measure only part I of N, of about equal length; see merge")
+    add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (default: results)")
+    add("--resume", metavar="RUN", help="resume an interrupted run: its id, its folder, or latest")
     add("--timeout-scale", default="1", help=argparse.SUPPRESS)
     output.add_arguments(command)
 
@@ -151,9 +167,9 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _check_resumable(record: Mapping[str, Any], path: Path) -> None:
-    """Refuse what no run wrote: it has nothing to go on with."""
+    """Refuse what cannot be resumed because no run wrote it."""
     if record.get("merged_from"):
         parts = ", ".join(str(part["id"]) for part in record["merged_from"])
-        raise UserError(f"--resume: {path} was merged from {parts}; go on with those, then merge again")
+        raise UserError(f"--resume: {path} was merged from {parts}; resume those, then merge again")
     if record.get("baseline"):
         raise UserError(f"--resume: {path} is a baseline; start a new run and save that")

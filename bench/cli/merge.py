@@ -1,4 +1,4 @@
-"""``bench merge``: the parts of a run, or the runs of several machines, as one run with one report."""
+"""``bench merge``: join the shards of a run, or the runs of several machines, into one run with one report."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "merge",
-        help="join several runs into one, with one report",
-        description="Join runs of one and the same measurement (style, content, nets, weights, preset, budget) into a "
-        "new run, and report. They must be of one machine, unless --facet machine keeps the machines apart.",
+        help="join several runs into one with one report",
+        description="Join runs that measured the same thing (style, content, nets, weights, preset, budget) into a new "
+        "run, and write its report. They must come from one machine, unless --facet machine shows the machines side by "
+        "side.",
         epilog="examples:\n"
         "  python -m bench merge results/20300101T120000Z-1a2b results/20300101T120000Z-3c4d\n"
         "  python -m bench merge laptop/RUN server/RUN --facet machine --json",
     )
     command.add_argument("runs", metavar="DIR", nargs="+", help="two or more run directories, or ids below --out")
-    command.add_argument("--facet", choices=FACETS, metavar="machine", help="keep the machines apart, side by side")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--facet", choices=FACETS, metavar="machine", help="show different machines side by side")
+    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 
@@ -39,7 +40,7 @@ def main(options: argparse.Namespace) -> int:
     out = Path(options.out)
     paths = list({(path := run_folder.find_run(text, out, "DIR")).resolve(): path for text in options.runs}.values())
     if len(paths) < 2:
-        raise UserError(f"DIR: {paths[0]} alone is nothing to merge; give two runs or more")
+        raise UserError(f"DIR: {paths[0]} is only one run; give two or more")
     facet = ["--facet", options.facet] if options.facet else []
     command = ["python", "-m", "bench", "merge", *options.runs, *facet]
     merged = merge.join([whole_runs.read(path) for path in paths], bool(facet), command)

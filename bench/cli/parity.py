@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from bench.plan import cells, engines
+from bench.plan import build, engines
 from nst_gluon.cli import console
 from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
@@ -17,38 +17,42 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "parity",
-        help="whether the engines compute the same: terms, activations, gradients and pictures",
-        description="Put every term and gradient of every preset, each activation that they name and the pictures of "
-        "the trained nets of two or more engines side by side, in float32 on the CPU, each engine in a process of its "
-        "own. Exit status 1 if one is not within its bound.",
+        help="check that the engines compute the same",
+        description="Compare two or more engines: every loss term and gradient of every preset, every activation that "
+        "a preset names, and the pictures of the trained nets, in float32 on the CPU, each engine in its own process. "
+        "Exit status 1 if a difference exceeds its bound.",
         epilog="example:\n  python -m bench parity --engine gluon,pytorch --content photo.jpg --size 256",
     )
     argument = command.add_argument
-    argument("--engine", metavar="LIST", help="the reference and its peers (all that are installed, gluon first)")
-    argument("--preset", default="all", metavar="LIST", help=f"all, or of: {', '.join(presets.PRESETS)} (all)")
-    argument("--style", default="great_wave", metavar="NAME|FILE", help="a bundled style or a picture (%(default)s)")
-    argument("--content", default="astronaut", metavar="NAME|FILE", help="a bundled photo or a picture (%(default)s)")
-    argument("--size", default="256", metavar="N", help="side of the square pictures in pixels (%(default)s)")
-    argument("--random-weights", action="store_true", help="a descriptor without training, which needs no download")
-    argument("--threads", metavar="N", help="threads of each engine (OMP_NUM_THREADS, or all cores)")
+    argument("--engine", metavar="LIST", help="the engines, the reference first (default: all installed, gluon first)")
+    argument("--preset", default="all", metavar="LIST", help=f"all, or of: {', '.join(presets.PRESETS)} (default: all)")
+    argument("--style", default="great_wave", metavar="NAME|FILE", help="a style or picture (default: %(default)s)")
+    argument("--content", default="astronaut", metavar="NAME|FILE", help="a photo or picture (default: %(default)s)")
+    argument("--size", default="256", metavar="N", help="side of the square pictures in pixels (default: %(default)s)")
+    argument("--net", metavar="NAME|FILE", action="append", help="a net instead of the bundled ones; may be repeated")
+    argument("--method", metavar="LIST", help="FILE.py:NAME or package.module:NAME of the methods of those nets")
+    argument("--random-weights", action="store_true", help="use an untrained descriptor, which needs no download")
+    argument("--threads", metavar="N", help="threads of each engine (default: OMP_NUM_THREADS, or all cores)")
     argument("--json", action="store_true", help="print one JSON object on standard output, and nothing else there")
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the command: 0 if everything is within its bound, else 1."""
     from bench.engines import parity
-    from bench.run import prepare
+    from bench.plan import arguments, inputs, outside
 
     names = chosen(options.engine)
-    wanted = cells.parse_names("--preset", options.preset, list(presets.PRESETS))
-    size = cells.parse_integers("--size", options.size, SMALLEST, LARGEST)
+    wanted = build.parse_names("--preset", options.preset, list(presets.PRESETS))
+    size = build.parse_integers("--size", options.size, SMALLEST, LARGEST)
     if len(size) != 1:
-        raise UserError(f"--size: {options.size} is more than one; give one")
-    paths = {name: prepare.picture(name, getattr(options, name)) for name in ("style", "content")}
+        raise UserError(f"--size: {options.size} is more than one size; give one")
+    paths = {name: inputs.picture(name, getattr(options, name)) for name in ("style", "content")}
     request = parity.Request(
         presets=tuple(wanted),
         pictures=parity.pictures(paths["style"], paths["content"], size[0]),
         random_weights=options.random_weights,
+        nets=tuple(str(arguments.net_file(text).resolve()) for text in options.net or ()),
+        methods=tuple(outside.parse("--method", options.method)) if options.method else (),
         threads=options.threads and console.whole_number("--threads", 1, 2)(options.threads),
     )
     lines = []
@@ -71,7 +75,7 @@ def chosen(asked: str | None) -> list[str]:
     if asked is None:
         names = [name for name, engine in engines.ENGINES.items() if engine.installed()]
     else:
-        names = cells.parse_names("--engine", asked, list(engines.ENGINES))
+        names = build.parse_names("--engine", asked, list(engines.ENGINES))
         for name in names:
             engines.get(name).check()
     if len(names) < 2:

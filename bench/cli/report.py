@@ -1,4 +1,4 @@
-"""``bench report``: the report of one run, the history of several, and the list of all runs as a page."""
+"""``bench report``: the report of one run, the history of several, the list of all runs; numbers for other tools."""
 
 from __future__ import annotations
 
@@ -12,31 +12,39 @@ from nst_gluon.system.errors import UserError
 
 RESULTS = "results"
 HISTORY = "history"
+FORMATS = ("github-benchmark", "bmf", "parquet")  # of bench.report.exports, which is heavy to import
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "report",
-        help="build the report of a run again, or the history of several",
-        description="One RUN: build its summary, claims and report again. Several: set them side by side, over "
-        "revisions and over machines. Either way the list of runs, index.html in the folder of runs, is made anew.",
+        help="rebuild the report of a run, or the history of several",
+        description="With one RUN, rebuild its summary, claims and report. With several, show them side by side, over "
+        "revisions and machines. Either way the list of runs, index.html in the folder of runs, is rebuilt.",
         epilog="examples:\n  python -m bench report latest --open\n"
         "  python -m bench report results/2030*\n  python -m bench report --index --json",
     )
     command.add_argument("runs", metavar="RUN", nargs="*", help="a run directory, a run's id, or latest")
-    command.add_argument("--index", action="store_true", help="only the list of runs")
-    command.add_argument("--to", metavar="DIR", help=f"the folder of the history of several runs ({HISTORY} of --out)")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--index", action="store_true", help="rebuild only the list of runs")
+    command.add_argument("--to", metavar="DIR", help=f"where to write the history of several runs ({HISTORY} in --out)")
+    command.add_argument(
+        "--format",
+        choices=FORMATS,
+        metavar="NAME",
+        help="write one run's numbers for another tool into its folder, instead of the report: github-benchmark "
+        "(github-action-benchmark's custom JSON), bmf (Bencher's JSON) or parquet (the samples; needs pyarrow)",
+    )
+    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     command.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
 def main(options: argparse.Namespace) -> int:
-    """Build what is asked for, and print the page's path; returns the exit status."""
+    """Build what is asked for, and print its path; returns the exit status."""
     out = Path(options.out)
     if options.index and options.runs:
-        raise UserError("--index: makes the list of all runs; leave out RUN, or --index")
+        raise UserError("--index: rebuilds the list of all runs; leave out RUN or --index")
     if not options.index and not options.runs:
         raise UserError("RUN: missing; give a run directory, a run's id, latest, or several runs for their history")
     paths = list({(path := run_folder.find_run(text, out)).resolve(): path for text in options.runs}.values())
@@ -44,7 +52,13 @@ def main(options: argparse.Namespace) -> int:
         run_folder.read_run(path)
     if options.to is not None and len(paths) < 2:
         raise UserError("--to: is for the history of several runs; give more than one RUN")
-    if options.index:
+    if options.format is not None:
+        if len(paths) != 1:
+            raise UserError("--format: is for one RUN; give one")
+        from bench.report import exports
+
+        page = exports.write(paths[0], options.format)
+    elif options.index:
         page = _index(out)
     elif len(paths) == 1:
         page = _one(paths[0], out)
@@ -68,10 +82,7 @@ def _index(out: Path) -> Path:
 
 def _one(path: Path, out: Path) -> Path:
     from bench import report
-    from bench.analysis import claims, summary
 
-    summary.summarise(path)
-    claims.evaluate(path)
     page = Path(report.build(path))
     _refresh(path, out)
     return page
@@ -86,10 +97,10 @@ def _several(paths: list[Path], out: Path, target: Path) -> Path:
 
 
 def _refresh(made: Path, out: Path) -> None:
-    """Make the list of runs anew, if what was made is in it. A list that cannot be written is not worth an error."""
+    """Rebuild the list of runs if what was made is in it. A list that cannot be written is not worth an error."""
     if made.resolve().parent != out.resolve():
         return
     try:
         _index(out)
     except (UserError, OSError) as error:
-        print(f"warning: the list of runs was not made anew: {error}", file=sys.stderr)
+        print(f"warning: the list of runs could not be rebuilt: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``bench roofline``: what this machine can do at most, and how much of it the cells of a run reach."""
+"""``bench roofline``: this machine's peak, and how close the cells of a run come to it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "roofline",
-        help="how much of what the machine can do a run reaches",
-        description="Without --run: measure the peak of a large matrix product and of a copy, through the engine, and "
-        "keep them for this machine. With --run: tell how much of that each cell of a finished run reaches, and draw "
-        "it into the run's plots.",
+        help="show how close a run comes to the machine's peak",
+        description="Without --run: measure the machine's peak, by a large matrix product and a copy through the "
+        "engine, and keep it for this machine. With --run: show which part of that peak each cell of a finished run "
+        "reaches, and add a plot to the run.",
         epilog="examples:\n  python -m bench roofline --threads 2\n  python -m bench roofline --run latest",
     )
-    command.add_argument("--threads", metavar="N", help="threads of the engine (OMP_NUM_THREADS, or all cores)")
+    add = command.add_argument
+    add("--threads", metavar="N", help="threads of the engine (default: OMP_NUM_THREADS, or all cores)")
     command.add_argument("--run", metavar="RUN", help="a run directory, a run's id, or latest")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
     output.add_arguments(command)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure, or tell and draw; returns the exit status."""
+    """Measure the peak, or show a run's part of it; returns the exit status."""
     out, level = Path(options.out), output.level(options)
     if options.run is not None:
         if options.threads is not None:
-            raise UserError("--threads: a run has its own number of threads; leave out --threads or --run")
+            raise UserError("--threads: a run has a number of threads already; leave out --threads or --run")
         return _show(options.run, out, level, options.json)
     given = None if options.threads is None else console.whole_number("--threads", 1, 2)(options.threads)
     return _measure(out, runtime.prepare(given), level, options.json)
@@ -69,7 +70,7 @@ def _measure(out: Path, threads: int, level: int, as_json: bool) -> int:
 
 
 def _show(text: str, out: Path, level: int, as_json: bool) -> int:
-    from bench.analysis import roofline
+    from bench.analysis import methods, roofline
     from bench.store import reader, run_folder
 
     directory = run_folder.find_run(text, out, "--run")
@@ -77,14 +78,14 @@ def _show(text: str, out: Path, level: int, as_json: bool) -> int:
     peaks = roofline.read_peaks(out, run.meta)
     rows = roofline.fractions(roofline.cell_costs(run), run.samples, peaks)
     if rows.empty:
-        raise UserError(f"--run: {directory} has no time of a cell on the CPU whose operations are known")
+        raise UserError(f"--run: {directory} has no measured CPU cell whose operations are known")
     if level > output.QUIET and not as_json:
         print(roofline.table(rows))
 
     from bench.report import plots
     from bench.report import roofline as drawing
 
-    plots.write_all([drawing.plot(rows, peaks)], directory / "plots")
+    plots.write_all([drawing.plot(rows, peaks, methods.of_run(run))], directory / "plots")
     plot = directory / "plots" / "roofline.svg"
     cells = json.loads(rows.to_json(orient="records"))
     print(json.dumps({"run": directory.name, "cells": cells, "plot": str(plot)}, indent=2) if as_json else plot)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from bench.engines import measure
+from bench.engines.context import Context
 from bench.machine import meters
-from bench.plan.cells import Budget, Cell, Settings
-from bench.run.worker import Context
+from bench.plan.budgets import Budget
+from bench.plan.cells import Cell, Settings
 from nst_gluon.descriptor.vgg import Descriptor
 from nst_gluon.descriptor.weights import VggWeights
-from nst_gluon.nets.generator import Generator, load_net
+from nst_gluon.nets.trained_net import TrainedNet, load_net
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.presets import Preset
 from nst_gluon.system import runtime
@@ -49,7 +50,7 @@ class Gluon(measure.Defaults):
             empty_cache=empty_cache,
         )
 
-    def generator(self, net_file: Path) -> Generator:
+    def generator(self, net_file: Path) -> TrainedNet:
         return load_net(net_file, self.context, self.dtype)
 
     def objective(

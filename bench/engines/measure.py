@@ -12,21 +12,22 @@ import itertools
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from bench.engines.context import Context
 from bench.machine import environment, meters
-from bench.plan.cells import GENERATE, Budget, Cell, Settings, segments_for
-from bench.run.prepare import prepared
-from bench.run.worker import Context
+from bench.plan.budgets import Budget
+from bench.plan.cells import GENERATE, Cell, Settings
+from bench.plan.inputs import prepared
+from bench.plan.memory import segments_for
 from nst_gluon import methods
 from nst_gluon.descriptor import weights
 from nst_gluon.objective import presets
-from nst_gluon.optimise.descent import Result, config_of, initial_picture, optimise
-from nst_gluon.optimise.lbfgs import minimise as lbfgs
-from nst_gluon.optimise.pyramid import Schedule, stage_size, style_side
+from nst_gluon.optimise.problem import Host, Problem, Result, Step, config_of
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
@@ -43,7 +44,7 @@ class Backend(Protocol):
 
     def generator(self, net_file: Path) -> Any:
         """A trained net: ``inputs(content, size, batch, seed)``, ``forward(*inputs)``, ``parameter_count`` and
-        ``generate(content, size, seed)``, as :class:`nst_gluon.nets.generator.Generator` has them.
+        ``generate(content, size, seed)``, as :class:`nst_gluon.nets.trained_net.TrainedNet` has them.
         """
 
     def fetch(self, array: Any) -> np.ndarray:
@@ -56,18 +57,12 @@ class Backend(Protocol):
         """
 
 
-class Defaults:
+class Defaults(Host):
     """A backend's answers where an engine has nothing better."""
-
-    minimise: Callable[..., Any] = staticmethod(lbfgs)
 
     def meter(self, host: meters.HostMeter) -> Any:
         """Memory of this process."""
         return host
-
-    def place(self, picture: np.ndarray) -> Any:
-        """A picture in the kind of array that an optimisation's vectors are to be."""
-        return np.asarray(picture)
 
     def device_seconds(self, forward: Callable[[], Any], calls: int) -> list[float]:
         """Seconds of single calls by the device's own clock; none where it has no other than the host's."""
@@ -207,47 +202,55 @@ def _optimise(
 ) -> dict[str, Any]:
     content, size, synchronise = _content(cell, settings), (cell.size, cell.size), backend.synchronise
     objective = _objective(backend, cell, settings, cell.dtype, content)
-    preset, method = presets.get(settings.preset), methods.get(cell.method)
-    levels = Schedule().levels(size) if cell.method == "gatys_pyramid" else ()
-    coarse = [_coarser(objective, settings, content, cell.size, side) for side, _ in levels]
+    style = prepared("style", settings, [cell.size])
+    method = methods.get(cell.method)
     config = config_of(
-        preset,
-        start="net" if method.from_net else "noise" if content is None else None,
+        presets.get(settings.preset),
+        start="noise" if content is None else None,
         iterations=budget.max_iterations,
-        pyramid=levels,
         time_limit_s=budget.limit_s(cell.size, method.variant_of is not None),
         target=min(context.targets.values()) if context.targets and budget.stop_early else None,
         least_iterations=budget.least_iterations if method.variant_of is None else 0,
         seed=cell.seed,
     )
-    net, start = None, None
+    if settings.bounds == "none":
+        config = replace(config, bounds=None)
+    net, make = None, None
     if method.from_net:
         net, net_file = _best_net(cell, settings, context)
         generator = backend.generator(net_file)
 
-        def start() -> np.ndarray:
+        def make() -> np.ndarray:
             return generator.generate(content, size, seed=cell.seed)
-    else:
-        start = initial_picture(config, content, size)
+
+    equal: dict[str, dict[str, Any]] = {}  # by net: the picture with which the descent reached that net's objective
+
+    def show(step: Step) -> None:
+        if step.size != size:  # the objective of a smaller picture is another one
+            return
+        context.curve(step.seconds, step.iteration, step.terms)
+        for name, target in context.targets.items() if budget.score and method.variant_of is None else ():
+            if name not in equal and step.terms.objective <= target:
+                path = context.image(f"-at-{name}")
+                images.save(np.clip(problem.best_picture(), 0, 1), path)
+                equal[name] = {
+                    "image": str(path.relative_to(context.run_dir)), "objective": step.terms.objective,
+                    "evaluations": step.iteration, "seconds": step.seconds,
+                }  # fmt: skip
+
+    problem = Problem(
+        objective, size, config, content, lambda side: images.resize(style, (side, side)), settings.style_size, make,
+        callback=show, host=backend,
+    )  # fmt: skip
+    problem.rehearse(method.descend, 0)
     synchronise()
     context.ready()
-
-    def first_call() -> None:
-        first = start() if callable(start) else start
-        for each, (side, _) in zip(coarse, levels):
-            each.value_and_gradient(backend.place(images.resize(first, stage_size(size, side))))
-        objective.value_and_gradient(backend.place(first))
-
     meter.start()
     # Builds the graphs and is on no other clock.
-    context.sample("first_call_s", meters.timed(first_call, synchronise), meters.SECONDS)
+    context.sample("first_call_s", meters.timed(lambda: problem.rehearse(method.descend, 1), synchronise),
+                   meters.SECONDS)  # fmt: skip
     mhz = environment.cpu_mhz()
-
-    def show(step) -> None:
-        if step.size == size:  # the objective of a smaller picture is another one
-            context.curve(step.seconds, step.iteration, step.terms)
-
-    result = optimise(objective, start, config, show, coarse, backend.minimise, backend.place, backend.fetch)
+    result = problem.run(method.descend)
     mhz_after = environment.cpu_mhz()
     memory = _report_memory(context, meter.read())
     fine = [step for step in result.steps if step.size == size]
@@ -263,7 +266,7 @@ def _optimise(
         _save(result.picture, context)
         if cell.dtype != "float32":
             objective = _objective(backend, cell, settings, "float32", content)
-        # Of the picture as it is saved, clipped, in float32; the curve is of what the optimiser saw.
+        # In float32, whatever precision the curve has.
         _report_terms(context, objective.terms(result.picture))
     return {
         "memory": memory,
@@ -272,22 +275,14 @@ def _optimise(
         "coarse": coarse_facts(result, size),
         "seconds": result.seconds,
         "best_objective_seen": result.terms.objective,
-        "start": config.start,
+        "start": result.began,
         "start_net": net,
+        "equal_loss": equal,
         "segments": objective.segments,
         "optimizer": config.optimizer,
         "corrections": config.corrections,
         **facts,
     }
-
-
-def _coarser(objective: Any, settings: Settings, content, full: int, side: int) -> Any:
-    """The objective of a coarse level: both pictures scaled down alike."""
-    style = prepared("style", settings, [full])
-    small = style_side(settings.style_size, side, full)
-    return objective.aimed_at(
-        images.resize(style, (small, small)), None if content is None else images.resize(content, (side, side))
-    )
 
 
 def _best_net(cell: Cell, settings: Settings, context: Context) -> tuple[str, Path]:

@@ -6,7 +6,7 @@ process may clash; arrays pass through .npz files. An engine without an objectiv
     terms         every term of every preset: relative error, at most 1e-4
     activations   each one that a preset names: largest difference over the largest value, at most 1e-3
     gradient      of every preset's objective to the picture: cosine, at least 0.9999
-    pictures      of the trained nets that come with the suite: at least 60 dB
+    pictures      of the trained nets that come with the suite, or of others: at least 60 dB
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from bench.plan import engines
-from bench.run.process import child_environment
-from nst_gluon import assets
+from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights
+from nst_gluon.nets import netfile
 from nst_gluon.objective import presets
 from nst_gluon.pictures import images
-from nst_gluon.system import runtime
+from nst_gluon.system import children, runtime
 from nst_gluon.system.errors import UserError
 
 TERMS = ("objective", "content", "style", "tv")
@@ -83,12 +83,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Request:
-    """What every engine is asked for; ``pictures`` are numpy (1, 3, S, S): style, content and the one in question."""
+    """What every engine is asked for.
+
+    ``pictures`` are numpy (1, 3, S, S): style, content and the one in question. ``nets`` are files of trained nets,
+    ``methods`` the references of those methods of theirs that do not come with the suite.
+    """
 
     presets: tuple[str, ...]
     pictures: Mapping[str, np.ndarray]
     random_weights: bool = False
     threads: int | None = None
+    nets: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
 
 def pictures(style: Path, content: Path, size: int) -> dict[str, np.ndarray]:
@@ -158,13 +164,10 @@ def ask(engine: str, request: Request, folder: Path) -> dict[str, np.ndarray]:
     """What an engine computes, by item, from a process of its own; a UserError is that process's one line."""
     given, answer = folder / f"{engine}-request.npz", folder / f"{engine}.npz"
     words = {"engine": engine, "presets": list(request.presets), "random_weights": request.random_weights,
-             "threads": request.threads}  # fmt: skip
+             "threads": request.threads, "nets": list(request.nets), "methods": list(request.methods)}  # fmt: skip
     np.savez(given, words=json.dumps(words), **request.pictures)
-    child = subprocess.run(
-        [sys.executable, "-m", "bench.engines.parity", str(given), str(answer)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=child_environment(), check=False,
-        timeout=TIME_LIMIT_S,
-    )  # fmt: skip
+    command = children.python("bench.engines.parity", str(given), str(answer))
+    child = children.run(command, timeout_s=TIME_LIMIT_S, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if child.returncode or not answer.is_file():
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(f"--engine: {engine} failed ({last})")
@@ -172,14 +175,17 @@ def ask(engine: str, request: Request, folder: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def compute(backend: Any, names: Sequence[str], given: Mapping[str, np.ndarray], random: bool) -> dict[str, np.ndarray]:
+def compute(
+    backend: Any, names: Sequence[str], given: Mapping[str, np.ndarray], random: bool, nets: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Every item of an engine, by name: kind, and what it is of."""
     found: dict[str, np.ndarray] = {}
     content, style = given["content"], given["style"]
-    for net in assets.nets():
-        source = content if net.task == TASK else None
-        made = backend.generator(net.path).generate(source, content.shape[2:], seed=SEED)
-        found[SEPARATOR.join(("picture", net.method, net.task, net.style))] = made
+    for path in map(Path, nets or [net.path for net in assets.nets()]):
+        meta = netfile.describe(path)
+        source = content if meta["task"] == TASK else None
+        made = backend.generator(path).generate(source, content.shape[2:], seed=SEED)
+        found[SEPARATOR.join(("picture", meta["method"], meta["task"], Path(str(meta.get("style"))).stem))] = made
     descriptor = weights.load(None, random=random, progress=False)
     layers: dict[str, dict[str, None]] = {}
     for name in names:
@@ -209,7 +215,9 @@ def main(request: str, answer: str) -> int:
     try:
         engine = engines.get(words["engine"])
         backend = getattr(engine.load(), engine.backend)("cpu", "float32")
-        found = compute(backend, words["presets"], given, words["random_weights"])
+        for reference in words["methods"]:
+            methods.get(reference)
+        found = compute(backend, words["presets"], given, words["random_weights"], words["nets"])
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -6,13 +6,13 @@ import datetime
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.gate import revisions, rounds, selftest, sources, verdicts
+from bench.gate import guest, revisions, rounds, selftest, sources, verdicts
 from bench.gate.revisions import Accepted, Checkout
 from bench.gate.verdicts import BASELINE, CANDIDATE, Rules
 from bench.machine import environment
@@ -27,11 +27,6 @@ from nst_gluon.system.errors import UserError
 SCHEMA_VERSION = 1
 FROM_SAMPLES = "compared from samples"
 
-# Two runs were measured at different times, by one process a cell: without a self-test of the machine, less than this
-# is no change. (Measured on two cores: a cell's time differs by 4 % from process to process, an optimisation's working
-# memory by 3 %, with outliers of twice that.)
-POOL_FLOORS = {"s": 0.10, "B": 0.10}
-
 
 @dataclass(frozen=True)
 class How:
@@ -45,9 +40,11 @@ class How:
     floor: float | None
     results: Path
 
-    def rules(self, floors: Mapping[str, float], floor_of: Mapping[tuple[str, str], float] | None = None) -> Rules:
-        floors = {**floors, **({"s": self.floor} if self.floor is not None else {})}
-        return Rules(floors=floors, floor_of=floor_of or {})
+    def rules(self, usual: Rules) -> Rules:
+        if self.floor is None:
+            return usual
+        times = {key: max(value, self.floor) for key, value in usual.floor_of.items() if key[1].endswith("_s")}
+        return replace(usual, floors={**usual.floors, "s": self.floor}, floor_of={**usual.floor_of, **times})
 
 
 def new_folder(results: Path) -> Path:
@@ -87,10 +84,14 @@ def measure(
 ) -> tuple[rounds.Measured, dict[str, Any]]:
     """Measure two revisions in one job; the samples go to ``folder``. Returns them and the machine's fingerprint.
 
-    ``level``: how much is told meanwhile, one of bench.run.output.
+    Args:
+        repository: the suite's, whose checkouts measure themselves, or one with methods, which the installed suite
+            measures.
+        level: how much is told meanwhile, one of bench.run.output.
 
     Raises NotComparable, and UserError for inputs that are not right.
     """
+    guests = not revisions.is_checkout(repository)
     wanted = [(name, side.revision) for name, side in pair.items() if side.revision is not None]
     prepare.ask(
         sorted({cell.engine for cell in plan.cells}),
@@ -103,13 +104,15 @@ def measure(
     with revisions.worktrees(wanted, repository) as folders:
         places = dict(zip([name for name, _ in wanted], folders))
         checkouts = {
-            name: Checkout(side.label, places.get(name, side.folder), side.revision) for name, side in pair.items()
+            name: Checkout(side.label, places.get(name, side.folder), side.revision, repository, guests)
+            for name, side in pair.items()
         }
-        reason = not_comparable(checkouts)
+        reason = lacking(checkouts, plan) if guests else not_comparable(checkouts)
         if reason:
             raise NotComparable(reason)
         for checkout in checkouts.values():
-            rounds.prepare(checkout.folder)
+            if not guests:
+                rounds.prepare(checkout.folder)
         progress = Rounds(plan.budget, time_limit_s, level=level)
         measured = rounds.Gate(checkouts, plan, folder, rules, metrics, time_limit_s, progress).measure()
     measured.warnings[:0] = environment.warnings_before(machine, None)
@@ -127,17 +130,30 @@ def of_revisions(
     level: int = USUAL,
 ) -> dict[str, Any]:
     """Measure two revisions in one job and compare them; the samples go to ``folder``."""
-    pair, rules = {BASELINE: baseline, CANDIDATE: candidate}, how.rules(Rules().floors)
+    pair, rules = {BASELINE: baseline, CANDIDATE: candidate}, how.rules(Rules())
     try:
         metrics = how.metrics or verdicts.GATED_METRICS
         measured, fingerprint = measure(pair, plan, folder, rules, metrics, time_limit_s, repository, level)
     except NotComparable as reason:
-        nothing = rounds.Measured(pd.DataFrame(), _no_rows(), [], FROM_SAMPLES, 0, 0.0, [str(reason)])
-        return _finish(_head(pair, {}), nothing, how, rules, passed=True)
+        return _finish(_head(pair, {}), _from_samples(_no_rows(), [], [str(reason)]), how, rules)
     declared = (
         revisions.accepted(repository, baseline.revision, candidate.revision or "HEAD") if baseline.revision else []
     )
+    measured.warnings += [
+        f"commit {found.commit[:12]}: Accept-Slower: {found.metric} does not count, as it gives no reason"
+        for found in declared
+        if not found.reason
+    ]
     return _finish(_head(pair, fingerprint), measured, how, rules, declared)
+
+
+def lacking(checkouts: Mapping[str, Checkout], plan: Plan) -> str | None:
+    """Which method's file one of two checkouts lacks, in words; None if both have all."""
+    for name, checkout in checkouts.items():
+        for file in guest.method_files(guest.at(checkout.folder, checkout.origin, plan.to_dict())):
+            if not file.is_file():
+                return f"not compared: the {name} {checkout.label} has no {file.relative_to(checkout.folder)}"
+    return None
 
 
 def not_comparable(checkouts: Mapping[str, Checkout]) -> str | None:
@@ -174,16 +190,24 @@ def of_runs(
             )
             return _finish(head, _from_samples(_no_rows(), [], [note]), how, Rules(), passed=True)
         baseline = sources.from_run(path, "BASELINE")
-    floor_of, warnings = selftest.floors(how.results, candidate.fingerprint), []
-    rules = how.rules(Rules().floors if floor_of else POOL_FLOORS, floor_of)
-    if not floor_of:
+    usual, tested = selftest.pool_rules(how.results, candidate.fingerprint, baseline.optimised | candidate.optimised)
+    rules, warnings = how.rules(usual), []
+    if not tested:
         warnings.append(
-            f"this machine's noise is not known: less than {100 * rules.floors['s']:.0f} % counts as no change; "
-            "python -m bench selftest finds out"
+            f"this machine's noise is not known: less than {100 * rules.floors['s']:.0f} % of a time counts as no "
+            "change; python -m bench selftest finds out"
         )
+    unsteady = [
+        f"{side} {measured.label}: {text}"
+        for side, measured in ((BASELINE, baseline), (CANDIDATE, candidate))
+        for text in measured.unsteady
+    ]
     metrics = how.metrics or [name for name in baseline.metrics if name in candidate.metrics]
     kept = [side.samples[side.samples["metric"].isin(metrics)] for side in (baseline, candidate)]
     rows = verdicts.compare_pools(*kept, rules)
+    if unsteady:
+        shaky = rows["unit"].eq("s") & rows["verdict"].isin([verdicts.SLOWER, verdicts.FASTER])
+        rows.loc[shaky, ["verdict", "note"]] = [verdicts.INCONCLUSIVE, "a run warned of the machine"]
     other = sources.difference(baseline.fingerprint, candidate.fingerprint)
     if other:
         rows = rows.assign(verdict=verdicts.INCOMPARABLE, note=f"other machine: {other}")
@@ -193,7 +217,7 @@ def of_runs(
         for cell, (status, reason) in measured.failed.items()
     ]
     head = _head({BASELINE: baseline, CANDIDATE: candidate}, candidate.fingerprint)
-    return _finish(head, _from_samples(rows, failures, warnings), how, rules)
+    return _finish(head, _from_samples(rows, failures, [*warnings, *unsteady]), how, rules)
 
 
 def _from_samples(rows: pd.DataFrame, failures: list[dict[str, str]], warnings: list[str]) -> rounds.Measured:
@@ -243,7 +267,7 @@ def _finish(
     declared: Sequence[Accepted] = (),
     passed: bool = False,
 ) -> dict[str, Any]:
-    """The whole result; ``passed``: that nothing was compared is as it should be."""
+    """The whole result; ``passed``: that nothing was compared is as it should be, on the first run of a machine."""
     rows = measured.rows
     used = [
         (row.cell, row.metric, next(a for a in declared if a.covers(row.cell, row.metric)))
@@ -288,13 +312,13 @@ def summary(
 ) -> str:
     """The result in one sentence."""
     if rows.empty and not broken:
-        return "Nothing was compared."
+        return "Nothing was compared." if status == verdicts.PASS else "Nothing could be compared."
     count = rows["verdict"].value_counts().to_dict()
-    words = {verdicts.SLOWER: "slower or hungrier", verdicts.FASTER: "faster or leaner"}
+    words = {verdicts.SLOWER: "slower or more memory", verdicts.FASTER: "faster or less memory"}
     parts = [f"{count[name]} {words.get(name, name)}" for name in verdicts.VERDICTS if name in count]
     head = {
         verdicts.PASS: "Pass",
-        verdicts.REGRESSION: "Regression",
+        verdicts.REGRESSION: "Regression" if verdicts.SLOWER in count else "Failed",
         verdicts.CELLS_FAILED: "Cells failed",
         verdicts.NOTHING_MEASURED: "Nothing could be compared",
     }[status]

@@ -6,6 +6,11 @@ A number is compared with the one before it on the same machine, if both were ma
 weights, objective, and the nets that the number depends on). The change is beyond noise only if the ratio of the two,
 at its least favourable (one interval's low end over the other's high end), lies wholly beyond 1 + floor or below
 1 / (1 + floor). The floor is the machine's own where it is known (:mod:`bench.gate.selftest`).
+
+A slow drift passes all such comparisons. :func:`drifts` finds it: it looks for the run before and after which a
+number's values differ most in rank (Pettitt, A non-parametric approach to the change-point problem, 1979), keeps it if
+so great a difference is rare among the same values in random order and if the medians before and after lie beyond the
+floor of a comparison in rounds, and then looks into both parts (binary segmentation).
 """
 
 from __future__ import annotations
@@ -17,27 +22,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
+from bench.analysis import methods, metrics
 from bench.analysis import summary as analysis
+from bench.analysis.methods import Methods
 from bench.gate import selftest, verdicts
-from bench.gate.comparison import POOL_FLOORS
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
-from bench.plan.cells import OPTIMISE
 from bench.store.reader import GROUP_COLUMNS, read_run
 from bench.store.whole_runs import machine_difference, one_machine
 from nst_gluon.system.errors import UserError
 
-METRICS = (
-    "speedup_at_equal_loss", "speedup_at_500_iterations", "latency_s", "iteration_s", "time_to_target_s",
-    "working_memory_bytes", "peak_memory_bytes",
-)  # fmt: skip
+METRICS = metrics.named(metrics.HISTORY)
 BETTER, WORSE, SAME, UNCLEAR, FIRST, OTHER = "better", "worse", "same", "unclear", "first", "other inputs"
 POINT_COLUMNS = (
     "machine", "run", "created", "revision", *GROUP_COLUMNS, "metric", "unit", "value", "low", "high", "n", "status",
     "ratio", "ratio_low", "ratio_high", "floor", "change",
 )  # fmt: skip
+DRIFT_COLUMNS = (
+    "machine", *GROUP_COLUMNS, "metric", "unit", "run", "revision", "before", "after", "ratio", "p", "change",
+)  # fmt: skip
+RARE, SHUFFLES = 0.005, 4000
+FEWEST = 10  # runs: of fewer, no order is that rare
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Entry:
     status: str
     fingerprint: Mapping[str, Any]
     inputs: Mapping[str, str]
-    kinds: Mapping[str, str]
+    methods: Methods
     summary: pd.DataFrame
 
 
@@ -64,9 +73,7 @@ def read(path: Path) -> Entry:
     meta = run.meta
     if meta.get("machines"):
         raise UserError(f"RUN: {path} is several machines side by side already; give the runs that it was merged from")
-    settings = meta.get("settings") or {}
     git = (meta.get("environment") or {}).get("git") or {}
-    asked = settings.get("target_loss")
     return Entry(
         path=path,
         id=str(meta.get("id") or path.name),
@@ -75,8 +82,8 @@ def read(path: Path) -> Entry:
         status=str(meta.get("status") or ""),
         fingerprint=meta.get("fingerprint") or {},
         inputs=_inputs(meta),
-        kinds=analysis.kinds_of(run.cells, run.samples),
-        summary=analysis.summarise_tables(run.cells, run.samples, run.curves, None if asked is None else float(asked)),
+        methods=methods.of_run(run),
+        summary=analysis.summarise_run(run),
     )
 
 
@@ -86,7 +93,7 @@ def _inputs(meta: Mapping[str, Any]) -> dict[str, str]:
     pictures, nets = inputs.get("pictures") or {}, inputs.get("nets") or {}
     found = {name: (pictures.get(name) or {}).get("sha256") or settings.get(name) for name in ("style", "content")}
     found["weights"] = (inputs.get("weights") or {}).get("sha256") or settings.get("weights")
-    for name in ("preset", "style_size", "random_weights", "target_loss"):
+    for name in ("preset", "style_size", "random_weights", "target_loss", "bounds"):
         found[name] = settings.get(name)
     found.update({f"nets.{use}": (net or {}).get("sha256") for use, net in nets.items()})
     return {name: str(value) for name, value in found.items()}
@@ -115,8 +122,13 @@ def points(groups: Mapping[str, Sequence[Entry]], results: Path) -> pd.DataFrame
     """A row of POINT_COLUMNS for each metric of METRICS, cell at batch 1 and run; ``results`` has the self-tests."""
     rows: list[dict[str, Any]] = []
     for machine, entries in groups.items():
-        floors = selftest.floors(results, one_machine(entry.fingerprint for entry in entries))
-        rules = Rules(floors=Rules().floors if floors else POOL_FLOORS, floor_of=floors)
+        optimised = {
+            cell_name(row)
+            for entry in entries
+            for row in entry.summary.to_dict("records")
+            if row["method"] in entry.methods.optimisers
+        }
+        rules, _ = selftest.pool_rules(results, one_machine(entry.fingerprint for entry in entries), optimised)
         before: dict[tuple, tuple[Entry, Mapping[str, Any]]] = {}
         for entry in entries:
             chosen = entry.summary[(entry.summary["batch"] == 1) & entry.summary["metric"].isin(METRICS)]
@@ -149,7 +161,7 @@ def depends_on(entry: Entry, row: Mapping[str, Any]) -> dict[str, str]:
     """Those inputs of a run that a row of its summary depends on: all but the nets of other methods and tasks."""
     method, task = row["method"], row["task"]
     own = f"nets.{method}/{task}"
-    aims = entry.kinds.get(method) == OPTIMISE and row["metric"] == "time_to_target_s"
+    aims = method in entry.methods.optimisers and row["metric"] == "time_to_target_s"
     return {
         name: value
         for name, value in entry.inputs.items()
@@ -177,7 +189,7 @@ def _ends(row: Mapping[str, Any]) -> tuple[float, float]:
 
 def verdict(low: float, high: float, floor: float, more_is_better: bool) -> str:
     """What a ratio between ``low`` and ``high`` means (1 is no change); ``floor`` is a fraction."""
-    found = verdicts.verdict(low, high, floor, floor)
+    found = verdicts.verdict(low, high, floor)
     down, up = (WORSE, BETTER) if more_is_better else (BETTER, WORSE)
     return {verdicts.SLOWER: up, verdicts.FASTER: down, verdicts.SAME: SAME}.get(found, UNCLEAR)
 
@@ -186,3 +198,64 @@ def latest(found: pd.DataFrame) -> pd.DataFrame:
     """Of :func:`points`, the newest of each machine, cell and metric that has a value."""
     known = found[found["value"].notna()]
     return known.groupby(["machine", *GROUP_COLUMNS, "metric"], sort=False).tail(1)
+
+
+# ------------------------------------------------------------------------------------------------------ slow drift
+
+
+def drifts(found: pd.DataFrame) -> pd.DataFrame:
+    """Of :func:`points`, where a number's level changed over the runs: a row of DRIFT_COLUMNS each, oldest first.
+
+    ``run`` is the first of the new level, ``before`` and ``after`` are the levels' medians, and ``p`` says how often
+    runs in random order differ as much. Runs of other inputs are not looked at together.
+    """
+    rows = []
+    known = found[found["value"].gt(0)]
+    for key, series in known.groupby(["machine", *GROUP_COLUMNS, "metric", "unit"], sort=False):
+        floor = Rules().floors.get(key[-1], max(Rules().floors.values()))
+        for _, part in series.groupby(series["change"].isin([FIRST, OTHER]).cumsum(), sort=False):
+            values = np.log(part["value"].to_numpy(dtype=float))
+            for at, before, after, p in level_changes(values, math.log1p(floor)):
+                first, ratio = part.iloc[at], math.exp(after - before)
+                rows.append((
+                    *key, first["run"], first["revision"], math.exp(before), math.exp(after), ratio, p,
+                    BETTER if (ratio > 1) == (key[-1] == "x") else WORSE,
+                ))  # fmt: skip
+    return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))
+
+
+def level_changes(values: np.ndarray, least: float) -> list[tuple[int, float, float, float]]:
+    """Where the level of a series changes: (index of the first of the new level, median before, median after, p).
+
+    Args:
+        values: in the order of time.
+        least: a smaller difference of medians is none.
+    """
+    splits: dict[int, float] = {}
+    _split(values, 0, len(values), least, splits)
+    edges = [0, *sorted(splits), len(values)]
+    levels = [float(np.median(values[low:high])) for low, high in zip(edges, edges[1:])]
+    return [(at, levels[i], levels[i + 1], splits[at]) for i, at in enumerate(edges[1:-1])]
+
+
+def _split(values: np.ndarray, low: int, high: int, least: float, splits: dict[int, float]) -> None:
+    part = values[low:high]
+    if len(part) < FEWEST:
+        return
+    scan = _rank_scan(part[None])[0]
+    at = int(np.argmax(np.abs(scan))) + 1
+    rng = np.random.default_rng(0)
+    shuffled = rng.permuted(np.tile(part, (SHUFFLES, 1)), axis=1)
+    extreme = np.abs(_rank_scan(shuffled)).max(axis=1) >= abs(scan[at - 1])
+    p = (1 + int(extreme.sum())) / (1 + SHUFFLES)
+    if p <= RARE and abs(np.median(part[at:]) - np.median(part[:at])) > least:
+        splits[low + at] = p
+        _split(values, low, low + at, least, splits)
+        _split(values, low + at, high, least, splits)
+
+
+def _rank_scan(series: np.ndarray) -> np.ndarray:
+    """Pettitt's U of each split of each row (K, n): (K, n - 1), from the ranks, with ties at their mean."""
+    ranks = stats.rankdata(series, axis=1)
+    n = series.shape[1]
+    return 2 * np.cumsum(ranks, axis=1)[:, :-1] - np.arange(1, n) * (n + 1)

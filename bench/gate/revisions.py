@@ -1,38 +1,52 @@
-"""Revisions of the suite as folders in which they can be measured, and what their commit messages declare."""
+"""Revisions of a git repository as folders in which they can be measured, and what their commit messages declare."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nst_gluon.system import children, files
 from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import printable
 
 # Where a checkout's worker is; the second is that of versions up to 0.1.
 WORKERS = (Path("bench") / "run" / "worker.py", Path("bench") / "worker.py")
-TRAILER = re.compile(r"^Accept-Slower:\s*(?P<metric>\w+)(?:\s+(?P<cell>[^:]+?))?\s*:\s*(?P<reason>\S.*)$", re.MULTILINE)
+PREFIX = f"{files.PREFIX}compare-"
+# Where hooks are, and the encoding of messages, are the repository's to say; here neither may matter.
+GIT = ("git", "-c", "core.hooksPath=/dev/null", "-c", "i18n.logOutputEncoding=UTF-8")
+TRAILER = re.compile(
+    r"^Accept-Slower:[ \t]*(?P<metric>\w+)(?:[ \t]+(?P<cell>[^:\n]+?))?[ \t]*:[ \t]*(?P<reason>.*)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """A folder that holds the suite. ``revision`` is None for a working tree as it is."""
+    """A folder that holds a revision. ``revision`` is None for a working tree as it is.
+
+    ``origin`` is the repository: what the plan names in it is taken from ``folder``. A ``guest`` holds methods and not
+    the suite: the installed suite measures it.
+    """
 
     label: str
     folder: Path
     revision: str | None
+    origin: Path | None = None
+    guest: bool = False
 
 
 @dataclass(frozen=True)
 class Accepted:
     """A slow-down that a commit declares as wanted, by the trailer ``Accept-Slower: METRIC [CELL]: REASON``.
 
-    ``cell`` holds words that the cell's name must contain; empty: every cell.
+    ``cell`` holds words that the cell's name must contain; empty: every cell. Without a ``reason`` it does not count.
     """
 
     metric: str
@@ -41,28 +55,47 @@ class Accepted:
     commit: str
 
     def covers(self, cell: str, metric: str) -> bool:
-        return metric == self.metric and set(self.cell.split()) <= set(cell.split())
+        return bool(self.reason) and metric == self.metric and set(self.cell.split()) <= set(cell.split())
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git prints, stripped; raises a UserError with git's last line if it fails."""
+    """What git prints, stripped. Raises a UserError with git's reason if it fails, or if there is no git."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        done = children.run([*GIT, "-C", str(folder), *arguments], stderr=subprocess.PIPE, errors="surrogateescape")
     except OSError as error:
-        raise UserError(f"git: {error.strerror or error}; comparing revisions needs git") from None
+        raise NoGit(f"git cannot be started ({error.strerror or error}); comparing revisions needs git") from None
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise UserError(f"git {arguments[0]}: {last}")
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise UserError(f"git {arguments[0]}: {next((line for line in lines if line.startswith('fatal:')), lines[-1])}")
     return done.stdout.strip()
 
 
+class NoGit(UserError):
+    """There is no git on this machine."""
+
+
 def resolve(text: str, repository: Path) -> str | None:
-    """The full hash of a revision, or None if ``text`` names none in ``repository``."""
-    if text.startswith("-"):
+    """The full hash of a revision, or None if ``text`` names none in ``repository``. Raises NoGit."""
+    if text.startswith("-") or "\0" in text:
         return None
-    with contextlib.suppress(UserError):
-        return git(repository, "rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
+    return _parsed(repository, "--verify", "--quiet", f"{text}^{{commit}}")
+
+
+def top(folder: Path) -> Path | None:
+    """The repository that ``folder`` lies in; None if it is in none, or there is no git."""
+    with contextlib.suppress(NoGit):
+        found = _parsed(folder, "--show-toplevel")
+        return Path(found) if found else None
     return None
+
+
+def _parsed(folder: Path, *arguments: str) -> str | None:
+    try:
+        return git(folder, "rev-parse", *arguments)
+    except UserError as error:
+        if isinstance(error, NoGit) or "dubious ownership" in str(error):  # somebody else's folder, as in a container
+            raise
+        return None
 
 
 def is_checkout(folder: Path) -> bool:
@@ -89,30 +122,66 @@ def protocol(folder: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def worktrees(wanted: list[tuple[str, str]], repository: Path) -> Iterator[list[Path]]:
-    """Folders beside each other that hold revisions, gone afterwards.
+def worktrees(wanted: Sequence[tuple[str, str]], repository: Path) -> Iterator[list[Path]]:
+    """Folders beside each other that hold revisions, gone afterwards. What a killed comparison left goes first.
 
     Args:
         wanted: (name of the folder, revision) each.
     """
-    root = Path(tempfile.mkdtemp(prefix="bench-compare-"))
-    try:
-        git(repository, "worktree", "prune")
-        for name, revision in wanted:
-            git(repository, "worktree", "add", "--quiet", "--detach", str(root / name), revision)
-        yield [root / name for name, _ in wanted]
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-        with contextlib.suppress(UserError):
-            git(repository, "worktree", "prune")
+    if not wanted:
+        yield []
+        return
+    sweep(repository)
+    with _locked_folder() as root:
+        made = [root / name for name, _ in wanted]
+        try:
+            for path, (_, revision) in zip(made, wanted):
+                git(repository, "worktree", "add", "--quiet", "--force", "--detach", str(path), revision)
+            yield made
+        finally:
+            for path in made:
+                _remove(repository, path)
+
+
+@contextlib.contextmanager
+def _locked_folder() -> Iterator[Path]:
+    """A new folder for temporary files, locked for as long as this process lives, and gone afterwards."""
+    while True:
+        name = tempfile.mkdtemp(prefix=PREFIX)
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            files.lock(descriptor, wait=True)
+            if os.path.isdir(name):  # else another process swept it before it was locked
+                yield Path(name).resolve()
+                return
+        finally:
+            shutil.rmtree(name, ignore_errors=True)
+            os.close(descriptor)
+
+
+def sweep(repository: Path) -> None:
+    """Remove the folders and worktrees of comparisons that were killed before they could."""
+    files.sweep(tempfile.gettempdir())
+    with contextlib.suppress(UserError):
+        for line in git(repository, "worktree", "list", "--porcelain").splitlines():
+            path = Path(line.partition(" ")[2])
+            if line.startswith("worktree ") and path.parent.name.startswith(PREFIX) and not path.exists():
+                _remove(repository, path)
+
+
+def _remove(repository: Path, worktree: Path) -> None:
+    with contextlib.suppress(UserError):
+        git(repository, "worktree", "remove", "--force", "--force", str(worktree))
 
 
 def accepted(repository: Path, baseline: str, candidate: str) -> list[Accepted]:
-    """What the commits after ``baseline`` up to ``candidate`` declare."""
-    log = git(repository, "log", "--format=%H%x00%B%x01", f"{baseline}..{candidate}")
+    """What the commits after ``baseline`` up to ``candidate`` declare; also what lacks a reason."""
+    log = git(repository, "log", "-z", "--format=%H%n%B", f"{baseline}..{candidate}")
     found = []
-    for entry in filter(None, (part.strip() for part in log.split("\x01"))):
-        commit, _, message = entry.partition("\x00")
-        for match in TRAILER.finditer(message):
-            found.append(Accepted(match["metric"], match["cell"] or "", match["reason"].strip(), commit))
+    for entry in filter(None, (part.strip() for part in log.split("\0"))):
+        commit, _, message = entry.partition("\n")
+        found += [
+            Accepted(match["metric"], match["cell"] or "", printable(match["reason"]), commit)
+            for match in TRAILER.finditer(message)
+        ]
     return found

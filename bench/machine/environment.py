@@ -93,12 +93,6 @@ def cpu_mhz(cpus: Iterable[int] | None = None) -> float | None:
     return round(max(rates), 1) if rates else None
 
 
-def kernel_oom_kills() -> int | None:
-    """How many processes the kernel has killed for want of memory since boot; None where it is not told."""
-    match = re.search(r"^oom_kill (\d+)$", _read("/proc/vmstat"), re.MULTILINE)
-    return int(match.group(1)) if match else None
-
-
 def load_average() -> list[float] | None:
     """The 1, 5 and 15 minute load averages."""
     try:

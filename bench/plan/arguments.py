@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.plan import cells, engines, shards
-from bench.run import session
+from bench.plan import build, cells, engines, inputs, memory, outside, shards
+from bench.plan.budgets import BUDGETS
 from nst_gluon import assets, methods
 from nst_gluon.cli import console
 from nst_gluon.objective import presets
@@ -33,6 +33,7 @@ PLAN_DEFAULTS = {
     "seed": "0",
     "budget": "standard",
     "target_loss": None,
+    "bounds": cells.BOUNDS[0],
     "preset": "texture_net",
     "weights": None,
     "random_weights": None,
@@ -50,23 +51,26 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         name: default if getattr(options, name) is None else getattr(options, name)
         for name, default in PLAN_DEFAULTS.items()
     }
-    engine_names = cells.parse_names("--engine", given["engine"], list(engines.ENGINES))
+    engine_names = build.parse_names("--engine", given["engine"], list(engines.ENGINES))
     for name in engine_names:
         engines.get(name).check()
-    method_names = cells.parse_names("--method", given["method"], list(methods.METHODS))
-    tasks = cells.parse_names("--task", given["task"], methods.TASKS)
-    sizes = cells.parse_integers("--size", given["size"], least=16, most=LARGEST_SIZE)
-    batches = given["batch"] and cells.parse_integers("--batch", given["batch"], most=LARGEST_BATCH)
+    method_names = outside.parse("--method", given["method"])
+    tasks = build.parse_names("--task", given["task"], methods.TASKS)
+    sizes = build.parse_integers("--size", given["size"], least=16, most=LARGEST_SIZE)
+    batches = given["batch"] and build.parse_integers("--batch", given["batch"], most=LARGEST_BATCH)
     devices = [runtime.parse_device(text) for text in _items("--device", given["device"])]
     dtypes = [runtime.parse_dtype(text) for text in _items("--dtype", given["dtype"])]
     for name in engine_names:
         for device in devices:
             engines.get(name).check_device(device, dtypes)
     repeats = given["repeats"] and console.whole_number("--repeats", 1, 3)(given["repeats"])
-    if given["budget"] not in cells.BUDGETS:
-        hint = did_you_mean(given["budget"], cells.BUDGETS)
+    if given["budget"] not in BUDGETS:
+        hint = did_you_mean(given["budget"], BUDGETS)
         raise UserError(f"--budget: unknown budget {given['budget']!r}; {hint}")
     presets.get(given["preset"])
+    if given["bounds"] not in cells.BOUNDS:
+        raise UserError(f"--bounds: unknown bounds {given['bounds']!r}; {did_you_mean(given['bounds'], cells.BOUNDS)}")
+    chosen = outside.facts(method_names)
     settings = cells.Settings(
         style=_picture("style", given["style"]),
         content=_picture("content", given["content"]),
@@ -75,12 +79,14 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         random_weights=bool(given["random_weights"]),
         threads=given["threads"] and console.whole_number("--threads", 1, 2)(given["threads"]),
         target_loss=_target_loss(given["target_loss"]),
-        nets=_nets(given["style"], method_names, tasks, given["net"] or []),
+        bounds=given["bounds"],
+        nets=_nets(given["style"], chosen, tasks, given["net"] or []),
         engine_options=engines.parse_options(given["engine_option"] or [], engine_names),
+        methods=tuple((method.name, method.reference) for method in chosen if method.reference),
     )
-    built = cells.build(
+    built = build.build(
         engines=engine_names,
-        method_names=method_names,
+        methods=chosen,
         tasks=tasks,
         sizes=sizes,
         batches=batches,
@@ -88,17 +94,18 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         devices=[str(device) for device in devices],
         seed=console.whole_number("--seed", 0, 0)(given["seed"]),
         repeats=repeats,
-        budget=cells.BUDGETS[given["budget"]],
+        budget=BUDGETS[given["budget"]],
         settings=settings,
     )
-    if session.unavailable(built) and all(cell.key in session.unavailable(built) for cell in built.cells):
-        raise UserError(f"--style: {next(iter(session.unavailable(built).values()))}")
+    unavailable = built.unavailable()
+    if len(unavailable) == len(built.cells):
+        raise UserError(f"--style: {next(iter(unavailable.values()))}")
     if given["shard"] is not None:  # before anything that depends on this machine, so that all split one and the same
         built = shards.take(built, *shards.parse(given["shard"]))
-    memory = _memory(devices)
+    available = _memory(devices)
     if batches is None:  # nobody asked for these batches: leave out those that cannot fit
-        built = cells.without_larger_batches(built, memory)
-    cells.check_memory(built.cells, memory)
+        built = memory.without_larger_batches(built, available)
+    memory.check_memory(built.cells, available)
     return built
 
 
@@ -111,9 +118,7 @@ def _items(argument: str, text: str) -> list[str]:
 
 def _picture(argument: str, text: str) -> str:
     """A bundled name as it is, a file as an absolute path, so that a resumed run finds it from anywhere."""
-    from bench.run.prepare import picture
-
-    path = picture(argument, text)
+    path = inputs.picture(argument, text)
     return text if text in (*assets.styles(), *assets.contents()) else str(path.resolve())
 
 
@@ -141,22 +146,22 @@ def _target_loss(text: str | None) -> float | None:
 
 
 def _nets(
-    style: str, method_names: Sequence[str], tasks: Sequence[str], files: Sequence[str]
+    style: str, chosen: Sequence[methods.Facts], tasks: Sequence[str], files: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
     """("method/task", net) for every generator that has one: the files given, else the bundled ones."""
     found = {}
-    for method in method_names:
+    for method in chosen:
         for task in tasks:
-            path = assets.find_net(style, method, task)
+            path = assets.find_net(style, method.name, task)
             if path is not None:
-                found[f"{method}/{task}"] = f"{cells.BUNDLED}{path.name}"
+                found[f"{method.name}/{task}"] = f"{cells.BUNDLED}{path.name}"
     given: dict[str, str] = {}
     for text in files:
         from nst_gluon.nets import netfile
 
-        file = _net_file(text)
+        file = net_file(text)
         try:
-            _, meta = netfile.load(file)
+            meta = netfile.describe(file)
         except UserError as error:
             raise UserError(f"--net: {error}") from error
         use = f"{meta.get('method')}/{meta.get('task')}"
@@ -166,7 +171,7 @@ def _nets(
     return tuple(sorted({**found, **given}.items()))
 
 
-def _net_file(text: str) -> Path:
+def net_file(text: str) -> Path:
     """A net by its file, or a bundled one by its name."""
     bundled = {net.path.stem: net.path for net in assets.nets()}
     if Path(text).exists():

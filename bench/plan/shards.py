@@ -11,7 +11,8 @@ import dataclasses
 import re
 from pathlib import Path
 
-from bench.plan.cells import Cell, Plan, Settings, Shard, estimate_s
+from bench.plan.cells import Cell, Plan, Settings, Shard
+from bench.plan.durations import estimate_s
 from nst_gluon.system.errors import UserError
 
 Group = tuple[str, str, int, str]
@@ -81,4 +82,5 @@ def _by_name(settings: Settings) -> Settings:
         content=Path(settings.content).name,
         weights=settings.weights and Path(settings.weights).name,
         nets=tuple((use, Path(net).name) for use, net in settings.nets),
+        methods=tuple((name, Path(reference).name) for name, reference in settings.methods),
     )

@@ -1,4 +1,4 @@
-"""Reports from a run directory: report.md, report.html, plots/*, images/row.png, training/*."""
+"""Reports from a run directory: report.md, report.html, summary.csv, claims.csv, plots, images/row.png, training."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from pathlib import Path
 def build(run_dir: str | Path) -> Path:
     """Write the report of a run into its directory; the path of report.html.
 
-    Reads run.json, cells.jsonl, samples.csv, curves.csv, images/ and summary.csv (made first if it is
-    missing); and, the first time, how the nets were trained, from beside their files. Raises UserError when the
-    folder is no run or cannot be written.
+    Reads the run once, computes its summary and the verdicts on the claims, and the first time copies how the nets
+    were trained from beside their files. Raises UserError when the folder is no run or cannot be written.
     """
     from bench.analysis import claims, summary
+    from bench.analysis.analysed import analyse
     from bench.report import document, html, markdown, pictures, plots, training
     from bench.store.reader import read_run
     from nst_gluon.system.files import write_atomically
 
-    directory = Path(run_dir)
-    if not (directory / "summary.csv").is_file():
-        summary.summarise(directory)
-        claims.evaluate(directory)
-    run = read_run(directory)
+    run = read_run(run_dir)
     training.record(run)
-    made = document.make(directory)
-    plots.write_all(made.plots, directory / "plots")
-    row = pictures.row(run)
+    analysed = analyse(run)
+    summary.write(analysed.summary, run.directory)
+    claims.write(analysed.findings, run.directory)
+    made = document.make(analysed)
+    plots.write_all(made.plots, run.directory / "plots")
+    row = pictures.side_png(made.side)
     if row is not None:
-        write_atomically(directory / "images" / "row.png", row)
-    write_atomically(directory / "report.md", markdown.write(made).encode())
-    return write_atomically(directory / "report.html", html.write(made).encode())
+        write_atomically(run.directory / "images" / "row.png", row)
+    write_atomically(run.directory / "report.md", markdown.write(made).encode())
+    return write_atomically(run.directory / "report.html", html.write(made).encode())

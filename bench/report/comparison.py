@@ -17,8 +17,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bench.analysis import metrics
 from bench.gate.verdicts import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
-from bench.report.definitions import describe
+from bench.report import run_facts
 from bench.report.forest_plot import Forest
 from bench.report.markdown import text as _escaped
 from bench.report.page import render
@@ -38,8 +39,8 @@ ENDINGS = {"decided": "until every verdict was clear", "time budget": "until the
 MARKS = {SLOWER: "▲", FASTER: "▼", SAME: "=", INCONCLUSIVE: "?", NEW: "+", MISSING: "−", INCOMPARABLE: "≠", FAILED: "✘"}
 TONES = {SLOWER: "worse", FAILED: "worse", FASTER: "better", INCONCLUSIVE: "open"}
 MEANINGS = (
-    (SLOWER, "slower, or hungrier of memory: the whole interval lies beyond the noise floor"),
-    (FASTER, "faster, or leaner: the whole interval lies below it"),
+    (SLOWER, "slower, or more memory: the whole interval lies beyond the floor"),
+    (FASTER, "faster, or less memory: the whole interval lies below it"),
     (SAME, "the whole interval lies so near 1 that nothing worth knowing has changed"),
     (INCONCLUSIVE, "too noisy or too few to tell; it fails nothing, and more time may settle it"),
     (NEW, "only the candidate has it"),
@@ -56,8 +57,8 @@ FIRST_ROWS, MOST_ROWS = 10, 100
 
 
 def verdict_name(row: Row) -> str:
-    """A row's verdict for people: more memory is hungrier and less is leaner; only times are slower or faster."""
-    memory = {SLOWER: "hungrier", FASTER: "leaner"} if row["unit"] == "B" else {}
+    """A row's verdict for people: only times are slower or faster, memory is more or less."""
+    memory = {SLOWER: "more memory", FASTER: "less memory"} if row["unit"] == "B" else {}
     return memory.get(row["verdict"], clean(row["verdict"], 40))
 
 
@@ -111,18 +112,6 @@ def side_name(side: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def machine(result: Result) -> str:
-    """One line: processor, cores, threads, GPU."""
-    found = result.get("fingerprint") or {}
-    cores, threads = found.get("cores"), found.get("threads")
-    parts = [clean(found.get("cpu") or "unknown processor", 80)]
-    if cores:
-        parts.append(f"{clean(cores)} core{'s' * (cores != 1)}")
-    if threads and threads != cores:
-        parts.append(f"{clean(threads)} thread{'s' * (threads != 1)}")
-    return ", ".join([*parts, clean(found.get("gpu") or "no GPU", 60)])
-
-
 def measured(result: Result) -> str:
     """When, for how long, how often, and why it ended."""
     created = clean(result.get("created") or "", 40)
@@ -153,27 +142,31 @@ def explanation(result: Result) -> str:
     least = " and ".join(
         f"{percent(floors[unit])} for {name}" for unit, name in (("s", "times"), ("B", "memory")) if unit in floors
     )
-    never = f", and is never below {least}" if least else ""
     if result.get("kind") == "runs":
         how = (
             "The two runs were measured at different times: a ratio is that of the medians of their samples, with a "
-            "bootstrap 95 % interval. Two runs cannot tell their own noise, so the noise floor is what this machine's "
-            f"self-test found, where there was one{never}. "
+            "bootstrap 95 % interval. Two runs cannot tell their own noise, so the floor is what this machine's "
+            f"self-test found, and where there was none, {least or 'a cautious one'}, and more for the memory of "
+            "optimisation. "
         )
-        same = "the noise floor"
     else:
         how = (
             "Both sides were measured in one job, in rounds of the order A B B A (A is the baseline) with a fresh "
-            "process for each block, and a ratio is the mean of the paired log-ratios of all rounds, with a bootstrap "
-            "95 % interval. The noise floor is what the same comparison finds between the baseline and itself "
-            f"(A/A){never}. "
+            "process for each block, and a ratio is the mean of the paired log-ratios of all rounds, with Student's "
+            "interval, widened so that the looks after every round together miss in 5 % at most. The floor is "
+            f"{least or 'fixed'}. "
         )
-        same = "the minimum floor"
     return (
-        f"{how}A metric is slower (of memory: hungrier) only if the whole interval lies beyond 1 + floor, faster "
-        f"(leaner) if it lies below 1 / (1 + floor), and the same if it lies within {same} of 1; everything else is "
-        "inconclusive, which is said and fails nothing."
+        f"{how}A time is slower (memory: more) only if the whole interval lies beyond 1 + floor, faster "
+        "(less) if it lies below 1 / (1 + floor), and the same if it lies between these two; everything else is "
+        "inconclusive, which is said and fails nothing unless asked to."
     )
+
+
+def _label(metric: str) -> str:
+    """A metric's label; a result from elsewhere may have metrics of its own."""
+    entry = metrics.METRICS.get(metrics.split(metric)[0])
+    return entry.label if entry else clean(metric, 60)
 
 
 def _known(value: Any) -> bool:
@@ -283,7 +276,7 @@ def _sides(result: Result) -> list[str]:
     return [
         f"- Baseline: {_inline(side_name(result['baseline']))}",
         f"- Candidate: {_inline(side_name(result['candidate']))}",
-        f"- Machine: {_inline(machine(result))}",
+        f"- Machine: {_inline(run_facts.fingerprint(result.get('fingerprint') or {}))}",
         f"- Measured: {_inline(measured(result))}",
         f"- Exit status: {result['exit_status']} ({OUTCOMES.get(result['exit_status'], '?')})",
     ]
@@ -327,7 +320,7 @@ def html(result: Result) -> str:
     shown = [
         {
             "texts": _texts(row),
-            "label": describe(clean(row["metric"], 60)).label,
+            "label": _label(row["metric"]),
             "forest": Markup("" if row["verdict"] == INCOMPARABLE else forest.draw(row, verdict_name(row), tone(row))),
             "tone": tone(row),
             "mark": MARKS.get(row["verdict"], ""),
@@ -346,14 +339,13 @@ def html(result: Result) -> str:
         facts=[
             ("Baseline", side_name(result["baseline"])),
             ("Candidate", side_name(result["candidate"])),
-            ("Machine", machine(result)),
+            ("Machine", run_facts.fingerprint(result.get("fingerprint") or {})),
             ("Measured", measured(result)),
             ("Exit status", f"{status} ({OUTCOMES.get(status, '?')})"),
         ],
         rows=shown,
         axis=Markup(forest.axis()),
         limits=forest.limits(),
-        none_mark=NONE,
         key=Markup(forest.key()),
         explanation=explanation(result),
         meanings=[(MARKS[verdict], TONES.get(verdict, "calm"), verdict, text) for verdict, text in MEANINGS],

@@ -2,177 +2,208 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from importlib import metadata
 
-import pandas as pd
-
-from bench.analysis import claims
-from bench.analysis.growth import laws
-from bench.analysis.summary import NOT_REACHED, OK, is_variant, kinds_of
-from bench.plan.cells import GENERATE, OPTIMISE
-from bench.report import (
-    engine_table as peers,
-)
-from bench.report import (
-    growth,
-    machine_limits,
-    machines,
-    numbers,
-    pictures,
-    plots,
-    quality,
-    run_facts,
-    tables,
-    training,
-)
-from bench.report import (
-    headline as answer,
-)
+from bench.analysis import claims, metrics
+from bench.analysis.analysed import Analysed
+from bench.analysis.summary import NOT_REACHED, OK
+from bench.report import headline, machines, numbers, pictures, plots, records, roofline, run_facts, tables, training
 from bench.report.notes import FEW, Note
 from bench.report.numbers import Number
-from bench.report.pictures import Picture
+from bench.report.pictures import Picture, Row
 from bench.report.plots import Plot
 from bench.report.tables import Table
-from bench.store.reader import SUMMARY_COLUMNS, RunData, parse_table, read_run
+from bench.report.wording import cell_label
 from nst_gluon.pages import style
-from nst_gluon.pages.wording import clean, listing, method_name, task_name
+from nst_gluon.pages.wording import clean, listing
 
 TITLE = "Neural style transfer: optimisation against feed-forward nets"
+FILES = ("summary.csv", "samples.csv", "curves.csv", "claims.csv", "run.json", "cells.jsonl")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report that a page folds away: a text, bullets, tables, plots, pictures, in that order.
+
+    ``folded`` are tables that fold once more; ``definitions`` are (name, label, text); ``links`` (text, address).
+    """
+
+    name: str
+    title: str
+    text: str = ""
+    items: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    notes: tuple[Note, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    definitions: tuple[tuple[str, str, str], ...] = ()
+    code: str = ""
+    folded: tuple[Table, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        content = (self.items, self.tables, self.plots, self.pictures, self.definitions, self.code, self.folded)
+        return any(content) or bool(self.links)
 
 
 @dataclass(frozen=True)
 class Document:
     """What a report says.
 
-    ``answer`` is the result in one sentence, ``further`` what puts it in proportion, ``certainty`` how far it can be
-    trusted, for somebody who knows nothing of the suite. ``alarms`` are what a
-    reader must not miss; ``warnings`` what makes single numbers less trustworthy, and ``notes`` the same where it
-    touches single numbers. ``first_pictures`` belong to the first screen. ``of_plots`` are tables that stand with the
-    plots of a section.
+    The first screens are ``answer`` (the result in one sentence), ``facts`` (term, text), the ``loss`` plot, the
+    pictures ``side`` by side, and the ``claims``; ``sections`` are all else. ``alarms`` are what nobody must miss.
     """
 
     run_id: str
     answer: str
-    further: str
-    certainty: str
-    subject: str
-    machine: str
-    software: str
-    when: str
-    revision: str
-    command: str
+    facts: tuple[tuple[str, str], ...]
     alarms: tuple[str, ...]
-    warnings: tuple[str, ...]
-    first_pictures: tuple[Picture, ...]
-    more_pictures: tuple[Picture, ...]
+    side: tuple[Row, ...]
+    loss: Plot | None
+    claims: Table
     verdicts: str
-    headline_claims: Table
-    all_claims: Table
-    glance: Table
-    peers: Table | None
-    notes: tuple[Note, ...]
-    growth: str
-    plots: tuple[Plot, ...]
-    of_plots: dict[str, tuple[Table, ...]]
-    troubled: Table | None
-    metrics: tuple[Table, ...]
-    records: tuple[Table, ...]
+    sections: tuple[Section, ...]
     numbers: tuple[Number, ...]
+    files: tuple[tuple[str, str], ...] = ()
+    plots: tuple[Plot, ...] = field(default=(), repr=False)
+
+    @property
+    def first_pictures(self) -> list[Picture]:
+        return [picture for row in self.side for picture in row.pictures]
 
 
-def make(run_dir: str | Path) -> Document:
-    """Read a run directory, draw its plots, and compose the report. summary.csv must be there."""
-    run = read_run(run_dir)
-    summary = parse_table((run.directory / "summary.csv").read_text(encoding="utf-8"), SUMMARY_COLUMNS, "summary.csv")
-    random_weights = claims.uses_random_weights(run.meta)
-    findings = claims.find_all(summary, random_weights)
-    made = pictures.outputs(run)
-    first = pictures.first_size(made)
-    sentence, further = answer.of_run(summary, random_weights)
-    book, found_laws = numbers.collect(run, summary), laws(summary)
+def make(analysed: Analysed) -> Document:
+    """Draw the plots of an analysed run, and compose its report."""
+    with style.context():
+        drawn = [*plots.draw_all(analysed), *training.plots(analysed)]
+        if len(analysed.roofline):
+            drawn.append(roofline.plot(analysed.roofline, analysed.peaks, analysed.methods))
+    book, run = numbers.collect(analysed), analysed.run
+    side = pictures.side_by_side(analysed)
     return Document(
         run_id=run_facts.run_id(run.meta),
-        answer=sentence,
-        further=further,
-        certainty=answer.certainty(summary, run.cells["seed"].nunique()),
-        subject=subject(run),
-        machine=machines.machine(run.meta),
-        software=machines.software(run.meta),
-        when=run_facts.when(run.meta),
-        revision=machines.revision(run.meta),
-        command=run_facts.command(run.meta),
-        alarms=tuple(alarms(run)),
-        warnings=tuple(warnings(run, summary)),
-        first_pictures=(*pictures.inputs(run), *(picture for picture in made if picture.size == first)),
-        more_pictures=tuple(picture for picture in made if picture.size != first),
-        verdicts=verdicts(findings),
-        headline_claims=tables.short_claims(findings, summary, book),
-        all_claims=tables.claims_table(findings, summary, book),
-        glance=tables.glance(summary, book),
-        peers=peers.against(run, summary),
-        notes=book.notes,
-        growth=growth.sentence(found_laws),
-        plots=tuple(_plots(run, summary, found_laws)),
-        of_plots={
-            "growth": _there(growth.exponents(found_laws)),
-            "training": _there(training.net_table(run)),
-            "roofline": _there(machine_limits.ceilings(run)),
-        },
-        troubled=tables.troubled_cells(run),
-        metrics=tuple(tables.metric_tables(summary, book)),
-        records=_there(tables.commands(run), machines.merged(run), tables.inputs(run), tables.environment(run),
-                       tables.sessions(run)),
+        answer=headline.of_run(analysed),
+        facts=(*headline.facts(analysed), *_origin(analysed)),
+        alarms=tuple(alarms(analysed)),
+        side=tuple(side),
+        loss=_first_loss(analysed, drawn),
+        claims=tables.claims_table(analysed, book),
+        verdicts=verdicts(analysed.findings),
+        sections=tuple(section for section in _sections(analysed, drawn, book, side) if section),
         numbers=tuple(book.numbers.values()),
-    )  # fmt: skip
+        files=tuple((name, name) for name in FILES if (run.directory / name).is_file()),
+        plots=tuple(drawn),
+    )
 
 
-def _plots(run: RunData, summary: pd.DataFrame, found_laws: Sequence[growth.Law]) -> list[Plot]:
-    with style.context():
-        return [
-            *plots.draw_all(run, summary), *growth.plots(found_laws), *quality.plots(summary), *training.plots(run),
-            *machine_limits.plots(run),
-        ]  # fmt: skip
+def _origin(analysed: Analysed) -> list[tuple[str, str]]:
+    meta = analysed.run.meta
+    revision = machines.revision(meta)
+    run = [run_facts.run_id(meta), run_facts.when(meta), f"revision {revision}" if revision else ""]
+    return [("Machine", f"{machines.machine(meta)}; {machines.software(meta)}."), ("Run", ", ".join(filter(None, run)))]
+
+
+def _first_loss(analysed: Analysed, drawn: Sequence[Plot]) -> Plot | None:
+    """The loss plot of the first screens: textures before stylisation, the size nearest to the papers'."""
+    curves = analysed.run.curves[["engine", "task", "size", "dtype", "device"]].drop_duplicates().to_dict("records")
+    order = sorted(curves, key=lambda row: (row["engine"] != "gluon", row["task"] != "texture",
+                                            run_facts.from_papers_size(row["size"])))  # fmt: skip
+    by_name = {plot.name: plot for plot in drawn}
+    return next((by_name[name] for row in order if (name := plots.loss_name(row)) in by_name), None)
+
+
+def _sections(
+    analysed: Analysed, drawn: Sequence[Plot], book: numbers.Book, side: Sequence[Row]
+) -> list[Section]:
+    run, first = analysed.run, _first_loss(analysed, drawn)
+    by_section = {name: tuple(plot for plot in drawn if plot.section == name and plot is not first)
+                  for name in ("loss", "size", "batch", "quality", "training", "roofline")}  # fmt: skip
+    shown = [picture for row in side for picture in row.pictures]
+    rest = [picture for picture in (*pictures.inputs(run), *pictures.outputs(analysed)) if picture not in shown]
+    files = {picture.file for picture in shown}
+    glance = tables.glance(analysed, book)
+    return [
+        Section("warnings", "Keep in mind", items=tuple(warnings(analysed))),
+        Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}",
+                tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
+        Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
+        Section("troubled", "Failed cells", tables=_there(tables.troubled_cells(analysed))),
+        Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
+                pictures=tuple(picture for picture in rest if picture.file not in files)),
+        Section("plots-loss", "Loss against seconds", plots=by_section["loss"]),
+        Section("plots-size", "Against size", plots=by_section["size"]),
+        Section("plots-growth", "Growth", tables=_there(tables.growth(analysed))),
+        Section("plots-batch", "Against batch", plots=by_section["batch"]),
+        Section("plots-quality", "Terms of the objective", plots=by_section["quality"]),
+        Section("plots-training", "Training of the nets", "What it took before the first fast picture.",
+                plots=by_section["training"], tables=_there(training.net_table(analysed))),
+        Section("plots-roofline", "Limits of the machine", plots=by_section["roofline"],
+                tables=_there(tables.ceilings(analysed))),
+        Section("rules", "How claims are judged", items=(*claims.RULES.values(), *claims.EXCEPTIONS),
+                links=tuple((f"{paper.name}: {paper.title}", paper.url) for paper in claims.PAPERS)),
+        Section("numbers", "Every number", "The same as summary.csv; the samples are in samples.csv and curves.csv.",
+                folded=tuple(tables.metric_tables(analysed, book))),
+        Section("definitions", "Definitions", metrics.STATISTICS, definitions=_definitions()),
+        Section("repeat", "How to repeat it", f"The whole run{_at(analysed)}; below, the command of each cell alone.",
+                code=run_facts.command(run.meta), links=_repository(analysed),
+                folded=_there(records.commands(analysed), machines.merged(run), *records.of_run(analysed))),
+    ]  # fmt: skip
 
 
 def _there(*shown: Table | None) -> tuple[Table, ...]:
     return tuple(found for found in shown if found)
 
 
+def _at(analysed: Analysed) -> str:
+    revision = machines.revision(analysed.run.meta)
+    return f", at revision {revision} of the suite" if revision else ""
+
+
+def _definitions() -> tuple[tuple[str, str, str], ...]:
+    return (
+        *((metric.name, metric.label, metric.whole_text) for metric in metrics.METRICS.values()),
+        *(("", f"Status “{status}”", meaning) for status, meaning in metrics.STATUSES),
+    )  # fmt: skip
+
+
+def _repository(analysed: Analysed) -> tuple[tuple[str, str], ...]:
+    """The run's revision in the suite's repository, where its package names one."""
+    revision = str(run_facts.get(analysed.run.meta, "environment", "git", "revision") or "")
+    try:
+        found = metadata.metadata("nst-gluon")
+    except metadata.PackageNotFoundError:
+        return ()
+    named = [value.split(", ", 1)[-1] for value in found.get_all("Project-URL") or [] if value.startswith("Source")]
+    address = next(iter(named), found.get("Home-page") or "").rstrip("/")
+    if not address.startswith("https://") or not re.fullmatch(r"[0-9a-f]{7,40}", revision):
+        return ()
+    return ((f"The suite at revision {revision[:12]}", f"{address}/commit/{revision}"),)
+
+
 # ----------------------------------------------------------------------------------------------------- the sentences
 
 
-def subject(run: RunData) -> str:
-    """What was compared, on what, under which objective."""
-    cells = run.cells
-    if cells.empty:
-        return "No cell of this run has finished."
-    kinds = kinds_of(cells, run.samples)
-    nets = [method_name(name) for name, kind in kinds.items() if kind == GENERATE]
-    slow = [method_name(name) for name, kind in kinds.items() if kind == OPTIMISE]
-    against = f" against {listing(slow)}" if nets and slow else listing(slow)
-    sizes = listing([f"{size}" for size in sorted(cells["size"].unique())])
-    tasks = listing([task_name(task) for task in sorted(cells["task"].unique())])
-    chosen = (str(run_facts.setting(run.meta, name) or "?") for name in ("style", "content"))
-    style, content = (clean(Path(name).stem, 60) for name in chosen)
-    return (
-        f"{listing(nets)}{against}: {tasks} at {sizes} pixels, style {style}, content {content}, under one objective "
-        f"(preset {clean(run_facts.setting(run.meta, 'preset') or '?', 40)})"
-    )
-
-
 def verdicts(findings: Sequence[claims.Finding]) -> str:
-    """How many claims got which verdict."""
+    """How many of the independent claims got which verdict, and how many are outside the count."""
     counts = {name: sum(finding.verdict == name for finding in findings) for name in claims.VERDICTS}
-    parts = [f"{count} {name}" for name, count in counts.items() if count]
-    return f"Of {len(findings)} published claims: {', '.join(parts)}."
+    counted = sum(counts[name] for name in claims.COUNTED)
+    if not counted:
+        return "None of the published claims could be judged."
+    parts = [f"{counts[name]} {name}" for name in claims.COUNTED if counts[name]]
+    text = f"Of {counted} claims: {', '.join(parts)}."
+    hardware, missing = counts[claims.OTHER_HARDWARE], counts[claims.NOT_MEASURED]
+    outside = [f"{hardware} bound to the papers' hardware"] if hardware else []
+    outside += [f"{missing} not measured"] if missing else []
+    return f"{text} Outside the count: {listing(outside)}." if outside else text
 
 
-def alarms(run: RunData) -> list[str]:
+def alarms(analysed: Analysed) -> list[str]:
     """What changes the meaning of the whole report."""
-    found = []
-    if claims.uses_random_weights(run.meta):
+    run, found = analysed.run, []
+    if analysed.random_weights:
         found.append(
             "RANDOM WEIGHTS: the descriptor was not trained. Losses, times to target and speed-ups at equal loss mean "
             "nothing here; times and memory per step or per call do."
@@ -182,14 +213,14 @@ def alarms(run: RunData) -> list[str]:
     if state != "complete" or len(run.records) < len(run.meta.get("cells") or ()):
         words = {"running": "has not ended", "interrupted": "was interrupted", "disk full": "ended on a full disk"}
         words["partial"] = "was merged from parts that are not all here, or not all complete"
-        state = words.get(state, "is not complete")
-        found.append(f"This run {state}: {len(run.records)} of {planned} cells are here.")
+        found.append(f"This run {words.get(state, 'is not complete')}: {len(run.records)} of {planned} cells are here.")
     return found
 
 
-def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
+def warnings(analysed: Analysed) -> list[str]:
     """What a reader should keep in mind for single numbers."""
-    found = [*filter(None, [machines.shard(run.meta)]), *map(clean, _together(run))]
+    run, summary = analysed.run, analysed.summary
+    found = [*filter(None, [machines.shard(run.meta)]), *map(clean, _of_run(analysed))]
     if machines.several(run.meta):
         found.append(
             "Several machines stand side by side. Every ratio is of one machine; a verdict rests on one machine too, "
@@ -205,14 +236,6 @@ def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
     few = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["n"].between(1, FEW - 1)]
     if len(few):
         found.append(f"Some times of a call or a step rest on fewer than {FEW} samples; n is in the tables.")
-    counted = summary["metric"].str.startswith("iterations_to_target_") & (summary["value"] <= 1)
-    worse = summary[counted & ~summary["method"].map(is_variant)]
-    names = sorted({method_name(name[len("iterations_to_target_") :]) for name in worse["metric"]})
-    if names:
-        found.append(
-            f"The picture that the optimisation starts from has at most the objective of the {listing(names)} already: "
-            "what such a net makes is no better than the start, and its speed-up at equal loss means little."
-        )
     if (summary["status"] == NOT_REACHED).any():
         found.append(
             "Some optimisations did not reach their target in the time allowed: those times and speed-ups are lower "
@@ -220,7 +243,7 @@ def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
         )
     reduced = sorted(set(summary.loc[summary["dtype"] != "float32", "dtype"]))
     if reduced:
-        found.append(f"Some cells computed in {listing([clean(name, 20) for name in reduced])}, marked so.")
+        found.append(f"Some cells computed in {listing([clean(name, 20) for name in reduced])}, and are marked so.")
     failed = int((run.cells["status"] != OK).sum())
     if failed:
         found.append(f"{failed} of {len(run.cells)} cells have no result; the list of cells says why.")
@@ -229,15 +252,22 @@ def warnings(run: RunData, summary: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _together(run: RunData) -> list[str]:
-    """The run's own warnings; those about single cells on a busy machine as one, where they are many."""
+def _of_run(analysed: Analysed) -> list[str]:
+    """The run's own warnings, which name cells by their keys, with words for those; those about single cells on a busy
+    machine as one, where they are many.
+    """
+    run = analysed.run
     lines = [str(line) for line in run.meta.get("warnings") or []]
     busy = [line for line in lines if line.startswith("busy machine:")]
     foreign = [cores for record in run.records if isinstance(cores := record.get("foreign_cores"), (int, float))]
-    if len(busy) <= 3 or not foreign:
-        return lines
-    together = (
-        f"Busy machine: other processes used up to {max(foreign):.1f} cores on average while cells were measured, "
-        f"{len(busy)} of {len(run.records)} cells are affected: times may be too long."
-    )
-    return [*(line for line in lines if line not in busy), together]
+    if len(busy) > 3 and foreign:
+        lines = [line for line in lines if line not in busy]
+        lines.append(
+            f"Busy machine: other processes used up to {max(foreign):.1f} cores on average while cells were measured, "
+            f"{len(busy)} of {len(run.records)} cells are affected: times may be too long."
+        )
+    for record in sorted(run.records, key=lambda one: -len(str(one.get("key", "")))):
+        if record.get("key"):
+            words = cell_label(record, analysed.methods)
+            lines = [line.replace(str(record["key"]), f"the cell “{words}”") for line in lines]
+    return [f"{line[:1].upper()}{line[1:]}" for line in lines]

@@ -1,108 +1,155 @@
-"""The result of a run in one sentence, with what puts it in proportion."""
+"""The result of a run in one sentence, and the facts that belong beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from bench.analysis.summary import LOWER_BOUND, REFERENCE_ITERATIONS
+from bench.analysis.analysed import Analysed
+from bench.analysis.claims import QUALITY_FLOOR
+from bench.analysis.summary import LOWER_BOUND, REFERENCE_ITERATIONS, SPEEDUP_500, SPEEDUP_EQUAL
 from bench.report import run_facts
-from bench.report.tables import SPEEDUP_500, SPEEDUP_EQUAL
-from bench.report.wording import engine_name, measured, with_interval
-from nst_gluon.pages.wording import clean, listing, method_name, quantity, size_name, task_name
+from bench.report.tables import fastest_variant
+from bench.report.wording import engine_name, measured, steps_text, with_interval
+from nst_gluon.pages.wording import clean, listing, quantity, size_name, task_name
 
 MEANING = (
-    "Painting in the style of a picture (stylisation), or more of it (texture). Optimisation lowers a loss, the "
-    "objective, step by step; a trained net needs one pass. Speed-up at equal loss: the seconds until optimisation is "
-    "down at the loss of the net's picture, over those of the pass."
+    "Stylisation paints a photo in the style of a picture; texture makes more of the picture. Optimisation lowers a "
+    "loss, the objective, step by step; a trained net needs one forward pass. At equal loss: the seconds until "
+    "optimisation is down at the loss of the net's picture, divided by the seconds of that pass."
 )
 
 
-def of_run(summary: pd.DataFrame, random_weights: bool) -> tuple[str, str]:
-    """The result in one sentence, and what puts it in proportion (or nothing)."""
-    return (answer_of_random(summary), "") if random_weights else answers(summary)
+def of_run(analysed: Analysed) -> str:
+    """The result in one sentence: by how much, with the range over sizes and nets, and against what."""
+    if analysed.random_weights:
+        return _of_random(analysed)
+    rows = analysed.speedups()
+    if rows.empty:
+        return _no_answer(analysed)
+    fine = rows[rows["fine"]]
+    if fine.empty:
+        steps = rows["evaluations"].max()
+        known = "" if math.isnan(steps) else f": optimisation reaches the loss of the best in {steps_text(steps)}"
+        return f"No net of this run is good enough to count{known}. At such losses the nets are {_range(rows)}."
+    subject = listing([analysed.methods.title(name) for name in sorted(set(fine["method"]))])
+    several = fine["method"].nunique() > 1
+    parts = []
+    for task, group in sorted(fine.groupby("task"), reverse=True):
+        noun = "a texture" if task == "texture" else f"a {'stylised picture' if task == 'stylize' else task_name(task)}"
+        parts.append(f"{noun} {_range(group)}")
+    sentence = f"The {subject} make{'' if several else 's'} {listing(parts)} than optimisation reaches the same loss"
+    return f"{sentence}{_strong(analysed, fine)}."
 
 
-def answers(summary: pd.DataFrame) -> tuple[str, str]:
-    """The result in one sentence, and the range of all comparable results, so that the first is no cherry."""
-    rows = summary[(summary["metric"] == SPEEDUP_EQUAL) & (summary["batch"] == 1)]
-    known = rows[rows["value"].notna()]
-    if known.empty:
-        return _no_answer(summary, rows), ""
-    row = min((row for _, row in known.iterrows()), key=_prominence)
-    what = f"{size_name(row['size'])} {'texture' if row['task'] == 'texture' else 'stylisation'}"
-    sentence = f"The {method_name(row['method'])} made a {what} {_faster(row)} than optimisation at equal loss"
-    sentence += _memory(summary, row)
-    devices = known["device"].nunique() > 1
-    engines = known["engine"].nunique() > 1
-    sentence += f", both in {engine_name(row['engine'])}" if engines else ""
-    sentence += f", on {clean(row['device'], 40)}" if devices else ""
-    sentence += ", on one seed." if row["n"] == 1 else "."
-    if len(known) == 1:
-        return sentence, ""
-    low, high = known.loc[known["value"].idxmin()], known.loc[known["value"].idxmax()]
-    also = [name for name, several in (("device", devices), ("engine", engines)) if several]
-    further = (
-        f"Over all {len(known)} combinations of {listing(['net', 'task', 'size', *also])} the "
-        f"speed-up at equal loss goes from {_place(low, also)} to {_place(high, also)}."
-    )
-    fixed = summary[(summary["metric"] == SPEEDUP_500) & (summary["batch"] == 1) & summary["value"].notna()]
-    if len(fixed):
-        further += (
-            f" Against 500 iterations, whatever the loss, it is {quantity(fixed['value'].min(), 'x')} to "
-            f"{quantity(fixed['value'].max(), 'x')}."
+def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
+    """(term, text) of what puts the sentence in proportion."""
+    rows = analysed.speedups()
+    if len(rows) and not analysed.random_weights:
+        yield "In seconds", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
+    poor = rows[~rows["fine"]]
+    if len(poor) and len(poor) < len(rows):
+        named = sorted({f"the {analysed.methods.title(row['method'])} ({task_name(row['task'])})"
+                        for row in poor.to_dict("records")})  # fmt: skip
+        least, most = poor["evaluations"].min(), poor["evaluations"].max()
+        told = steps_text(most) if least == most else f"{math.floor(least)} to {steps_text(most)}"
+        text = listing(named)
+        yield "Not counted", (
+            f"{text[:1].upper()}{text[1:]}: optimisation reaches such a loss in {told}, and a net counts from "
+            f"{QUALITY_FLOOR} on. At that loss they are {_range(poor)}."
         )
-    return sentence, further
+    yield "On what", subject(analysed)
+    timed = analysed.summary
+    timed = timed[timed["metric"].isin(["latency_s", "iteration_s"]) & timed["value"].notna()]
+    if len(timed):
+        low, high, seeds = int(timed["n"].min()), int(timed["n"].max()), analysed.run.cells["seed"].nunique()
+        several = f"{seeds} seeds" if seeds > 1 else "one seed, so what another would change is not in them"
+        samples = f"{low}" if low == high else f"{low} to {high}"
+        yield "How sure", f"Brackets are 95 % intervals; times are medians of {samples} samples; {several}."
 
 
-def certainty(summary: pd.DataFrame, seeds: int) -> str:
-    """How far the numbers can be trusted: what the brackets are, on how many samples and seeds they rest."""
-    timed = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["value"].notna()]
-    if timed.empty:
+def subject(analysed: Analysed) -> str:
+    """What was painted, at which sizes, under which objective."""
+    run = analysed.run
+    if run.cells.empty:
+        return "No cell of this run has finished."
+    sizes = listing([f"{size}" for size in sorted(run.cells["size"].unique())])
+    tasks = listing([task_name(task) for task in sorted(run.cells["task"].unique())])
+    style, content, preset = (clean(run_facts.named(run.meta, name), 60) for name in ("style", "content", "preset"))
+    text = f"{tasks} at {sizes} pixels, style {style}, content {content}, all under one objective (preset {preset})"
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _range(rows: pd.DataFrame) -> str:
+    """ "561× to 819× faster", "at least 80.0× faster", "0.500× to 2.00× as fast"."""
+    low, high = rows["value"].min(), rows["value"].max()
+    least, most = quantity(low, "x"), quantity(high, "x")
+    text = least if least == most else f"{least} to {most}"
+    bound = "at least " if (rows["status"] == LOWER_BOUND).any() else ""
+    return f"{bound}{text} faster" if low >= 1 else f"{bound}{text} as fast"
+
+
+def _strong(analysed: Analysed, rows: pd.DataFrame) -> str:
+    """The same against the fastest variant of optimisation, at the same losses; empty where a run has none."""
+    ratios, titles = [], set()
+    for row in rows.to_dict("records"):
+        where = {name: row[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
+        best, latency = fastest_variant(analysed, row), analysed.row("latency_s", **where)
+        if best is not None and latency is not None:
+            ratios.append(best["value"] / latency["value"])
+            titles.add(analysed.methods.title(best["method"]))
+    if not ratios:
         return ""
-    low, high = int(timed["n"].min()), int(timed["n"].max())
-    samples = f"{low}" if low == high else f"{low} to {high}"
-    several = f"{seeds} seeds" if seeds > 1 else "one seed: what another would change is not in them"
-    return f"Brackets are 95 % intervals; times are medians of {samples} samples; {several}"
+    values = pd.DataFrame({"value": ratios, "status": "ok"})
+    return f" ({_range(values)} than {listing(sorted(titles))})"
 
 
-def answer_of_random(summary: pd.DataFrame) -> str:
+def _in_seconds(analysed: Analysed, row: Mapping) -> str:
+    """One cell in full: both times, the ratio with its interval, and the memory."""
+    where = {name: row[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
+    latency, memory = (analysed.row(name, **where) for name in ("latency_s", "working_memory_ratio"))
+    ratio = with_interval(*(row[name] for name in ("value", "low", "high", "unit", "status")))
+    text = f"The {analysed.methods.title(row['method'])} at {size_name(row['size'])} ({task_name(row['task'])}): "
+    if latency is not None:
+        slow = measured(row["value"] * latency["value"], "s", row["status"])
+        text += f"{quantity(latency['value'], 's')} against {slow}, "
+    text += ratio
+    if memory is not None and memory["value"] == memory["value"]:
+        times, less = memory["value"], memory["value"] >= 1
+        text += f", with {quantity(times if less else 1 / times, 'x')} {'less' if less else 'more'} memory"
+    also = [engine_name(row[name]) if name == "engine" else clean(row[name], 40) for name in analysed.several]
+    fixed = analysed.row(SPEEDUP_500, **where)
+    text += f" ({', '.join(also)})" if also else ""
+    text += f"; {quantity(fixed['value'], 'x')} over {REFERENCE_ITERATIONS} steps, whatever the loss" if fixed else ""
+    return f"{text}."
+
+
+def _of_random(analysed: Analysed) -> str:
     """What a run with random descriptor weights can say: nothing at equal loss."""
-    rows = summary[(summary["metric"] == SPEEDUP_500) & (summary["batch"] == 1) & summary["value"].notna()]
+    rows = analysed.rows(SPEEDUP_500)
+    rows = rows[rows["value"].notna()]
     sentence = "With random descriptor weights there is no loss at which to compare"
     if rows.empty:
         return f"{sentence}."
-    row = min((row for _, row in rows.iterrows()), key=_prominence)
-    return (
-        f"{sentence}; against {REFERENCE_ITERATIONS} iterations of optimisation, whatever the loss, the "
-        f"{method_name(row['method'])} was {_faster(row)} at {size_name(row['size'])}."
-    )
+    return f"{sentence}; against {REFERENCE_ITERATIONS} iterations of optimisation the nets are {_range(rows)}."
 
 
-def _faster(row: Mapping) -> str:
-    """ "612× [580, 650] faster", "at least 80× faster", "2.0× [1.8, 2.3] slower"."""
-    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
-    if row["status"] == LOWER_BOUND:
-        return f"at least {quantity(value, 'x')} faster"
-    if value < 1:
-        return with_interval(1 / value, 1 / high, 1 / low, "x") + " slower"
-    return with_interval(value, low, high, "x") + " faster"
-
-
-def _no_answer(summary: pd.DataFrame, rows: pd.DataFrame) -> str:
+def _no_answer(analysed: Analysed) -> str:
+    rows = analysed.rows(SPEEDUP_EQUAL)
     if len(rows):
-        states = sorted(set(rows["status"]))
-        return f"No speed-up at equal loss was measured: {listing([measured(float('nan'), 'x', s) for s in states])}."
-    if summary["value"].notna().any():
+        states = [measured(math.nan, "x", status) for status in sorted(set(rows["status"]))]
+        return f"No speed-up at equal loss was measured: {listing(states)}."
+    if analysed.summary["value"].notna().any():
         return "No speed-up at equal loss was measured: it needs an optimisation and a net of the same task and size."
     return "Nothing was measured."
 
 
 def _prominence(row: Mapping) -> tuple:
-    """The papers' own setting first: the texture network, textures, 256 x 256, the suite's engine, a GPU."""
+    """The papers' own setting first: a net above the floor, textures, 256 x 256, the suite's engine, a GPU."""
     return (
-        row["method"] != "texture_net",
+        not row["fine"],
         row["task"] != "texture",
         run_facts.from_papers_size(row["size"]),
         row["engine"] != "gluon",
@@ -110,19 +157,3 @@ def _prominence(row: Mapping) -> tuple:
         not str(row["device"]).startswith("gpu"),
         str(row["method"]),
     )
-
-
-def _memory(summary: pd.DataFrame, row: Mapping) -> str:
-    same = summary[(summary["metric"] == "working_memory_ratio") & summary["value"].notna()]
-    for name in ("engine", "method", "task", "size", "batch", "dtype", "device"):
-        same = same[same[name] == row[name]]
-    if same.empty:
-        return ""
-    ratio = float(same["value"].iloc[0])
-    return f", with {quantity(ratio if ratio >= 1 else 1 / ratio, 'x')} {'less' if ratio >= 1 else 'more'} memory"
-
-
-def _place(row: Mapping, also: Sequence[str]) -> str:
-    value = measured(row["value"], "x", row["status"])
-    more = "".join(f", {engine_name(row[name]) if name == 'engine' else clean(row[name], 40)}" for name in also)
-    return f"{value} ({method_name(row['method'])}, {task_name(row['task'])}, {size_name(row['size'])}{more})"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from bench.analysis import claims
-from bench.report import headline as answer
-from bench.report import machines, run_facts
+from bench.analysis import analysed, metrics
+from bench.report import headline, machines, run_facts
 from bench.report.page import render
 from bench.store import run_folder
-from bench.store.reader import SUMMARY_COLUMNS, parse_table
-from nst_gluon.pages.wording import clean, listing, method_name, task_name
+from bench.store.reader import SUMMARY_COLUMNS, RunData, parse_table, read_run
+from nst_gluon.pages.wording import clean, listing, task_name
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import write_atomically
 
@@ -26,13 +24,17 @@ STATES = {"running": "unfinished", "complete": "complete", "partial": "partial",
 
 @dataclass(frozen=True)
 class Line:
-    """What the list says of one run. ``link`` is empty where the run has no report."""
+    """What the list says of one run. ``link`` is empty where the run has no report; ``nets`` are its nets, with what
+    makes each another one: architecture and identity.
+    """
 
     name: str
     link: str
     when: str
     machine: str
+    revision: str
     what: str
+    nets: tuple[str, ...]
     status: str
     fine: bool
     headline: str
@@ -72,43 +74,61 @@ def lines(folder: Path) -> list[Line]:
 
 
 def _line(path: Path) -> Line:
-    meta, cells = run_folder.read_run(path), run_folder.read_cells(path)
-    planned = max(len(meta.get("cells") or cells), len(cells))
-    fine = sum(cell.get("status") == "ok" for cell in cells)
+    run = read_run(path)
+    meta = run.meta
+    planned = max(len(meta.get("cells") or run.records), len(run.records))
+    fine = sum(cell.get("status") == "ok" for cell in run.records)
     state = str(meta.get("status") or "complete")
     return Line(
         name=clean(path.name, 80),
         link=f"{quote(path.name)}/report.html" if (path / "report.html").is_file() else "",
         when=run_facts.when(meta),
         machine=machines.machine(meta),
-        what=_what(meta, cells),
+        revision=machines.revision(meta),
+        what=_what(run),
+        nets=tuple(_nets(run)),
         status=f"{STATES.get(state, clean(state, 40))}, {fine} of {planned} cells ok",
         fine=state == "complete" and fine == planned,
-        headline=_headline(path, meta),
+        headline=_headline(run),
     )
 
 
 def _unreadable(path: Path, error: Exception) -> Line:
     said = str(error).split(": ", 1)[-1] if isinstance(error, UserError) else "its files are damaged"
-    return Line(clean(path.name, 80), "", "", "", "", "unreadable", False, clean(said))
+    return Line(clean(path.name, 80), "", "", "", "", "", (), "unreadable", False, clean(said))
 
 
-def _what(meta: Mapping[str, Any], cells: list[dict[str, Any]]) -> str:
+def _what(run: RunData) -> str:
     """The methods, tasks and sizes of a run."""
-    planned = [cell for cell in meta.get("cells") or cells if isinstance(cell, Mapping)]
-    methods = listing(sorted({method_name(str(cell.get("method"))) for cell in planned}))
+    planned = [cell for cell in run.meta.get("cells") or run.records if isinstance(cell, Mapping)]
+    titles = {name: facts.title for name, facts in run.methods.items()}
+    methods = listing(sorted({clean(titles.get(str(cell.get("method")), "?"), 60) for cell in planned}))
     tasks = listing(sorted({task_name(str(cell.get("task"))) for cell in planned}))
     sizes = listing([str(size) for size in sorted({int(cell.get("size") or 0) for cell in planned})])
-    return f"{methods}: {tasks} at {sizes}" if planned else ""
+    return f"{methods}: {tasks} at {sizes}, style {clean(run_facts.named(run.meta, 'style'), 60)}" if planned else ""
 
 
-def _headline(path: Path, meta: Mapping[str, Any]) -> str:
+def _nets(run: RunData) -> Iterator[str]:
+    """Each net of a run: its file, its parameters, what its architecture was given, the first letters of its hash."""
+    for use, net in sorted((run_facts.get(run.meta, "inputs", "nets") or {}).items()):
+        method, _, task = use.partition("/")
+        rows = run.samples
+        counted = rows[(rows["metric"] == "parameters") & (rows["method"] == method) & (rows["task"] == task)]["value"]
+        shape = run_facts.get(net, "meta", "architecture")
+        parts = [f"{counted.iloc[0]:,.0f} parameters"] if len(counted) else []
+        parts += [f"{clean(name, 20)} {clean(value, 20)}" for name, value in shape.items()] if shape else []
+        parts += [clean(run_facts.get(net, "sha256") or "", 64)[:8]]
+        yield f"{clean(run_facts.get(net, 'file') or use, 60)}: {', '.join(filter(None, parts))}"
+
+
+def _headline(run: RunData) -> str:
     """The result in one sentence, from the summary that the run's report left; empty without one."""
-    summary = path / "summary.csv"
+    summary = run.directory / "summary.csv"
     if not summary.is_file():
         return ""
     table = parse_table(summary.read_text(encoding="utf-8"), SUMMARY_COLUMNS, "summary.csv")
-    return answer.of_run(table, claims.uses_random_weights(meta))[0]
+    known = table[table["metric"].map(lambda name: metrics.split(name)[0] in metrics.METRICS)]
+    return headline.of_run(analysed.summarised(run, known))
 
 
 def _head(path: Path) -> str:

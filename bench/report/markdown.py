@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from bench.analysis import claims
 from bench.report import headline
-from bench.report.definitions import METRICS, STATISTICS, STATUSES
-from bench.report.document import TITLE, Document
+from bench.report.document import TITLE, Document, Section
 from bench.report.pictures import Picture
+from bench.report.plots import Plot
 from bench.report.tables import Entry, Table
 from bench.report.wording import MARKS
 from nst_gluon.pages.wording import harmless
@@ -58,16 +57,9 @@ def _pictures(pictures: Sequence[Picture]) -> Iterator[str]:
     yield ""
 
 
-def _section(shown: Table | None, level: int = 2) -> Iterator[str]:
-    if shown is None or not shown.rows:
-        return
-    yield f"{'#' * level} {text(shown.title)}"
-    yield ""
-    if shown.note:
-        yield text(shown.note)
-        yield ""
-    yield table(shown)
-    yield ""
+def _plot(plot: Plot) -> Iterator[str]:
+    yield from (f"![{text(plot.title)}](plots/{quote(plot.name)}.png)", "")
+    yield from (f"*{text(plot.title)}.* {text(plot.caption)}", "")
 
 
 def write(document: Document) -> str:
@@ -76,65 +68,44 @@ def write(document: Document) -> str:
 
 
 def _lines(document: Document) -> Iterator[str]:
-    yield f"# {TITLE}"
-    yield ""
+    yield from (f"# {TITLE}", "")
     for alarm in document.alarms:
-        yield f"> **{text(alarm)}**"
+        yield from (f"> **{text(alarm)}**", "")
+    yield from (f"**{text(document.answer)}**", "", text(headline.MEANING), "")
+    yield from (f"- {term}: {text(told)}" for term, told in document.facts)
+    yield ""
+    for row in document.side:
+        yield from _pictures(row.pictures)
+    if document.loss is not None:
+        yield from _plot(document.loss)
+    yield from (f"## {text(document.claims.title)}", "", text(document.verdicts), "", table(document.claims), "")
+    for section in document.sections:
+        yield from _section(section)
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield from (f"## {text(section.title)}", "")
+    if section.text:
+        yield from (text(section.text), "")
+    if section.items:
+        yield from (*(f"- {text(item)}" for item in section.items), "")
+    for shown in section.tables:
+        yield from (table(shown), "")
+        if shown.note and shown.note not in section.text:
+            yield from (text(shown.note), "")
+    if section.notes:
+        yield from (*(f"- {note.superscript} {text(note.text)}" for note in section.notes), "")
+    for plot in section.plots:
+        yield from _plot(plot)
+    yield from _pictures(section.pictures)
+    if section.definitions:
+        yield from (f"- **{text(label)}**{f' ({text(name)})' if name else ''}: {text(told)}"
+                    for name, label, told in section.definitions)  # fmt: skip
         yield ""
-    yield f"**{text(document.answer)}** {text(document.further)}".rstrip()
-    yield ""
-    yield f"- What: {text(headline.MEANING)}"
-    if document.certainty:
-        yield f"- How sure: {text(document.certainty)}"
-    yield f"- Compared: {text(document.subject)}"
-    yield f"- Machine: {text(document.machine)}"
-    details = [document.software, document.when, document.revision and f"revision {document.revision}"]
-    yield f"- Run {text(document.run_id)}: {text(', '.join(filter(None, details)))}"
-    yield ""
-    yield from _pictures(document.first_pictures)
-    yield from _section(document.headline_claims)
-    yield text(document.verdicts)
-    yield ""
-    yield from _section(document.glance)
-    yield from _section(document.peers)
-    if document.warnings:
-        yield "## Warnings"
-        yield ""
-        yield from (f"- {text(warning)}" for warning in document.warnings)
-        yield ""
-    yield from (f"- {note.superscript} {text(note.text)}" for note in document.notes)
-    yield ""
-    yield from _section(document.troubled)
-    for number, plot in enumerate(document.plots):
-        if not number:
-            yield "## Plots"
-            yield ""
-        yield f"![{text(plot.title)}](plots/{quote(plot.name)}.png)"
-        yield ""
-        yield f"*{text(plot.title)}.* {text(plot.caption)}"
-        yield ""
-    for shown in (shown for tables in document.of_plots.values() for shown in tables):
-        yield from _section(shown)
-    yield from _section(document.all_claims)
-    yield from (f"- {text(rule)}" for rule in (*claims.RULES.values(), claims.EXCEPTIONS))
-    yield ""
-    yield from _pictures(document.more_pictures)
-    yield "## Every number"
-    yield ""
-    for shown in document.metrics:
-        yield from _section(shown, 3)
-    yield "## Definitions"
-    yield ""
-    yield text(STATISTICS)
-    yield ""
-    for metric in METRICS.values():
-        yield f"- **{text(metric.label)}** ({text(metric.name)}): {text(metric.text)}"
-    yield ""
-    yield from (f"- status **{name}**: {text(meaning)}" for name, meaning in STATUSES)
-    yield ""
-    yield "## To repeat it"
-    yield ""
-    yield code(document.command)
-    yield ""
-    for shown in document.records:
-        yield from _section(shown)
+    if section.code:
+        yield from (code(section.code), "")
+    for shown in section.folded:
+        yield from (f"### {text(shown.title)}", "", *((text(shown.note), "") if shown.note else ()), table(shown), "")
+    if section.links:
+        yield from (*(f"- [{text(words)}]({address})" if address else f"- {text(words)}"
+                      for words, address in section.links), "")  # fmt: skip

@@ -6,23 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from bench.analysis import claims
-from bench.analysis.summary import LOWER_BOUND, NOT_REACHED
+from bench.analysis import claims, metrics
+from bench.analysis.analysed import Analysed
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, SPEEDUP_500, SPEEDUP_EQUAL
 from bench.machine.environment import BUSY_CORES, MOST_DRIFT
-from bench.report.definitions import describe
-from bench.store.reader import RunData
 from nst_gluon.pages.wording import clean
 
 FEW = 10
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SUPERSCRIPTS = dict(zip(LETTERS, "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ𐞥ʳˢᵗᵘᵛʷˣʸᶻ"))
-TIMES = ("latency_s", "iteration_s", "throughput_images_per_s", "time_to_target_s", "speedup_at_equal_loss",
-         "speedup_at_500_iterations")  # fmt: skip
+TIMES = ("latency_s", "iteration_s", "throughput_images_per_s", "time_to_target_s", SPEEDUP_EQUAL,
+         SPEEDUP_500)  # fmt: skip
 OF_LOSS = ("objective", "content", "style", "target", "time_to_target_s", "iterations_to_target",
-           "speedup_at_equal_loss")  # fmt: skip
-OF_SEEDS = ("time_to_target_s", "iterations_to_target", "speedup_at_equal_loss")
+           SPEEDUP_EQUAL)  # fmt: skip
+OF_SEEDS = ("time_to_target_s", "iterations_to_target", SPEEDUP_EQUAL)
 Row = Mapping[str, Any]
 
 
@@ -55,29 +52,31 @@ class Notes:
         return tuple(self._marks.values())
 
 
-def texts_of(row: Row, run: RunData, summary: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def texts_of(row: Row, analysed: Analysed, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What to keep in mind with one row of the summary; ``records`` are the cells that it rests on."""
-    family, n = describe(str(row["metric"])).name, int(row["n"])
-    if claims.uses_random_weights(run.meta) and family in OF_LOSS:
+    family, n = metrics.split(str(row["metric"]))[0], int(row["n"])
+    if analysed.random_weights and family in OF_LOSS:
         yield "Random descriptor weights: this number depends on what the loss means, and here it means nothing."
     if row["status"] == LOWER_BOUND:
-        yield (
-            "A lower bound: the optimisation did not come down to the net's objective in its time, so the true "
-            "value is higher."
-        )
+        yield "A lower bound: optimisation did not reach the net's objective in its time, so the true value is higher."
     if row["status"] == NOT_REACHED:
-        yield "Not reached: the time that was spent, in which the objective did not come down to the target."
+        yield "Not reached: the time that was spent without reaching the target."
     if family in OF_SEEDS and n == 1:
         yield (
-            "One seed: the optimisation was run once, so the interval, if there is one, covers the spread of the "
-            "net's latency only."
+            "One seed: optimisation was run once, so the interval, if there is one, covers the spread of the net's "
+            "latency only."
         )
     if family in ("latency_s", "iteration_s", "throughput_images_per_s") and 0 < n < FEW:
         yield f"Few samples: fewer than {FEW}."
     if row["dtype"] != "float32":
-        yield f"Computed in {clean(row['dtype'], 20)}, not in float32: fewer digits."
-    if family == "speedup_at_equal_loss" and no_better_than_start(summary, row):
-        yield "The optimisation starts at or below this net's objective: such a speed-up means little."
+        yield f"Computed in {clean(row['dtype'], 20)}, with fewer digits than float32."
+    if family == SPEEDUP_EQUAL:
+        steps = claims.evaluations(analysed.summary, row, analysed.methods.baseline)
+        if steps < claims.QUALITY_FLOOR:
+            yield (
+                f"Below the quality floor: optimisation reaches this net's loss in fewer than {claims.QUALITY_FLOOR} "
+                "evaluations."
+            )
     if family in TIMES:
         yield from _of_times(records)
 
@@ -93,14 +92,6 @@ def _of_times(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"Drift: the times changed steadily, by more than {MOST_DRIFT:.0%}, while this was measured: heat, the "
             "clock rate, or the load of the machine."
         )
-
-
-def no_better_than_start(summary: pd.DataFrame, row: Row) -> bool:
-    """Whether the optimisation of the row's setting starts at or below the objective of the row's net."""
-    same = summary["metric"] == f"iterations_to_target_{row['method']}"
-    for name in ("engine", "task", "size", "dtype", "device"):
-        same &= summary[name] == row[name]
-    return bool((summary.loc[same, "value"] <= 1).any())
 
 
 def _number(record: Mapping[str, Any], name: str) -> float:

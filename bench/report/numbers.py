@@ -8,17 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
+from bench.analysis import metrics
 from bench.analysis import summary as analysis
-from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE, USUAL
+from bench.analysis.analysed import Analysed
+from bench.plan.cells import CELL_COLUMNS, OPTIMISE
 from bench.report import repeat
-from bench.report.definitions import describe
 from bench.report.notes import Note, Notes, texts_of
-from bench.report.wording import status_name, with_interval
-from bench.store import run_folder
-from bench.store.reader import GROUP_COLUMNS, RunData
-from nst_gluon.pages.wording import clean, listing, method_name, quantity, size_name, task_name
+from bench.report.wording import cell_label, metric_label, status_name, with_interval
+from bench.store.reader import GROUP_COLUMNS
+from nst_gluon.pages.wording import clean, listing, quantity
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
@@ -26,7 +24,7 @@ SETTING = ("engine", "task", "size", "dtype", "device")
 RATIOS = {
     "memory_ratio": ("peak_memory_bytes", "peak_memory_bytes"),
     "working_memory_ratio": ("working_memory_bytes", "working_memory_bytes"),
-    f"speedup_at_{analysis.REFERENCE_ITERATIONS}_iterations": ("iteration_s", "latency_s"),
+    analysis.SPEEDUP_500: ("iteration_s", "latency_s"),
 }
 MOST_RANGES = 4
 
@@ -82,34 +80,26 @@ def key_of(row: Row) -> Key:
     return tuple(row[name] for name in (*GROUP_COLUMNS, "metric"))
 
 
-def collect(run: RunData, summary: pd.DataFrame) -> Book:
+def collect(analysed: Analysed) -> Book:
     """The numbers of every row of a run's summary."""
-    reader = _Reader(run)
+    reader = _Reader(analysed)
     notes = Notes()
     numbers = {}
-    for index, (_, row) in enumerate(summary.iterrows()):
+    for index, row in enumerate(analysed.summary.to_dict("records")):
         involved = reader.cells_of(row)
-        metric = describe(str(row["metric"]))
         numbers[key_of(row)] = Number(
             id=f"number-{index}",
-            metric=metric.name,
-            label=metric.label,
-            cell=cell_label(row),
+            metric=metrics.split(str(row["metric"]))[0],
+            label=metric_label(str(row["metric"]), analysed.methods),
+            cell=cell_label(row, analysed.methods),
             value=with_interval(row["value"], row["low"], row["high"], row["unit"], row["status"]),
-            definition=metric.text,
+            definition=metrics.find(str(row["metric"])).text,
             sources=tuple(reader.sources(row)),
             reason=_reason(row, involved),
-            command=repeat.command(run.meta, reader.needed(row, involved)),
-            notes=notes.mark(list(texts_of(row, run, summary, involved))),
+            command=repeat.command(analysed.run.meta, reader.needed(row, involved)),
+            notes=notes.mark(list(texts_of(row, analysed, involved))),
         )
     return Book(numbers, notes.all)
-
-
-def cell_label(row: Row) -> str:
-    """The cell in words; engine, precision and device only where they are not the usual ones."""
-    words = [method_name(row["method"]), task_name(row["task"]), size_name(row["size"])]
-    words += [f"batch {row['batch']}"] if int(row["batch"]) != 1 else []
-    return ", ".join([*words, *(clean(row[name], 40) for name, value in USUAL.items() if row[name] != value)])
 
 
 def _reason(row: Row, records: Sequence[Mapping[str, Any]]) -> str:
@@ -124,19 +114,19 @@ def _reason(row: Row, records: Sequence[Mapping[str, Any]]) -> str:
 class _Reader:
     """The run's cells, counted samples and lines, looked up by the rows of the summary."""
 
-    def __init__(self, run: RunData):
-        self.records = run.records
+    def __init__(self, analysed: Analysed):
+        run = analysed.run
+        self.records, self.methods = run.records, analysed.methods
         counted = analysis.with_status(run.samples, run.cells)
         self.groups = dict(iter(counted.groupby([*GROUP_COLUMNS, "metric"], sort=False)))
-        self.kinds = analysis.kinds_of(run.cells, run.samples)
-        self.lines = line_numbers(run_folder.read_table(run.directory, "samples.csv"), (*CELL_COLUMNS, "metric"))
-        self.curves = line_numbers(run_folder.read_table(run.directory, "curves.csv"), CELL_COLUMNS)
-        self.optimiser = analysis.reference(self.kinds)
+        self.lines = line_numbers(run.texts["samples.csv"], (*CELL_COLUMNS, "metric"))
+        self.curves = line_numbers(run.texts["curves.csv"], CELL_COLUMNS)
+        self.optimiser = analysed.methods.baseline
 
     def cells_of(self, row: Row) -> list[Mapping[str, Any]]:
         """The records of the cells that a row rests on: its own, and the optimisation's for what relates the two."""
         methods = {(row["method"], row["batch"])}
-        if describe(str(row["metric"])).name in (*RATIOS, "speedup_at_equal_loss"):
+        if metrics.split(str(row["metric"]))[0] in (*RATIOS, analysis.SPEEDUP_EQUAL):
             methods.add((self.optimiser, 1))
         return [
             record
@@ -150,26 +140,26 @@ class _Reader:
         found: dict[str, Mapping[str, Any]] = {}
         for record in involved:
             cells = repeat.needed(record, self.records)
-            if self.kinds.get(row["method"]) == GENERATE and record.get("kind") == OPTIMISE:
+            if row["method"] in self.methods.nets and record.get("kind") == OPTIMISE:
                 cells = [cell for cell in cells if cell["method"] in (row["method"], record["method"])]
             found |= {str(cell["key"]): cell for cell in cells if "key" in cell}
         return list(found.values())
 
     def sources(self, row: Row) -> Iterable[Source]:
         metric = str(row["metric"])
-        family = describe(metric).name
+        family, aimed = metrics.split(metric)
         if family in RATIOS:
             theirs, own = RATIOS[family]
             yield from self._samples({**row, "method": self.optimiser, "batch": 1}, theirs)
             yield from self._samples(row, own)
-        elif family == "speedup_at_equal_loss":
+        elif family == analysis.SPEEDUP_EQUAL:
             yield from self._curve({**row, "method": self.optimiser, "batch": 1})
             yield from self._samples(row, "objective")
             yield from self._samples(row, "latency_s")
         elif family in ("time_to_target_s", "iterations_to_target"):
             yield from self._curve(row)
         elif family == "target":
-            yield from self._samples({**row, "method": metric[len("target_") :]}, "objective")
+            yield from self._samples({**row, "method": aimed}, "objective")
         else:
             yield from self._samples(row, "latency_s" if family == "throughput_images_per_s" else metric)
 
@@ -180,7 +170,7 @@ class _Reader:
         unit, values = str(group["unit"].iloc[0]), group["value"]
         cells = group[list(CELL_COLUMNS)].drop_duplicates().itertuples(index=False, name=None)
         lines = [line for cell in cells for line in self.lines.get((*map(str, cell), metric), ())]
-        what = f"{method_name(row['method'])}, {describe(metric).label}"
+        what = f"{self.methods.title(row['method'])}, {metric_label(metric, self.methods)}"
         spread = (quantity(float(value), unit) for value in (values.min(), values.median(), values.max()))
         yield Source(what, len(values), *spread, f"samples.csv, {ranges(lines)}")
 
@@ -189,7 +179,7 @@ class _Reader:
         found = {cell: lines for cell, lines in self.curves.items() if cell[:-1] == wanted}
         if found:
             count = sum(map(len, found.values()))
-            what = f"{method_name(row['method'])}, evaluations of the objective, one curve a seed"
+            what = f"{self.methods.title(row['method'])}, evaluations of the objective, one curve per seed"
             lines = [line for each in found.values() for line in each]
             yield Source(what, len(found), "", "", "", f"{count} points in curves.csv, {ranges(lines)}")
 

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from bench.report.definitions import METRICS, describe
+from bench.analysis import metrics
 from bench.report.wording import MARKS
 from nst_gluon import pages
 
@@ -33,6 +33,6 @@ def render(template: str, **values: Any) -> str:
 def _environment() -> jinja2.Environment:
     made = pages.environment(TEMPLATES)
     made.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
-    made.filters["definition"] = lambda metric: f"def-{describe(metric).name}"
-    made.filters["defined"] = lambda metric: describe(metric).name in METRICS
+    made.filters["definition"] = lambda metric: f"def-{metrics.split(metric)[0]}"
+    made.filters["defined"] = lambda metric: metrics.split(metric)[0] in metrics.METRICS
     return made

@@ -1,11 +1,11 @@
-"""The pictures of a run: which there are, and small copies of them to embed in a page."""
+"""The pictures of a run: which there are, which stand side by side first, and small copies of them to embed."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +13,51 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench.plan.cells import OPTIMISE
+from bench.analysis import claims
+from bench.analysis.analysed import Analysed
+from bench.analysis.summary import SPEEDUP_EQUAL
 from bench.report import run_facts
+from bench.report.wording import steps_text, with_interval
 from bench.store.reader import RunData
-from nst_gluon.pages.wording import clean, method_name, quantity, size_name, task_name
+from nst_gluon.pages.wording import clean, quantity, size_name, task_name
 
-LONGEST_SIDE = 512
-MOST_BYTES = 1_400_000  # of all embedded pictures together, before base64
-_QUALITIES = ((LONGEST_SIDE, 88), (LONGEST_SIDE, 80), (384, 82), (256, 78), (160, 70))
+MOST_BYTES = 1_600_000  # of all embedded pictures together, before base64
+FIRST = (512, 85)  # longest side and quality of those of the first screen
+_REST = ((384, 80), (256, 78), (160, 70), (96, 60))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture; ``path`` is relative to the run directory; ``steps`` says how many an optimisation took.
-
-    ``brief`` is the note without what all pictures of a ``group`` share.
-    """
+    """One picture; ``path`` is relative to the run directory; ``task`` and ``size`` are empty for what was given."""
 
     title: str
     note: str
     alt: str
     file: Path
     path: str
-    task: str
-    size: int
-    steps: str = ""
-    brief: str = ""
-    group: str = "given"
+    task: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was given, what optimisation made of it at a net's loss, and what the net made of it.
+
+    ``equal`` says whether the optimisation's picture is that of the same loss; otherwise it is the one that it ended
+    at.
+    """
+
+    title: str
+    figure: str
+    text: str
+    given: tuple[Picture, ...]
+    optimised: Picture | None
+    made: Picture
+    equal: bool
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return tuple(picture for picture in (*self.given, self.optimised, self.made) if picture is not None)
 
 
 def inputs(run: RunData) -> list[Picture]:
@@ -49,44 +67,42 @@ def inputs(run: RunData) -> list[Picture]:
         path = f"images/{role}.png"
         name = clean(Path(str(run_facts.setting(run.meta, role) or role)).stem, 80)
         if (run.directory / path).is_file():
-            alt = f"The {role} picture, {name}"
-            found.append(Picture(f"{role} picture", name, alt, run.directory / path, path, role, 0, brief=name))
+            title = "Style" if role == "style" else "Photo"
+            found.append(Picture(title, name, f"The {role} picture, {name}", run.directory / path, path))
     return found
 
 
-def outputs(run: RunData) -> list[Picture]:
+def outputs(analysed: Analysed) -> list[Picture]:
     """What the methods made: one picture for each method, task and size, of batch 1 and the first seed."""
-    chosen: dict[tuple, Mapping[str, Any]] = {}
+    return [_output(analysed, record) for _, record in sorted(_chosen(analysed.run).items())]
+
+
+def _chosen(run: RunData) -> dict[tuple[str, int, str], Mapping[str, Any]]:
+    chosen: dict[tuple[str, int, str], Mapping[str, Any]] = {}
     for record in run.records:
-        if record.get("status") != "ok" or record.get("batch") != 1 or not _path(run, record):
+        if record.get("status") != "ok" or record.get("batch") != 1 or not _path(run, record.get("image")):
             continue
         identity = (str(record["task"]), int(record["size"]), str(record["method"]))
         current = chosen.get(identity)
         if current is None or _rank(record) < _rank(current):
             chosen[identity] = record
-    return [_output(run, record) for _, record in sorted(chosen.items())]
+    return chosen
 
 
-def _output(run: RunData, record: Mapping[str, Any]) -> Picture:
-    path = str(_path(run, record))
-    method, task, size = str(record["method"]), str(record["task"]), int(record["size"])
+def _output(analysed: Analysed, record: Mapping[str, Any]) -> Picture:
+    run, title = analysed.run, analysed.methods.title(str(record["method"]))
+    path = str(_path(run, record["image"]))
+    task, size = str(record["task"]), int(record["size"])
     objective = run_facts.get(record, "medians", "objective")
-    note, brief, steps = [task_name(task), size_name(size)], "", ""
-    if isinstance(objective, (int, float)):
-        brief = f"objective {quantity(float(objective), '1')}"
-        note.append(brief)
-    if record.get("kind") == OPTIMISE and record.get("evaluations"):
-        note.append(f"{record['evaluations']} evaluations")
-        steps = f", {record['evaluations']} steps"
-    alt = f"The picture that the {method_name(method)} made: {task_name(task)} at {size_name(size)}"
-    texts = {"title": method_name(method), "note": ", ".join(note), "brief": brief, "alt": alt}
-    place = {"file": run.directory / path, "path": path}
-    return Picture(**texts, **place, task=task, size=size, steps=steps, group=task_name(task))
+    note = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
+    note += [f"{record['evaluations']} evaluations"] if record.get("evaluations") else []
+    words = ", ".join([task_name(task), size_name(size), *note])
+    alt = f"The picture that the {title} made: {task_name(task)} at {size_name(size)}"
+    return Picture(title, words, alt, run.directory / path, path, task, size)
 
 
-def _path(run: RunData, record: Mapping[str, Any]) -> str | None:
-    """The cell's picture, relative to the run directory; None if there is none, or if it lies outside."""
-    named = record.get("image")
+def _path(run: RunData, named: Any) -> str | None:
+    """A picture's path relative to the run directory; None if there is none, or if it lies outside."""
     if not isinstance(named, str) or not named:
         return None
     root = run.directory.resolve()
@@ -99,45 +115,115 @@ def _rank(record: Mapping[str, Any]) -> tuple:
             record.get("seed", 0))  # fmt: skip
 
 
-def first_size(made: Sequence[Picture]) -> int:
-    """The size whose pictures are shown first: the papers', or the nearest to it; 0 without any."""
-    return min((picture.size for picture in made), key=run_facts.from_papers_size, default=0)
+# ------------------------------------------------------------------------------------------------------ side by side
 
 
-def row(run: RunData) -> bytes | None:
-    """One PNG with the inputs and, at :func:`first_size`, what each method made of them; None without any output."""
-    made = outputs(run)
-    if not made:
+def side_by_side(analysed: Analysed) -> list[Row]:
+    """For each task the best net's picture beside what was given and what optimisation made, at the papers' size or the
+    nearest to it.
+    """
+    chosen, given = _chosen(analysed.run), {picture.title: picture for picture in inputs(analysed.run)}
+    nets = [key for key in chosen if key[2] in analysed.methods.nets]
+    if not nets:
+        return []
+    size = min((key[1] for key in nets), key=run_facts.from_papers_size)
+    rows: list[Row] = []
+    for task in sorted({key[0] for key in nets}, reverse=True):  # textures first: their style stands for both
+        able = {method: chosen[task, size, method] for *where, method in nets if where == [task, size]}
+        if able:
+            method = min(able, key=lambda name: run_facts.get(able[name], "medians", "objective") or float("inf"))
+            wanted = ["Style"] if task == "texture" else ["Photo"] if rows else ["Style", "Photo"]
+            own = tuple(given[name] for name in wanted if name in given)
+            rows.append(_row(analysed, able[method], chosen.get((task, size, analysed.methods.baseline)), own))
+    return rows
+
+
+def _row(
+    analysed: Analysed, net: Mapping[str, Any], optimised: Mapping[str, Any] | None, given: tuple[Picture, ...]
+) -> Row:
+    methods, made = analysed.methods, _output(analysed, net)
+    where = {name: net[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
+    speedup, latency = (analysed.row(metric, **where) for metric in (SPEEDUP_EQUAL, "latency_s"))
+    objective = run_facts.get(net, "medians", "objective")
+    told = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
+    told += [quantity(latency["value"], "s")] if latency else []
+    picture, equal = (None, False) if optimised is None else _equal(analysed, optimised, str(net["method"]))
+    known = speedup is not None and speedup["value"] == speedup["value"]
+    parts = with_interval(*(speedup[name] for name in ("value", "low", "high", "unit", "status"))) if known else ""
+    figure, _, brackets = parts.partition(" [")
+    title = f"{task_name(made.task).capitalize()}, {size_name(made.size)}"
+    text = "faster at equal loss" + (f" [{brackets}" if brackets else "")
+    steps = claims.evaluations(analysed.summary, where, methods.baseline)
+    if known and steps < claims.QUALITY_FLOOR:
+        text += f", but below the quality floor: optimisation reaches this loss in {steps_text(steps)}"
+    made = replace(made, title=_capital(methods.title(str(net["method"]))), note=", ".join(told))
+    return Row(title, figure, text, given, picture, made, equal)
+
+
+def _equal(analysed: Analysed, record: Mapping[str, Any], net: str) -> tuple[Picture, bool]:
+    """The optimisation's picture at a net's loss where the run kept it, else the one it ended at; whether it is."""
+    last, kept = _output(analysed, record), run_facts.get(record, "info", "equal_loss", net)
+    path = _path(analysed.run, run_facts.get(kept, "image"))
+    title = _capital(analysed.methods.title(str(record["method"])))
+    if path:
+        told = [f"{name} {quantity(float(kept[name]), '1')}" for name in ("objective",) if name in kept]
+        told += [f"{kept['evaluations']} evaluations"] if "evaluations" in kept else []
+        told += [quantity(float(kept["seconds"]), "s")] if "seconds" in kept else []
+        alt = f"What optimisation had made when it reached the same loss, {last.note}"
+        found = replace(last, title=f"{title}, at equal loss", note=", ".join(told), alt=alt, path=path)
+        return replace(found, file=analysed.run.directory / path), True
+    seconds = run_facts.get(record, "info", "seconds")
+    told = [last.note.split(", ", 2)[-1]]
+    told += [quantity(float(seconds), "s")] if isinstance(seconds, (int, float)) else []
+    return replace(last, title=f"{title}, where it ended", note=", ".join(told)), False
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def side_png(rows: Sequence[Row]) -> bytes | None:
+    """The rows as one PNG; None without any."""
+    if not rows:
         return None
-    first = first_size(made)
-    shown = inputs(run) + sorted(
-        (picture for picture in made if picture.size == first), key=lambda picture: (picture.task, picture.title)
-    )
-    figure = Figure(figsize=(1.75 * len(shown), 2.1), dpi=150)
-    for axes, picture in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
-        data = _jpeg(picture.file, 256, 95)
-        if data:
-            with Image.open(io.BytesIO(data)) as opened:
-                axes.imshow(np.asarray(opened), interpolation="lanczos")
-        what = picture.note if picture.size == 0 else f"{task_name(picture.task)}{picture.steps}"
-        axes.set_title(f"{picture.title}\n{what}", fontsize=7)
-        axes.set_axis_off()
-    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.84, wspace=0.04)
+    width = max(len(row.pictures) for row in rows)
+    figure = Figure(figsize=(2.6 * width, 2.95 * len(rows)), dpi=120)
+    for line, row in zip(figure.subplots(len(rows), width, squeeze=False), rows):
+        for axes in line:
+            axes.set_axis_off()
+        for axes, picture in zip(line, row.pictures):
+            data = _jpeg(picture.file, 512, 95)
+            if data:
+                with Image.open(io.BytesIO(data)) as opened:
+                    axes.imshow(np.asarray(opened), interpolation="lanczos")
+            axes.set_title(f"{picture.title}\n{picture.note}", fontsize=8)
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=1 - 0.36 / (2.95 * len(rows)), wspace=0.03)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", facecolor="white")
     return stream.getvalue()
 
 
-def embed(pictures: list[Picture]) -> dict[Path, str]:
-    """Data URIs of small copies, by file, together below MOST_BYTES; a file that cannot be read is left
-    out.
+# ---------------------------------------------------------------------------------------------------------- embedding
+
+
+def embed(first: Iterable[Picture], rest: Iterable[Picture]) -> dict[Path, str]:
+    """Data URIs of small copies by file, together below MOST_BYTES: ``rest`` shrinks first. A file that cannot be read
+    is left out.
     """
-    encoded: dict[Path, bytes] = {}
-    for longest, quality in _QUALITIES:
-        encoded = {picture.file: data for picture in pictures if (data := _jpeg(picture.file, longest, quality))}
-        if sum(map(len, encoded.values())) <= MOST_BYTES:
+    large = _encoded(first, *FIRST)
+    left = MOST_BYTES - sum(map(len, large.values()))
+    others = [picture for picture in rest if picture.file not in large]
+    for longest, quality in _REST:
+        small = _encoded(others, longest, quality)
+        if sum(map(len, small.values())) <= left:
             break
-    return {path: "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii") for path, data in encoded.items()}
+    return {path: "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+            for path, data in {**small, **large}.items()}  # fmt: skip
+
+
+def _encoded(pictures: Iterable[Picture], longest: int, quality: int) -> dict[Path, bytes]:
+    found = ((picture.file, _jpeg(picture.file, longest, quality)) for picture in pictures)
+    return {path: data for path, data in found if data}
 
 
 def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:

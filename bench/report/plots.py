@@ -1,11 +1,11 @@
-"""The plots of a run: loss against seconds, and every headline metric against size and batch."""
+"""The plots of a run: loss against seconds, every main metric against size, throughput by batch, terms of the loss."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,29 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench.analysis import claims
-from bench.analysis.summary import (
-    LOWER_BOUND,
-    NOT_REACHED,
-    OK,
-    Crossing,
-    kinds_of,
-    median_to_target,
-    reference,
-    time_to_target,
-)
-from bench.plan.cells import GENERATE, OPTIMISE
+from bench.analysis import claims, metrics
+from bench.analysis.analysed import Analysed
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, median_to_target, time_to_target
 from bench.plan.engines import REFERENCE
-from bench.report.definitions import describe
-from bench.report.wording import engine_name, measured, setting_name, status_name, with_interval
-from bench.store.reader import RunData
+from bench.report.wording import measured, series_label, setting_name, status_name, with_interval
 from nst_gluon.pages import style
-from nst_gluon.pages.wording import harmless, listing, method_name, quantity, size_name, task_name
+from nst_gluon.pages.wording import harmless, listing, quantity, size_name, task_name
 from nst_gluon.system.files import write_atomically
 
+SETTING = ("engine", "task", "size", "dtype", "device")
 EXTRAS = ("engine", "dtype", "device")
 ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">"}  # a peer's; the reference has the method's own
-_MAIN = ("engine", "task", "size", "dtype", "device")
+PANEL = 1.75  # inches: the height of one of several axes in a figure
 
 
 @dataclass(frozen=True)
@@ -49,6 +39,7 @@ class Plot:
     section: str
     svg: str
     png: bytes
+    pdf: bytes
 
     def inline(self) -> str:
         """The plot as an SVG element for a page."""
@@ -56,293 +47,271 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class _Series:
+class Series:
+    """What one line of a plot stands for, and how it looks."""
+
     label: str
-    colour: str
+    color: str
     marker: str
-    line: object
-    hollow: bool
     rows: pd.DataFrame
 
 
-BY_SIZE = (
-    ("speedup_at_equal_loss", "Speed-up at equal loss", "against optimisation"),
-    ("speedup_at_500_iterations", "Speed-up against 500 iterations", "against optimisation"),
-    ("latency_s", "Time for one picture", "time"),
-    ("throughput_images_per_s", "Throughput, one picture at a time", "pictures per second"),
-    ("peak_memory_bytes", "Peak memory", "memory"),
-    ("working_memory_bytes", "Working memory", "memory above the engine's own"),
-)
-
-
-def draw_all(run: RunData, summary: pd.DataFrame) -> list[Plot]:
-    """Loss against seconds, and everything against size and batch, of which the run has data.
-
-    Call within :func:`style.context`.
-    """
-    return [*loss_plots(run, summary), *size_plots(summary), *batch_plots(summary)]
+def finished(drawn: Figure, name: str, title: str, caption: str, alt: str, section: str) -> Plot:
+    """The figure, rendered, as a plot."""
+    return Plot(style.slug(name), title, caption, alt, section, *style.render(drawn))
 
 
 def write_all(plots: Iterable[Plot], folder: Path) -> None:
-    """Write each plot to ``folder`` as SVG and PNG."""
+    """Write each plot to ``folder`` as SVG, PNG and PDF."""
     folder.mkdir(exist_ok=True)
     for plot in plots:
         write_atomically(folder / f"{plot.name}.svg", harmless(plot.svg).encode())
         write_atomically(folder / f"{plot.name}.png", plot.png)
+        write_atomically(folder / f"{plot.name}.pdf", plot.pdf)
 
 
-# ------------------------------------------------------------------------------------------- loss against seconds
+def draw_all(analysed: Analysed) -> list[Plot]:
+    """All of them, of which the run has data. Call within :func:`style.context`."""
+    return [*loss_plots(analysed), *size_plots(analysed), *batch_plots(analysed), *term_plots(analysed)]
 
 
-def loss_plots(run: RunData, summary: pd.DataFrame) -> Iterator[Plot]:
-    """One plot for each task, size (engine, dtype, device): the falling curves and the generators' lines."""
-    kinds = kinds_of(run.cells, run.samples)
-    curves = run.curves[run.curves["method"].map(kinds.get) == OPTIMISE]
-    for key, group in curves.groupby(list(_MAIN)):
-        setting = dict(zip(_MAIN, key))
-        rows = summary
-        for name, value in setting.items():
-            rows = rows[rows[name] == value]
-        yield _loss_plot(group, rows[rows["batch"] == 1], setting, kinds, _distinct(summary))
+def looks(analysed: Analysed) -> dict[str, tuple[str, str]]:
+    """(colour, marker) of each method."""
+    return style.marks({name: analysed.methods.color(name) for name in analysed.methods})
 
 
-def _loss_plot(
-    curves: pd.DataFrame, rows: pd.DataFrame, setting: Mapping, kinds: Mapping[str, str], extras: Sequence[str]
-) -> Plot:
-    drawn, axes = style.figure()
-    look = style.marks(kinds)
-    facts = []
-    for (method, _), curve in curves.groupby(["method", "seed"]):
-        axes.plot(curve["seconds"].clip(lower=1e-3), curve["objective"], color=look[method][0], lw=1.3, alpha=0.75,
-                  marker="." if len(curve) < 20 else None,
-                  label=f"{style.method_label(method)}, one line a seed")  # fmt: skip
-        fall = curve["objective"]
-        facts.append(
-            f"the optimisation's objective falls from {quantity(fall.iloc[0], '1')} to {quantity(fall.min(), '1')}"
-        )
-    facts = facts[:1]
-    end = float(curves["seconds"].max())
-    aims = _value_rows(rows, "target_", kinds)
-    slow = reference(kinds)
-    plain = curves[curves["method"] == slow] if slow in set(curves["method"]) else curves
-    for rank, (generator, target) in enumerate(sorted(aims.items(), key=lambda item: item[1])):
-        latency = _value(rows, generator, "latency_s")
-        crossings = [time_to_target(curve, target) for _, curve in plain.groupby(["method", "seed"])]
-        facts.append(_mark(axes, generator, target, latency, crossings, end, look[generator], below=rank == 0))
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlim(right=max(axes.get_xlim()[1], end * 1.5))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, "s")))
-    axes.set_xlabel("time of computing, without set-up")
-    axes.set_ylabel("objective")
-    axes.margins(y=0.12)
-    extra = "".join(f", {setting_name(name, setting[name])}" for name in extras)
-    title = f"{task_name(setting['task']).capitalize()}, {size_name(setting['size'])}{extra}"
-    axes.set_title(style.label(title))
-    style.finish(drawn)
-    text = "; ".join(facts)
-    text = f"{text[:1].upper()}{text[1:]}."
-    return finished(drawn, style.slug("loss", *setting.values()), f"Loss against seconds: {title}", text, text, "loss")
+def series_of(analysed: Analysed, rows: pd.DataFrame) -> Iterator[Series]:
+    """A line for each method (engine, precision, device) of ``rows``."""
+    look = looks(analysed)
+    several = [name for name in EXTRAS if rows[name].nunique() > 1]
+    computers = sorted(set(zip(rows["device"], rows["engine"])), key=lambda pair: (pair[1] != REFERENCE, *pair))
+    for (method, engine, dtype, device), group in rows.groupby(["method", *EXTRAS], sort=True):
+        text = series_label(method, {"engine": engine, "dtype": dtype, "device": device}, several, analysed.methods)
+        color, marker = look.get(method, (style.MUTED, "o"))
+        color = style.tint(color, 0.75 * computers.index((device, engine)) / len(computers))
+        yield Series(text, color, ENGINE_MARKS.get(engine, marker), group)
 
 
-def _mark(
-    axes: Axes,
-    generator: str,
-    target: float,
-    latency: float,
-    crossings: Sequence[Crossing],
-    end: float,
-    look: tuple[str, str],
-    below: bool,
-) -> str:
-    """One generator's line, its own point at its latency, the crossing, and the factor between the two; in
-    words.
+def draw_points(axes: Axes, series: Series, axis: str) -> list[str]:
+    """A line through the medians with their intervals against ``axis``; an arrow for a bound, a cross for what failed.
+    What was drawn, in words.
     """
-    colour, marker = look
-    name = method_name(generator)
-    median, status = median_to_target(crossings)
-    axes.axhline(target, color=colour, lw=0.8, alpha=0.45)
-    if not latency > 0:
-        return f"the {name} has objective {quantity(target, '1')}; its latency is not known"
-    start = latency
-    axes.plot([start, median.value], [target, target], color=colour, lw=1.8, ls=style.LINES["texture"])
-    axes.plot([start], [target], color=colour, marker=marker, ls="none", label=style.label(name))
-    if status == OK:
-        axes.plot([median.value], [target], marker="o", ms=7, mfc="none", mec=colour, mew=1.6, ls="none")
-    else:
-        axes.annotate("", (end * 1.25, target), (end, target), arrowprops={"arrowstyle": "->", "color": colour})
-    factor = median.value / start
-    text = measured(factor, "x", OK if status == OK else LOWER_BOUND)
-    time = quantity(median.value, "s") if status == OK else f"> {quantity(median.value, 's')}"
-    offset = -4 if below else 4
-    axes.annotate(
-        f"{time}: {text} as long", (math.sqrt(start * median.value), target), (0, offset),
-        textcoords="offset points", ha="center", va="top" if below else "bottom", fontsize=8.5, color=style.INK,
-    )  # fmt: skip
-    if status == OK:
-        gets = f"gets there after {quantity(median.value, 's')}, {text} as long"
-    else:
-        gets = f"did not get there in {quantity(median.value, 's')}, {quantity(factor, 'x')} as long"
-    return f"the {name} has objective {quantity(target, '1')} after {quantity(start, 's')}; the optimisation {gets}"
+    rows = series.rows.sort_values(axis)
+    fine = rows[rows["value"].notna()]
+    axes.plot(fine[axis], fine["value"], color=series.color, marker=series.marker, label=style.label(series.label))
+    style.error_bars(axes, fine[axis], fine[fine["status"] == OK].reindex(fine.index), series.color)
+    for row in fine[fine["status"] != OK].to_dict("records"):
+        axes.annotate("", (row[axis], row["value"]), (0, 16), textcoords="offset points",
+                      arrowprops={"arrowstyle": "<-", "color": series.color, "lw": 1.4})  # fmt: skip
+    for lost in rows.loc[rows["value"].isna(), axis]:
+        axes.plot([lost], [0.03], transform=axes.get_xaxis_transform(), color=series.color, marker="x", mew=2)
+    return [
+        f"{series.label} at {row[axis]}: "
+        + with_interval(row["value"], row["low"], row["high"], row["unit"], row["status"])
+        for row in rows.to_dict("records")
+    ]
 
 
-def _value_rows(rows: pd.DataFrame, prefix: str, kinds: Mapping[str, str]) -> dict[str, float]:
-    generators = [name for name, kind in kinds.items() if kind == GENERATE]
-    found = {name: rows.loc[rows["metric"] == f"{prefix}{name}", "value"] for name in generators}
-    return {name: float(values.iloc[0]) for name, values in found.items() if len(values)}
-
-
-def _value(rows: pd.DataFrame, method: str, metric: str) -> float:
-    values = rows.loc[(rows["method"] == method) & (rows["metric"] == metric), "value"]
-    return float(values.iloc[0]) if len(values) else math.nan
-
-
-# ---------------------------------------------------------------------------------------------- against size, batch
-
-
-def size_plots(summary: pd.DataFrame) -> Iterator[Plot]:
-    """Each of BY_SIZE against the side of the picture, at batch 1, with intervals."""
-    single = summary[summary["batch"] == 1]
-    for metric, title, unit in BY_SIZE:
-        rows = single[single["metric"] == metric]
-        if metric == "latency_s":  # what an optimisation takes for one picture stands beside it
-            rows = single[single["metric"].isin([metric, "time_to_target_s"])]
-        if rows["value"].notna().any():
-            yield _against(rows, "size", metric, title, unit, "side of the picture in pixels")
-
-
-def batch_plots(summary: pd.DataFrame) -> Iterator[Plot]:
-    """Throughput against the batch, one plot for each task and size, where more than one batch was
-    measured.
-    """
-    rows = summary[(summary["metric"] == "throughput_images_per_s") & summary["value"].notna()]
-    for (task, size), group in rows.groupby(["task", "size"]):
-        if group["batch"].nunique() > 1:
-            title = f"Throughput by batch: {task_name(task)}, {size_name(size)}"
-            yield _against(
-                group, "batch", f"throughput-batch-{task}-{size}", title, "pictures per second", "pictures in a batch"
-            )
-
-
-def _against(rows: pd.DataFrame, axis: str, name: str, title: str, unit_label: str, axis_label: str) -> Plot:
-    drawn, axes = style.figure()
-    unit = str(rows["unit"].iloc[0])
-    facts = []
-    all_series = list(_series(rows))
-    for place, series in enumerate(all_series):
-        facts += _draw_series(axes, series, axis, place, len(all_series))
-    if axis == "size":
-        _published(axes, name, rows["size"].unique())
-        _lost(axes, rows)
-    ticks = sorted(rows[axis].unique())
+def axes_of(axes: Axes, axis: str, rows: pd.DataFrame, axis_label: str) -> None:
+    """The axes of a plot against size or batch, when everything is drawn: what differs fourfold gets a logarithm."""
+    ticks, unit = sorted(rows[axis].unique()), str(rows["unit"].iloc[0])
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
     axes.set_xlim(min(ticks) / 1.35, max(ticks) * 1.35)
+    axes.set_xlabel(axis_label if axes.get_subplotspec().is_last_row() else "")
     values = rows.loc[rows["value"] > 0, "value"]
     if len(values) and values.max() / values.min() > 4:
         axes.set_yscale("log")
-        axes.margins(y=0.12)
-        axes.yaxis.set_minor_locator(NullLocator())
-        ensure_ticks(axes)
+        axes.margins(y=0.14)
+        style.log_axis(axes.yaxis, unit)
     else:
         axes.set_ylim(0, axes.get_ylim()[1] * 1.08)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, unit)))
-    axes.set_xlabel(axis_label)
-    axes.set_ylabel(unit_label)
+        style.linear_axis(axes.yaxis, unit)
+
+
+# ------------------------------------------------------------------------------------------- loss against seconds
+
+
+def loss_plots(analysed: Analysed) -> Iterator[Plot]:
+    """One plot for each task, size (engine, dtype, device): the falling curves and the nets' points."""
+    curves = analysed.run.curves
+    for key, group in curves[curves["method"].isin(analysed.methods.optimisers)].groupby(list(SETTING)):
+        yield _loss_plot(analysed, group, dict(zip(SETTING, key)))
+
+
+def loss_name(setting: Mapping[str, Any]) -> str:
+    """The name of the plot of a setting."""
+    return style.slug("loss", *(setting[name] for name in SETTING))
+
+
+def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, Any]) -> Plot:
+    drawn, (axes,) = style.figure()
+    look, methods, told = looks(analysed), analysed.methods, []
+    for (method, _), curve in curves.groupby(["method", "seed"]):
+        alone = len(curve) == 1  # a line of one point is none
+        axes.plot(curve["seconds"].clip(lower=1e-3), curve["objective"], color=look[method][0], lw=1.4,
+                  marker="." if len(curve) < 20 else None, ls="none" if alone else "-", ms=7 if alone else 4,
+                  label=style.label(methods.title(method)))  # fmt: skip
+    for method, group in curves.groupby("method"):
+        first, least = group["objective"].iloc[0], group["objective"].min()
+        if least < first:
+            told.append(f"{methods.title(method)} goes from {quantity(first, '1')} down to {quantity(least, '1')}")
+    plain = curves[curves["method"] == methods.baseline] if methods.baseline in set(curves["method"]) else curves
+    factors, seen = [], []
+    for net in methods.nets:
+        target = analysed.row(metrics.aimed_at("target", net), **setting)
+        latency = analysed.row("latency_s", method=net, **setting)
+        if target is None or latency is None or not latency["value"] > 0:
+            continue
+        crossings = [time_to_target(curve, target["value"]) for _, curve in plain.groupby(["method", "seed"])]
+        median, status = median_to_target(crossings)
+        start, level, color = latency["value"], target["value"], look[net][0]
+        factor = measured(median.value / start, "x", OK if status == OK else LOWER_BOUND)
+        axes.plot([start, median.value], [level, level], color=color, lw=1.4, ls=style.LINES["texture"])
+        axes.plot([start], [level], color=color, marker=look[net][1], ms=7, ls="none",
+                  label=style.label(methods.title(net)))  # fmt: skip
+        if status == OK:
+            axes.plot([median.value], [level], marker="o", ms=8, mfc="none", mec=color, mew=1.6, ls="none")
+        factors.append((start, level, f"{factor} as long"))
+        gets = f"after {quantity(median.value, 's')}" if status == OK else f"not within {quantity(median.value, 's')}"
+        told.append(f"the {methods.title(net)} is at {quantity(level, '1')} after {quantity(start, 's')}, optimisation "
+                    f"{gets}: {factor} as long")  # fmt: skip
+        seen.append(net)
+    axes.set_xlabel("seconds of computing, without set-up")
+    axes.set_ylabel("objective")
+    axes.margins(y=0.12)
+    style.log_axis(axes.xaxis, "s")
+    axes.set_yscale("log")
+    style.log_axis(axes.yaxis, "1")
+    extra = "".join(f", {setting_name(name, setting[name])}" for name in analysed.several)
+    title = f"{task_name(setting['task']).capitalize()}, {size_name(setting['size'])}{extra}"
     axes.set_title(style.label(title))
     style.finish(drawn)
-    caption = "Medians; bars are 95 % intervals, often smaller than the mark."
-    if (rows["metric"] == "time_to_target_s").any():
-        caption += " Optimisation: the time until it is down to the lowest of the nets' objectives."
+    first = max(float(curves["seconds"].min()), 1e-3)
+    for start, level, words in factors:
+        style.write_near(axes, [(start * (first / start) ** part, level) for part in (0.5, 0.7, 0.35)], words)
+    seeds = curves["seed"].nunique()
+    caption = (
+        "Each optimisation's objective on its own clock" + (", one line per seed" if seeds > 1 else "") + "."
+        + (" A net is a point; the ring is where optimisation reaches its objective." if seen else "")
+    )  # fmt: skip
+    text = "; ".join(told)
+    alt = f"{title}: {text}." if text else title
+    return finished(drawn, loss_name(setting), f"Loss against seconds: {title}", caption, alt, "loss")
+
+
+# -------------------------------------------------------------------------------------------------- size and batch
+
+
+def size_plots(analysed: Analysed) -> Iterator[Plot]:
+    """Each main metric against size at batch 1, an axes for each task."""
+    for metric in metrics.named(metrics.SIZE):
+        rows = analysed.rows(metric)
+        if rows["value"].notna().any():
+            yield _size_plot(analysed, rows, metric)
+
+
+def _size_plot(analysed: Analysed, rows: pd.DataFrame, metric: str) -> Plot:
+    tasks = sorted(rows["task"].unique())
+    drawn, panels = style.figure(len(tasks), style.AXES_HEIGHT if len(tasks) == 1 else PANEL)
+    entry, told = metrics.find(metric), []
+    for axes, task in zip(panels, tasks):
+        group = rows[rows["task"] == task]
+        for series in series_of(analysed, group):
+            told += [f"{task_name(task)}, {words}" for words in draw_points(axes, series, "size")]
+        published = _published(axes, analysed, metric, task, group["size"].unique())
+        axes_of(axes, "size", group, "side of the picture in pixels")
+        axes.set_title(style.label(f"{entry.label.capitalize()}: {task_name(task)}"))
+    style.finish(drawn)
+    lost = sorted({status_name(status) for status in rows.loc[rows["value"].isna(), "status"]})
+    better = f"; {entry.better} is better" if entry.better else ""
+    caption = f"Medians with 95 % intervals where there are several samples{better}."
     if rows["status"].isin([LOWER_BOUND, NOT_REACHED]).any():
-        caption += " An arrow upwards: a lower bound, as the optimisation did not reach the target in its time."
-    if rows["value"].isna().any():
-        caption += " A cross on the axis: no value, as the cell failed."
-    text = f"{describe(name).label if axis == 'size' else title}: {'; '.join(facts)}"
-    return finished(drawn, style.slug(name), title, caption, text, axis)
+        caption += " An arrow upwards: a lower bound, as optimisation did not reach the target in its time."
+    caption += f" A cross: no value ({listing(lost)})." if lost else ""
+    caption += " Stars: published." if published else ""
+    return finished(drawn, metric, entry.label.capitalize(), caption, f"{entry.label}: {'; '.join(told)}", "size")
 
 
-def _draw_series(axes: Axes, series: _Series, axis: str, place: int, count: int) -> list[str]:
-    rows = series.rows.sort_values(axis)
-    # Side by side, so that marks at one size do not hide each other.
-    spread = 1 + min(0.035, 0.35 / count) * (place - (count - 1) / 2)
-    fine = rows[rows["value"].notna()]
-    x = fine[axis].to_numpy(dtype=float) * spread
-    face = style.PAPER if series.hollow else series.colour
-    axes.plot(x, fine["value"], color=series.colour, ls=series.line, marker=series.marker, mfc=face, mec=series.colour,
-              label=style.label(series.label))  # fmt: skip
-    value = fine["value"].to_numpy(dtype=float)
-    low, high = (fine[name].to_numpy(dtype=float) for name in ("low", "high"))
-    known = np.isfinite(low) & np.isfinite(high) & (fine["status"] == OK).to_numpy(dtype=bool)
-    errors = np.stack([np.maximum(0, value - low), np.maximum(0, high - value)])[:, known]
-    axes.errorbar(x[known], value[known], errors, fmt="none", ecolor=series.colour, elinewidth=1.2, capsize=2.5)
-    for bound_x, bound in zip(x[~(fine["status"] == OK)], value[~(fine["status"] == OK)]):
-        axes.annotate("", (bound_x, bound), (0, 16), textcoords="offset points", color=series.colour,
-                      arrowprops={"arrowstyle": "<-", "color": series.colour, "lw": 1.4})  # fmt: skip
-    for lost in rows.loc[rows["value"].isna(), axis]:
-        axes.plot([lost * spread], [0.03], transform=axes.get_xaxis_transform(), color=series.colour, marker="x", mew=2)
-    return [
-        f"{series.label} at {row[axis]}: "
-        + with_interval(row["value"], row["low"], row["high"], row["unit"], row["status"])
-        for _, row in rows.iterrows()
-    ]
-
-
-def _series(rows: pd.DataFrame) -> Iterator[_Series]:
-    look = style.marks(rows["method"])
-    extras = _distinct(rows)
-    computers = sorted(set(zip(rows["device"], rows["engine"])), key=lambda pair: (pair[1] != REFERENCE, *pair))
-    for (method, task, *rest), group in rows.groupby(["method", "task", *EXTRAS], sort=True):
-        name = style.method_text(method)
-        more = [engine_name(value) if column == "engine" else str(value)
-                for value, column in zip(rest, EXTRAS) if column in extras]  # fmt: skip
-        text = ", ".join([name, *([task_name(task)] if rows["task"].nunique() > 1 else []), *more])
-        colour, marker = look[method]
-        engine, device = (rest[EXTRAS.index(column)] for column in ("engine", "device"))
-        colour = style.tint(colour, 0.75 * computers.index((device, engine)) / len(computers))
-        marker = ENGINE_MARKS.get(engine, marker)
-        yield _Series(text, colour, marker, style.LINES.get(task, ":"), task == "texture", group)
-
-
-def _distinct(rows: pd.DataFrame) -> list[str]:
-    """Those of engine, dtype and device of which there is more than one, so that a label must name them."""
-    return [name for name in EXTRAS if rows[name].nunique() > 1]
-
-
-def _published(axes: Axes, metric: str, sizes: Iterable[int]) -> None:
-    """The papers' figures for this metric, for comparison, in their methods' colours."""
-    look = style.marks(())
-    wanted = [c for c in claims.CLAIMS if c.metric == metric and c.factor == 1 and c.size in sizes and c.unit == "x"]
-    for claim in wanted:
-        axes.plot(claim.size, claim.published[1], ls="none", marker="*", ms=11, mfc="none", mec=look[claim.method][0],
-                  zorder=5)  # fmt: skip
-    if wanted:
+def _published(axes: Axes, analysed: Analysed, metric: str, task: str, sizes: Sequence[int]) -> bool:
+    """The papers' speed-ups for this metric as stars in their nets' colours; whether there are any."""
+    look, found = looks(analysed), False
+    for claim in claims.CLAIMS:
+        nets = analysed.methods.of_paper(claim.paper.title)
+        if claim.metric != metric or claim.task != task or claim.unit != "x" or not nets:
+            continue
+        for size in set(claim.published) & set(sizes):
+            axes.plot(size, claim.published[size][1], ls="none", marker="*", ms=11, mfc="none", mec=look[nets[0]][0])
+            found = True
+    if found:
         axes.plot([], [], ls="none", marker="*", ms=10, mfc="none", mec=style.MUTED, label="published")
+    return found
 
 
-def _lost(axes: Axes, rows: pd.DataFrame) -> None:
-    """Say below the crosses why there is no value at a size."""
-    for size, group in rows[rows["value"].isna()].groupby("size"):
-        words = listing([status_name(status) for status in sorted(set(group["status"]))])
-        axes.annotate(style.label(words), (size, 0.03), (0, 7), xycoords=axes.get_xaxis_transform(), ha="center",
-                      textcoords="offset points", fontsize=8, color=style.MUTED)  # fmt: skip
+def batch_plots(analysed: Analysed) -> Iterator[Plot]:
+    """Throughput against the batch as one figure of small axes, where more than one batch was measured."""
+    rows = analysed.summary
+    rows = rows[(rows["metric"] == metrics.named(metrics.BATCH)[0]) & rows["value"].notna()]
+    groups = [(key, group) for key, group in rows.groupby(["task", "size"]) if group["batch"].nunique() > 1]
+    if not groups:
+        return
+    drawn, panels = style.figure(len(groups), 1.05)
+    told = []
+    for axes, ((task, size), group) in zip(panels, groups):
+        for series in series_of(analysed, group):
+            told += [f"{task_name(task)}, {size_name(size)}, {words}" for words in draw_points(axes, series, "batch")]
+        axes_of(axes, "batch", group, "pictures in a batch")
+        axes.set_title(style.label(f"{task_name(task).capitalize()}, {size_name(size)}: pictures per second"))
+    style.finish(drawn)
+    devices = set(rows["device"])
+    caption = "Pictures per second against the size of the batch; higher is better."
+    if all(str(device).startswith("cpu") for device in devices):
+        caption += (
+            " A batch rarely helps on a CPU: one picture keeps all cores busy already, and the activations of several "
+            "no longer fit into the caches."
+        )
+    yield finished(drawn, "throughput-by-batch", "Throughput by batch", caption, "; ".join(told), "batch")
 
 
-def ensure_ticks(axes: Axes) -> None:
-    """A log axis that spans little more than a decade has hardly a tick: give it 1, 2 and 5 of each
-    decade.
-    """
-    low, high = axes.get_ylim()
-    if math.log10(high / low) < 2.2:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        ticks = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
-        axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+# ------------------------------------------------------------------------------------------- terms of the objective
 
 
-def finished(drawn: Figure, name: str, title: str, caption: str, facts: str, section: str) -> Plot:
-    """The figure, rendered, as a plot."""
-    svg, png = style.render(drawn)
-    return Plot(name, title, caption, facts, section, svg, png)
+def term_plots(analysed: Analysed) -> Iterator[Plot]:
+    """The objective and its terms, method beside method: one plot for each task and size."""
+    terms = metrics.named(metrics.QUALITY)
+    rows = analysed.summary
+    rows = rows[rows["metric"].isin(terms) & (rows["batch"] == 1) & rows["value"].notna()]
+    for (task, size), everything in rows.groupby(["task", "size"], sort=True):
+        largest = everything.groupby("metric")["value"].transform("max")
+        group = everything[(everything["metric"] == terms[0]) | (largest > 0)]
+        title = f"{task_name(task).capitalize()}, {size_name(size)}"
+        yield _term_plot(analysed, group, title, f"quality-{task}-{size}")
+
+
+def _term_plot(analysed: Analysed, rows: pd.DataFrame, title: str, name: str) -> Plot:
+    drawn, (axes,) = style.figure(height=1.9)
+    terms = [term for term in metrics.named(metrics.QUALITY) if term in set(rows["metric"])]
+    places = {term: -index for index, term in enumerate(terms)}
+    all_series, told = list(series_of(analysed, rows)), []
+    for index, series in enumerate(all_series):
+        shift = 0.5 * (index - (len(all_series) - 1) / 2) / max(1, len(all_series))
+        heights = series.rows["metric"].map(places).to_numpy(dtype=float) - shift
+        axes.plot(series.rows["value"], heights, ls="none", color=series.color, marker=series.marker, ms=6,
+                  label=style.label(series.label))  # fmt: skip
+        style.error_bars(axes, heights, series.rows, series.color, across=True)
+        found = (f"{row['metric']} {quantity(row['value'], '1')}" for row in series.rows.to_dict("records"))
+        told.append(f"{series.label}: {', '.join(found)}")
+    axes.set_xlim(0, max(rows["value"].max() * 1.08, 1e-9))
+    style.linear_axis(axes.xaxis, "1")
+    axes.set_yticks(list(places.values()), [metrics.find(term).label for term in terms])
+    axes.set_ylim(min(places.values()) - 0.5, 0.5)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("weighted, as it enters the objective; lower is better")
+    axes.set_title(style.label(title))
+    style.finish(drawn, left=1.3)
+    several = bool(np.any(rows["n"] > 1))
+    caption = f"The finished pictures under one objective{', with 95 % intervals over seeds' if several else ''}."
+    title = f"Terms of the objective: {title}"
+    return finished(drawn, name, title, caption, f"{title}. {'; '.join(told)}", "quality")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.plan.arguments import PLAN_DEFAULTS
-from bench.plan.cells import BUDGETS, BUNDLED, GENERATE, OPTIMISE
+from bench.plan.budgets import BUDGETS
+from bench.plan.cells import BUNDLED, GENERATE, OPTIMISE
 from bench.report import run_facts
 from nst_gluon.pages.wording import clean
 
@@ -50,7 +51,7 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
     given["batch"] = max(int(cell["batch"]) for cell in cells)
     given |= {"dtype": ",".join(dtypes) or "float32", "device": ",".join(devices)}
     given |= {"seed": seeds[0], "repeats": None if repeats == budget.repeats else repeats, "budget": budget.name}
-    for name in ("style", "content", "preset", "weights", "random_weights", "threads", "target_loss"):
+    for name in ("style", "content", "preset", "weights", "random_weights", "threads", "target_loss", "bounds"):
         given[name] = settings.get(name) or None
     always = ("method", "task", "size", "batch")
     found = [

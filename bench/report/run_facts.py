@@ -7,9 +7,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from bench.report.wording import still_warming_up
 from nst_gluon.pages.wording import clean, quantity
 
 Meta = Mapping[str, Any]
@@ -47,16 +47,19 @@ def setting(meta: Meta, name: str) -> Any:
     return get(meta, "settings", name)
 
 
+def named(meta: Meta, name: str) -> str:
+    """A setting as a page names it: of a picture, its file without folder and ending."""
+    return Path(str(setting(meta, name) or "?")).stem
+
+
 def machine(meta: Meta) -> str:
     """One line: processor, cores in use, memory, GPUs, engine."""
     environment = meta.get("environment") or {}
     parts = [clean(get(environment, "cpu", "model") or "unknown processor", 80)]
     cores = get(environment, "cpu", "cores_used")
     threads = environment.get("threads")
-    if cores:
-        parts.append(f"{cores} core{'s' if cores != 1 else ''}")
-    if threads and threads != cores:
-        parts.append(f"{threads} thread{'s' if threads != 1 else ''}")
+    parts += [_plural(cores, "core")] if cores else []
+    parts += [_plural(threads, "thread")] if threads and threads != cores else []
     memory = environment.get("memory_total_bytes")
     if isinstance(memory, (int, float)):
         parts.append(quantity(float(memory), "B"))
@@ -64,6 +67,18 @@ def machine(meta: Meta) -> str:
     names = [clean(gpu.get("name"), 60) for gpu in gpus if isinstance(gpu, Mapping)]
     parts.append(", ".join(names) if names else "no GPU")
     return ", ".join(parts)
+
+
+def fingerprint(found: Meta) -> str:
+    """A machine in one line, from its fingerprint: processor, cores, threads, GPU."""
+    parts = [clean(found.get("cpu") or "unknown processor", 80)]
+    parts += [_plural(found["cores"], "core")] if found.get("cores") else []
+    parts += [_plural(found["threads"], "thread")] if found.get("threads") not in (None, found.get("cores")) else []
+    return ", ".join([*parts, clean(found.get("gpu") or "no GPU", 60)])
+
+
+def _plural(count: Any, noun: str) -> str:
+    return f"{clean(count, 20)} {noun}{'' if count == 1 else 's'}"
 
 
 def from_papers_size(size: int) -> tuple[int, int]:
@@ -115,8 +130,14 @@ def warm_up(records: Iterable[Mapping[str, Any]]) -> str:
     dropped = [count for info in timed if (count := _count(info, "dropped_samples"))]
     if not dropped:
         return ""
-    total = sum(_count(info, "timed_samples") for info in timed)
-    return still_warming_up(sum(dropped), total, len(dropped), len(timed), max(dropped))
+    where = "in the one cell" if len(timed) == 1 else f"in {len(dropped)} of {len(timed)} cells"
+    each = "" if len(dropped) == 1 else f", at most {max(dropped)} in one"
+    were = "was" if sum(dropped) == 1 else "were"
+    return (
+        f"{sum(dropped)} of {sum(_count(info, 'timed_samples') for info in timed)} timed samples {were} slower than "
+        f"the rest and {were} left out as warm-up ({where}{each}); samples.csv has them as warm_up_latency_s and "
+        "warm_up_iteration_s."
+    )
 
 
 def _count(info: Mapping[str, Any], name: str) -> int:

@@ -1,6 +1,4 @@
-"""The tables of a report, as plain data: rows of entries, which Markdown and HTML print each in their own
-way.
-"""
+"""The tables of a report, as plain data: rows of entries, which Markdown and HTML print each in their own way."""
 
 from __future__ import annotations
 
@@ -10,30 +8,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from bench.analysis import claims
-from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, REFERENCE_ITERATIONS, SPEEDUP_OF_VARIANT
+from bench.analysis import claims, metrics
+from bench.analysis.analysed import Analysed
+from bench.analysis.summary import (
+    LOWER_BOUND,
+    NOT_REACHED,
+    OK,
+    REFERENCE_ITERATIONS,
+    SPEEDUP_500,
+    SPEEDUP_EQUAL,
+)
 from bench.plan.cells import OPTIMISE
-from bench.report import repeat, run_facts
-from bench.report.definitions import describe
+from bench.plan.engines import REFERENCE
+from bench.report import run_facts
 from bench.report.notes import Note
-from bench.report.numbers import NOTHING, Book, Number, cell_label
-from bench.report.wording import measured, setting_name, status_name
-from bench.store.reader import CELL_COLUMNS, GROUP_COLUMNS, RunData
-from nst_gluon.pages.wording import MISSING, clean, interval, listing, method_name, published, task_name
-
-SPEEDUP_EQUAL, SPEEDUP_500 = "speedup_at_equal_loss", f"speedup_at_{REFERENCE_ITERATIONS}_iterations"
+from bench.report.numbers import NOTHING, Book, Number
+from bench.report.wording import TONES, engine_name, measured, setting_name, status_name
+from bench.store.reader import CELL_COLUMNS
+from nst_gluon.pages.wording import MISSING, clean, interval, listing, published, quantity, significant, task_name
 
 
 @dataclass(frozen=True)
 class Entry:
     """What stands in one place of a table: ``text``, and smaller below it ``small``.
 
-    ``hover`` says on what it rests. ``metric`` names the definition it belongs to. ``tone`` is "", "bound"
-    (only a bound is known), "missing" (no value, for a reason) or a verdict's first word. ``number`` is the whole
-    story of a number, whose notes mark it; ``link`` is where the text leads to; ``order`` is what a column is sorted by
-    where that is not the text.
+    ``hover`` says what it rests on. ``metric`` names the definition it belongs to. ``tone`` is "", "bound" (only a
+    bound is known), "missing" (no value, for a reason) or a verdict's class. ``number`` is the whole story of a number,
+    whose notes mark it; ``link`` is where the text leads to, and ``source`` where the small print does; ``order`` is
+    what a column is sorted by where that is not the text.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Entry:
     tone: str = ""
     number: Number | None = None
     link: str = ""
+    source: str = ""
     order: float | None = None
 
     @property
@@ -52,9 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """``numeric`` says of each column whether it is right-aligned; the first column heads its row. ``ids`` names
-    the rows, where there are links to them.
-    """
+    """``numeric`` says of each column whether it is right-aligned; the first column heads its row."""
 
     name: str
     title: str
@@ -62,17 +63,10 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     numeric: tuple[bool, ...]
     note: str = ""
-    ids: tuple[str, ...] = ()
 
 
 def table(
-    name: str,
-    title: str,
-    columns: Sequence[Any],
-    rows: Iterable[Sequence[Any]],
-    numeric: Iterable[int],
-    note: str = "",
-    ids: Iterable[str] = (),
+    name: str, title: str, columns: Sequence[Any], rows: Iterable[Sequence[Any]], numeric: Iterable[int], note: str = ""
 ) -> Table:
     """A Table from texts and entries; ``numeric`` are the indices of right-aligned columns."""
     right = set(numeric)
@@ -83,7 +77,6 @@ def table(
         tuple(tuple(map(_entry, row)) for row in rows),
         tuple(index in right for index in range(len(columns))),
         note,
-        tuple(ids),
     )
 
 
@@ -96,76 +89,97 @@ def value_entry(row: Mapping[str, Any] | None, book: Book = NOTHING) -> Entry:
     if row is None:
         return Entry(MISSING, tone="missing")
     value, unit, status = float(row["value"]), str(row["unit"]), str(row["status"])
-    brackets = interval(value, float(row["low"]), float(row["high"]), unit) if status == OK else ""
+    low, high, n = float(row["low"]), float(row["high"]), int(row["n"])
+    brackets = interval(value, low, high, unit) if status == OK and low != high else ""
     tone = "" if status == OK else ("bound" if status in (LOWER_BOUND, NOT_REACHED) else "missing")
-    n = int(row["n"])
     number = book.find(row)
-    hover = f"{describe(str(row['metric'])).label}; median of n = {n}" if n else status_name(status)
+    hover = f"{metrics.find(str(row['metric'])).label}; median of n = {n}" if n else status_name(status)
     hover = f"{hover}; {number.reason}" if number and number.reason else hover
-    if brackets and low_equals_high(row):
-        brackets = ""
     small = brackets or ("n = 1" if n == 1 and status == OK and unit in ("s", "x") else "")
     order = value if math.isfinite(value) else None
     return Entry(measured(value, unit, status), small, hover, str(row["metric"]), tone, number, order=order)
 
 
-def low_equals_high(row: Mapping[str, Any]) -> bool:
-    """Whether all samples agreed, as they do for a count; such an interval says nothing."""
-    return float(row["low"]) == float(row["high"])
-
-
 # ------------------------------------------------------------------------------------------------------- at a glance
 
 
-def glance(summary: pd.DataFrame, book: Book = NOTHING) -> Table:
+def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
     """The few numbers that most readers want: one row for each task, size and method at batch 1."""
-    single = summary[summary["batch"] == 1]
-    extras = [name for name in ("engine", "dtype", "device") if single[name].nunique() > 1]
-    rows = []
-    for key, group in single.groupby(["task", "size", "method", "engine", "dtype", "device"], sort=True):
-        by_metric = {row["metric"]: row for _, row in group.iterrows()}
-        time = by_metric.get("latency_s", by_metric.get("time_to_target_s"))
-        values = [time, *(by_metric.get(name) for name in (SPEEDUP_EQUAL, SPEEDUP_500))]
-        values += [by_metric.get(name) for name in ("peak_memory_bytes", "working_memory_bytes", "objective")]
-        setting = dict(zip(("engine", "dtype", "device"), key[3:]))
-        cells = [task_name(key[0]), str(key[1]), method_name(key[2])]
-        cells += [setting_name(name, setting[name]) for name in extras]
-        rows.append([*cells, *(value_entry(value, book) for value in values)])
-    columns = ["task", "size", "method", *extras]
-    metrics = ("latency_s", SPEEDUP_EQUAL, SPEEDUP_500, "peak_memory_bytes", "working_memory_bytes", "objective")
-    heads = ("time for one picture", "speed-up at equal loss", f"speed-up, {REFERENCE_ITERATIONS} iterations",
-             "peak memory", "working memory", "objective")  # fmt: skip
-    columns += [Entry(head, metric=metric) for head, metric in zip(heads, metrics)]
+    methods, rows = analysed.methods, []
+    grouping = ["task", "size", "method", "engine", "dtype", "device"]
+    for key, group in analysed.rows().groupby(grouping, sort=True):
+        setting = dict(zip(grouping, key))
+        by_metric = {row["metric"]: row for row in group.to_dict("records")}
+        is_net = "latency_s" in by_metric or setting["method"] in methods.nets
+        time = value_entry(by_metric.get("latency_s" if is_net else "iteration_s"), book)
+        names = [task_name(setting["task"]), str(setting["size"]), methods.title(setting["method"])]
+        names += [setting_name(name, setting[name]) for name in analysed.several]
+        what = "a picture" if is_net else "a step"
+        relations = ["", "", ""]
+        if is_net:
+            relations = [_optimised(analysed, setting, book), *(value_entry(by_metric.get(name), book)
+                                                                for name in (SPEEDUP_EQUAL, SPEEDUP_500))]  # fmt: skip
+        time = dataclasses.replace(time, small=f"{what} {time.small}".strip())
+        rows.append([*names, time, *relations, *(value_entry(by_metric.get(name), book)
+                                                 for name in ("working_memory_bytes", "objective"))])  # fmt: skip
+    heads = (
+        ("time", "latency_s"), ("optimisation to the same loss", "time_to_target_s"),
+        ("speed-up at equal loss", SPEEDUP_EQUAL), (f"speed-up over {REFERENCE_ITERATIONS} iterations", SPEEDUP_500),
+        ("working memory", "working_memory_bytes"), ("objective", "objective"),
+    )  # fmt: skip
+    columns = ["task", "size", "method", *analysed.several, *(Entry(head, metric=metric) for head, metric in heads)]
     note = (
-        "Time: one forward pass of a net; for the optimisation, the time until it is down to the lowest of the nets' "
-        "objectives. Objectives compare within one task and size."
+        "Time: of a net, one forward pass, which is a picture; of an optimisation, one step. Beside a net stands what "
+        "optimisation takes to the loss of that net's picture, and below it what its fastest variant takes. Objectives "
+        "compare within one task and size."
     )
-    return table("glance", "At a glance", columns, rows, (1, *range(len(columns) - 6, len(columns))), note)
+    return table("glance", "The main numbers", columns, rows, (1, *range(len(columns) - 6, len(columns))), note)
 
 
-def metric_tables(summary: pd.DataFrame, book: Book = NOTHING) -> list[Table]:
-    """Every row of the summary, one table for each family of metrics."""
-    tables = []
-    families = summary["metric"].map(lambda name: describe(name).name)
-    extras = [name for name in ("engine", "dtype", "device") if summary[name].nunique() > 1]
-    order = [name for name in _ORDER if name in set(families)]
-    for family in [*order, *sorted(set(families) - set(order))]:
+def _optimised(analysed: Analysed, net: Mapping[str, Any], book: Book) -> Entry:
+    """What the baseline takes to the loss of a net's picture, and below it its fastest variant that needs no net."""
+    metric = metrics.aimed_at("time_to_target_s", net["method"])
+    where = {name: net[name] for name in ("task", "size", "engine", "dtype", "device")}
+    entry = value_entry(analysed.row(metric, method=analysed.methods.baseline, **where), book)
+    best = fastest_variant(analysed, net)
+    if best is None:
+        return entry
+    return dataclasses.replace(entry, small=f"{analysed.methods.title(best['method'])}: {quantity(best['value'], 's')}")
+
+
+def fastest_variant(analysed: Analysed, net: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The row of the optimisation, among the baseline's variants that do not begin with a net, that is first at the
+    loss of a net's picture; None without any.
+    """
+    methods = analysed.methods
+    where = {name: net[name] for name in ("task", "size", "engine", "dtype", "device")}
+    rows = analysed.rows(metrics.aimed_at("time_to_target_s", net["method"]), status=OK, **where).to_dict("records")
+    able = [row for row in rows if methods.is_variant(row["method"]) and not methods[row["method"]].from_net]
+    return min(able, key=lambda row: row["value"], default=None)
+
+
+def metric_tables(analysed: Analysed, book: Book = NOTHING) -> list[Table]:
+    """Every row of the summary, one table for each family of metrics, in the order of the metrics' entries."""
+    summary, methods, tables = analysed.summary, analysed.methods, []
+    families = summary["metric"].map(lambda name: metrics.split(name)[0])
+    for family in [name for name in metrics.METRICS if name in set(families)]:
         group = summary[families == family]
         of_target = group["metric"].nunique() > 1
         rows = []
-        for _, row in group.iterrows():
-            cells = [task_name(row["task"]), str(row["size"]), method_name(row["method"]), str(row["batch"])]
-            cells += [setting_name(name, row[name]) for name in extras]
+        for row in group.to_dict("records"):
+            cells = [task_name(row["task"]), str(row["size"]), methods.title(row["method"]), str(row["batch"])]
+            cells += [setting_name(name, row[name]) for name in analysed.several]
             if of_target:
-                cells.append(_of_which_target(row["metric"], family))
+                aimed = metrics.split(row["metric"])[1]
+                cells.append(methods.title(aimed) if aimed else "the lowest")
             entry = dataclasses.replace(value_entry(row, book), small="")
             brackets = interval(row["value"], row["low"], row["high"], row["unit"]) if row["status"] == OK else ""
             rows.append([*cells, entry, brackets, str(row["n"]), *_range(book.find(row)), row["status"]])
-        columns = ["task", "size", "method", "batch", *extras, *(["target of"] if of_target else [])]
-        first = len(columns)
+        columns = ["task", "size", "method", "batch", *analysed.several, *(["target of"] if of_target else [])]
+        first, entry = len(columns), metrics.METRICS[family]
         columns += [Entry("median", metric=family), "95 % interval", "n", "least", "most", "status"]
         numbers = (1, 3, *range(first, first + 5))
-        tables.append(table(f"metric-{family}", describe(family).label, columns, rows, numbers, describe(family).text))
+        tables.append(table(f"metric-{family}", entry.label, columns, rows, numbers, entry.whole_text))
     return tables
 
 
@@ -175,76 +189,157 @@ def _range(number: Number | None) -> tuple[str, str]:
     return (own[0].least, own[0].most) if len(own) == 1 and own[0].n > 1 else ("", "")
 
 
-_ORDER = (
-    SPEEDUP_EQUAL, SPEEDUP_500, SPEEDUP_OF_VARIANT, "latency_s", "time_to_target_s", "iterations_to_target", "target",
-    "iteration_s", "throughput_images_per_s", "peak_memory_bytes", "working_memory_bytes", "memory_ratio",
-    "working_memory_ratio", "objective", "content", "style", "tv", "setup_s", "first_call_s", "warm_up_latency_s",
-    "warm_up_iteration_s", "parameters", "net_file_bytes",
-)  # fmt: skip
-
-
-def _of_which_target(metric: str, family: str) -> str:
-    label, parent = describe(metric).label, describe(family).label
-    return method_name(label[len(parent) + 2 :]) if label.startswith(f"{parent}: ") else "the lowest"
-
-
 # ------------------------------------------------------------------------------------------------------------ claims
 
 
-def claims_table(findings: Sequence[claims.Finding], summary: pd.DataFrame, book: Book = NOTHING) -> Table:
-    """Each claim with what was published, what was measured, and the verdict with what it rests on."""
+def claims_table(analysed: Analysed, book: Book = NOTHING) -> Table:
+    """Each claim with its paper and rule, what was published, what was measured, and the verdict with its reason."""
     rows = []
-    for finding in findings:
+    for finding in sorted(analysed.findings, key=lambda found: found.verdict not in claims.COUNTED):
         claim = finding.claim
-        verdict = Entry(finding.verdict, finding.reason, _rule(claim), tone=finding.verdict.split()[0])
-        rows.append([Entry(claim.text, claim.source), _published(claim), _result(finding, summary, book), verdict])
+        tone = TONES.get(finding.verdict, "unmeasured")
+        reasons = list(dict.fromkeys(part.reason for part in finding.parts if part.verdict == finding.verdict))
+        small = reasons[0] if finding.verdict in (claims.BELOW_FLOOR, claims.NOT_MEASURED) else ""
+        rows.append([
+            Entry(claim.text, claim.paper.name, _rule(claim), source=claim.paper.url),
+            _published(claim), _result(finding, book),
+            Entry(finding.verdict, small, f"{reasons[0]}. {_rule(claim)}", tone=tone),
+        ])  # fmt: skip
     columns = ["claim", "published", "measured", "verdict"]
-    ids = [f"claim-{finding.claim.id}" for finding in findings]
-    return table("claims", "Every published claim", columns, rows, (1, 2), ids=ids)
-
-
-def short_claims(findings: Sequence[claims.Finding], summary: pd.DataFrame, book: Book = NOTHING) -> Table:
-    """The headline claims, a line each: the verdict, what was published and what was measured."""
-    rows = []
-    for finding in findings:
-        claim = finding.claim
-        if not claim.headline:
-            continue
-        verdict = Entry(finding.verdict, "", f"{finding.reason}. {_rule(claim)}", tone=finding.verdict.split()[0])
-        text = Entry(claim.text, hover=claim.source, link=f"#claim-{claim.id}")
-        rows.append([text, _published(claim), _result(finding, summary, book), verdict])
-    return table("headline-claims", "The claims, checked", ["claim", "published", "measured", "verdict"], rows, (1, 2))
+    return table("claims", "The papers' claims, checked", columns, rows, (1, 2))
 
 
 def _published(claim: claims.Claim) -> Entry:
-    low, high = claim.published
-    said = published(high, claim.unit)
-    return Entry(said if low == high else f"{published(low, '1')} to {said}", order=high)
+    """The published values, and from which value on (or in which band) the claim counts as reproduced."""
+    texts = [" to ".join(published(end, claim.unit) for end in dict.fromkeys(ends))
+             for ends in claim.published.values()]  # fmt: skip
+    (low, high), within = next(iter(claim.published.values())), claims.TOLERANCE[claim.rule]
+    least, most = (published(end, claim.unit) for end in (low * (1 - within), high * (1 + within)))
+    marks = {claims.AT_LEAST: f"from {least}", claims.AT_MOST: f"up to {most}", claims.ABOUT: f"{least} to {most}"}
+    small = "" if claim.hardware_bound else f"counts {marks[claim.rule]}"
+    return Entry(" / ".join(texts), small, claims.RULES[claim.rule], order=high)
 
 
-def _result(finding: claims.Finding, summary: pd.DataFrame, book: Book) -> Entry:
-    """What was measured, with the story of the number that it is, or is a multiple of."""
-    claim, status = finding.claim, LOWER_BOUND if finding.lower_bound else OK
-    without = finding.lower_bound or finding.low == finding.high
-    brackets = "" if without else interval(finding.measured, finding.low, finding.high, claim.unit)
-    row = claims.row_of(claim, summary)
-    order = finding.measured if math.isfinite(finding.measured) else None
-    number = None if row is None or order is None else book.find(row)
-    text = measured(finding.measured, claim.unit, status)
-    return Entry(text, brackets, finding.reason, claim.metric, number=number, order=order)
+def _result(finding: claims.Finding, book: Book) -> Entry:
+    """What was measured, with the story of the number where it is a single one."""
+    known = [part for part in finding.parts if not math.isnan(part.measured)]
+    if not known:
+        return Entry(MISSING, tone="missing")
+    unit = finding.claim.unit
+    texts = [measured(part.measured, unit, LOWER_BOUND if part.lower_bound else OK) for part in known]
+    if len(finding.parts) > 1:
+        return Entry(" / ".join(texts), f"at {listing([str(part.size) for part in known])}", order=known[0].measured)
+    (part,) = known
+    without = part.lower_bound or part.low == part.high
+    brackets = "" if without else interval(part.measured, part.low, part.high, unit)
+    return Entry(texts[0], brackets, part.reason, finding.claim.metric, number=book.find(part.row), order=part.measured)
 
 
 def _rule(claim: claims.Claim) -> str:
-    return f"Judged on {claim.metric}. {claims.RULES[claim.rule]}"
+    floor = f" {claims.EXCEPTIONS[0]}" if claim.speed else ""
+    return f"Judged on {claim.metric}. {claims.RULES[claim.rule]}{floor}"
 
 
-# -------------------------------------------------------------------------------------------------------- the others
+# ----------------------------------------------------------------------------------------------------------- engines
+
+_ENGINE_HEADS = (
+    (("latency_s", "iteration_s"), "time of a call or step"),
+    (("time_to_target_s",), "time to target"),
+    (("working_memory_bytes",), "working memory"),
+    (("objective",), "objective"),
+)
+_ENGINE_NOTE = (
+    "Within a group of rows the method is the same: the same net and weights, pictures, noise, objective, seeds and "
+    "threads. A ratio in this table is therefore the merit of an engine, and of the work put into its program here; "
+    "below 1× it takes less than Gluon. Every other speed-up in this report relates cells of one engine. Working "
+    "memory is counted above what an engine's own import takes."
+)
 
 
-def troubled_cells(run: RunData) -> Table | None:
-    """The cells that failed or were skipped, and the optimisations that ended above a target; None if there
-    is none.
-    """
+def engines(analysed: Analysed) -> Table | None:
+    """The reference engine against its peers: a row per cell and engine; None where no cell was measured by two."""
+    found = analysed.engines
+    if found.empty:
+        return None
+    extras = [name for name in ("dtype", "device") if found[name].nunique() > 1]
+    order, rows = ["task", "size", "method", "batch", "dtype", "device"], []
+    for key, group in found.groupby(order, sort=True):
+        setting = dict(zip(order, key))
+        for engine in sorted(group["engine"].unique(), key=lambda name: (name != REFERENCE, name)):
+            by_metric = {row["metric"]: row for row in group[group["engine"] == engine].to_dict("records")}
+            chosen = [next(filter(None, map(by_metric.get, names)), None) for names, _ in _ENGINE_HEADS]
+            what = analysed.methods.title(setting["method"]) + (f", batch {key[3]}" if key[3] != 1 else "")
+            rows.append([
+                Entry(what, f"{task_name(setting['task'])} {setting['size']}"),
+                *(clean(setting[name], 40) for name in extras), engine_name(engine), *map(_engine_entry, chosen),
+            ])  # fmt: skip
+    columns = ["method", *extras, "engine", *(Entry(head, metric=names[0]) for names, head in _ENGINE_HEADS)]
+    numbers = range(len(columns) - len(_ENGINE_HEADS), len(columns))
+    return table("peers", "Gluon against other engines", columns, rows, numbers, _ENGINE_NOTE)
+
+
+def _engine_entry(row: Mapping[str, Any] | None) -> Entry:
+    """A value, and below it its ratio to the reference engine's."""
+    if row is None:
+        return Entry(MISSING, tone="missing")
+    value, ratio = float(row["value"]), float(row["ratio"])
+    small = ""
+    if row["engine"] != REFERENCE and not math.isnan(ratio):
+        brackets = interval(ratio, float(row["low"]), float(row["high"]), "x") if row["low"] != row["high"] else ""
+        small = f"{quantity(ratio, 'x')} Gluon's {brackets}".strip()
+    label = metrics.find(row["metric"]).label
+    return Entry(quantity(value, row["unit"]), small, f"{label}, n = {int(row['n'])}", row["metric"], order=value)
+
+
+# ------------------------------------------------------------------------------------------------ growth, the machine
+
+
+def growth(analysed: Analysed) -> Table | None:
+    """How each cost grows from size to size, and the exponent where its interval says anything; None with one size."""
+    kept = [(series, rows, law) for series, rows, law in analysed.laws if law.sizes > 1]
+    if not kept:
+        return None
+    rows = []
+    for series, found, law in kept:
+        names = [task_name(series["task"]), analysed.methods.title(series["method"])]
+        names += [setting_name(name, series[name]) for name in analysed.several]
+        pairs = list(zip(found.to_dict("records"), found.to_dict("records")[1:]))
+        steps = [f"{significant(b['value'] / a['value'])}× ({a['size']} to {b['size']})" for a, b in pairs]
+        exponent = Entry(MISSING, tone="missing")
+        if law.certain:
+            brackets = interval(law.exponent, law.low, law.high, "x")
+            exponent = Entry(significant(law.exponent), brackets, order=law.exponent)
+        label = metrics.find(series["metric"]).label
+        rows.append([Entry(label, metric=series["metric"]), *names, ", ".join(steps), exponent])
+    columns = ["cost", "task", "method", *analysed.several, "from size to size", "exponent"]
+    note = (
+        "Exponent: cost = factor × pixels ^ exponent, so that 1 means that twice the pixels cost twice as much. It is "
+        "shown only where its 95 % interval is narrower than 0.5. Twice the side is four times the pixels, which is 4× "
+        "at exponent 1."
+    )
+    return table("growth", "How cost grows with the picture", columns, rows, (len(columns) - 1,), note)
+
+
+def ceilings(analysed: Analysed) -> Table | None:
+    """The peaks of the machine; None where they are not known."""
+    peaks = analysed.peaks
+    if peaks is None:
+        return None
+    rows = [
+        [f"arithmetic, {clean(name, 20)}", Entry(f"{significant(value / 1e9)} billion operations/s", order=value)]
+        for name, value in peaks.flops_per_s.items()
+    ]
+    rows.append(["memory, a copy", f"{significant(peaks.bytes_per_s / 1e9)} GB/s"])
+    note = "A large matrix product and a copy, through the engine: no method can be faster than these."
+    return table("ceilings", "The limits of this machine", ["limit", "measured"], rows, (1,), note)
+
+
+# ------------------------------------------------------------------------------------------------------------ trouble
+
+
+def troubled_cells(analysed: Analysed) -> Table | None:
+    """The cells that failed or were skipped, and the optimisations that ended above a target; None without any."""
+    run, methods = analysed.run, analysed.methods
     lowest = run.curves.groupby(list(CELL_COLUMNS))["objective"].min().to_dict()
     devices = run.cells["device"].nunique() > 1
     seeds: dict[tuple[str, ...], list[str]] = {}
@@ -252,11 +347,10 @@ def troubled_cells(run: RunData) -> Table | None:
         status, reason = str(record.get("status")), clean(record.get("reason") or "")
         if status == OK:
             identity = tuple(record.get(name) for name in CELL_COLUMNS)
-            reason = _stopped_short(record, lowest.get(identity, math.inf))
-            status = NOT_REACHED
+            status, reason = NOT_REACHED, _stopped_short(record, lowest.get(identity, math.inf), analysed)
             if not reason:
                 continue
-        cell = (task_name(str(record.get("task"))), str(record.get("size")), method_name(str(record.get("method"))))
+        cell = (task_name(str(record.get("task"))), str(record.get("size")), methods.title(str(record.get("method"))))
         cell += (clean(record.get("device"), 40),) if devices else ()
         seeds.setdefault((*cell, str(record.get("batch")), status, reason), []).append(str(record.get("seed")))
     if not seeds:
@@ -270,50 +364,15 @@ def troubled_cells(run: RunData) -> Table | None:
     return table("troubled", "Failed, skipped and time-limited cells", columns, rows, numbers)
 
 
-def _stopped_short(record: Mapping[str, Any], lowest: float) -> str:
-    """Why an optimisation ended above a target; empty for one that reached all of them, and for a
-    generator.
-    """
+def _stopped_short(record: Mapping[str, Any], lowest: float, analysed: Analysed) -> str:
+    """Why an optimisation ended above a target; empty for one that reached all of them, and for a generator."""
     targets = record.get("targets")
     if record.get("kind") != OPTIMISE or not isinstance(targets, Mapping):
         return ""
-    short = [method_name(str(name)) for name, value in sorted(targets.items()) if lowest > value]
+    short = [analysed.methods.title(str(name)) for name, value in sorted(targets.items()) if lowest > value]
     if not short:
         return ""
     stopped = clean(run_facts.get(record, "info", "stopped_because") or "its limit")
     return f"ended above the objective of the {listing(short)}: {stopped}"
 
 
-def commands(run: RunData) -> Table | None:
-    """The command that measures each cell again, its seeds taken together; None where no cell is on record."""
-    groups: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for record in run.records:
-        groups.setdefault(tuple(record.get(name) for name in GROUP_COLUMNS), record)
-    rows = [
-        [cell_label({name: record[name] for name in GROUP_COLUMNS}), status_name(str(record.get("status"))),
-         repeat.command(run.meta, repeat.needed(record, run.records))]
-        for record in groups.values()
-        if all(name in record for name in GROUP_COLUMNS)
-    ]  # fmt: skip
-    return table("commands", "The command of each cell", ["cell", "status", "command"], rows, ()) if rows else None
-
-
-def environment(run: RunData) -> Table:
-    """Everything that run.json says of the machine and the software."""
-    rows = [list(pair) for pair in run_facts.flat(run.meta.get("environment") or {})]
-    rows += [[f"fingerprint.{name}", text] for name, text in run_facts.flat(run.meta.get("fingerprint") or {})]
-    return table("environment", "Machine and software", ["what", "value"], rows, ())
-
-
-def inputs(run: RunData) -> Table:
-    """Settings, pictures, weights and nets, each with its identity."""
-    rows = []
-    for part in ("inputs", "settings", "budget", "seeds", "plan_fingerprint"):
-        rows += [list(pair) for pair in run_facts.flat(run.meta.get(part), "" if part == "inputs" else part)]
-    return table("inputs", "Settings, pictures, weights and nets", ["what", "value"], rows, ())
-
-
-def sessions(run: RunData) -> Table | None:
-    """When the run was begun and gone on with, and the machine's load; None if nothing is on record."""
-    rows = [list(pair) for pair in run_facts.flat(run.meta.get("sessions") or [], "session")]
-    return table("sessions", "Sessions", ["what", "value"], rows, ()) if rows else None

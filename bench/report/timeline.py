@@ -11,17 +11,18 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from bench.analysis import metrics
+from bench.analysis.methods import Methods
 from bench.gate import history
 from bench.gate.history import BETTER, METRICS, OTHER, WORSE, Entry
-from bench.report.definitions import describe
-from bench.report.numbers import cell_label
+from bench.report import run_facts
 from bench.report.page import render
-from bench.report.plots import EXTRAS, Plot, ensure_ticks, finished, write_all
+from bench.report.plots import ENGINE_MARKS, EXTRAS, Plot, finished, write_all
 from bench.report.tables import Entry as Shown
 from bench.report.tables import Table, table
-from bench.report.wording import measured
+from bench.report.wording import cell_label, measured, series_label
 from bench.store import run_folder
 from nst_gluon.pages import style
 from nst_gluon.pages.wording import clean, interval, listing, size_name, task_name
@@ -34,9 +35,10 @@ EXPLANATION = (
     "A number is compared with the one before it on the same machine, if both were made with the same pictures, "
     "weights, objective and nets. The change is beyond noise only if the ratio of the two lies wholly beyond the noise "
     "floor, taken at its least favourable: one interval's low end over the other's high end. The floor is what python "
-    "-m bench selftest found for the machine; without it, 10 %. One sample has no interval: a peak of memory is then "
-    "taken as it is, and of anything else nothing can be said. Small changes that add up over many runs are seen in "
-    "the plots only."
+    "-m bench selftest found for the machine; without it, 10 % for times and 2 % for memory (optimisation: 4 % for the "
+    "peak, 8 % for working memory). One sample has no interval: a peak of memory is then taken as it is, and of "
+    "anything else nothing can be said. Slow drift is small changes that add up: before and after a run, the values "
+    f"differ more in rank than in all but {history.RARE:.1%} of random orders."
 )
 
 
@@ -48,6 +50,7 @@ class Machine:
     title: str
     runs: Table
     changes: Table | None
+    drift: Table | None
     plots: tuple[Plot, ...]
 
 
@@ -56,13 +59,16 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
 
     Raises UserError for a run that cannot be read, and if ``target`` cannot be written.
     """
-    groups = history.machines([history.read(path) for path in paths])
+    read = [history.read(path) for path in paths]
+    methods = Methods({name: facts for entry in read for name, facts in entry.methods.items()})
+    groups = history.machines(read)
     found = history.points(groups, results)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise run_folder.explain(error, target) from error
-    shown = [_machine(name, entries, found[found["machine"] == name], target) for name, entries in groups.items()]
+    shown = [_machine(name, entries, found[found["machine"] == name], target, methods)
+             for name, entries in groups.items()]  # fmt: skip
     text = found.to_csv(index=False, float_format="%.9g", lineterminator="\n")
     write_atomically(target / "history.csv", text.encode())
     write_all([plot for machine in shown for plot in machine.plots], target / "plots")
@@ -71,7 +77,7 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
         title=TITLE,
         answer=answer(groups, found),
         machines=shown,
-        beside=side_by_side(found) if len(groups) > 1 else None,
+        beside=side_by_side(found, methods) if len(groups) > 1 else None,
         explanation=EXPLANATION,
         svg=lambda plot: Markup(plot.inline()),
     )
@@ -93,21 +99,14 @@ def answer(groups: Mapping[str, Sequence[Entry]], found: pd.DataFrame) -> str:
     return f"{where}: of {compared} numbers measured again, {listing(parts)} beyond noise."
 
 
-def machine_title(entry: Entry) -> str:
-    """A machine in words, from its fingerprint."""
-    fingerprint = entry.fingerprint
-    cores, threads = fingerprint.get("cores"), fingerprint.get("threads")
-    parts = [clean(fingerprint.get("cpu") or "unknown processor", 60)]
-    parts += [f"{cores} core{'' if cores == 1 else 's'}"] if cores else []
-    parts += [f"{threads} thread{'' if threads == 1 else 's'}"] if threads not in (None, cores) else []
-    return ", ".join([*parts, clean(fingerprint.get("gpu") or "no GPU", 60)])
-
-
-def _machine(name: str, entries: Sequence[Entry], found: pd.DataFrame, target: Path) -> Machine:
-    title = f"{name.capitalize()}: {machine_title(entries[-1])}"
+def _machine(
+    name: str, entries: Sequence[Entry], found: pd.DataFrame, target: Path, methods: Methods
+) -> Machine:
+    title = f"{name.capitalize()}: {run_facts.fingerprint(entries[-1].fingerprint)}"
     with style.context():
-        drawn = tuple(_plots(name, [entry.id for entry in entries], found))
-    return Machine(style.slug(name), title, _runs(name, entries, target), changes(name, found), drawn)
+        drawn = tuple(_plots(name, [entry.id for entry in entries], found, methods))
+    tables = (_runs(name, entries, target), changes(name, found, methods), drift(name, found, methods))
+    return Machine(style.slug(name), title, *tables, drawn)
 
 
 def _runs(name: str, entries: Sequence[Entry], target: Path) -> Table:
@@ -120,22 +119,34 @@ def _runs(name: str, entries: Sequence[Entry], target: Path) -> Table:
     return table(f"runs-{style.slug(name)}", f"Runs of {name}", ["date", "run", "revision", "status"], rows, ())
 
 
-def changes(name: str, found: pd.DataFrame) -> Table | None:
+def changes(name: str, found: pd.DataFrame, methods: Methods) -> Table | None:
     """The numbers that changed beyond noise from one run to the next; None where there is none."""
     rows = []
     for row in found[found["change"].isin([BETTER, WORSE])].to_dict("records"):
-        metric = describe(row["metric"])
+        metric = metrics.find(row["metric"])
         brackets = interval(row["ratio"], row["ratio_low"], row["ratio_high"], "x")
         hover = f"noise floor {row['floor']:.0%}"
         by = Shown(f"{100 * (row['ratio'] - 1):+.1f} %", f"{brackets}×", hover, order=row["ratio"])
         value = Shown(measured(row["value"], row["unit"], row["status"]), order=row["value"])
-        rows.append([Shown(metric.label), cell_label(row), value, by, clean(f"{row['revision'] or '?'}", 20),
+        rows.append([Shown(metric.label), cell_label(row, methods), value, by, clean(f"{row['revision'] or '?'}", 20),
                      clean(row["run"], 80), Shown(row["change"], tone=TONES[row["change"]])])  # fmt: skip
     columns = ["metric", "cell", "value", "change", "revision", "run", "verdict"]
     return table(f"changes-{style.slug(name)}", "Changes beyond noise", columns, rows, (2, 3)) if rows else None
 
 
-def side_by_side(found: pd.DataFrame) -> Table:
+def drift(name: str, found: pd.DataFrame, methods: Methods) -> Table | None:
+    """Where a number's level changed over the runs; None where it did nowhere."""
+    rows = []
+    for row in history.drifts(found).to_dict("records"):
+        by = Shown(f"{100 * (row['ratio'] - 1):+.1f} %", f"p {row['p']:.4f}", order=row["ratio"])
+        label, revision = metrics.find(row["metric"]).label, clean(f"{row['revision'] or '?'}", 20)
+        rows.append([Shown(label), cell_label(row, methods), by, revision, clean(row["run"], 80),
+                     Shown(row["change"], tone=TONES[row["change"]])])  # fmt: skip
+    columns = ["metric", "cell", "change of the median", "since revision", "since run", "verdict"]
+    return table(f"drift-{style.slug(name)}", "Slow drift", columns, rows, (2,)) if rows else None
+
+
+def side_by_side(found: pd.DataFrame, methods: Methods) -> Table:
     """The newest value of each metric and cell on every machine."""
     newest = history.latest(found)
     names = list(dict.fromkeys(found["machine"]))
@@ -147,7 +158,7 @@ def side_by_side(found: pd.DataFrame) -> Table:
     rows = []
     for key in sorted(cells):
         any_row = next(iter(cells[key].values()))
-        rows.append([describe(any_row["metric"]).label, cell_label(any_row),
+        rows.append([metrics.find(any_row["metric"]).label, cell_label(any_row, methods),
                      *(_value(cells[key].get(name)) for name in names)])  # fmt: skip
     columns = ["metric", "cell", *names]
     return table("machines", "Machines side by side", columns, rows, range(2, len(columns)))
@@ -162,7 +173,7 @@ def _value(row: Mapping | None) -> Shown:
     return Shown(measured(row["value"], row["unit"], row["status"]), brackets, hover, tone=tone, order=row["value"])
 
 
-def _plots(name: str, runs: Sequence[str], found: pd.DataFrame) -> Iterator[Plot]:
+def _plots(name: str, runs: Sequence[str], found: pd.DataFrame, methods: Methods) -> Iterator[Plot]:
     """Each metric of DRAWN at each size against the runs of one machine, where two or more have it.
 
     What differs in more than method and task (the engine, say) gets a plot of its own.
@@ -173,44 +184,41 @@ def _plots(name: str, runs: Sequence[str], found: pd.DataFrame) -> Iterator[Plot
         for (size, *rest), group in rows.groupby(["size", *EXTRAS], sort=True):
             if group["run"].nunique() > 1:
                 told = [str(value) for value, extra in zip(rest, EXTRAS) if extra in extras]
-                title = ", ".join([describe(metric).label, size_name(size), *(clean(value, 24) for value in told)])
-                yield _plot("-".join([name, metric, str(size), *told]), title, runs, group)
+                title = ", ".join([metrics.find(metric).label, size_name(size), *(clean(value, 24) for value in told)])
+                yield _plot("-".join([name, metric, str(size), *told]), title, runs, group, methods)
 
 
-def _plot(name: str, title: str, runs: Sequence[str], rows: pd.DataFrame) -> Plot:
-    drawn, axes = style.figure()
-    look = style.marks(rows["method"])
-    unit, told = str(rows["unit"].iloc[0]), []
-    for (method, task), group in rows.groupby(["method", "task"], sort=True):
+def _plot(name: str, title: str, runs: Sequence[str], rows: pd.DataFrame, methods: Methods) -> Plot:
+    drawn, (axes,) = style.figure()
+    look = style.marks({method: methods.color(method) for method in methods})
+    unit, told, changed = str(rows["unit"].iloc[0]), [], []
+    for (method, task, engine), group in rows.groupby(["method", "task", "engine"], sort=True):
         colour, marker = look[method]
-        text = f"{style.method_text(method)}, {task_name(task)}"
+        text = f"{series_label(method, {}, (), methods)}, {task_name(task)}"
         x = np.array([runs.index(run) for run in group["run"]], dtype=float)
-        value, low, high = (group[column].to_numpy(dtype=float) for column in ("value", "low", "high"))
         face = style.PAPER if task == "texture" else colour
-        axes.plot(x, value, color=colour, marker=marker, mfc=face, mec=colour, ls=style.LINES.get(task, ":"),
-                  label=style.label(text))  # fmt: skip
-        known = np.isfinite(low) & np.isfinite(high)
-        errors = np.stack([np.maximum(0, value - low), np.maximum(0, high - value)])[:, known]
-        axes.errorbar(x[known], value[known], errors, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)
+        axes.plot(x, group["value"], color=colour, marker=ENGINE_MARKS.get(engine, marker), mfc=face, mec=colour,
+                  ls=style.LINES.get(task, ":"), label=style.label(text))  # fmt: skip
+        style.error_bars(axes, x, group, colour)
         for place, point in zip(x, group.to_dict("records")):
             shown = measured(point["value"], unit, point["status"])
             told.append(f"{text}, {point['revision'] or point['run']}: {shown}, {point['change']}")
             if point["change"] in (BETTER, WORSE):
                 axes.plot([place], [point["value"]], marker="o", ms=12, mfc="none", mec=style.INK, mew=1.2, ls="none")
-                axes.annotate(f"{100 * (point['ratio'] - 1):+.0f} %", (place, point["value"]), (0, 9), ha="center",
-                              textcoords="offset points", fontsize=8.5, color=style.INK)  # fmt: skip
-    labels = rows.drop_duplicates("run").set_index("run")["revision"].to_dict()
+                changed.append((place, point["value"], f"{100 * (point['ratio'] - 1):+.0f} %"))
     axes.set_yscale("log")
-    axes.margins(x=0.12, y=0.2)
-    axes.yaxis.set_minor_locator(NullLocator())
-    ensure_ticks(axes)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, unit)))
+    axes.margins(x=0.12, y=0.25)
+    style.log_axis(axes.yaxis, unit)
     step = -(-len(runs) // 6)
     axes.xaxis.set_major_locator(FixedLocator(list(range(0, len(runs), step))))
+    labels = rows.drop_duplicates("run").set_index("run")["revision"].to_dict()
     names = [style.label(str(labels.get(run) or run[-9:])) for run in runs]
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: names[int(value)] if 0 <= value < len(runs) else ""))
     axes.set_xlabel("revision, oldest run first")
     axes.set_title(style.label(title))
     style.finish(drawn)
-    caption = "Medians with 95 % intervals. A ring with a percentage: changed beyond noise since the run before."
-    return finished(drawn, style.slug(name), title, caption, f"{title}: {'; '.join(told)}", "history")
+    for place, value, words in changed:
+        beside = [(place + shift, value) for shift in (0, -0.25, 0.25, -0.4, 0.4)]
+        style.write_near(axes, beside, words, gap=9)
+    caption = "Medians with 95 % intervals. A ring, with its percentage: changed beyond noise since the run before."
+    return finished(drawn, name, title, caption, f"{title}: {'; '.join(told)}", "history")

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.analysed import Analysed
+from bench.analysis.methods import Methods
 from bench.machine.environment import file_sha256
 from bench.plan.cells import BUNDLED, NETS
 from bench.report import run_facts
@@ -23,7 +25,7 @@ from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table, table
 from bench.store.reader import RunData
 from nst_gluon.pages import style, training_curve
-from nst_gluon.pages.wording import clean, listing, method_name, quantity, size_name, task_name
+from nst_gluon.pages.wording import clean, listing, quantity, size_name, task_name
 from nst_gluon.system.files import write_atomically
 
 FOLDER = "training"
@@ -78,10 +80,10 @@ def _parse(text: str) -> pd.DataFrame | None:
     return table.sort_values("iteration") if len(table) > 1 else None
 
 
-def net_table(run: RunData) -> Table | None:
+def net_table(analysed: Analysed) -> Table | None:
     """How each net was trained, as its file says; None where there is no net on record."""
     rows = []
-    for use, found in sorted((run_facts.get(run.meta, "inputs", "nets") or {}).items()):
+    for use, found in sorted((run_facts.get(analysed.run.meta, "inputs", "nets") or {}).items()):
         meta = found.get("meta") if isinstance(found, Mapping) else None
         if not isinstance(meta, Mapping):
             continue
@@ -94,14 +96,15 @@ def net_table(run: RunData) -> Table | None:
         known = [value for value in times if isinstance(value, (int, float))]
         part = f"of {len(known)} in {len(times)} parts" if known and len(known) < len(times) else ""
         rows.append([
-            _name(use), Entry(clean(meta.get("iterations") or "?", 20), f"after {earlier}" if earlier else ""),
+            _name(use, analysed.methods),
+            Entry(clean(meta.get("iterations") or "?", 20), f"after {earlier}" if earlier else ""),
             clean(asked.get("batch") or "?", 20), listing([size_name(side) for side in sizes]) or "?",
             clean(asked.get("dtype") or "float32", 20), Entry(_number(sum(known) if known else None, "s"), part),
             Entry(_number(final, "1"), _window(meta)), Entry(", then ".join(commands)),
         ])  # fmt: skip
     columns = ["net", "iterations", "batch", "pictures", "precision", "time", "objective at the end", "command"]
     note = (
-        "The objective of training is that of the pictures it was trained on: the net's own objective in this run, on "
+        "The objective of training is that of the pictures it was trained on; the net's own objective in this run, on "
         "this run's picture, is another number."
     )
     return table("training", "The nets and their training", columns, rows, (1, 2, 5, 6), note) if rows else None
@@ -116,9 +119,9 @@ def _before(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _name(use: str) -> str:
+def _name(use: str, methods: Methods) -> str:
     method, _, task = use.partition("/")
-    return f"{method_name(method)}, {task_name(task)}"
+    return f"{methods.title(method)}, {task_name(task)}"
 
 
 def _number(value: Any, unit: str) -> str:
@@ -130,27 +133,23 @@ def _window(meta: Mapping[str, Any]) -> str:
     return f"mean of the last {window}" if isinstance(window, int) and window > 1 else ""
 
 
-def plots(run: RunData) -> Iterator[Plot]:
+def plots(analysed: Analysed) -> Iterator[Plot]:
     """One plot with the curve of every net that the run directory has one of."""
-    found = curves(run)
+    found, methods = curves(analysed.run), analysed.methods
     if not found:
         return
-    drawn, axes = style.figure()
-    look = style.marks(use.partition("/")[0] for use in found)
+    drawn, (axes,) = style.figure()
     told = []
     for use, curve in found.items():
         method, _, task = use.partition("/")
-        text = clean(_name(use), 40)
+        text, line = clean(_name(use, methods), 40), style.LINES.get(task, ":")
         first, last = training_curve.draw(
-            axes, curve["iteration"], curve["objective"], text, look[method][0], style.LINES.get(task, ":")
+            axes, curve["iteration"], curve["objective"], text, methods.color(method), line
         )
         told.append(f"{text}: from {first} to {last} in {int(curve['iteration'].iloc[-1]):,} iterations")
     training_curve.finish(drawn, "Training of the nets")
-    caption = f"{training_curve.CAPTION} {_without(run, found)}"
+    used = run_facts.get(analysed.run.meta, "inputs", "nets") or {}
+    missing = [_name(use, methods) for use in sorted(used) if use not in found]
+    caption = training_curve.CAPTION + (f" Not on record: the training of {listing(missing)}." if missing else "")
     alt = f"Objective against iterations of training: {'; '.join(told)}"
-    yield finished(drawn, "training", "Training of the nets", caption.strip(), alt, "training")
-
-
-def _without(run: RunData, found: Mapping[str, pd.DataFrame]) -> str:
-    missing = [_name(use) for use in sorted(run_facts.get(run.meta, "inputs", "nets") or {}) if use not in found]
-    return f"Not on record: the training of {listing(missing)}." if missing else ""
+    yield finished(drawn, "training", "Training of the nets", caption, alt, "training")

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from bench.analysis import metrics
+from bench.analysis.claims import BELOW_FLOOR, NOT_MEASURED, NOT_REPRODUCED, OTHER_HARDWARE, PARTLY, REPRODUCED
+from bench.analysis.methods import Methods
 from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK
-from nst_gluon.pages.wording import clean, interval, quantity
+from bench.plan.cells import USUAL
+from nst_gluon.pages.wording import clean, interval, quantity, size_name, task_name
 
 ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 STATUS = {"oom": "out of memory", "timeout": "timed out", "error": "failed", "skipped": "skipped"}
-MARKS = {"reproduced": "✔", "partly": "◐", "not reproduced": "✘", "not measured": "○"}
+MARKS = {REPRODUCED: "✔", PARTLY: "◐", NOT_REPRODUCED: "✘", BELOW_FLOOR: "✘", OTHER_HARDWARE: "○", NOT_MEASURED: "○"}
+TONES = {REPRODUCED: "reproduced", PARTLY: "partly", NOT_REPRODUCED: "not", BELOW_FLOOR: "not"}
 
 
 def engine_name(engine: str) -> str:
@@ -23,6 +30,30 @@ def setting_name(kind: str, value: str) -> str:
 
 def status_name(status: str) -> str:
     return STATUS.get(status) or clean(status, 60)
+
+
+def metric_label(name: str, methods: Methods) -> str:
+    """A metric's label; one of a family names the method that it is aimed at."""
+    family, method = metrics.split(name)
+    label = metrics.find(family).label
+    return f"{label}: {methods.title(method)}" if method else label
+
+
+def cell_label(row: Mapping[str, Any], methods: Methods) -> str:
+    """A cell in words; engine, precision and device only where they are not the usual ones."""
+    words = [methods.title(str(row["method"])), task_name(str(row["task"])), size_name(row["size"])]
+    words += [f"batch {row['batch']}"] if int(row["batch"]) != 1 else []
+    return ", ".join([*words, *(clean(row[name], 40) for name, value in USUAL.items() if row[name] != value)])
+
+
+def series_label(method: str, row: Mapping[str, Any], several: Sequence[str], methods: Methods) -> str:
+    """A method in a legend, with those of engine, dtype and device that a run has ``several`` of."""
+    return ", ".join([clean(methods.title(method), 36), *(setting_name(name, str(row[name])) for name in several)])
+
+
+def steps_text(steps: float) -> str:
+    """ "1 evaluation", "15 evaluations"; whole ones, so that 19.8 is no 20."""
+    return f"{math.floor(steps)} evaluation{'' if math.floor(steps) == 1 else 's'}"
 
 
 def measured(value: float, unit: str, status: str = OK) -> str:
@@ -43,14 +74,3 @@ def with_interval(value: float, low: float, high: float, unit: str, status: str 
     text = measured(value, unit, status)
     brackets = interval(value, low, high, unit) if status == OK else ""
     return f"{text} {brackets}" if brackets else text
-
-
-def still_warming_up(dropped: int, samples: int, cells: int, of_cells: int, most: int) -> str:
-    """One sentence on samples that were left out: ``dropped`` of ``samples``, in ``cells`` of ``of_cells`` cells."""
-    where = "in the one cell" if of_cells == 1 else f"in {cells} of {of_cells} cells"
-    each = "" if cells == 1 else f", at most {most} in one"
-    were = "was" if dropped == 1 else "were"
-    return (
-        f"{dropped} of {samples} timed samples {were} still slower than the rest and {were} left out as warm-up "
-        f"({where}{each}); samples.csv has them as warm_up_latency_s and warm_up_iteration_s."
-    )

@@ -14,7 +14,6 @@ import secrets
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
+from nst_gluon.system import children, machine
+from nst_gluon.system.files import open_regular, reading
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 RUN_MARK, CELL_MARK = "NST_BENCH_RUN", "NST_BENCH_CELL"
 
 LONGEST_LINE = 1 << 20
@@ -38,6 +38,8 @@ OOM_PHRASES = (
 LIMITED_PHRASES = ("Resource temporarily unavailable", "could not create a", "could not execute a primitive")
 # How a process ends whose C++ threads cannot allocate; MXNet's handler of SIGSEGV turns it into exit status 255.
 FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+# What no program does to itself.
+OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FATAL_EXIT, FATAL_WORDS = 255, "Segmentation fault"
 NEAR_LIMIT, AT_LIMIT = 0.5, 0.9  # of the address space that a crash, and a hang, are put down to; OpenBLAS hangs
 
@@ -58,13 +60,14 @@ class Outcome:
     """What became of a worker.
 
     ``status`` is ok, oom, timeout, error or disk_full; ``crashed`` says that it ended without reporting a
-    result, which a retry may cure. ``foreign_cores`` is the processor time that others used meanwhile, in
-    cores; None if unknown.
+    result, which a retry may cure, and ``killed`` that somebody ended it. ``foreign_cores`` is the processor time that
+    others used meanwhile, in cores; None if unknown.
     """
 
     status: str
     reason: str = ""
     crashed: bool = False
+    killed: bool = False
     user_error: bool = False
     samples: list[tuple[str, str, float]] = field(default_factory=list)
     curve: list[tuple[float, ...]] = field(default_factory=list)
@@ -85,12 +88,6 @@ class Outcome:
             self.curve.append((float(event["seconds"]), int(event["iteration"]), *terms))
         elif event["event"] == "image":
             self.image = event["path"]
-
-
-def child_environment() -> dict[str, str]:
-    """The environment in which a child process finds this package, installed or not."""
-    path = os.pathsep.join(filter(None, [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:
@@ -142,7 +139,8 @@ def classify(
         result: the result event, if one came.
         log_tail: the end of what it printed.
         timed_out: seconds after which we killed it, None if we did not.
-        kernel_kills: processes that the kernel killed meanwhile for want of memory, None if unknown.
+        kernel_kills: processes here that the kernel killed meanwhile for want of memory, None if unknown. A SIGKILL
+            without one came from somebody.
         limit, mapped: the limit of its address space in bytes, if it had one, and the most that it was seen to map.
     """
     if result is not None:
@@ -156,9 +154,8 @@ def classify(
         if limit is not None and mapped > AT_LIMIT * limit:
             return "oom", f"no result after {timed_out:.0f} s at {space}; killed", False
         return "timeout", f"no result after {timed_out:.0f} s; killed", False
-    if exit_code == -signal.SIGKILL:
-        who = "killed by the kernel" if kernel_kills else "killed by SIGKILL, most likely"
-        return "oom", f"{who} for want of memory", False
+    if exit_code == -signal.SIGKILL and kernel_kills:
+        return "oom", "killed by the kernel for want of memory", False
     if phrase and exit_code != 0:
         return "oom", f"out of memory ({phrase})", False
     fatal = -exit_code in FATAL_SIGNALS or (exit_code == FATAL_EXIT and FATAL_WORDS in log_tail)
@@ -184,9 +181,9 @@ class Worker:
     def __init__(self, command: Sequence[str], spec: Mapping[str, Any], log_path: Path, marks: Mapping[str, str]):
         self.token = secrets.token_hex(8)
         read, write = os.pipe()
-        environ = {**child_environment(), **marks, CELL_MARK: self.token, "PYTHONUNBUFFERED": "1"}
+        environ = {**children.environment(), **marks, CELL_MARK: self.token, "PYTHONUNBUFFERED": "1"}
         try:
-            with open(log_path, "ab") as log:
+            with os.fdopen(open_regular(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, follow=False), "ab") as log:
                 self.process = subprocess.Popen(
                     [*command, "--pipe", str(write)],
                     stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
@@ -283,9 +280,7 @@ class Worker:
         self.exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         self.process.returncode = self.exit_code
         self.cpu_seconds = usage.ru_utime + usage.ru_stime
-        for pid in marked_processes(CELL_MARK, self.token):  # those that left the group
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        kill_marked(CELL_MARK, self.token)  # those that left the group
         if self.buffer.strip() or self.overlong:  # half a line
             self.garbage += 1
         os.close(self.pipe)
@@ -304,6 +299,13 @@ def marked_processes(name: str, value: str) -> list[int]:
         if mark in environ.split(b"\0") and int(folder.name) != os.getpid():
             found.append(int(folder.name))
     return found
+
+
+def kill_marked(name: str, value: str) -> None:
+    """SIGKILL to all of :func:`marked_processes`."""
+    for pid in marked_processes(name, value):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def run_worker(
@@ -328,7 +330,7 @@ def run_worker(
     An exception in here (Ctrl-C) kills the group before it goes on.
     """
     cores = environment.affinity()
-    busy, kills = environment.busy_seconds(cores), environment.kernel_oom_kills()
+    busy, kills = environment.busy_seconds(cores), machine.oom_kills()
     own_cpu, started = time.process_time(), time.monotonic()
     log_start = log_path.stat().st_size if log_path.exists() else 0
     worker = Worker(command, {**spec, "parent": os.getpid(), "spawned_monotonic": started}, log_path, marks or {})
@@ -361,11 +363,14 @@ def run_worker(
         outcome.stragglers = worker.finish()
     outcome.duration_s = time.monotonic() - started
     outcome.exit_code, outcome.garbage_lines = worker.exit_code, worker.garbage
-    kills_after, busy_after = environment.kernel_oom_kills(), environment.busy_seconds(cores)
+    kills_after, busy_after = machine.oom_kills(), environment.busy_seconds(cores)
     kernel_kills = None if kills is None or kills_after is None else kills_after - kills
     status, outcome.reason, outcome.crashed = classify(
         worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills, worker.limit, worker.mapped
     )
+    outcome.killed = outcome.crashed and -outcome.exit_code in OUTSIDE_SIGNALS
+    if outcome.killed:
+        outcome.reason += "; --resume tries it again"
     outcome.user_error = status == "user_error"
     outcome.status = "error" if outcome.user_error else status
     outcome.info = dict(result.get("info", {})) if result else {}
@@ -378,7 +383,7 @@ def run_worker(
 def _tail(path: Path, start: int, count: int = 4096) -> str:
     """The end of a log, as far as it was written after byte ``start``."""
     try:
-        with open(path, "rb") as log:
+        with reading(path, follow=False) as log:
             end = log.seek(0, os.SEEK_END)
             log.seek(max(start, end - count))
             return log.read().decode("utf-8", errors="replace")
@@ -388,4 +393,4 @@ def _tail(path: Path, start: int, count: int = 4096) -> str:
 
 def worker_command(module: str = "bench.run.worker") -> list[str]:
     """How to start the real worker with the Python that runs this."""
-    return [sys.executable, "-m", module]
+    return children.python(module)

@@ -9,11 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from bench.plan.cells import OPTIMISE, Budget, Cell, estimate_s, usual_evaluations
+from bench.plan.budgets import Budget
+from bench.plan.cells import OPTIMISE, Cell
+from bench.plan.durations import estimate_s, usual_evaluations
 from bench.run import output
 from bench.run.screen import Screen
 
 SECONDS_BETWEEN_STEPS = 5.0  # of the lines that -v prints for the steps of a cell
+# After so many cells of a run it is told if they take this many times as long as was estimated.
+FIRST_CELLS, SLOW = 3, 1.4
 
 
 def duration(seconds: float) -> str:
@@ -125,6 +129,8 @@ class Current:
 
 def left_text(seconds: float, at_least: bool) -> str:
     """ "about 6 min left"; "at least" where the current cell takes longer than was thought."""
+    if at_least and seconds < 1:
+        return "takes longer than estimated"
     return f"{'at least' if at_least else 'about'} {duration(seconds)} left"
 
 
@@ -171,6 +177,7 @@ class Progress:
         self.last = ""
         self.total = self.count = 0
         self._told = 0.0
+        self._taken: list[tuple[float, float]] = []  # seconds that cells took, and that were estimated for them
 
     def begin(self, cells: Sequence[Cell], records: Iterable[Mapping[str, Any]] = ()) -> None:
         """``cells`` are to be run; ``records`` are those of cells that were finished before."""
@@ -181,10 +188,10 @@ class Progress:
         self.count, self.total = len(before), len(before) + len(cells)
         if not cells:
             return
-        self.screen.open(self.total, self.count)
         again = f", {len(before)} already done" if before else ""
-        if not self.screen.live:
-            self.screen.line(f"{len(cells)} cells{again}, about {duration(self.left()[0])}")
+        usual = "" if before else " if the machine does nothing else; the estimate follows what is measured"
+        self.screen.line(f"{len(cells)} cell{'s' * (len(cells) > 1)}{again}, about {duration(self.left()[0])}{usual}")
+        self.screen.open(self.total, self.count)
         for cell in self.waiting:
             guess = duration(self.estimator.seconds(cell))
             self.screen.line(f"  {cell.label()}, seed {cell.seed}: about {guess}", least=output.VERBOSE)
@@ -225,6 +232,8 @@ class Progress:
         """``cell`` has ended as ``record`` says."""
         self._take(cell)
         self.current = None
+        if record["status"] == "ok":
+            self._taken.append((record["duration_s"], estimate_s(cell, self.estimator.budget)))
         self._learn(cell, record)
         self.count += 1
         self.last = result_line(cell, record)
@@ -236,6 +245,14 @@ class Progress:
             self.screen.line(f"[{self.count}/{self.total}] {self.last}; {rest}")
         if not failed:
             self.screen.line(f"  {result_details(record)}", least=output.VERBOSE)
+        if len(self._taken) == FIRST_CELLS and not failed and self.waiting:
+            taken, estimated = map(sum, zip(*self._taken))
+            if taken > SLOW * estimated:
+                self.screen.line(
+                    f"the first cells took {taken / estimated:.1f} times as long as estimated (slow or busy machine?): "
+                    + left_text(*self.left()),
+                    "open",
+                )
         self.screen.advance(self.count)
         self._draw(force=True)
 

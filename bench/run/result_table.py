@@ -11,7 +11,8 @@ from typing import Any
 from bench.run.progress import milliseconds
 
 IDENTITY = ("engine", "method", "task", "size", "batch", "dtype", "device")
-HEADER = ("method", "task", "size", "batch", "time", "speed-up at equal loss", "memory", "objective")
+HEADER = ("method", "task", "size", "time", "equal-loss speed-up", "memory", "objective")
+OPTIONAL = ("engine", "batch", "dtype", "device")  # shown where a run has several
 
 
 def read_summary(path: Path) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ def short_table(rows: Sequence[Mapping[str, Any]]) -> str:
         cells.setdefault(tuple(row[name] for name in IDENTITY), {})[row["metric"]] = row
     several = [
         name for index, name in enumerate(IDENTITY)
-        if name in ("engine", "dtype", "device") and len({key[index] for key in cells}) > 1
+        if name in OPTIONAL and len({key[index] for key in cells}) > 1
     ]  # fmt: skip
     lines = [(*several, *HEADER)]
     for key, metrics in cells.items():
@@ -45,7 +46,7 @@ def short_table(rows: Sequence[Mapping[str, Any]]) -> str:
         lines.append(
             (
                 *(str(fields[name]) for name in several),
-                *(str(fields[name]) for name in ("method", "task", "size", "batch")),
+                *(str(fields[name]) for name in ("method", "task", "size")),
                 time or "-",
                 _speedup(metrics.get("speedup_at_equal_loss")) or "-",
                 _entry(metrics, "peak_memory_bytes", lambda value: f"{value / 1e6:.0f} MB") or "-",

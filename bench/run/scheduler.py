@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import meters
-from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan, timeout_s
+from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan
+from bench.plan.durations import timeout_s
 from bench.run.process import RUN_MARK, Outcome, run_worker
 from bench.run.progress import Progress
 from bench.store.run_folder import FULL, DiskFull, Store
-from nst_gluon import methods
 
 HEADLINES = (
     "setup_s", "first_call_s", "latency_s", "iteration_s", "peak_memory_bytes", "working_memory_bytes",
@@ -59,6 +59,7 @@ def run_cells(
     dead.
     """
     records = store.cells()
+    records = [record for record in records if not record.get("killed")]
     done = {record["key"] for record in records}
     progress.begin([cell for cell in plan.cells if cell.key not in done], records)
     limit_of = timeout_of or (lambda cell: timeout_s(cell, plan.budget, options.timeout_scale))
@@ -108,7 +109,7 @@ def _run_cell(
                 spec,
                 timeout_s=limit_s,
                 log_path=store.path / log,
-                marks={RUN_MARK: store.path.name},
+                marks={RUN_MARK: store.mark},
                 on_event=progress.event,
                 on_tick=progress.tick,
                 grace_s=options.grace_s,
@@ -121,7 +122,10 @@ def _run_cell(
         raise DiskFull.at(store.path)
     record = _record(cell, outcome, attempts, targets)
     record.update(started=started.isoformat(timespec="seconds"), log=str(log))
-    store.append(record, outcome.samples, outcome.curve)
+    if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
+        store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
+    else:
+        store.append(record, outcome.samples, outcome.curve)
     return record
 
 
@@ -178,8 +182,7 @@ def skip_reason(cell: Cell, records: Iterable[Mapping[str, Any]]) -> str | None:
 
 def without_net(cell: Cell, plan: Plan) -> str | None:
     """Why a cell that begins with a net's picture cannot be measured: the run has no net for its task."""
-    method = methods.METHODS.get(cell.method)
-    if method is None or not method.from_net:
+    if not plan.facts(cell.method).from_net:
         return None
     if any(use.endswith(f"/{cell.task}") for use, _ in plan.settings.nets):
         return None
@@ -202,7 +205,7 @@ def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) ->
     found: dict[str, dict[str, list[float]]] = {}
     for record in records:
         same = all(record[name] == getattr(cell, name) for name in ("engine", "task", "size", "device"))
-        plain = cell.variant and record["method"] == methods.METHODS[cell.method].variant_of
+        plain = cell.variant and record["method"] == cell.variant_of
         aim = record["kind"] == GENERATE or plain
         if same and aim and record["batch"] == 1 and record["status"] == "ok":
             objective = record["medians"].get("objective")

@@ -7,6 +7,7 @@ import time
 from typing import Any, TextIO
 
 from bench.run import output
+from nst_gluon.cli import console
 
 SECONDS_BETWEEN = 0.5  # at most two drawings a second: what is measured needs the cores
 
@@ -48,7 +49,8 @@ class Screen:
         """Print a line that stays, from the level ``least`` on; in the colour of one of output.COLOURS, if any."""
         if self.level < least:
             return
-        text = output.paint(plain(text), tone, self.stream) if tone else plain(text)
+        text = console.wrapped(plain(text), self.stream)
+        text = output.paint(text, tone, self.stream) if tone else text
         if self._bars:
             self._bars[0].write(text, file=self.stream)
         else:

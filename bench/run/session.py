@@ -9,30 +9,28 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
-from bench.plan.cells import GENERATE, Plan
+from bench.plan.cells import Plan
 from bench.run import output, prepare, result_table
-from bench.run.process import RUN_MARK, child_environment, marked_processes, worker_command
+from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
 from bench.store.run_folder import DiskFull, Store
 from nst_gluon import __version__
-from nst_gluon.system import runtime
+from nst_gluon.cli import console
+from nst_gluon.system import children, ending, runtime
 from nst_gluon.system.errors import UserError
 
-OK, FAILED, INTERRUPTED = 0, 2, 130
+OK, FAILED = 0, 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,8 @@ class How:
 
 
 def execute(plan: Plan, how: How) -> int:
-    """Run a plan to its end; the exit status is 0 (every cell ok), 2 (some are not) or 130 (Ctrl-C).
+    """Run a plan to its end; the exit status is 0 (every cell ok), 2 (some are not), or that of
+    :func:`nst_gluon.system.ending.exit_status` after Ctrl-C, SIGTERM and SIGHUP.
 
     Raises UserError before anything is written if the inputs are not right, if the run to be resumed has
     another plan, other inputs or another machine, and when the disk is full.
@@ -66,8 +65,7 @@ def execute(plan: Plan, how: How) -> int:
     machine = environment.capture(threads)
     store = _open(plan, how, inputs, machine)
     try:
-        with _terminable():
-            return _measure(plan, how, store, machine)
+        return _measure(plan, how, store, machine)
     except DiskFull as error:
         if how.resume is None and not store.cells():
             shutil.rmtree(store.path, ignore_errors=True)
@@ -87,35 +85,26 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
         warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
     _warn(store, warnings)
     progress = Progress(plan.budget, level=how.level)
+    for warning in warnings:  # now, while there is time to do something about it; the report has them too
+        progress.screen.line(f"warning: {warning}", "open")
     options = Options(command=how.command, timeout_scale=how.timeout_scale)
     try:
-        records = run_cells(plan, store, options, progress, unavailable(plan))
-    except KeyboardInterrupt:
+        records = run_cells(plan, store, options, progress, plan.unavailable())
+    except KeyboardInterrupt as error:
         _finish(store, session, "interrupted")
         print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, how)}", file=sys.stderr)
-        return INTERRUPTED
+        return ending.exit_status(error)
     _finish(store, session, "complete")
     try:
         return _conclude(store, records, how)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"\ninterrupted: {_kept(store, plan)}; python -m bench report {store.path}", file=sys.stderr)
-        return INTERRUPTED
+        return ending.exit_status(error)
 
 
 def run_sizes(plan: Plan) -> list[int]:
     """The sizes of a plan, ascending."""
     return sorted({cell.size for cell in plan.cells})
-
-
-def unavailable(plan: Plan) -> dict[str, str]:
-    """The cells that cannot be measured because no net was trained for their style, with the reason."""
-    style = Path(plan.settings.style).stem
-    return {
-        cell.key: f"no trained net for the style {style!r}: "
-        f"python -m nst_gluon train --method {cell.method} --task {cell.task} --style ..., then --net FILE"
-        for cell in plan.cells
-        if cell.kind == GENERATE and plan.settings.net(cell.method, cell.task) is None
-    }
 
 
 # -------------------------------------------------------------------------------------------------- beginning
@@ -149,9 +138,8 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
     store = Store.resume(how.resume)
     try:
         check_same(store.run, plan, inputs, fingerprint)
-        for pid in marked_processes(RUN_MARK, store.path.name):  # workers that outlived a killed orchestrator
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        if store.alone:
+            kill_marked(RUN_MARK, store.mark)  # workers that outlived a killed orchestrator
         revision = machine["git"]
         if revision != store.run["environment"]["git"]:
             _warn(store, ["resumed with another revision of the suite than it was begun with"])
@@ -173,29 +161,9 @@ def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fi
                 f"--resume: {run['id']} was measured on another machine ({name} is "
                 f"{run['fingerprint'].get(name)!r} there and {value!r} here); start a new run"
             )
-    for name in ("pictures", "weights", "nets"):
+    for name in ("pictures", "weights", "nets", "methods"):
         if run["inputs"].get(name) != json.loads(json.dumps(inputs.get(name))):
             raise UserError(f"--resume: the {name} are not those that {run['id']} began with; start a new run")
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM (and a closed terminal) end a run as Ctrl-C does: workers killed, what was measured kept."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM, signal.SIGHUP]
-    try:
-        before = [signal.signal(number, interrupt) for number in numbers]
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before):
-            signal.signal(number, handler)
 
 
 # ----------------------------------------------------------------------------------------------------- ending
@@ -269,22 +237,16 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
     if summary:
         print(result_table.short_table(summary))
     for warning in store.run.get("warnings", []):
-        print(output.paint(f"warning: {warning}", "open", sys.stdout))
+        print(output.paint(console.wrapped(f"warning: {warning}", sys.stdout), "open", sys.stdout))
     for line in failed:
-        print(output.paint(line, "worse", sys.stdout))
+        print(output.paint(console.wrapped(line, sys.stdout), "worse", sys.stdout))
     print(f"report: {report}" if report else f"run: {store.path}")
     return status
 
 
 def make_report(path: Path) -> str | None:
     """Build summary, claims and report in a child process; the report's path."""
-    child = subprocess.run(
-        [sys.executable, "-m", "bench", "report", str(path), "--out", str(path.parent)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=child_environment(),
-        check=False,
-    )
+    child = children.run(children.python("bench", "report", str(path), "--out", str(path.parent)))
     if child.returncode != 0:
         raise UserError(
             f"report: it could not be built (see above); the measurements are complete, build it again with "

@@ -7,91 +7,29 @@ the pipe. What libraries print goes to standard output and error, which are the 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import errno
 import json
 import os
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from bench.engines.context import Context
 from bench.machine import environment
 from bench.machine.meters import NotSynchronised
 from bench.plan import engines
-from bench.plan.cells import Budget, Cell, Settings
+from bench.plan.budgets import Budget
+from bench.plan.cells import Cell, Settings
 from bench.run.process import NEAR_LIMIT, out_of_memory_phrase
+from nst_gluon import methods
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
 
 # A comparison of two revisions starts the worker of each: raised when the JSON line that a worker reads, or the
 # events that it writes, change in a way that the other side would not understand.
 PROTOCOL = 1
-
-PR_SET_PDEATHSIG = 1
-
-
-class Context:
-    """What an engine reports through.
-
-    ``targets``: objectives, by generator, that an optimisation is to come down to. ``spawned`` is the
-    monotonic time at which the orchestrator started this process.
-    """
-
-    def __init__(self, pipe: int, run_dir: Path, cell: Cell, targets: Mapping[str, float], spawned: float):
-        self._pipe = pipe
-        self.run_dir, self.cell, self.targets, self.spawned = run_dir, cell, dict(targets), spawned
-
-    def emit(self, event: str, **fields: Any) -> None:
-        """Write one line of the protocol. Ends this process if nobody reads any more."""
-        data = json.dumps({"event": event, **fields}).encode() + b"\n"
-        try:
-            while data:
-                data = data[os.write(self._pipe, data) :]
-        except BrokenPipeError:
-            os._exit(1)
-
-    def sample(self, metric: str, value: float, unit: str) -> None:
-        """One raw sample of a metric."""
-        self.emit("sample", metric=metric, value=float(value), unit=unit)
-
-    def curve(self, seconds: float, iteration: int, terms: Any) -> None:
-        """One evaluation of the loss; ``terms`` has objective, content, style and tv."""
-        names = ("objective", "content", "style", "tv")
-        self.emit(
-            "curve",
-            seconds=float(seconds),
-            iteration=int(iteration),
-            **{name: float(getattr(terms, name)) for name in names},
-        )
-
-    def progress(self, text: str) -> None:
-        """What is going on, for the progress bar."""
-        self.emit("progress", text=text)
-
-    def ready(self) -> None:
-        """Set-up is over: ``setup_s`` is the time since the process was started."""
-        self.sample("setup_s", time.monotonic() - self.spawned, "s")
-        self.emit("ready")
-
-    def image(self) -> Path:
-        """Where the cell's picture goes; announce it with :meth:`saved`."""
-        return self.run_dir / "images" / f"{self.cell.key}.png"
-
-    def saved(self, path: Path) -> None:
-        """``path`` (below the run directory) has been written."""
-        self.emit("image", path=str(path.relative_to(self.run_dir)))
-
-
-def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when the orchestrator dies, however it dies (Linux only)."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def failure(error: BaseException) -> tuple[str, str] | None:
@@ -138,12 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     pipe = parser.parse_args(argv).pipe
     os.set_inheritable(pipe, False)
     spec = json.loads(sys.stdin.readline())
-    die_with_parent(spec["parent"])
     cell = Cell.from_dict(spec["cell"])
     budget, settings = Budget.from_dict(spec["budget"]), Settings.from_dict(spec["settings"])
     context = Context(pipe, Path(spec["run_dir"]), cell, spec["targets"], spec["spawned_monotonic"])
     try:
         runtime.prepare(settings.threads)
+        for _, reference in settings.methods:
+            methods.get(reference)
         info = engines.get(cell.engine).load().execute(cell, settings, budget, context)
     except BaseException as error:
         known = failure(error)
@@ -158,4 +97,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: it has nothing to see to, and may hang in a library
     sys.exit(main())

@@ -142,7 +142,7 @@ def _order(parts: Sequence[Part]) -> Any:
         }  # fmt: skip
         return lambda cell: (places.get(cell, len(places)), cell.device)
     tasks = list(dict.fromkeys(cell.task for part in parts for cell in part.planned))
-    names = [*methods.METHODS, *sorted({cell.method for part in parts for cell in part.planned})]
+    names = [*methods.bundled(), *sorted({cell.method for part in parts for cell in part.planned})]
     return lambda cell: (
         cell.kind != GENERATE, cell.seed, cell.size, (*tasks, cell.task).index(cell.task),
         (*names, cell.method).index(cell.method), cell.method, cell.batch, cell.dtype, cell.device, cell.engine,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
 from bench.store import run_folder
+from nst_gluon.methods import Facts
 from nst_gluon.system.errors import UserError
 
 GROUP_COLUMNS = CELL_COLUMNS[:-1]
@@ -26,7 +29,8 @@ class RunData:
     """What a run wrote: ``meta`` is run.json, ``records`` the last record of each cell, in the order of
     their ends.
 
-    ``cells`` is the same as a table (CELL_TABLE_COLUMNS); ``samples`` and ``curves`` are the CSV files.
+    ``cells`` is the same as a table (CELL_TABLE_COLUMNS); ``samples`` and ``curves`` are the CSV files, and ``texts``
+    what they were read from, by file name.
     """
 
     directory: Path
@@ -35,6 +39,12 @@ class RunData:
     cells: pd.DataFrame
     samples: pd.DataFrame
     curves: pd.DataFrame
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> dict[str, Facts]:
+        """What is known of each method of the run, by name, in the plan's order."""
+        return older.facts(self.meta, [*(self.meta.get("cells") or ()), *self.records])
 
 
 def read_run(run_dir: str | Path) -> RunData:
@@ -42,7 +52,8 @@ def read_run(run_dir: str | Path) -> RunData:
     directory = Path(run_dir)
     meta = run_folder.read_run(directory)
     latest: dict[tuple, dict[str, Any]] = {}
-    for record in run_folder.read_cells(directory):
+    committed, texts = run_folder.read_committed(directory)
+    for record in committed:
         identity = tuple(str(record.get(name)) for name in CELL_COLUMNS)
         latest.pop(identity, None)
         latest[identity] = record
@@ -52,8 +63,8 @@ def read_run(run_dir: str | Path) -> RunData:
         columns=list(CELL_TABLE_COLUMNS),
         dtype=str,
     )
-    samples = parse_table(run_folder.read_table(directory, "samples.csv"), run_folder.SAMPLE_COLUMNS, "samples.csv")
-    curves = parse_table(run_folder.read_table(directory, "curves.csv"), run_folder.CURVE_COLUMNS, "curves.csv")
+    samples = parse_table(texts["samples.csv"], run_folder.SAMPLE_COLUMNS, "samples.csv")
+    curves = parse_table(texts["curves.csv"], run_folder.CURVE_COLUMNS, "curves.csv")
     return RunData(
         directory=directory,
         meta=meta,
@@ -61,6 +72,7 @@ def read_run(run_dir: str | Path) -> RunData:
         cells=_typed(cells),
         samples=samples.dropna(subset=["value"]).reset_index(drop=True),
         curves=curves.dropna(subset=["seconds", "objective"]).reset_index(drop=True),
+        texts=texts,
     )
 
 

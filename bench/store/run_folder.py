@@ -30,9 +30,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.plan import old_runs
+from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
+from bench.store.schema import check_record, check_run
+from nst_gluon.system.documents import check, parse
 from nst_gluon.system.errors import UserError, nearest
+from nst_gluon.system.files import (
+    IrregularFile,
+    lock,
+    one_line,
+    open_regular,
+    quoted,
+    read_bounded,
+    replace,
+    sweep,
+    write_all,
+)  # fmt: skip
 
 SCHEMA_VERSION = 1
 SAMPLE_COLUMNS = (*CELL_COLUMNS, "metric", "unit", "value")
@@ -44,6 +57,8 @@ FOLDERS = ("images", "logs")
 STATUSES = ("ok", "oom", "timeout", "error", "skipped")
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+MIB = 1 << 20
+LARGEST = {RUN: 64 * MIB, CELLS: 256 * MIB, "samples.csv": 1024 * MIB, "curves.csv": 1024 * MIB}  # that is read
 
 
 class DiskFull(UserError):
@@ -77,49 +92,24 @@ def explain(error: OSError, path: Path) -> UserError:
 # ---------------------------------------------------------------------------------------------------- writing
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    """Write all of ``data``; os.write alone may write less, on a nearly full disk for one."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` by ``value`` as JSON: a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            _write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
+        replace(path, as_json(value, indent=2))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise explain(error, path) from error
+
+
+def as_json(value: Any, indent: int | None = None) -> bytes:
+    """A line of JSON, or several, in UTF-8. Bytes of names that are no UTF-8 become JSON's own escapes."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _lock(descriptor: int) -> bool:
-    """Take the advisory lock of an open file; False if another process holds it. Dies with the process."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # A file system without locks does not stop us.
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
-    return True
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 class Store:
@@ -129,6 +119,14 @@ class Store:
         self.path = path
         self.run = run
         self._descriptors = descriptors
+        #: Whether this process is known to be the only one that writes; not where the file system has no locks.
+        self.alone = False
+
+    @property
+    def mark(self) -> str:
+        """What tells the processes of this run from those of any other, a copy of its folder included."""
+        status = os.fstat(self._descriptors[CELLS])
+        return f"{self.run['id']}:{status.st_dev}:{status.st_ino}"
 
     @classmethod
     def create(cls, root: Path, run: Mapping[str, Any]) -> Store:
@@ -143,7 +141,7 @@ class Store:
                 (path / folder).mkdir()
             descriptors = _open(path)
             for name, columns in TABLES.items():
-                _write_all(descriptors[name], _csv([columns]))
+                write_all(descriptors[name], _csv([columns]))
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)
             raise explain(error, path) from error
@@ -151,7 +149,7 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)
             raise
         store = cls(path, run, descriptors)
-        _lock(descriptors[CELLS])
+        store.alone = bool(lock(descriptors[CELLS]))
         return store
 
     @classmethod
@@ -162,15 +160,17 @@ class Store:
         to it.
         """
         run = read_run(path, "--resume")
-        old_runs.refuse_to_resume(path / name for name in TABLES)
+        older.refuse_to_resume(path / name for name in TABLES)
         try:
             descriptors = _open(path)
         except OSError as error:
             raise explain(error, path) from error
         store = cls(path, run, descriptors)
-        if not _lock(descriptors[CELLS]):
+        held = lock(descriptors[CELLS])
+        if held is False:
             store.close()
             raise UserError(f"--resume: another process is writing to {path}; wait until it has ended")
+        store.alone = bool(held)
         try:
             store._recover()
         except OSError as error:
@@ -186,9 +186,13 @@ class Store:
         for name, columns in TABLES.items():
             if not cells:
                 os.ftruncate(self._descriptors[name], 0)
-                _write_all(self._descriptors[name], _csv([columns]))
+                write_all(self._descriptors[name], _csv([columns]))
+        sweep(self.path)
         for folder in FOLDERS:
             (self.path / folder).mkdir(exist_ok=True)
+            if (self.path / folder).is_symlink():
+                raise IrregularFile(errno.EINVAL, f"its folder {folder} is a symbolic link, and would be written to")
+            sweep(self.path / folder)
 
     def cells(self) -> list[dict[str, Any]]:
         """The committed cells, in the order in which they were finished."""
@@ -218,11 +222,10 @@ class Store:
         try:
             rows = {}
             for name, rows_data in data.items():
-                _write_all(self._descriptors[name], rows_data)
+                write_all(self._descriptors[name], rows_data)
                 os.fsync(self._descriptors[name])
                 rows[name] = [begin[name], begin[name] + len(rows_data)]
-            line = json.dumps({**cell, "rows": rows}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-            _write_all(self._descriptors[CELLS], line)
+            write_all(self._descriptors[CELLS], as_json({**cell, "rows": rows}))
             os.fsync(self._descriptors[CELLS])
         except BaseException as error:
             # A KeyboardInterrupt in between is like a full disk: back to the last committed state.
@@ -250,7 +253,7 @@ def _open(path: Path) -> dict[str, int]:
     descriptors: dict[str, int] = {}
     try:
         for name in (CELLS, *TABLES):
-            descriptors[name] = os.open(path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            descriptors[name] = open_regular(path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, follow=False)
     except OSError:
         for descriptor in descriptors.values():
             os.close(descriptor)
@@ -287,43 +290,69 @@ def check_writable(root: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- reading
 
 
+def _read(path: Path, name: str) -> bytes:
+    """One of the run directory's own files, nothing if it is missing. Raises UserError for what is no regular file."""
+    try:
+        return read_bounded(path / name, LARGEST[name], follow=False)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise UserError(f"RUN: cannot read {quoted(path / name)} ({one_line(error).lower()})") from None
+
+
 def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     """run.json of a run directory. Raises NoRun if it is none, OtherSchema if it is of another schema, and a UserError
     if it cannot be read.
     """
     try:
-        run = json.loads((path / RUN).read_text(encoding="utf-8"))
+        run = parse(read_bounded(path / RUN, LARGEST[RUN], follow=False))
+        check(run, {"schema_version!": int}, "")
         version = run["schema_version"]
-        if not isinstance(run.get("cells") or [], list):
-            raise TypeError("cells is not a list")
+        if version == SCHEMA_VERSION:
+            check_run(run)
     except (FileNotFoundError, NotADirectoryError):
         raise NoRun(f"{argument}: {path} is not a run directory (it has no {RUN})") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{argument}: {path / RUN} is damaged ({' '.join(str(error).split())})") from None
+    except ValueError as error:
+        raise UserError(f"{argument}: {path / RUN} is damaged ({one_line(error)})") from None
     except OSError as error:
-        raise UserError(f"{argument}: cannot read {path / RUN} ({(error.strerror or str(error)).lower()})") from None
+        raise UserError(f"{argument}: cannot read {path / RUN} ({one_line(error).lower()})") from None
     if version != SCHEMA_VERSION:
-        newer = isinstance(version, int) and version > SCHEMA_VERSION
-        advice = "update this suite" if newer else "measure it again"
+        advice = "update this suite" if version > SCHEMA_VERSION else "measure it again"
         known = f"this suite reads {SCHEMA_VERSION}"
         raise OtherSchema(f"{argument}: {path} has schema_version {version!r} and {known}; {advice}", version)
     return run
 
 
+def read_committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The committed lines of cells.jsonl, the last of each cell (what a kill left behind is not among them), and by
+    name the texts of samples.csv and curves.csv: header and the rows of committed cells only.
+    """
+    cells, ends = _committed(path)
+    texts = {}
+    for name, columns in TABLES.items():
+        data = _read(path, name)
+        text = data[: ends[name]].decode("utf-8", errors="replace")
+        texts[name] = older.table(text) or _csv([columns]).decode()
+    return _latest(cells), texts
+
+
 def read_cells(path: Path) -> list[dict[str, Any]]:
-    """The committed lines of cells.jsonl; what a kill left behind is not among them."""
-    return list(map(old_runs.cell, _committed(path)[0]))
+    """The committed lines of cells.jsonl, as :func:`read_committed` has them; UserError if they cannot be read."""
+    return _latest(_committed(path)[0])
+
+
+def _latest(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    latest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for cell in map(older.cell, cells):
+        identity = tuple(cell.get(name) for name in CELL_COLUMNS)
+        latest.pop(identity, None)
+        latest[identity] = cell
+    return list(latest.values())
 
 
 def read_table(path: Path, name: str) -> str:
-    """The text of samples.csv or curves.csv, header and the rows of committed cells only."""
-    end = _committed(path)[1][name]
-    try:
-        data = (path / name).read_bytes()
-    except FileNotFoundError:
-        data = b""
-    text = data[:end].decode("utf-8", errors="replace")
-    return old_runs.table(text) or _csv([TABLES[name]]).decode()
+    """The text of samples.csv or curves.csv, as :func:`read_committed` has it."""
+    return read_committed(path)[1][name]
 
 
 def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:
@@ -331,16 +360,12 @@ def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]
     hand).
     """
     sizes = {name: (path / name).stat().st_size if (path / name).exists() else 0 for name in TABLES}
-    try:
-        data = (path / CELLS).read_bytes()
-    except FileNotFoundError:
-        data = b""
     cells: list[dict[str, Any]] = []
     ends: dict[str, int | None] = {name: len(_csv([columns])) for name, columns in TABLES.items()}
     ends[CELLS] = 0
     position = 0
-    for line in data.splitlines(keepends=True):
-        cell = _parse(line)
+    for line in _read(path, CELLS).splitlines(keepends=True):
+        cell = _parse(line, f"{path / CELLS}, line {len(cells) + 1}")
         if cell is None:
             break
         rows = cell.get("rows") or {}
@@ -354,32 +379,31 @@ def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]
     return cells, ends
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """A whole, well-formed line of cells.jsonl, or None."""
+def _parse(line: bytes, where: str) -> dict[str, Any] | None:
+    """A whole line of cells.jsonl; None for part of one. Raises UserError for a line that no run wrote."""
     if not line.endswith(b"\n"):
         return None
     try:
-        cell = json.loads(line)
-        rows = cell.get("rows") or {}
-        whole = "status" in cell and all(
-            name in TABLES and isinstance(begin, int) and isinstance(end, int) for name, (begin, end) in rows.items()
-        )
-    except (ValueError, TypeError, AttributeError):
+        cell = parse(line)
+    except ValueError:
         return None
-    return cell if whole else None
+    try:
+        check_record(cell)
+        if any(name not in TABLES or len(span) != 2 for name, span in (cell.get("rows") or {}).items()):
+            raise ValueError("its rows are in no table")
+    except ValueError as error:
+        raise UserError(f"RUN: {where} is damaged ({one_line(error)})") from None
+    return cell
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
     """Every run below ``root`` that this suite reads, oldest first: path, id, run, planned, cells."""
     runs = []
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        try:
-            run = read_run(folder)
-        except UserError:
-            continue
-        cells = read_cells(folder)
-        planned = len(run.get("cells") or cells)
-        runs.append({"path": folder, "id": folder.name, "run": run, "planned": planned, "cells": cells})
+        with contextlib.suppress(UserError):
+            run, cells = read_run(folder), read_cells(folder)
+            planned = len(run.get("cells") or cells)
+            runs.append({"path": folder, "id": folder.name, "run": run, "planned": planned, "cells": cells})
     return runs
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.plan.cells import CELL_COLUMNS, Budget, Cell, Settings
+from bench.plan.budgets import Budget
+from bench.plan.cells import CELL_COLUMNS, Cell, Settings
 from bench.store import run_folder
 from nst_gluon.system.errors import UserError
 
@@ -68,7 +69,7 @@ def read(path: Path) -> Part:
         planned = tuple(Cell.from_dict(fields) for fields in run.get("cells") or ())
     except OSError as error:
         raise UserError(f"{ARGUMENT}: cannot read {path} ({(error.strerror or str(error)).lower()})") from None
-    except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, csv.Error) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{ARGUMENT}: {path} is damaged ({said}); measure it again") from None
     return Part(path, run, planned or tuple(done.cell for done in finished), finished)

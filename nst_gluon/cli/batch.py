@@ -6,7 +6,6 @@ Imports no engine by itself.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 import time
@@ -19,18 +18,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from nst_gluon.cli import options
-from nst_gluon.cli.console import MISUSED
+from nst_gluon.api import inputs
+from nst_gluon.api.maker import PictureMaker
+from nst_gluon.cli.console import MISUSED, wrapped
 from nst_gluon.cli.input_files import PICTURE, Job
-from nst_gluon.cli.picture_maker import Painter
 from nst_gluon.pictures import images, video
 from nst_gluon.pictures.flicker import Flicker
 from nst_gluon.pictures.pipeline import Behind, ahead
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import write_atomically
 
-OPTIMISED_SIZE = 512  # the longer side of an optimised picture, at most, where --size does not say
 FRAMES_WAITING = 8
 
 
@@ -38,12 +35,13 @@ FRAMES_WAITING = 8
 class Outcome:
     """What was made: facts of each result, in order, of each source that failed, and the time that it took.
 
-    ``pictures_s`` and ``frames_s`` (of videos) count reading and writing, but not the start of the engine, which
-    ``preparation_s`` counts.
+    ``skipped`` counts results that existed before. ``pictures_s`` and ``frames_s`` (of videos) include reading and
+    writing, but not starting the engine, which is ``preparation_s``.
     """
 
     made: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    skipped: int = 0
     pictures_s: float = 0.0
     frames_s: float = 0.0
     preparation_s: float = 0.0
@@ -68,46 +66,58 @@ class Outcome:
         """All of it, for --json."""
         times = {"seconds": self.seconds, "preparation_s": self.preparation_s}
         rates = {f"{unit}_per_s": rate for unit, rate in self.rates().items()}
-        return {"made": self.made, "failed": self.failed, **self.counts(), **times, **rates}
+        skipped = {"skipped": self.skipped}
+        return {"made": self.made, "failed": self.failed, **skipped, **self.counts(), **times, **rates}
 
     def line(self) -> str:
         """All of it in one line for people."""
         parts = [f"{count:,} {unit if count > 1 else unit[:-1]}" for unit, count in self.counts().items()]
-        rates = [f"{rate:.3g} {unit}/s" for unit, rate in self.rates().items()]
-        text = f"{' and '.join(parts)} in {self.seconds:.3g} s: {', '.join(rates)}"
-        started = f" (and {self.preparation_s:.2g} s to start)" if self.preparation_s >= 0.1 else ""
-        return text + started + (f"; {len(self.failed)} could not be done, see above" if self.failed else "")
+        text = []
+        if parts:
+            rates = ", ".join(f"{rate:.3g} {unit}/s" for unit, rate in self.rates().items())
+            rates = f": {rates}" if sum(self.counts().values()) > 1 else ""
+            started = f" (after {self.preparation_s:.2g} s to start)" if self.preparation_s >= 0.1 else ""
+            text.append(f"{' and '.join(parts)} in {self.seconds:.3g} s{rates}{started}")
+        if self.skipped:
+            text.append(f"{self.skipped:,} skipped: the result exists")
+        if self.failed:
+            text.append(f"{len(self.failed):,} failed, see above")
+        return "; ".join(text)
 
 
 def report(outcome: Outcome, as_json: bool, quiet: bool) -> int:
-    """Print what came of it, and return the exit status. (A single video's own line says it all.)"""
+    """Print the result and return the exit status. (A single video has a line of its own, which says it all.)"""
     if as_json:
         print(json.dumps(outcome.as_dict()))
-    elif outcome.made and not quiet and (len(outcome.made) > 1 or "frames" not in outcome.made[0]):
-        print(outcome.line(), file=sys.stderr)
+    elif (outcome.made or outcome.skipped) and not quiet:
+        one_video = len(outcome.made) == 1 and "frames" in outcome.made[0] and not outcome.skipped
+        if not one_video:
+            print(wrapped(outcome.line(), sys.stderr), file=sys.stderr)
     return MISUSED if outcome.failed else 0
 
 
 def write_picture(picture: np.ndarray, path: Path, overwrite: bool) -> Path:
-    """Write what :meth:`Painter.picture` made, and make its folder if that is missing."""
+    """Write a picture, uint8 (H, W, 3), and make its folder if that is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if picture.dtype != np.uint8:
-        return images.save(picture, path, overwrite)
-    kind = images.SAVE_FORMATS[path.suffix.lower()]
-    stream = io.BytesIO()
+    return images.save(picture, path, overwrite)
+
+
+def size_of(job: Job, size: int | str) -> tuple[int, int]:
+    """About the height and width of what will be made, to say how long it takes; square where that is not known."""
     try:
-        Image.fromarray(picture).save(stream, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
-    except (OSError, ValueError) as error:
-        height, width = picture.shape[:2]
-        raise UserError(f"--output: {kind} cannot hold {width} x {height} pixels; end the name in .png") from error
-    return write_atomically(path, stream.getbuffer(), overwrite)
+        with Image.open(job.source) as picture:
+            width, height = picture.size
+    except (OSError, ValueError):
+        return (inputs.longer_side((inputs.LARGEST,) * 2, size),) * 2
+    scale = inputs.longer_side((height, width), size) / max(width, height)
+    return round(height * scale), round(width * scale)
 
 
 class Batch:
     """All jobs of one command line."""
 
-    def __init__(self, args: argparse.Namespace, painter: Painter, optimises: bool):
-        self._args, self._painter, self._optimises = args, painter, optimises
+    def __init__(self, args: argparse.Namespace, maker: PictureMaker):
+        self._args, self._maker = args, maker
         # What the picture before it holds at the moment when one is read ahead is free again when its turn comes.
         self._available = runtime.memory_available_bytes()
         self.outcome = Outcome()
@@ -120,11 +130,11 @@ class Batch:
         """
         start = time.perf_counter()
         self._pictures([job for job in jobs if not job.is_video])
-        self.outcome.pictures_s = time.perf_counter() - start - self._painter.preparation_s
+        self.outcome.pictures_s = time.perf_counter() - start - self._maker.preparation_s
         for job in jobs:
             if job.is_video:
                 self._video(job)
-        self.outcome.preparation_s = self._painter.preparation_s
+        self.outcome.preparation_s = self._maker.preparation_s
         return self.outcome
 
     def _bar(self, total: int | None, unit: str, title: str = "", needed: bool = True) -> tqdm:
@@ -139,17 +149,13 @@ class Batch:
     def _failed(self, job: Job, error: UserError) -> None:
         line = " ".join(str(error).splitlines())
         self.outcome.failed.append({"source": str(job.source), "error": line})
-        tqdm.write(f"error: {line}", file=sys.stderr)
+        tqdm.write(wrapped(f"error: {line}", sys.stderr), file=sys.stderr)
 
     # ------------------------------------------------------------------------------------------------- pictures
 
     def _content(self, path: Path) -> np.ndarray:
-        """The picture at the asked size, aspect kept; by default at its own, which is small if it is optimised."""
-        size = self._args.size
-        if size is None and self._optimises:
-            longer = max(options.load_picture(PICTURE, path).shape[2:])
-            size = OPTIMISED_SIZE if longer > OPTIMISED_SIZE else None
-        return options.load_fitted(PICTURE, path, size, self._painter.bytes_per_pixel, self._available)
+        """The picture at the asked size, its aspect kept."""
+        return inputs.load_fitted(PICTURE, path, self._args.size, self._maker.bytes_per_pixel, self._available)
 
     def _contents(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, np.ndarray | UserError]]:
         for job in jobs:
@@ -168,23 +174,23 @@ class Batch:
                 if isinstance(content, UserError):
                     self._failed(job, content)
                 else:
-                    write(job, self._painter.picture(content, content.shape[2:]))
+                    write(job, self._maker.picture(content, content.shape[2:]))
                 bar.update()
 
     # --------------------------------------------------------------------------------------------------- videos
 
     def _video(self, job: Job) -> None:
-        with options.naming(PICTURE):
+        with inputs.naming(PICTURE):
             video.ffmpeg()
         try:
-            with options.naming(PICTURE):
+            with inputs.naming(PICTURE):
                 clip = video.open_clip(job.source)
-                size = video.even_size(clip.size, self._args.size)
-                options.check_memory(*size, self._painter.bytes_per_pixel, self._available)
+                size = video.even_size(clip.size, inputs.longer_side(clip.size, self._args.size))
+                inputs.check_memory(*size, self._maker.bytes_per_pixel, self._available)
         except UserError as error:
             self._failed(job, error)
             return
-        self._painter.prepare(size)
+        self._maker.prepare(size)
         job.output.parent.mkdir(parents=True, exist_ok=True)
         try:
             facts = self._frames(job, clip, size)
@@ -202,7 +208,7 @@ class Batch:
 
         def frames() -> Iterator[np.ndarray]:
             try:
-                with options.naming(PICTURE):
+                with inputs.naming(PICTURE):
                     yield from video.read(clip, size)
             except UserError as error:
                 raise _Unreadable(str(error)) from error
@@ -213,7 +219,7 @@ class Batch:
             Behind(file.add, FRAMES_WAITING) as write,
         ):
             for frame in ahead(frames(), FRAMES_WAITING):
-                made = self._painter.pixels(images.from_uint8(frame), size)
+                made = self._maker.picture(images.from_uint8(frame), size)
                 flicker.add(frame, made)
                 write(made)
                 count += 1

@@ -1,21 +1,26 @@
 """What the command lines share: one-line errors, exit statuses, arguments of a kind. Imports no engine.
 
-Exit statuses: 0 done, 1 the computation failed (it diverged), 2 something the user can put right, 130 Ctrl-C.
+Exit statuses: 0 done, 1 the computation failed (it diverged), 2 something the user can put right, 130 Ctrl-C, 143
+SIGTERM or SIGHUP.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
+from nst_gluon.system import ending
+from nst_gluon.system.ending import INTERRUPTED
 from nst_gluon.system.errors import NotFinite, UserError, did_you_mean, nearest
-from nst_gluon.system.files import one_line
+from nst_gluon.system.files import one_line, printable
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, MISUSED = 1, 2
 
 
 class Formatter(argparse.HelpFormatter):
@@ -58,31 +63,47 @@ class Parser(argparse.ArgumentParser):
 
 def run(command: Callable[[], int]) -> int:
     """Run a command; its exit status, or, after an error of the user's, one line on stderr and status 2."""
-    try:
-        status = command()
-        sys.stdout.flush()
-        return status
-    except UserError as error:
-        return _complain(str(error), MISUSED)
-    except NotFinite as error:
-        return _complain(str(error), FAILED)
-    except MemoryError:
-        return _complain("out of memory; use a smaller --size or --batch", MISUSED)
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more while it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except OSError as error:
-        where = f"{os.fspath(error.filename)!r}: " if error.filename else ""
-        return _complain(f"{where}{one_line(error)}", MISUSED)
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return INTERRUPTED
+    with ending.orderly():
+        try:
+            try:
+                status = command()
+            except SystemExit as end:  # argparse after --help
+                status = end.code or 0
+        except UserError as error:
+            status = _complain(str(error), MISUSED)
+        except NotFinite as error:
+            status = _complain(str(error), FAILED)
+        except MemoryError:
+            status = _complain("out of memory; use a smaller --size or --batch", MISUSED)
+        except BrokenPipeError:
+            status = FAILED
+        except OSError as error:
+            where = f"{os.fspath(error.filename)!r}: " if error.filename else ""
+            status = _complain(f"{where}{one_line(error)}", MISUSED)
+        except KeyboardInterrupt as error:
+            status = ending.exit_status(error)
+            if status == INTERRUPTED:
+                print("\ninterrupted", file=sys.stderr)
+        unread = ending.let_go_of_stdout()
+    if unread and not status:
+        gone = isinstance(unread, BrokenPipeError)  # whoever read our output has gone
+        status = FAILED if gone else _complain(f"standard output: {one_line(unread)}", MISUSED)
+    return status
 
 
 def _complain(line: str, status: int) -> int:
-    print(f"error: {' '.join(line.splitlines())}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(wrapped(f"error: {printable(line)}", sys.stderr), file=sys.stderr)
     return status
+
+
+def wrapped(text: str, stream: TextIO, indent: int = 2) -> str:
+    """``text`` broken between words where ``stream`` is a terminal; elsewhere, in a file or a pipe, as one line."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size((80, 24)).columns
+    breaks = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, **breaks)
 
 
 def whole_number(argument: str, least: int = 0, example: int = 256) -> Callable[[str], int]:

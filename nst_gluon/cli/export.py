@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from nst_gluon import methods
+from nst_gluon.api.choice import net_path
 from nst_gluon.cli import export_onnx, options
-from nst_gluon.cli.method_choice import net_path
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import write_atomically
@@ -25,11 +25,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``export``."""
     parser = commands.add_parser(
         "export",
-        help="a trained net for MXNet's own loaders, or as ONNX",
-        description="mxnet: NAME-symbol.json and NAME-0000.params, which mxnet.gluon.SymbolBlock.imports "
-        "reads, and NAME.json, which describes their inputs. onnx: one file for ONNX Runtime and others, "
-        "and a model card beside it. The exported net must make the same picture as the original before "
-        "anything is written.",
+        help="export a trained net to MXNet or ONNX files",
+        description="mxnet: write NAME-symbol.json and NAME-0000.params for mxnet.gluon.SymbolBlock.imports, and "
+        "NAME.json, which describes their inputs. onnx: write one file for ONNX Runtime and others, and a model card "
+        "beside it. Nothing is written unless the exported net makes the same picture as the original.",
         epilog=options.example("export great_wave-johnson-stylize --format onnx --output waves.onnx"),
     )
     parser.add_argument(
@@ -42,28 +41,19 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--output",
         type=Path,
         metavar="PATH",
-        help="mxnet: a folder, made if missing (default: this one); onnx: a file (default: NAME.onnx)",
+        help="mxnet: a folder, created if missing (default: the current one); onnx: a file (default: NAME.onnx)",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite files that exist")
+    parser.add_argument(
+        "--method", type=methods.get, metavar="METHOD", help=f"{methods.FORMS} of a net whose method is your own"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.set_defaults(run=run)
-
-
-def _instance_norm(F, x, gamma, beta, epsilon, **scratch):
-    return F.InstanceNorm(x, gamma, beta, eps=epsilon)
-
-
-def _use_operator(block) -> None:
-    """Make our InstanceNorm, which needs train mode, MXNet's operator, which does not."""
-    from nst_gluon.nets.layers import InstanceNorm
-
-    if isinstance(block, InstanceNorm):
-        block.hybrid_forward = functools.partial(_instance_norm, epsilon=block._epsilon)
 
 
 def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
     """The exported files of a net by name, and the largest difference between its picture and theirs."""
-    from nst_gluon.nets.generator import load_net, load_parameters, method_module
-    from nst_gluon.nets.netfile import load
+    from nst_gluon.nets.trained_net import load_net
+    from nst_gluon.nets.training_net import with_parameters
     from nst_gluon.system.engine import mx
 
     generator = load_net(path)
@@ -71,10 +61,7 @@ def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
     inputs = generator.inputs(content if generator.task == "stylize" else None, (CHECK_SIZE, CHECK_SIZE))
     expected = generator.forward(*inputs).asnumpy()
 
-    params, meta = load(path)
-    net = method_module(generator.method).build(meta["architecture"])
-    load_parameters(net, params, mx.cpu(), str(path))
-    net.apply(_use_operator)
+    net = with_parameters(generator.description, generator.params, portable=True)
     net.hybridize()
     names = [f"data{i}" for i in range(len(inputs))] if len(inputs) > 1 else ["data"]
     with tempfile.TemporaryDirectory() as folder, runtime.quiet_import():
@@ -87,8 +74,8 @@ def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
     card = {
         "method": generator.method,
         "task": generator.task,
-        "style": meta.get("style"),
-        "architecture": meta["architecture"],
+        "style": generator.meta.get("style"),
+        "architecture": generator.architecture,
         "inputs": [{"name": name, "shape_for_96x96": list(array.shape)} for name, array in zip(names, inputs)],
         "output": "pictures (N, 3, H, W), RGB; clip to [0, 1]",
     }
@@ -110,7 +97,7 @@ def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
         raise UserError(f"--output: {str(existing[0])!r} exists; name another folder, or --force to overwrite it")
     files, difference = export_mxnet(path, path.stem)
     if not difference <= TOLERANCE:
-        raise NotFinite(f"the exported net makes another picture than {str(path)!r} (difference {difference:g})")
+        raise NotFinite(f"the exported net makes a different picture from {str(path)!r} (difference {difference:g})")
     output.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         print(write_atomically(output / name, data))

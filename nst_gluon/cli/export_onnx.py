@@ -44,7 +44,7 @@ def check(model: bytes, net: Path) -> str:
     except ImportError:
         return f"Not compared with the original, as ONNX Runtime is not installed ({onnx_export.INSTALL})."
     if not found < onnx_export.TOLERANCE:
-        raise NotFinite(f"the exported net makes another picture than {str(net)!r} (difference {found:g})")
+        raise NotFinite(f"the exported net makes a different picture from {str(net)!r} (difference {found:g})")
     height, width = onnx_export.CHECK_SIZE
     return (
         f"In ONNX Runtime it makes the original's picture: at {width} x {height} pixels no value differs by more than "
@@ -55,10 +55,10 @@ def check(model: bytes, net: Path) -> str:
 def run(args: argparse.Namespace, net: Path) -> int:
     """Export, check, write."""
     path, card = targets(args.output, net.stem, args.force)
-    params, meta = netfile.load(net)
-    model = onnx_export.build(params, meta).SerializeToString(deterministic=True)
+    described, params, meta = netfile.checked(net)
+    model = onnx_export.build(described, params, meta).SerializeToString(deterministic=True)
     checked = check(model, net)
-    text = model_card.card(meta, path.name, checked)
+    text = model_card.card(described, meta, path.name, checked)
     print(write_atomically(path, model))
     print(write_atomically(card, text.encode()))
     print(checked, file=sys.stderr)

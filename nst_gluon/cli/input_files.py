@@ -1,4 +1,4 @@
-"""What ``stylize`` is to work on, and where each result goes: files, folders, patterns; pictures and videos.
+"""Which pictures and videos ``stylize`` works on, and where each result goes: files, folders, patterns.
 
 All of it is settled before anything is computed. Imports no engine.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nst_gluon import assets
+from nst_gluon.api import inputs
 from nst_gluon.cli import options
 from nst_gluon.pictures import images, video
 from nst_gluon.system.errors import UserError
@@ -20,6 +21,7 @@ from nst_gluon.system.files import one_line, quoted
 
 PICTURE = "PICTURE"
 KNOWN = images.SUFFIXES | video.SUFFIXES
+REFUSE, REPLACE, SKIP = "refuse", "replace", "skip"  # what to do about a result that exists
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def find(names: Sequence[str]) -> tuple[list[Path], bool]:
         path = Path(name)
         if name not in assets.STYLES + assets.CONTENTS and _is_folder(path):
             several = True
-            with options.naming(PICTURE):
+            with inputs.naming(PICTURE):
                 files = images.list_folder(path, KNOWN)
         elif glob.has_magic(name) and not os.path.lexists(name):
             several = True
@@ -73,7 +75,7 @@ def _fits(file: Path) -> bool:
 def _file(name: str) -> Path:
     """A bundled photo or a file; UserError with the nearest name of the same folder."""
     try:
-        return options.content_path(name, PICTURE)
+        return inputs.content_path(name, PICTURE)
     except UserError:
         folder, _, last = name.rpartition("/")
         try:
@@ -87,24 +89,27 @@ def _file(name: str) -> Path:
         raise
 
 
-def jobs(names: Sequence[str], output: Path | None, force: bool, parts: Sequence[str], mark: str = "") -> list[Job]:
-    """What to make of what.
+def jobs(
+    names: Sequence[str], output: Path | None, existing: str, parts: Sequence[str], mark: str = ""
+) -> tuple[list[Job], int]:
+    """What to make of what, and how many results exist already and are skipped.
 
     Without ``output`` a result is NAME-PARTS in the current folder; one source goes to the file ``output``; several,
     or one into a folder that exists, go to the folder ``output``, which is made if missing, under their own names.
 
     Args:
+        existing: REFUSE, REPLACE or SKIP: what to do about a result that exists.
         parts: what names the results, such as style and method; ``mark`` ends every name that the user did not give.
 
     Raises:
         UserError: a source is not there, or a result cannot be written, would be written twice, would replace a source
-            or, without ``force``, a file that is there.
+            or, with REFUSE, a file that is there.
     """
     sources, several = find(names)
     into_folder = output is not None and (several or output.is_dir())
     if into_folder:
         _check_folder(output)
-    made, seen = [], {}
+    made, seen, skipped = [], {}, 0
     for source in sources:
         wanted = output.suffix.lower() if output is not None and not into_folder else ""
         is_video = source.suffix.lower() in video.SUFFIXES or wanted in video.SAVE_FORMATS
@@ -117,12 +122,15 @@ def jobs(names: Sequence[str], output: Path | None, force: bool, parts: Sequence
         if target in seen:
             raise UserError(
                 f"--output: {quoted(target)} would be written twice, for {quoted(seen[target])} and {quoted(source)}; "
-                "rename one, or stylise them apart"
+                "rename one, or use separate commands"
             )
         seen[target] = source
-        _check_target(target, sources, formats, force, into_folder)
+        if existing == SKIP and target.is_file() and not any(target.samefile(other) for other in sources):
+            skipped += 1
+            continue
+        _check_target(target, sources, formats, existing == REPLACE, into_folder)
         made.append(Job(source, target, is_video))
-    return made
+    return made, skipped
 
 
 def _check_folder(folder: Path) -> None:
@@ -144,10 +152,12 @@ def _check_target(
     target: Path, sources: Sequence[Path], formats: Sequence[str], force: bool, into_folder: bool
 ) -> None:
     if target.exists() and any(target.samefile(source) for source in sources if source.exists()):
-        raise UserError(f"--output: {quoted(target)} is a picture that is to be stylised; name another folder or file")
+        raise UserError(f"--output: {quoted(target)} is one of the pictures to stylise; name another folder or file")
     if not into_folder:
         options.check_output(target, force, formats)
     elif target.is_dir():
         raise UserError(f"--output: {quoted(target)} is a folder, and a file of that name is to be written")
     elif target.exists() and not force:
-        raise UserError(f"--output: {quoted(target)} exists; name another folder, or --force to overwrite it")
+        raise UserError(
+            f"--output: {quoted(target)} exists; name another folder, or use --skip-existing or --force (overwrites)"
+        )

@@ -1,12 +1,14 @@
-"""``list``: the names that the other commands take."""
+"""``list``: the names that the other commands accept."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from nst_gluon import assets, methods
+from nst_gluon.cli.console import wrapped
 from nst_gluon.cli.options import example
 from nst_gluon.objective import presets
 
@@ -14,7 +16,7 @@ from nst_gluon.objective import presets
 def _methods() -> list[dict[str, Any]]:
     return [
         {"name": m.name, "tasks": list(m.tasks), "description": m.description, "source": m.paper}
-        for m in methods.METHODS.values()
+        for m in methods.all()
     ]
 
 
@@ -55,9 +57,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``list``."""
     parser = commands.add_parser(
         "list",
-        help="methods, presets, pictures and nets by name",
+        help="list methods, presets, pictures and nets",
         epilog=example("list nets"),
-        description="Print the names that the other commands take.",
+        description="Print the names that the other commands accept.",
     )
     parser.add_argument(
         "kind",
@@ -66,7 +68,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="KIND",
         help=f"one of {', '.join(KINDS)} (default: all of them)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.set_defaults(run=run)
 
 
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{kind}:")
         for entry in entries:
             about = "; ".join(entry[key] for key in ("description", "source") if key in entry)
-            print(f"  {entry['name']:{width}}  {about}".rstrip())
+            print(wrapped(f"  {entry['name']:{width}}  {about}".rstrip(), sys.stdout, indent=width + 4))
         if not entries:
             print("  none")
     return 0

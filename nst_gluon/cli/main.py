@@ -9,14 +9,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from nst_gluon import __version__
+from nst_gluon import __version__, methods
 from nst_gluon.cli import console, export, listing, pictures, score, train, weights
 
 COMMANDS = (pictures, train, score, weights, listing, export)
 
 
-def build_parser() -> console.Parser:
-    """The parser of ``python -m nst_gluon``; every subcommand sets ``run``, a function of the arguments."""
+def build_parser(arguments: Sequence[str] = ()) -> console.Parser:
+    """The parser of ``python -m nst_gluon``; every subcommand sets ``run``, a function of the arguments.
+
+    A method that ``arguments`` refer to (``--method FILE.py:NAME``) is imported first: its nets may have options.
+    """
+    for option, value in zip(arguments, arguments[1:]):
+        if option == "--method" and methods.is_reference(value):
+            methods.get(value)
     parser = console.Parser(
         prog="python -m nst_gluon",
         description="Neural style transfer and texture synthesis with MXNet/Gluon.",
@@ -34,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
 
     def command() -> int:
-        args = build_parser().parse_args(arguments)
+        args = build_parser(arguments).parse_args(arguments)
         args.arguments = arguments
         return args.run(args)
 

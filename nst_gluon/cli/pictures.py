@@ -6,18 +6,19 @@ import argparse
 import time
 from pathlib import Path
 
-from nst_gluon import methods
-from nst_gluon.cli import batch, input_files, optimise, options
+from nst_gluon import api, methods
+from nst_gluon.api.choice import fallback_note, optimiser, runs_here
+from nst_gluon.api.inputs import LARGEST, check_memory
+from nst_gluon.api.maker import PictureMaker
+from nst_gluon.api.request import Request, request
+from nst_gluon.cli import batch, input_files, options
 from nst_gluon.cli.console import number, whole_number
-from nst_gluon.cli.method_choice import check_options, choose
-from nst_gluon.cli.optimise import DEFAULT_ITERATIONS, DEFAULT_STYLE
-from nst_gluon.cli.picture_maker import Painter
+from nst_gluon.system.errors import UserError
 
-TEXTURE_SIZE = 256
 STRENGTH = {
-    "stylize": "how much of the style, default 1. johnson: from 0 (the photo) to 1 (the net's picture); texture_net: "
-    "scale of its noise, 0 or more, of which more leaves less of the photo",
-    "texture": "scale of texture_net's noise, 0 or more (default: 1; 0 gives a plain surface)",
+    "stylize": "how much of the style (default: %(default)g), from 0 (the photo) to 1 (the net's picture); for a net "
+    "that takes noise, the scale of its noise, 0 or more: more noise leaves less of the photo",
+    "texture": "scale of the net's noise, 0 or more (default: %(default)g; 0 gives a plain surface)",
 }
 
 
@@ -25,11 +26,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the parsers of ``stylize`` and ``texture``."""
     parser = commands.add_parser(
         "stylize",
-        help="pictures and videos in the style of another picture",
-        description="Paint each PICTURE in a style: by optimisation (gatys), which takes any style, or in one pass "
-        "of a net that was trained for the style. A photo's orientation is applied and its aspect kept; a video "
-        "keeps its frame rate and, where ffmpeg can copy it, its sound, and its flicker is measured. Prints the name "
-        "of each file that it wrote. What cannot be read is named, the others go on, and the exit status is 2.",
+        help="render photos and videos in the style of another picture",
+        description="Render each PICTURE in a style: with a net that was trained for the style, in one pass, or by "
+        "optimisation, which takes any style. A photo's orientation is applied and its aspect ratio kept. A "
+        "video keeps its frame rate and, where ffmpeg can copy it, its sound; its flicker is measured. Prints the name "
+        "of each file written. Unreadable files are reported and skipped; the exit status is then 2.",
         epilog=options.example(
             "stylize chelsea --style great_wave --size 256 --output chelsea.png",
             "stylize chelsea coffee --keep-colors --strength 0.8 --output painted",
@@ -42,141 +43,148 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="a picture or video (extra video), the name of a bundled photo, a folder, or a pattern such as 'in/*.jpg'",
     )
     _add_options(parser, "stylize")
-    parser.add_argument(
-        "--keep-colors", action="store_true", help="keep the photo's own colours: only their brightness is painted"
-    )
+    options.take_defaults(parser, api.stylize)
     parser.set_defaults(run=run_stylize)
     parser = commands.add_parser(
         "texture",
-        help="a texture from nothing but noise",
-        description="Make a texture like STYLE: by optimisation (gatys) or in one pass of a net that was "
-        "trained for it. Prints the name of the file that it wrote.",
+        help="synthesise a texture from noise",
+        description="Synthesise a texture that looks like STYLE: in one pass of a net that was trained for it, or by "
+        "optimisation. Prints the name of the file written.",
         epilog=options.example("texture --style great_wave --size 256 --output waves.png"),
     )
     _add_options(parser, "texture")
-    parser.set_defaults(run=run_texture, keep_colors=False, net_size=None)
+    options.take_defaults(parser, api.texture)
+    parser.set_defaults(run=run_texture)
 
 
 def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
-    able = [name for name, method in methods.METHODS.items() if task in method.tasks]
-    if task == "stylize":
-        size = f"longer side in pixels (default: the picture's own; with gatys at most {batch.OPTIMISED_SIZE})"
+    stylize = task == "stylize"
+    able = [name for name, method in methods.bundled().items() if task in method.tasks and runs_here(method)]
+    add = parser.add_argument
+    add("--style", metavar="STYLE", help="a picture file, or the name of a bundled style (default: %(default)s)")
+    add(
+        "--method",
+        type=lambda name: methods.get(name).name,
+        metavar="METHOD",
+        help=f"{', '.join(able)}, or one of your own, FILE.py:NAME (default: one with a bundled net for the style, "
+        f"otherwise {optimiser().name})",
+    )
+    add("--net", metavar="FILE", help="a trained net, by file or name (see list nets), instead of --style and --method")
+    if stylize:
+        size = (
+            "longer side of the result in pixels; auto (default): the picture's own, but at most "
+            f"{LARGEST}; original: the picture's own"
+        )
+        add("--size", type=options.parse_size, metavar="N", help=size)
         output = (
-            "file to write (.png or .jpg; .mp4, .mkv or .mov), or a folder, made if missing (default: "
+            "file to write (.png or .jpg; .mp4, .mkv or .mov), or a folder, created if missing (default: "
             "PICTURE-STYLE-METHOD.png, or .mp4)"
         )
     else:
-        size = f"side of the square picture in pixels (default: {TEXTURE_SIZE})"
+        size = "side of the square picture in pixels (default: %(default)s)"
+        add("--size", type=whole_number("--size", 16), metavar="N", help=size)
         output = "picture to write, .png or .jpg (default: STYLE-METHOD-texture.png)"
-    add = parser.add_argument
-    add("--style", metavar="STYLE", help=f"a file, or the name of a bundled style (default: {DEFAULT_STYLE})")
-    add(
-        "--method",
-        type=methods.get,
-        metavar="METHOD",
-        help=f"{', '.join(able)} (default: one with a net for the style, else gatys)",
-    )
-    add("--net", metavar="FILE", help="a trained net, a file or a name (list nets), instead of --style and --method")
-    add("--size", type=whole_number("--size", 16), metavar="N", help=size)
     add("--output", type=Path, metavar="PATH", help=output)
-    add("--force", action="store_true", help="overwrite what exists")
-    add("--seed", type=whole_number("--seed", 0, 0), default=0, metavar="N", help="of all noise (default: 0)")
+    add("--force", action="store_true", help="overwrite existing files")
+    if stylize:
+        add("--skip-existing", action="store_true", help="leave out pictures whose result exists already")
+        add("--keep-colors", action="store_true", help="keep the photo's colours: only its brightness is restyled")
+    add("--seed", type=whole_number("--seed", 0, 0), metavar="N", help="seed of all noise (default: %(default)s)")
     add("--quiet", "-q", action="store_true", help="no progress and no summary on stderr")
-    add("--json", action="store_true", help="instead of names, one JSON object on stdout: what was made, in what time")
-    nets = parser.add_argument_group("nets")
-    nets.add_argument(
-        "--strength",
-        type=number("--strength"),
-        metavar="X",
-        help=STRENGTH[task],
-    )
-    if task == "stylize":
-        nets.add_argument(
+    add("--json", action="store_true", help="print one JSON object on stdout instead of names: what was made, how fast")
+    add = parser.add_argument_group("nets").add_argument
+    add("--strength", type=number("--strength"), metavar="X", help=STRENGTH[task])
+    if stylize:
+        add(
             "--net-size",
             type=whole_number("--net-size", 16),
             metavar="N",
-            help="stylise larger pictures with a longer side of N, as the net was trained, and carry the photo's\n"
-            "detail up: the strokes are larger then",
+            help="stylise a larger picture with a longer side of N, as the net was trained, and carry the photo's "
+            "detail up; the strokes are larger then",
         )
-    nets.add_argument(
+    add(
         "--tile",
         type=options.parse_tile,
-        default="auto",
         metavar="N",
-        help="make the picture in tiles of N pixels, in little memory; off: in one piece; auto (default):\n"
-        "tiles where it would not fit into memory or has more than 2048 x 2048 pixels",
+        help="make the picture in tiles of N pixels, which takes little memory; off: in one piece; auto (default): in "
+        "tiles if it has more than 2048 x 2048 pixels or would not fit into memory",
     )
-    gatys = parser.add_argument_group("optimisation")
-    gatys.add_argument(
-        "--preset",
-        type=options.parse_preset,
-        metavar="PRESET",
-        help=f"the objective (default: {options.DEFAULT_PRESET}; see list presets)",
-    )
-    gatys.add_argument(
+    add = parser.add_argument_group("optimisation").add_argument
+    options.add_preset(add)
+    add(
         "--iterations",
         type=whole_number("--iterations", 1, 200),
         metavar="N",
-        help=f"evaluations of the objective (default: {DEFAULT_ITERATIONS})",
+        help="evaluations of the objective (default: %(default)s)",
     )
-    gatys.add_argument("--optimizer", choices=("lbfgs", "adam"), metavar="NAME", help="lbfgs (default) or adam")
-    if task == "stylize":
-        gatys.add_argument(
-            "--start",
-            choices=("noise", "content"),
-            metavar="NAME",
-            help="noise or content (default: content)",
-        )
-    gatys.add_argument(
+    add("--optimizer", choices=("lbfgs", "adam"), metavar="NAME", help="lbfgs (default) or adam")
+    if stylize:
+        add("--start", choices=("noise", "content"), metavar="NAME", help="noise or content (default: %(default)s)")
+    add(
         "--coarse",
-        type=optimise.parse_coarse,
-        default=(),
+        type=options.parse_coarse,
         metavar="LIST",
-        help="sides of smaller pictures to begin with, such as 128,256; half as many steps for each "
-        "(gatys_pyramid chooses sides and a few steps by itself)",
+        help="sides of smaller pictures to start with, such as 128,256, with half as many steps each (a method that "
+        "goes from coarse to fine chooses them itself)",
     )
-    gatys.add_argument(
+    add(
         "--segments",
-        type=optimise.parse_segments,
+        type=options.parse_segments,
         metavar="N",
         help="compute the descriptor in N parts, one after another: less memory, a third more time; auto (default: "
         "if it would not fit otherwise) or off",
     )
-    gatys.add_argument(
+    add(
         "--style-size",
         type=whole_number("--style-size", 16),
         metavar="M",
-        help="side of the style picture (default: as --size)",
+        help="side of the style picture in pixels (default: as --size)",
     )
     options.add_engine_options(parser)
-    parser.set_defaults(task=task)
+
+
+def _request(args: argparse.Namespace, task: str) -> Request:
+    function = {"stylize": api.stylize, "texture": api.texture}[task]
+    values = options.values(args, function)
+    del values["size"]
+    return request(task, api.defaults(function), values)
 
 
 def run_stylize(args: argparse.Namespace) -> int:
     """Make the pictures and videos and write them."""
-    method, style, net = choose(args)
-    check_options(args, method)
+    if args.skip_existing and args.force:
+        raise UserError("--skip-existing: --force overwrites what exists; leave one of them out")
+    asked = _request(args, "stylize")
+    choice = PictureMaker(asked).choice
     mark = "-random-weights" if args.random_weights else ""
-    jobs = input_files.jobs(args.pictures, args.output, args.force, [style, method.name], mark)
+    existing = input_files.SKIP if args.skip_existing else input_files.REPLACE if args.force else input_files.REFUSE
+    parts = [choice.style, choice.method.name]
+    jobs, skipped = input_files.jobs(args.pictures, args.output, existing, parts, mark)
     alone = len(jobs) == 1 and not jobs[0].is_video
-    work = batch.Batch(args, Painter(args, method, net, alone), method.kind == "optimises")
+    listener = options.Terminal(args.quiet, alone)
+    work = batch.Batch(args, PictureMaker(asked, listener))
+    if choice.fallback and jobs:
+        listener.hint(fallback_note(asked, choice, batch.size_of(jobs[0], args.size), len(jobs)))
+    work.outcome.skipped = skipped
     return batch.report(work.run(jobs), args.json, args.quiet)
 
 
 def run_texture(args: argparse.Namespace) -> int:
     """Make one texture and write it."""
-    method, style, net = choose(args)
-    check_options(args, method)
-    painter = Painter(args, method, net)
-    side = args.size or TEXTURE_SIZE
-    options.check_memory(side, side, painter.bytes_per_pixel)
-    name = f"{style}-{method.name}-texture{'-random-weights' if args.random_weights else ''}.png"
+    asked, side = _request(args, "texture"), args.size
+    listener = options.Terminal(args.quiet)
+    maker = PictureMaker(asked, listener)
+    check_memory(side, side, maker.bytes_per_pixel)
+    mark = "-random-weights" if args.random_weights else ""
+    name = f"{maker.choice.style}-{maker.choice.method.name}-texture{mark}.png"
     output = options.check_output(args.output or Path(name), args.force)
-    painter.prepare((side, side))
+    if maker.choice.fallback:
+        listener.hint(fallback_note(asked, maker.choice, (side, side)))
+    maker.prepare((side, side))
     start = time.perf_counter()
-    batch.write_picture(painter.picture(None, (side, side)), output, args.force)
+    batch.write_picture(maker.picture(None, (side, side)), output, args.force)
     if not args.json:
         print(output)
     seconds = time.perf_counter() - start
-    outcome = batch.Outcome([{"output": str(output)}], pictures_s=seconds, preparation_s=painter.preparation_s)
+    outcome = batch.Outcome([{"output": str(output)}], pictures_s=seconds, preparation_s=maker.preparation_s)
     return batch.report(outcome, args.json, args.quiet)

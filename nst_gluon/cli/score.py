@@ -4,111 +4,94 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from nst_gluon import api
 from nst_gluon.cli import options
 from nst_gluon.cli.console import whole_number
-from nst_gluon.pictures import images
-from nst_gluon.system.errors import NotFinite
+from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import one_line, quoted
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``score``."""
     parser = commands.add_parser(
         "score",
-        help="the loss terms of a picture under a preset",
-        description="Evaluate the objective of a preset on a picture. The terms content, style and tv are "
-        "weighted, so that they add up to objective; without --content, content is 0 (texture).",
+        help="compute the loss terms of a picture under a preset",
+        description="Evaluate the objective of a preset on a picture. The terms content, style and tv are weighted, so "
+        "that they add up to objective; without --content, content is 0 (texture).",
         epilog=options.example("score chelsea --style great_wave --content chelsea --size 256 --json"),
     )
-    parser.add_argument("picture", metavar="PICTURE", help="a file, or the name of a bundled picture")
-    parser.add_argument(
-        "--style",
-        required=True,
-        metavar="STYLE",
-        help="a file or a name; its centre square is used, at the style size",
-    )
-    parser.add_argument(
+    parser.add_argument("picture", metavar="PICTURE", help="a picture file, or the name of a bundled picture")
+    add = parser.add_argument
+    add("--style", metavar="STYLE", help="a file or a name; its centre square is used, at the style size")
+    add(
         "--content",
         metavar="CONTENT",
-        help="a file or a name; its centre square if PICTURE is square; resampled to its size",
+        help="a file or a name; its centre square if PICTURE is square; resampled to PICTURE's size",
     )
-    parser.add_argument(
-        "--preset",
-        type=options.parse_preset,
-        default=options.DEFAULT_PRESET,
-        metavar="PRESET",
-        help=f"the objective (default: {options.DEFAULT_PRESET}; see list presets)",
+    add(
+        "--like",
+        metavar="RUN",
+        help="take style, content, preset, style size and weights from a run of python -m bench (its folder), so that "
+        "the result can be compared with its report; a file named ...-texture-... is scored without content",
     )
-    parser.add_argument(
+    options.add_preset(add)
+    add(
         "--size",
-        type=whole_number("--size", 1),
+        type=options.parse_size,
         metavar="N",
-        help="longer side in pixels; a picture that has it is not resampled (default: as it is)",
+        help="longer side in pixels; a picture of that size is not resampled (default: %(default)s, as it is)",
     )
-    parser.add_argument(
+    add(
         "--style-size",
         type=whole_number("--style-size", 1),
         metavar="M",
-        help="side of the style picture (default: as --size)",
+        help="side of the style picture in pixels (default: as --size)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    add("--json", action="store_true", help="print one JSON object on stdout")
     options.add_engine_options(parser)
-    parser.set_defaults(run=run)
+    options.take_defaults(parser, api.score)
+    parser.set_defaults(run=run, style=None)
 
 
-def content_like(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """A content picture at exactly ``shape``, prepared as the commands that make pictures prepare it.
-
-    For a square, its centre square; otherwise the whole picture, whose aspect is then the same to a pixel.
-    """
-    height, width = shape
-    whole = options.load_picture("--content", path)
-    if whole.shape[2:] == shape:
-        return whole
-    content = images.load(path, max(shape), "square" if height == width else "fit")
-    return content if content.shape[2:] == shape else images.resize(whole, shape)
+def like(folder: str, picture: str) -> dict[str, Any]:
+    """The arguments of :func:`nst_gluon.score` with which a run of the harness scored its pictures."""
+    path = Path(folder) / "run.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        found = {name: settings[name] for name in ("style", "preset", "style_size", "weights", "random_weights")}
+        content = settings["content"]
+    except OSError as error:
+        raise UserError(f"--like: cannot read {quoted(path)} ({one_line(error)}); give the folder of a run") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"--like: {quoted(path)} does not describe a run; give the folder of a run") from error
+    texture = re.search(r"(?:^|-)texture(?:-|\.|$)", Path(picture).name)
+    return {**found, "content": None if texture else content}
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
-    picture_path = options.content_path(args.picture, "PICTURE")
-    style_path = options.style_path(args.style)
-    content_path = options.content_path(args.content, "--content") if args.content else None
-    picture = options.load_fitted("PICTURE", picture_path, args.size, options.FORWARD_BYTES)
-    height, width = picture.shape[2:]
-    size = max(height, width)
-    style_size = args.style_size or size
-    style = options.load_picture("--style", style_path, style_size)
-    content = content_like(content_path, (height, width)) if content_path else None
-
-    engine = options.start_engine(args)
-    weights = options.load_weights(args)
-    from nst_gluon.objective.loss import Objective
-
-    task = "texture" if content is None else "stylize"
-    objective = Objective(args.preset, weights, task, style, content, engine.dtype, engine.context)
-    terms = objective.terms(picture).as_dict()
-    if not all(math.isfinite(value) for value in terms.values()):
-        raise NotFinite(f"the objective of {str(picture_path)!r} is not finite: {terms}")
-    facts = {
-        **terms,
-        "preset": args.preset.name,
-        "task": task,
-        "size": size,
-        "height": height,
-        "width": width,
-        "style_size": style_size,
-        "dtype": engine.dtype,
-        "weights": weights.identity(),
-    }
+    values = options.values(args, api.score)
+    if args.like is not None:
+        taken = like(args.like, args.picture)
+        default = {**api.defaults(api.score), "style": None}
+        for name in taken:
+            if name in values and values[name] != default[name]:
+                option = name.replace("_", "-")
+                raise UserError(f"--{option}: --like takes it from the run; leave one of them out")
+        values.update(taken)
+    elif args.style is None:
+        raise UserError("--style: missing; give a file or a name, or --like RUN")
+    found = asdict(api.score(args.picture, **{**values, "listener": options.Terminal(quiet=False)}))
     if args.json:
-        print(json.dumps(facts))
+        print(json.dumps({**found, "size": max(found["height"], found["width"])}))
     else:
         for name in ("objective", "content", "style", "tv"):
-            print(f"{name:10}  {facts[name]:.6g}")
-        print(f"{'preset':10}  {args.preset.name} ({task}), {width}x{height}, {weights.source}")
+            print(f"{name:10}  {found[name]:.6g}")
+        shape = f"{found['width']}x{found['height']}, style at {found['style_size']}x{found['style_size']}"
+        print(f"{'preset':10}  {found['preset']} ({found['task']}), {shape}, {found['weights']['source']}")
     return 0

@@ -14,13 +14,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "weights",
         help="fetch, verify and identify the descriptor's weights",
-        description="Load weights of the descriptor, downloading them once if they are not there yet, and "
-        "print what they are.",
+        description="Load the descriptor's weights, downloading them once if necessary, and print what they are.",
         epilog=example("weights"),
     )
     parser.add_argument("spec", nargs="?", metavar="SPEC", help=WEIGHTS)
-    parser.add_argument("--list", action="store_true", help="only tell what there is, and load nothing")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--list", action="store_true", help="only list what is available, and load nothing")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.set_defaults(run=run)
 
 
@@ -30,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.list:
         if args.spec or args.json:
-            raise UserError("--list: takes neither SPEC nor --json")
+            raise UserError("--list: does not go with SPEC or --json")
         print(weights.describe())
         return 0
     loaded = weights.load(args.spec)

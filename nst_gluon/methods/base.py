@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nst_gluon.nets.description import Net
+from nst_gluon.methods.description import Net
 from nst_gluon.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class Optimiser(Method):
     def descend(self, problem: Problem) -> None:
         """Go downhill until ``problem.evaluate`` ends it; the problem keeps the clock, the curve and the best picture.
 
+        It is called more than once: for rehearsals first, whose evaluations end at once, and then on the clock. So it
+        keeps nothing in ``self``, and its random numbers follow ``problem.seed``.
+
         Args:
             problem: what is minimised: ``start()``, ``evaluate(picture)``, ``minimise(picture)`` (L-BFGS or Adam),
                 ``coarser(side, evaluations)``, ``net_picture()``; see :class:`nst_gluon.optimise.problem.Problem`.
@@ -122,6 +125,8 @@ class Generator(Method):
     kind = GENERATES
     # How a new net's weights are drawn: ``xavier``, or ``uniform``, in +-1/sqrt(fan in).
     initializer: ClassVar[str] = "xavier"
+    # Whether its nets are files that other programs wrote: ``--method all`` leaves it out.
+    foreign: ClassVar[bool] = False
 
     @abc.abstractmethod
     def architecture(self, task: str) -> dict[str, Any]:
@@ -138,3 +143,14 @@ class Generator(Method):
     def choices(self) -> Mapping[str, str]:
         """Keywords of :meth:`net` that ``train`` offers as options, with what each means; usually none."""
         return {}
+
+    def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], dict[str, str]] | None:
+        """Whether a file of named arrays that another program wrote is a net of this method.
+
+        Args:
+            shapes: of the arrays by name, as a state dictionary of PyTorch has them.
+
+        Returns:
+            Its architecture, and the array's name in the file for each parameter of the net; None: it is no such net.
+        """
+        return None

@@ -1,17 +1,22 @@
 """The model card of an exported net: what it is, what goes in and out, what it was trained on, how to run it.
 
-Pure functions of a net file's description (:mod:`nst_gluon.nets.netfile`). Imports neither an engine nor ``onnx``.
+Pure functions of a net's description and of what its file says (:mod:`nst_gluon.nets.netfile`). Imports neither an
+engine nor ``onnx``.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nst_gluon import __version__, assets, methods
+from nst_gluon import __version__, assets
+from nst_gluon.methods.description import Layer, Net, Noise, Norm
+from nst_gluon.nets import geometry, netfile
 
 UNKNOWN = "not recorded"
+RGB = "RGB in [0, 1]"
 EXAMPLE_SIZE = (512, 384)  # width and height of the example's picture: multiples of what every net needs
 
 
@@ -25,21 +30,16 @@ def style_rights(style: str) -> str:
     return "A picture of whoever trained the net: whether its rights allow to publish this file is theirs to say."
 
 
-def facts(meta: Mapping[str, Any]) -> dict[str, Any]:
+def facts(net: Net, meta: Mapping[str, Any]) -> dict[str, Any]:
     """What the exported file itself says of the net, by name: texts, numbers and JSON objects."""
-    architecture = meta.get("architecture") or {}
-    scale = architecture.get("noise", 1.0)
-    ranges = {"content": "RGB in [0, 1]"} if meta.get("task") == "stylize" else {}
-    if meta.get("method") == "texture_net":
-        ranges["noise"] = _noise(scale)
     return {
         "method": meta.get("method", UNKNOWN),
         "task": meta.get("task", UNKNOWN),
         "style": Path(str(meta.get("style", UNKNOWN))).stem,
-        "architecture": architecture,
-        "value_range": {**ranges, "picture": "RGB in [0, 1]"},
+        "architecture": meta.get("architecture") or {},
+        "value_range": {**{given.name: _values(given) for given in net.inputs}, "picture": RGB},
         "layout": "NCHW, float32",
-        "multiple_of": multiple(meta),
+        "multiple_of": net.multiple,
         "preset": meta.get("preset", UNKNOWN),
         "training_size": meta.get("size", UNKNOWN),
         "iterations": meta.get("iterations", UNKNOWN),
@@ -51,80 +51,60 @@ def facts(meta: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _noise(scale: float) -> str:
-    return f"uniform over a range of {scale:g}, each channel moved so that its mean is {scale / 2:g}"
+def _values(given: Layer) -> str:
+    """What the values of an input are."""
+    if isinstance(given, Noise):
+        scale = given.amplitude
+        return f"uniform over a range of {scale:g}, each channel moved so that its mean is {scale / 2:g}"
+    return RGB
 
 
-def multiple(meta: Mapping[str, Any]) -> int:
-    """What height and width must be multiples of."""
-    architecture = meta.get("architecture") or {}
-    return 4 if meta.get("method") == "johnson" else 2 ** (architecture.get("scales", 5) - 1)
-
-
-def least(meta: Mapping[str, Any]) -> int:
-    """The least height and width that the exported net takes."""
-    architecture = meta.get("architecture") or {}
-    if meta.get("method") == "johnson":
-        return 8 * architecture.get("residuals", 5) + multiple(meta)
-    return multiple(meta) * (2 if architecture.get("padding", "circular") == "reflect" else 1)
-
-
-def program(meta: Mapping[str, Any], file: str) -> str:
+def program(net: Net, file: str) -> str:
     """A few lines of Python that make ``picture.png`` with the exported net in ``file`` (from ``photo.jpg``)."""
     width, height = EXAMPLE_SIZE
-    architecture = meta.get("architecture") or {}
-    scale = architecture.get("noise", 1.0)
-    times = "" if scale == 1.0 else f"{scale:g} * "
-    made, feeds = [], []
-    if meta.get("task") == "stylize":
-        made += [
+    noise = {given.name: (given.channels, given.reduction, given.amplitude)
+             for given in net.inputs if isinstance(given, Noise)}  # fmt: skip
+    lines = ["import numpy as np, onnxruntime", "from PIL import Image"]
+    if net.takes_content:
+        lines += [
             f'photo = Image.open("photo.jpg").convert("RGB").resize(({width}, {height}))',
             'content = np.asarray(photo, "float32").transpose(2, 0, 1)[None] / 255',
         ]
-        feeds.append('"content": content')
-    if meta.get("method") == "texture_net":
-        scales = architecture.get("scales", 5)
-        made += [
-            f'sizes = {{f"noise{{k}}": (1, 3, {height} >> k, {width} >> k) for k in range({scales})}}',
-            'noise = {name: np.random.rand(*size).astype("float32") for name, size in sizes.items()}',
-            f'noise = {{name: {times}(z - z.mean((2, 3), keepdims=True) + 0.5) for name, z in noise.items()}}',
+    if noise:
+        lines += [
+            f"noise = {json.dumps(noise)}  # channels, halvings of the side, range",
+            f"noise = {{n: (np.random.rand(1, c, {height} >> k, {width} >> k), a) for n, (c, k, a) in noise.items()}}",
+            'noise = {n: (a * (z - z.mean((2, 3), keepdims=True) + 0.5)).astype("float32") '
+            "for n, (z, a) in noise.items()}",
         ]
-        feeds.append("**noise")
+    feeds = ['"content": content'] * net.takes_content + ["**noise"] * bool(noise)
     given = "noise" if feeds == ["**noise"] else f"{{{', '.join(feeds)}}}"
     return "\n".join([
-        "import numpy as np, onnxruntime",
-        "from PIL import Image",
-        *made,
+        *lines,
         f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
         f"picture = session.run(None, {given})[0][0].transpose(1, 2, 0)",
         'Image.fromarray((255 * picture).round().astype("uint8")).save("picture.png")',
     ])  # fmt: skip
 
 
-def _what(meta: Mapping[str, Any]) -> str:
-    method = methods.METHODS[meta["method"]]
-    makes = "repaints a photo" if meta["task"] == "stylize" else "makes a texture from noise"
-    return f"It {makes} in the style of `{facts(meta)['style']}`: {method.description} ({method.paper})."
+def _what(net: Net, meta: Mapping[str, Any]) -> str:
+    method = netfile.method_of(meta, "the net")
+    makes = "repaints a photo" if net.takes_content else "makes a texture from noise"
+    return f"It {makes} in the style of `{facts(net, meta)['style']}`: {method.description} ({method.paper})."
 
 
-def _inputs(meta: Mapping[str, Any]) -> list[str]:
+def _inputs(net: Net) -> list[str]:
     lines = ["| name | shape | values |", "| --- | --- | --- |"]
-    if meta["task"] == "stylize":
-        lines.append("| `content` (in) | (N, 3, H, W) | the photo, RGB in [0, 1] |")
-    if meta["method"] == "texture_net":
-        scale = meta["architecture"].get("noise", 1.0)
-        last = meta["architecture"].get("scales", 5) - 1
-        lines.append(
-            f"| `noise0` ... `noise{last}` (in) | (N, 3, H / 2^k, W / 2^k) | {_noise(scale)}; "
-            "independent of each other |"
-        )
-    return [*lines, "| `picture` (out) | (N, 3, H, W) | RGB in [0, 1] |"]
+    for given in net.inputs:
+        sides = (f"{side} / {2**given.reduction}" if given.reduction else side for side in "HW")
+        lines.append(f"| `{given.name}` (in) | (N, {given.channels}, {', '.join(sides)}) | {_values(given)} |")
+    return [*lines, f"| `picture` (out) | (N, 3, H, W) | {RGB} |"]
 
 
-def _training(meta: Mapping[str, Any]) -> list[str]:
+def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
     training = meta.get("training") or {}
     photos = training.get("photos")
-    if meta["task"] == "texture":
+    if not net.takes_content:
         seen = "nothing but noise (a texture needs no photos)"
     elif photos:
         seen = f"the photos in `{Path(str(photos)).name}`"
@@ -140,12 +120,12 @@ def _training(meta: Mapping[str, Any]) -> list[str]:
     objective = ", ".join(f"{name} {terms[name]:.4g}" for name in names)
     descriptor, size = meta.get("weights") or {}, meta.get("size", UNKNOWN)
     lines = [
-        f"- style picture: `{facts(meta)['style']}`. {style_rights(str(meta.get('style', '')))}",
+        f"- style picture: `{facts(net, meta)['style']}`. {style_rights(str(meta.get('style', '')))}",
         f"- trained on: {seen}",
         f"- steps: {meta.get('iterations', UNKNOWN)}, pictures a step: {training.get('batch', UNKNOWN)}, pixels: "
         f"{size} x {size}, seed: {meta.get('seed', UNKNOWN)}",
         f"- minimised: the preset `{meta.get('preset', UNKNOWN)}` (layers, weights and source in "
-        f"`nst_gluon/presets.py`), descriptor: {descriptor.get('source', UNKNOWN)}",
+        f"`nst_gluon/objective/presets.py`), descriptor: {descriptor.get('source', UNKNOWN)}",
         f"- the objective at the end, mean of the last steps: {objective or UNKNOWN}",
         *([f"- the objective on held-out pictures: {meta['held_out']:.4g}"] if meta.get("held_out") else []),
         f"- command: `{meta.get('command', UNKNOWN)}`",
@@ -155,23 +135,24 @@ def _training(meta: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def card(meta: Mapping[str, Any], file: str, checked: str) -> str:
+def card(net: Net, meta: Mapping[str, Any], file: str, checked: str) -> str:
     """The card, Markdown.
 
     Args:
-        meta: a net file's description.
+        net: its description.
+        meta: what its file says of it.
         file: the exported file's name.
         checked: one sentence on whether its picture was compared with the original's.
     """
-    step, smallest = multiple(meta), least(meta)
+    step, smallest = net.multiple, geometry.working_size(net, 1, 1)[0]
     return "\n".join([
         f"# {file}",
         "",
-        f"{_what(meta)} Exported by nst-gluon {__version__} as ONNX, opset 13, float32. {checked}",
+        f"{_what(net, meta)} Exported by nst-gluon {__version__} as ONNX, opset 13, float32. {checked}",
         "",
         "## Inputs and output",
         "",
-        *_inputs(meta),
+        *_inputs(net),
         "",
         f"All float32. N, H and W are free; H and W must be multiples of {step} and at least {smallest}: pad a picture "
         "by reflection and crop the result.",
@@ -179,14 +160,14 @@ def card(meta: Mapping[str, Any], file: str, checked: str) -> str:
         "## Running it",
         "",
         "```python",
-        program(meta, file),
+        program(net, file),
         "```",
         "",
         "with `pip install onnxruntime pillow numpy`.",
         "",
         "## Training",
         "",
-        *_training(meta),
+        *_training(net, meta),
         "",
         "## Licence",
         "",
@@ -198,7 +179,7 @@ def card(meta: Mapping[str, Any], file: str, checked: str) -> str:
         "- One style, fixed. Strokes and details have the size in pixels that they had in training, whatever the size "
         "of the picture.",
         "- Instance normalisation looks at the whole picture: tiles that are stylised apart do not fit together."
-        if meta["architecture"].get("norm") == "instance"
+        if any(isinstance(layer, Norm) and layer.kind == "instance" for layer in net.layers)
         else "- Batch normalisation is folded into the convolutions: the net cannot be trained further from this file.",
         "- Nets of few training steps are demonstrations, not products; the objective above says how far this one got.",
         "",

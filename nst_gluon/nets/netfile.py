@@ -18,6 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from nst_gluon import methods
+from nst_gluon.methods import description
+from nst_gluon.methods.description import Net
+from nst_gluon.nets import foreign
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
 
@@ -26,7 +30,7 @@ META = "meta"
 # The papers' nets have 0.07 to 1.7 million parameters, 7 MB; a file that unpacks to more than this is no net.
 MAX_BYTES = 256 * 2**20
 
-_RIGHT = "give a net that `python -m nst_gluon train` wrote"
+_RIGHT = "give a net that `python -m nst_gluon train` wrote, or one from elsewhere as a .pth or .onnx file"
 
 
 def save(
@@ -68,12 +72,17 @@ def save(
 def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a trained net: (parameters as float32 by name, meta).
 
-    Nothing in the file is executed, and nothing larger than MAX_BYTES is unpacked. Raises UserError when the
-    file is missing, no .npz, damaged, too large, or not a net of this format.
+    Of the suite's own format, or a state dictionary that a method recognises (:mod:`nst_gluon.nets.foreign`). Nothing
+    in the file is executed, and nothing larger than MAX_BYTES is unpacked. Raises UserError when the file is missing,
+    damaged, too large, or no such net.
     """
-    if not os.path.isfile(path):
-        wrong = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise UserError(f"the net {quoted(path)} {wrong}; {_RIGHT}")
+    _check_file(path)
+    if foreign.is_onnx(path):
+        raise UserError(f"the net {quoted(path)} is an ONNX file, which only `bench run --engine onnxruntime` runs")
+    if foreign.is_state_dictionary(path, f"{META}.npy"):
+        return foreign.state_dictionary(path)
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"the net {quoted(path)} is damaged, or is no .npz, .pth or .onnx file at all; {_RIGHT}")
     try:
         arrays = _read(path)
         meta = json.loads(arrays.pop(META).tobytes().decode()) if META in arrays else None
@@ -95,6 +104,65 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             )
         params[name] = array.astype(np.float32)
     return params, meta
+
+
+def describe(path: PathLike) -> dict[str, Any]:
+    """The meta alone, as :func:`load` returns it; of an ONNX file too."""
+    _check_file(path)
+    return foreign.onnx_file(path)[1] if foreign.is_onnx(path) else load(path)[1]
+
+
+class _Unknown(methods.Generator):
+    """The method of a net whose file has its layers, because they were somebody's own."""
+
+    def __init__(self, name: str, task: str, layers: Any, where: str):
+        self.name, self.tasks, self.title = name, (task,), name
+        self.description, self.paper = "a net of a method that does not come with the suite", "unknown"
+        self._net = Net.from_data(layers, where)
+
+    def architecture(self, task: str) -> dict[str, Any]:
+        raise UserError(f"--method: {self.name} does not come with the suite; give {methods.FORMS}")
+
+    def net(self, **architecture: Any) -> Net:
+        return self._net
+
+
+def method_of(meta: Mapping[str, Any], where: str) -> methods.Method:
+    """The method of a file's meta; of one that nobody knows and whose layers the file has, one that can make pictures.
+
+    Raises UserError when nobody knows it.
+    """
+    name, known = str(meta.get("method")), {method.name: method for method in methods.loaded()}
+    if name not in known and meta.get("task") in methods.TASKS and "layers" in meta and name.isidentifier():
+        return _Unknown(name, meta["task"], meta["layers"], where)
+    try:
+        return methods.get(name)
+    except UserError as error:
+        raise UserError(f"{where}: {str(error).replace('--method: ', '')}") from None
+
+
+def net_of(meta: Mapping[str, Any], where: str) -> Net:
+    """The net that a file's meta describes. Raises UserError when its method or architecture is not known."""
+    method = method_of(meta, where)
+    if isinstance(method, _Unknown):
+        return method.net()
+    if not isinstance(method, methods.Generator):
+        raise UserError(f"{where}: {method.name} optimises a picture and has no net")
+    return description.describe(method, meta.get("architecture"), where)
+
+
+def checked(path: PathLike) -> tuple[Net, dict[str, np.ndarray], dict[str, Any]]:
+    """A trained net as (description, parameters, meta), whose parameters are those of its description."""
+    params, meta = load(path)
+    net = net_of(meta, f"the net {quoted(path)}")
+    net.check({name: value.shape for name, value in params.items()}, f"the net {quoted(path)}")
+    return net, params, meta
+
+
+def _check_file(path: PathLike) -> None:
+    if not os.path.isfile(path):
+        wrong = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise UserError(f"the net {quoted(path)} {wrong}; {_RIGHT}")
 
 
 def _stored(array: np.ndarray, half: bool) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Pictures larger than memory, tile by tile: the same picture as in one piece, without seams.
 
 A tile's graph (:mod:`nst_gluon.nets.inference`) sees the tile and, where the picture goes on, as much around it as the
-net's receptive field needs (``surroundings`` and ``overlap`` of a method's module); at the picture's own edge the net
-pads as it always does. All tiles have one size, so that one graph serves them all, and lie on multiples of the net's
+net's receptive field needs (:func:`nst_gluon.nets.geometry.tile_geometry`); at the picture's own edge the net pads as
+it always does. All tiles have one size, so that one graph serves them all, and lie on multiples of the net's
 coarsest pixel. With batch norm that is all, and exact up to rounding.
 
 Instance norm divides by the mean and variance of the *whole* picture. They are taken exactly, layer by layer, in passes
@@ -20,8 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nst_gluon.nets.generator import Generator
-from nst_gluon.nets.inference import Inference, Statistics
+from nst_gluon.methods.description import Content, Net, Norm, Upsample
+from nst_gluon.nets.geometry import tile_geometry, working_size
+from nst_gluon.nets.inference import Inference
+from nst_gluon.nets.inference_graph import Statistics
+from nst_gluon.nets.inputs import noise_window
+from nst_gluon.nets.trained_net import TrainedNet
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
 
@@ -88,11 +92,18 @@ def continued(begin: int, end: int, length: int, mode: str) -> np.ndarray:
     return (length - 1) - np.abs(index % period - (length - 1))
 
 
-def least_side(generator: Generator) -> int:
+def least_side(net: Net) -> int:
     """The smallest side of a tile: as much sound as there is overlap on both sides, and what the net needs."""
-    module, architecture = generator.module, generator.architecture
-    coarsest = module.overlap(architecture) * 4
-    return max(module.working_size(architecture, coarsest, coarsest))
+    coarsest = tile_geometry(net).overlap * 4
+    return max(working_size(net, coarsest, coarsest))
+
+
+def normalised_at(net: Net, norm: str) -> int:
+    """The width, in the picture's pixels, of a pixel that ``norm`` normalises; of what was upsampled, before that."""
+    layer = net[norm]
+    while isinstance(layer, Norm):
+        layer = net[layer.inputs[0]]
+    return 1 << (layer.reduction + isinstance(layer, Upsample))
 
 
 class Tiling:
@@ -109,30 +120,25 @@ class Tiling:
 
     def __init__(
         self,
-        generator: Generator,
+        net: TrainedNet,
         content: np.ndarray | None,
         size: tuple[int, int],
         side: int,
         seed: int = 0,
         noise_scale: float = 1.0,
     ):
-        self._generator, self._content, self._size = generator, content, tuple(size)
-        self._seed, self._noise_scale = seed, noise_scale
-        self._module, self._architecture = generator.module, generator.architecture
-        if not isinstance(generator.inference, Inference):
+        self._net, self._run = net.description, net.inference
+        self._content, self._size, self._seed, self._noise_scale = content, tuple(size), seed, noise_scale
+        if not isinstance(self._run, Inference):
             raise UserError("--tile: tiles are for the CPU; use --device cpu, or --tile off")
-        wraps = self._module.extends(self._architecture) == "circular"
-        if wraps and content is not None:
-            raise UserError("--tile: a stylising net whose padding wraps around cannot work in tiles; use --tile off")
-        if side < least_side(generator):
-            raise UserError(
-                f"--tile: {side} is too small for the reach of this net; use at least {least_side(generator)}"
-            )
-        self.full = self._module.working_size(self._architecture, *self._size)
-        overlap, least = self._module.overlap(self._architecture), least_side(generator)
-        (most, _) = self._module.working_size(self._architecture, side, side)
+        self._geometry, least = tile_geometry(self._net), least_side(self._net)
+        if side < least:
+            raise UserError(f"--tile: {side} is too small for the reach of this net; use at least {least}")
+        self.full = working_size(self._net, *self._size)
+        overlap, wraps = self._geometry.overlap, self._geometry.wraps
+        (most, _) = working_size(self._net, side, side)
         sides = (max(fitted(length, most, overlap), least) for length in self.full)
-        whole = self._module.working_size(self._architecture, *sides)
+        whole = working_size(self._net, *sides)
         self.rows, self.columns = (spans(n, t, overlap, wraps) for n, t in zip(self.full, whole))
 
     def __len__(self) -> int:
@@ -141,62 +147,50 @@ class Tiling:
     @property
     def work(self) -> int:
         """Tiles to be worked on in all, each pass for statistics counted: how often ``progress`` is called."""
-        start, passes = self.inputs(self.rows[0], self.columns[0]), 0
-        run = self._generator.inference
-        known = run.statistics
-        if known is None:
-            known = {}
-            while norms := run.with_statistics(known).unknown_names(start):
-                channels = {norm: len(run.params[f"{norm}.gamma"]) for norm in norms}
-                known = {**known, **{norm: (np.zeros(n), np.ones(n)) for norm, n in channels.items()}}
-                passes += 1
+        start, passes, known = self.inputs(self.rows[0], self.columns[0]), 0, {}
+        while norms := self._run.for_tiles(known).unknown_names(start):
+            sizes = {norm: self._net[norm].channels for norm in norms}
+            known = {**known, **{norm: (np.zeros(n), np.ones(n)) for norm, n in sizes.items()}}
+            passes += 1
         return (passes + 1) * len(self)
 
     def _tiles(self) -> Iterator[tuple[Span, Span]]:
         return ((row, column) for row in self.rows for column in self.columns)
 
-    def _window(self, row: Span, column: Span, around: int) -> np.ndarray | None:
-        """The content (1, 3, h, w) of a tile with ``around`` pixels on each side, mirrored beyond the edge."""
-        if self._content is None:
-            return None
-        pixels = []
-        for span, full, own in zip((row, column), self.full, self._size):
-            padded = continued(span.begin - around, span.end + around, full, "reflect")
-            pixels.append(continued(0, full, own, "reflect")[padded])
-        return self._content[:, :, pixels[0][:, None], pixels[1][None, :]]
-
     def inputs(self, row: Span, column: Span) -> list:
-        """NDArrays for the tile's graph."""
-        around = self._module.surroundings(self._architecture)
-        arrays = self._module.tile_inputs(
-            self._architecture,
-            self._window(row, column, around[0]),
-            self._seed,
-            self.full,
-            ((row.begin, row.end), (column.begin, column.end)),
-            self._noise_scale,
-        )
+        """NDArrays for the tile's graph: its part of each input, with surroundings that go on beyond the edge."""
+        arrays = []
+        for layer in self._net.inputs:
+            around, mode = self._geometry.surroundings[layer.name], "circular" if self._geometry.wraps else "reflect"
+            pixels = [
+                continued((span.begin >> layer.reduction) - around, (span.end >> layer.reduction) + around,
+                          full >> layer.reduction, mode)
+                for span, full in zip((row, column), self.full)
+            ]  # fmt: skip
+            if isinstance(layer, Content):
+                # The content is not padded to the working size, which would be a copy.
+                rows, columns = (
+                    continued(0, full, own, "reflect")[index]
+                    for index, full, own in zip(pixels, self.full, self._size)
+                )
+                arrays.append(self._content[:, :, rows[:, None], columns[None, :]])
+            else:
+                arrays.append(noise_window(self._net, layer, self._seed, self.full, *pixels, self._noise_scale))
         return [mx.nd.array(array, dtype="float32") for array in arrays]
 
     def statistics(self, progress: Callable[[], object] = lambda: None) -> Statistics:
-        """Mean and variance of each normalisation over the whole picture; ``progress`` is called after each tile.
-
-        Empty where batch norm has its own.
-        """
-        run = self._generator.inference
-        if run.statistics is not None:
-            return run.statistics
+        """Mean and variance of each instance norm over the whole picture; ``progress`` is called after each tile."""
         known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         start = self.inputs(self.rows[0], self.columns[0])
         while True:
-            graph, norms = run.with_statistics(known).unknown(start)
+            graph, norms = self._run.for_tiles(known).unknown(start)
             if graph is None:
                 return known
-            sums = [_Moments(len(run.params[f"{norm}.gamma"])) for norm in norms]
+            sums = [_Moments(self._net[norm].channels) for norm in norms]
             for row, column in self._tiles():
                 values = graph(*self.inputs(row, column))
                 for norm, value, moments in zip(norms, values, sums):
-                    scale = self._module.normalised_at(self._architecture, norm)
+                    scale = normalised_at(self._net, norm)
                     height, width = value.shape[2:]
                     part = (_sound(row, scale, height), _sound(column, scale, width))
                     moments.add(value.asnumpy()[(0, slice(None), *part)])
@@ -209,7 +203,7 @@ class Tiling:
         Raises NotFinite where the net makes values that are no numbers.
         """
         height, width = self._size
-        run = self._generator.inference.with_statistics(self.statistics(progress))
+        run = self._run.for_tiles(self.statistics(progress))
         picture = np.empty((height, width, 3), np.uint8)
         for row, column in self._tiles():
             tile = run(*self.inputs(row, column)).asnumpy()[0]

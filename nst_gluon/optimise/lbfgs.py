@@ -1,20 +1,21 @@
-"""L-BFGS on flat float32 vectors (Nocedal & Wright 2006, algorithms 7.4 and 7.5), of numpy or of an engine like it.
+"""Projected L-BFGS on flat float32 vectors (Nocedal & Wright 2006, algorithms 7.4 and 7.5), of numpy or an engine's.
 
-Why not SciPy's L-BFGS-B, which was here before: a picture has no bounds, and that one works in float64 on copies; its
-first step has length 1 in all the pixels together, which is next to nothing for a picture. Objective of the preset
+Why not SciPy's L-BFGS-B: it works in float64 on copies, and its first step has length 1 in all the pixels together,
+which is next to nothing for a picture. Objective of the preset
 ``texture_net``, great_wave (and astronaut) at 128x128, after 2, 4, 8, 15, 30 and 60 evaluations:
 
     texture from noise     SciPy 1154  430  219  124  80  49    here  592  343  222  120  78  46
     stylize from noise     SciPy 1351  605  377  267 202 161    here  778  516  381  272 205 160
     stylize from content   SciPy 1996  950  403  202 153 136    here  956  611  307  191 150 135
 
-At 256x256 (texture) SciPy reaches 135 at its evaluation 13.0, this at 11.3.
+At 256x256 (texture) SciPy reaches 135 at its evaluation 13.0, this at 11.3. (All without bounds.)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -62,23 +63,37 @@ class Memory:
         return found
 
 
-def minimise(function: Function, start: np.ndarray, memory: int = 10, first_step: float = 0.05) -> np.ndarray:
+def minimise(
+    function: Function,
+    start: np.ndarray,
+    memory: int = 10,
+    first_step: float = 0.05,
+    bounds: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Go downhill from ``start`` until no step leads down any more; usually ``function`` ends it by raising.
+
+    With ``bounds`` every point lies within them: a step is projected onto them (Johnson et al. 2016, section 4.1), and
+    pixels that lie on a bound with the gradient pointing outwards stay there, so that the direction is that of the
+    others alone (Bertsekas 1982, section 3). With the preset ``texture_net``, great_wave at 128x128, the way down is
+    the same with and without (texture: 121 and 120 after 15 evaluations, 46 and 46 after 60), but a picture that
+    left [0, 1] has to be clipped to be saved: 65 instead of 30 after 106 evaluations.
 
     Args:
         function: a vector (n,), float32, to its value and gradient (n,), float32. Both must stay as they are.
         start: float32, in any shape; what kind of array it is, all vectors are.
         memory: pairs of vectors to remember.
         first_step: root mean square of the first step, which has no curvature to go by.
+        bounds: the least and the largest value of a pixel; None: none.
 
     Returns:
         The lowest point that was found.
     """
-    x = start.ravel()
+    x = _within(start.ravel(), bounds)
     value, gradient = function(x)
     known = Memory(memory)
     while True:
-        direction = known.direction(gradient)
+        free = _free(x, gradient, bounds)
+        direction = free * known.direction(free * gradient)
         slope = float(gradient @ direction)
         if not slope < 0:
             if not len(known):
@@ -86,7 +101,7 @@ def minimise(function: Function, start: np.ndarray, memory: int = 10, first_step
             known.clear()
             continue
         length = 1.0 if len(known) else first_step * math.sqrt(len(x) / float(direction @ direction))
-        trials = _along(function, x, direction, value, slope, length)
+        trials = _along(function, x, gradient, direction, value, slope, length, bounds)
         best = min(trials, key=lambda trial: trial[0])
         if not best[0] < value:
             if not len(known):
@@ -97,8 +112,28 @@ def minimise(function: Function, start: np.ndarray, memory: int = 10, first_step
         value, x, gradient = best
 
 
+def _within(x: np.ndarray, bounds: tuple[float, float] | None) -> np.ndarray:
+    """``x``, projected onto the bounds."""
+    return x if bounds is None else x.clip(*bounds)
+
+
+def _free(x: np.ndarray, gradient: np.ndarray, bounds: tuple[float, float] | None) -> Any:
+    """1 for each pixel that may move downhill, 0 for those that lie on a bound and would leave it."""
+    if bounds is None:
+        return 1
+    low, high = bounds
+    return ~(((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0)))
+
+
 def _along(
-    function: Function, x: np.ndarray, direction: np.ndarray, value: float, slope: float, length: float
+    function: Function,
+    x: np.ndarray,
+    gradient: np.ndarray,
+    direction: np.ndarray,
+    value: float,
+    slope: float,
+    length: float,
+    bounds: tuple[float, float] | None,
 ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
     """The points that a line search visits, as (value, point, gradient): the first is nearly always good enough.
 
@@ -106,11 +141,13 @@ def _along(
     """
     low, high = (0.0, value, slope), None
     for _ in range(TRIALS):
-        point = x + length * direction
-        reached, gradient = function(point)
-        yield reached, point, gradient
-        end = (length, reached, float(gradient @ direction))
-        if reached > value + SUFFICIENT * length * slope:
+        point = _within(x + length * direction, bounds)
+        reached, after = function(point)
+        yield reached, point, after
+        # Along the path that is projected, pixels stop at the bounds: what counts is what still moves.
+        moving = direction if bounds is None else direction * ((point > bounds[0]) & (point < bounds[1]))
+        end = (length, reached, float(after @ moving))
+        if reached > value + SUFFICIENT * float(gradient @ (point - x)):
             high = end
         elif end[2] < FLAT * slope:
             low = end

@@ -8,37 +8,37 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from nst_gluon.pages.wording import clean, method_name
+from nst_gluon.pages.wording import clean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INK, MUTED, GRID, PAPER = "#1b2027", "#59636f", "#d9dee4", "#ffffff"
 BLUE = "#0072b2"
 # In a page these become custom properties of its style sheet, which has a dark variant.
 _PROPERTIES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--card", BLUE: "--blue"}
 
-_FIXED = {
-    "gatys": ("#d55e00", "o"),
-    "texture_net": (BLUE, "D"),
-    "johnson": ("#009e73", "s"),
-    "gatys_pyramid": ("#b07d00", "v"),
-    "net_gatys": ("#cc79a7", "^"),
-}
-# Okabe and Ito's, darkened where they would be hard to see: each has a contrast of 3 to 1 on white and on dark paper.
-_FURTHER = (("#3b8fc4", "P"), ("#767676", "X"), ("#a0527f", "p"), ("#8a6d3b", "h"))
+# A method's own, in the order of the methods of a page.
+MARKERS = "osD^vPXph"
 LINES = {"stylize": "-", "texture": (0, (4, 2))}
 
 # Inches. At 9 points the type is readable when the figure fills a telephone's width.
 WIDTH, AXES_HEIGHT = 4.8, 2.5
 LONGEST_OF_TWO = 36  # characters of a legend's entry that still leave room for another beside it
-LEFT, RIGHT, TOP, BOTTOM, LEGEND_ROW = 0.78, 0.15, 0.32, 0.52, 0.19
+LEFT, RIGHT, TOP, BOTTOM, LEGEND_ROW, BETWEEN = 0.78, 0.15, 0.32, 0.52, 0.19, 0.34
 RC: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
@@ -73,13 +73,13 @@ RC: dict[str, Any] = {
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",
     "svg.hashsalt": "nst-gluon",
+    "pdf.fonttype": 42,
 }
 
 
-def marks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """(colour, marker) for each method: always the same for the suite's own, the next free one for others."""
-    others = [name for name in sorted(set(methods)) if name not in _FIXED]
-    return {**_FIXED, **{name: _FURTHER[index % len(_FURTHER)] for index, name in enumerate(others)}}
+def marks(colors: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """(colour, marker) for each method, from its own colour by name."""
+    return {name: (color.lower(), MARKERS[place % len(MARKERS)]) for place, (name, color) in enumerate(colors.items())}
 
 
 def tint(colour: str, part: float) -> str:
@@ -95,62 +95,144 @@ def label(text: str) -> str:
     return clean(text, 66).replace("$", r"\$")
 
 
-def method_text(method: str) -> str:
-    """A method's name in a plot; none of the suite's own is cut."""
-    return clean(method_name(method), 36)
-
-
-def method_label(method: str) -> str:
-    """The same as a label."""
-    return label(method_text(method))
-
-
-def figure() -> tuple[Figure, Axes]:
-    """A figure with one axes. Call within :func:`context`, and :func:`finish` it."""
-    made = Figure(figsize=(WIDTH, AXES_HEIGHT))
-    return made, made.add_subplot()
+def figure(panels: int = 1, height: float = AXES_HEIGHT) -> tuple[Figure, list[Axes]]:
+    """A figure with so many axes, one below the other, each ``height`` inches high, sharing the horizontal axis. Call
+    within :func:`context`, and :func:`finish` it.
+    """
+    made = Figure(figsize=(WIDTH, panels * height))
+    return made, list(made.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
 
 
 def finish(drawn: Figure, left: float = LEFT) -> None:
-    """Lay the figure out: the legend below the axes, where it covers no data, and every axes of the same
-    size, but for ``left``, the inches that the labels of its vertical axis take; more where they are longer.
+    """Lay the figure out: the legend below the axes, where it covers no data; every axes of the same size, but for
+    ``left``, the inches that the labels of the vertical axis take; more where they are longer.
     """
-    axes = drawn.axes[0]
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles))
-    columns = 1 if max(map(len, labels), default=0) > LONGEST_OF_TWO else 2
-    rows = math.ceil(len(unique) / columns)
-    height = TOP + AXES_HEIGHT + BOTTOM + rows * LEGEND_ROW + 0.08
+    unique = {text: handle for axes in drawn.axes for handle, text in zip(*axes.get_legend_handles_labels())}
+    columns = 1 if max(map(len, unique), default=0) > LONGEST_OF_TWO else 2
+    rows, panels = math.ceil(len(unique) / columns), len(drawn.axes)
+    each = drawn.get_size_inches()[1] / panels
+    inside = panels * each + (panels - 1) * BETWEEN
+    height = TOP + inside + BOTTOM + rows * LEGEND_ROW + 0.08
     drawn.set_size_inches(WIDTH, height)
-    edges = {"right": 1 - RIGHT / WIDTH, "top": 1 - TOP / height, "bottom": 1 - (TOP + AXES_HEIGHT) / height}
+    edges = {"right": 1 - RIGHT / WIDTH, "top": 1 - TOP / height, "bottom": 1 - (TOP + inside) / height,
+             "hspace": BETWEEN / each}  # fmt: skip
     drawn.subplots_adjust(left=left / WIDTH, **edges)
-    labels_box = axes.yaxis.get_tightbbox(FigureCanvasAgg(drawn).get_renderer())  # None where nothing is drawn
-    if labels_box is not None and labels_box.x0 < 0:
-        drawn.subplots_adjust(left=(left - labels_box.x0 / drawn.dpi + 0.03) / WIDTH, **edges)
-    axes.title.set_position((0, 1))
+    boxes = [axes.yaxis.get_tightbbox(FigureCanvasAgg(drawn).get_renderer()) for axes in drawn.axes]
+    least = min((box.x0 for box in boxes if box is not None), default=0)  # None where nothing is drawn
+    if least < 0:
+        drawn.subplots_adjust(left=(left - least / drawn.dpi + 0.03) / WIDTH, **edges)
+    for axes in drawn.axes:
+        axes.title.set_position((0, 1))
     if unique:
         drawn.legend(unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0.03, 0.04 / height),
                      ncol=columns, columnspacing=1.4)  # fmt: skip
 
 
+def error_bars(axes: Axes, x: Sequence[float], rows: pd.DataFrame, color: str, across: bool = False) -> None:
+    """The intervals (columns value, low, high) of points at ``x``; ``across``: they lie along the horizontal axis.
+
+    None where there is no interval: a single sample, an end that is not known, or samples that are all equal.
+    """
+    value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "low", "high"))
+    known = np.isfinite(low) & np.isfinite(high) & (low < high)
+    errors = np.stack([np.maximum(0, value - low), np.maximum(0, high - value)])[:, known]
+    x = np.asarray(x, dtype=float)[known]
+    places = {"x": value[known], "y": x, "xerr": errors} if across else {"x": x, "y": value[known], "yerr": errors}
+    if known.any():
+        axes.errorbar(**places, fmt="none", ecolor=color, elinewidth=1.2, capsize=2.5)
+
+
+def log_axis(axis: Axis, unit: str) -> None:
+    """Make an axis logarithmic, with two labelled ticks at least: decades, or 1, 2 and 5 of each where those are few.
+    Call when everything is drawn.
+    """
+    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
+    low, high = axis.get_view_interval()
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        if len(within := [tick for tick in ticks if low <= tick <= high]) >= 3:
+            break
+    if len(within) < 2:  # a narrow range: widen it to the ticks around it
+        within = [max(tick for tick in ticks if tick <= low), min(tick for tick in ticks if tick >= high)]
+        axis.set_view_interval(within[0] * 0.98, within[1] * 1.02, ignore=True)
+    axis.set_major_locator(FixedLocator(within))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, unit)))
+
+
+def linear_axis(axis: Axis, unit: str) -> None:
+    """The labels of an axis that begins at zero."""
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, unit)))
+
+
+def collisions(drawn: Figure) -> list[str]:
+    """What is written over something else in a finished figure: each text inside axes that meets a line or another
+    text, by the boxes in which they are drawn.
+    """
+    renderer = FigureCanvasAgg(drawn).get_renderer()
+    return [
+        f"{text.get_text()!r} lies on {what}"
+        for axes in drawn.axes
+        for text in axes.texts
+        if text.get_text()
+        for what in _under(axes, text, renderer)
+    ]
+
+
+def _under(axes: Axes, text: Text, renderer: Any) -> Iterator[str]:
+    box = text.get_window_extent(renderer)
+    for line in axes.lines:
+        path = line.get_path().transformed(line.get_transform())
+        marked = line.get_marker() not in ("", "None", None)
+        if line.get_linestyle() not in ("None", "", " ") and path.intersects_bbox(box, filled=False):
+            yield f"a line ({line.get_label()})"
+        elif marked and box.padded(line.get_markersize() / 2).count_contains(path.vertices):
+            yield f"a mark ({line.get_label()})"
+    for other in axes.texts:
+        if other is not text and other.get_text() and box.overlaps(other.get_window_extent(renderer)):
+            yield f"{other.get_text()!r}"
+
+
+def write_near(axes: Axes, places: Iterable[tuple[float, float]], words: str, gap: float = 5) -> bool:
+    """Write at the first of ``places`` (data coordinates) where a text lies on no line, mark or other text, above it or
+    below; False where there is none, and nothing is written. Call after :func:`finish`.
+    """
+    renderer, frame = FigureCanvasAgg(axes.figure).get_renderer(), axes.get_window_extent()
+    for place in places:
+        for offset, side in ((gap, "bottom"), (-gap, "top")):
+            text = axes.annotate(label(words), place, (0, offset), textcoords="offset points", ha="center", va=side,
+                                 fontsize=8.5, color=INK)  # fmt: skip
+            box = text.get_window_extent(renderer)
+            if frame.containsx(box.x0) and frame.containsx(box.x1) and frame.containsy(box.y0) and frame.containsy(
+                box.y1
+            ) and not list(_under(axes, text, renderer)):
+                return True
+            text.remove()
+    return False
+
+
 def tick(value: float, unit: str) -> str:
-    """A tick's label: 10 s, 500 MB, 200×; a plain number where the axis names the unit."""
-    scales = {"s": (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)), "B": (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))}
+    """A tick's label: 10 s, 500 MB, 20 G (of operations), 200×; a plain number where the axis names the unit."""
+    scales = {"s": (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)), "B": (("kB", 1e3), ("MB", 1e6), ("GB", 1e9)),
+              "operations": (("M", 1e6), ("G", 1e9), ("T", 1e12))}  # fmt: skip
     for name, scale in reversed(scales.get(unit, ())):
         if abs(value) >= scale * 0.999:
             return f"{value / scale:,.4g} {name}"
     return f"{value:,.10g}{'×' if unit == 'x' else ''}"
 
 
-def render(drawn: Figure) -> tuple[str, bytes]:
-    """The figure as SVG text and as PNG; equal figures give equal bytes."""
-    svg, png = io.StringIO(), io.BytesIO()
+def render(drawn: Figure) -> tuple[str, bytes, bytes]:
+    """The figure as SVG text, as PNG and as PDF; equal figures give equal bytes."""
+    svg, png, pdf = io.StringIO(), io.BytesIO(), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support", category=UserWarning)
         drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         drawn.savefig(png, format="png", dpi=200, metadata={"Software": None})
-    return svg.getvalue(), png.getvalue()
+        drawn.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return svg.getvalue(), png.getvalue(), pdf.getvalue()
 
 
 def inline(svg: str, name: str, title: str, description: str) -> str:

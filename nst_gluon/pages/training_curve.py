@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from nst_gluon.pages import style
 from nst_gluon.pages.wording import quantity
@@ -38,11 +37,11 @@ def draw(
 def finish(drawn: Figure, title: str) -> None:
     """Axes and title of a figure (:func:`nst_gluon.pages.style.figure`) whose trainings have been drawn."""
     axes = drawn.axes[0]
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value, "1")))
-    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("iteration of training")
     axes.set_ylabel("objective of the training pictures")
     axes.set_title(title)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    style.log_axis(axes.xaxis, "1")
+    style.log_axis(axes.yaxis, "1")
     style.finish(drawn)

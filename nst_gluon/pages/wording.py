@@ -6,13 +6,6 @@ import math
 import re
 from typing import Any
 
-METHODS = {
-    "gatys": "optimisation",
-    "gatys_pyramid": "coarse-to-fine optimisation",
-    "net_gatys": "optimisation from a net's picture",
-    "johnson": "Johnson net",
-    "texture_net": "texture network",
-}
 TASKS = {"stylize": "stylisation", "texture": "texture"}
 MISSING = "–"
 
@@ -33,10 +26,6 @@ def clean(value: Any, longest: int = LONGEST) -> str:
     """A string of anybody's as one line without control characters, cut at ``longest`` characters."""
     text = " ".join(harmless(str(value).replace("\n", " ").replace("\t", " ")).split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def method_name(method: str) -> str:
-    return METHODS.get(method) or clean(method, 60)
 
 
 def task_name(task: str) -> str:
@@ -102,6 +91,7 @@ def published(value: float, unit: str) -> str:
     if unit == "1":
         return _plain(value)
     divisor, suffix = _scale(value, unit)
+    suffix = "" if unit == "iterations" else suffix
     return f"{value / divisor:,.4g}".replace("e+", "e") + suffix
 
 

@@ -64,10 +64,16 @@ def load(path: PathLike, size: int | None = None, crop: str = "square") -> np.nd
     ``Image.MAX_IMAGE_PIXELS``, or of pixels without a known range; when ``size`` is not a whole number of at
     least 1; when ``crop`` is unknown.
     """
+    return fitted(_read(path), size, crop)
+
+
+def fitted(pixels: np.ndarray | Image.Image, size: int | None = None, crop: str = "square") -> np.ndarray:
+    """What :func:`load` makes of a picture's pixels: uint8 (H, W, 3), or float32 (1 or 3, H, W) in [0, 1]."""
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8:
+        pixels = Image.fromarray(pixels)
     if crop not in CROPS:
         raise UserError(f"crop: {crop!r} is unknown; {did_you_mean(str(crop), CROPS)}")
     size = None if size is None else check_size(size)
-    pixels = _read(path)
     if size is None:
         return from_uint8(pixels) if isinstance(pixels, Image.Image) else _colour(pixels)
     try:
@@ -99,7 +105,9 @@ def check_size(size: object, name: str = "size") -> int:
 
 
 def save(array: np.ndarray, path: PathLike, overwrite: bool = True) -> Path:
-    """Write a picture (1, 3, H, W) or (3, H, W), clipped to [0, 1] and rounded to 8 bits; returns the path.
+    """Write a picture (1, 3, H, W) or (3, H, W), clipped to [0, 1] and rounded to 8 bits, or uint8 (H, W, 3).
+
+    Returns the path.
 
     PNG or JPEG (quality 95, full chroma) by the suffix. The file is complete or not there at all.
 
@@ -111,7 +119,7 @@ def save(array: np.ndarray, path: PathLike, overwrite: bool = True) -> Path:
     if kind is None:
         suffix = f"the suffix {path.suffix!r} is unknown" if path.suffix else "it has no suffix"
         raise UserError(f"cannot write {quoted(path)}: {suffix}; end the name in {', '.join(SAVE_FORMATS)}")
-    picture = Image.fromarray(to_uint8(array))
+    picture = Image.fromarray(array if array.dtype == np.uint8 else to_uint8(array))
     stream = io.BytesIO()
     try:
         picture.save(stream, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
@@ -351,5 +359,5 @@ def _check_room(size: int, height: int, width: int) -> None:
         )
 
 
-def _colour(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey[None], 3, axis=1)
+def _colour(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[None], 3, axis=1) if len(values) == 1 else values[None]

@@ -1,21 +1,60 @@
-"""Writing a file so that it is there complete, or not at all; messages about paths that fit on one line."""
+"""Files: opened for reading only where they are regular, written complete or not at all; messages about them.
+
+Temporary files lie beside what they become, under names that nobody can guess, made new and locked for as long as they
+are in use. One that nobody holds was left by a process that was killed: :func:`sweep` removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import shutil
+import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Union
+from typing import BinaryIO, Union
 
 from nst_gluon.system.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
 PathLike = Union[str, "os.PathLike[str]"]
+
+PREFIX = ".nst-gluon-"
+LONGEST_MESSAGE = 1000
+# Absent on systems without named pipes and symbolic links to beware of.
+_NONBLOCK, _NOFOLLOW = getattr(os, "O_NONBLOCK", 0), getattr(os, "O_NOFOLLOW", 0)
+_KINDS = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"), (stat.S_ISLNK, "a symbolic link"),
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- messages
 
 
 def quoted(path: PathLike) -> str:
     """``path`` in quotes, with line breaks and undecodable bytes escaped."""
     return repr(os.fspath(path))
+
+
+def escaped(text: str) -> str:
+    """``text`` with escapes for whatever would move a terminal's cursor, and for bytes that are no letters."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable(text: object, limit: int = LONGEST_MESSAGE) -> str:
+    """``text`` as one printable line of at most ``limit`` characters; what is too much is cut out of its middle."""
+    line = escaped(" ".join(str(text).split()))
+    end = limit // 3
+    return line if len(line) <= limit else f"{line[: limit - end - 3]}...{line[-end:]}"
 
 
 def one_line(error: BaseException) -> str:
@@ -25,12 +64,152 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def what_is(mode: int) -> str | None:
+    """What a file of this ``st_mode`` is, in words; None for a regular file."""
+    if stat.S_ISREG(mode):
+        return None
+    return next((words for test, words in _KINDS if test(mode)), "no file")
+
+
+def is_there(path: PathLike) -> bool:
+    """Whether something of this name exists, of whatever kind: False for a name that cannot be one."""
+    try:
+        return os.path.lexists(path)
+    except ValueError:
+        return False
+
+
+def open_regular(path: PathLike, flags: int = os.O_RDONLY, follow: bool = True) -> int:
+    """Open a regular file; the descriptor. Never waits, as opening a named pipe would.
+
+    Raises OSError, whose ``strerror`` says what it is instead, for a folder, a pipe, a socket, a device and, unless
+    ``follow``, a symbolic link.
+    """
+    try:
+        descriptor = os.open(path, flags | _NONBLOCK | (0 if follow else _NOFOLLOW), 0o666)
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # the system's own words are about links, or devices
+            _check_regular((os.stat if follow else os.lstat)(path).st_mode, path)
+        raise error
+    try:
+        _check_regular(os.fstat(descriptor).st_mode, path)
+        if _NONBLOCK:
+            os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(mode: int, path: PathLike) -> None:
+    kind = what_is(mode)
+    if kind:
+        raise IrregularFile(errno.EINVAL, f"it is {kind}, not a regular file", os.fspath(path))
+
+
+class IrregularFile(OSError):
+    """Something that has the name of a file and is none."""
+
+
+def reading(path: PathLike, follow: bool = True) -> BinaryIO:
+    """A regular file, open for reading. Raises OSError as :func:`open_regular` does."""
+    return os.fdopen(open_regular(path, follow=follow), "rb")
+
+
+def read_bounded(path: PathLike, most: int, follow: bool = True) -> bytes:
+    """All of a regular file of at most ``most`` bytes. Raises OSError where it is larger, too."""
+    with reading(path, follow) as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", os.fspath(path))
+    return data
+
+
+# ---------------------------------------------------------------------------------------------------- writing
+
+
+def lock(descriptor: int, wait: bool = False) -> bool | None:
+    """Take the advisory lock of an open file, which ends with the process however that ends.
+
+    True: it is held. False: another process holds it (without ``wait``). None: this file system has no locks.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    return True
+
+
+_swept: set[str] = set()
+
+
+def sweep(folder: PathLike) -> None:
+    """Remove the temporary files and folders in ``folder`` that processes left which were killed."""
+    with contextlib.suppress(OSError):
+        with os.scandir(folder) as entries:
+            stale = [entry.path for entry in entries if entry.name.startswith(PREFIX)]
+        for path in stale:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _NOFOLLOW)
+                try:
+                    if lock(descriptor):
+                        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                finally:
+                    os.close(descriptor)
+
+
+@contextlib.contextmanager
+def temporary_beside(path: PathLike, suffix: str = "") -> Iterator[tuple[Path, int]]:
+    """A new, empty, locked file in the folder of ``path``: its path and descriptor. It is gone after the block.
+
+    The first in a folder also sweeps that. Raises OSError.
+    """
+    folder = os.path.dirname(os.fspath(path)) or "."
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep(folder)
+    while True:
+        # Not tempfile: its files are readable by their owner only, and os.replace keeps that mode.
+        temporary = Path(folder, f"{PREFIX}{secrets.token_hex(8)}{suffix}")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666)
+        try:
+            lock(descriptor, wait=True)
+            if os.fstat(descriptor).st_nlink:  # else another process swept it before it was locked
+                yield temporary, descriptor
+                return
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            os.close(descriptor)
+
+
+def replace(path: PathLike, data: bytes) -> None:
+    """Write ``data`` to ``path``: a reader sees the old file or the new one, never a part.
+
+    A symbolic link is replaced, not followed. Raises OSError; then the old file is as it was.
+    """
+    with temporary_beside(path) as (temporary, descriptor):
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+        os.replace(temporary, path)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``; os.write alone may write less, on a nearly full disk for one."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def write_atomically(path: PathLike, data: bytes, overwrite: bool = True) -> Path:
-    """Write ``data`` to ``path`` through a temporary file beside it, which replaces ``path`` at the end.
+    """:func:`replace` for a file that the user named.
 
-    Whatever goes wrong, an older file at ``path`` stays as it was and no temporary file is left behind.
-
-    Raises UserError when the folder is missing, when ``path`` is a folder, when it exists and ``overwrite``
+    Raises UserError when the folder is missing, when ``path`` is no regular file, when it exists and ``overwrite``
     is false, and when the system refuses the write (permissions, full disk, read-only, too long a name).
     """
     path = Path(path)
@@ -41,30 +220,17 @@ def write_atomically(path: PathLike, data: bytes, overwrite: bool = True) -> Pat
             raise UserError(
                 f"cannot write {quoted(path)}: the folder {quoted(folder)} {wrong}; make it, or name another"
             )
-        if path.is_dir():
-            raise UserError(f"cannot write {quoted(path)}: it is a folder; give the name of a file")
+        kind = what_is(path.stat().st_mode) if path.exists() else None
+        if kind:
+            raise UserError(f"cannot write {quoted(path)}: it is {kind}; give the name of a file")
         if path.exists() and not overwrite:
             raise UserError(
                 f"cannot write {quoted(path)}: it exists already; remove it, or give another name"
             )
-        _write(folder / f".{secrets.token_hex(8)}.tmp", path, data)
+        replace(path, data)
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot write {quoted(path)}: {one_line(error)}; give a path in a writable folder with "
             f"{len(data):,} bytes free"
         ) from error
     return path
-
-
-def _write(temporary: Path, path: Path, data: bytes) -> None:
-    # Not tempfile: its files are readable by their owner only, and os.replace keeps that mode.
-    try:
-        with open(temporary, "xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

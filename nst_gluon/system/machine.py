@@ -98,6 +98,22 @@ def memory_available_bytes(root: Path = Path("/")) -> int:
     return max(0, available)
 
 
+def oom_kills(root: Path = Path("/")) -> int | None:
+    """How many processes the kernel has killed for want of memory, None where it is not told.
+
+    Of this process's control group, those in groups below it included; of the whole machine where no group counts them.
+    """
+    counters = [
+        folder / ("memory.events" if version == 2 else "memory.oom_control")
+        for version, folder in _cgroup_folders("memory", root)
+    ]
+    for counter in (*counters[:1], root / "proc/vmstat"):
+        found = re.search(r"^oom_kill (\d+)$", _read(counter), re.MULTILINE)
+        if found:
+            return int(found.group(1))
+    return None
+
+
 def cpu_supports_bfloat16(root: Path = Path("/")) -> bool:
     """Whether the processor multiplies bfloat16 itself (AVX512_BF16 or AMX); emulated, it gains nothing."""
     flags = re.search(r"^flags\s*:(.*)$", _read(root / "proc/cpuinfo"), re.MULTILINE)

@@ -6,8 +6,9 @@
     python results/gate/trials.py summary                    what the record says
 
 Each trial is one ``python -m bench compare`` of two revisions of a clone of this repository. The record is trials.csv
-(verdicts, intervals, rounds, seconds, load) and blocks.csv (the number of every block, from which each verdict can be
-worked out again); both are appended to, so an interrupted series goes on where it was.
+(exit status then, rounds, seconds, load) and blocks.csv (the number of every block); both are appended to, so an
+interrupted series goes on where it was. The summary judges the recorded blocks by the present rule, round by round as a
+gate does (:func:`replay`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+
+from bench.gate import verdicts
+from bench.gate.verdicts import CANDIDATE, INCONCLUSIVE, ORDER, SLOWER, Rules
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
@@ -30,7 +35,7 @@ PLAN = ["--method", "texture_net", "--task", "texture", "--size", "128", "--thre
 TIME_S = {"unchanged": "60", "slower": "290", "hungrier": "90"}
 WORKING_BYTES = 37e6  # of the texture network at 128, as the gate itself measures it
 
-# Appended to nst_gluon/generator.py of the candidate: real work and real memory, in proportion.
+# Appended to nst_gluon/nets/trained_net.py of the candidate: real work and real memory, in proportion.
 PATCHES = {
     "slower": '''
 
@@ -49,7 +54,7 @@ def _slower(forward):
     return call
 
 
-Generator.forward = _slower(Generator.forward)
+TrainedNet.forward = _slower(TrainedNet.forward)
 ''',
     "hungrier": f'''
 
@@ -61,7 +66,7 @@ def _hungrier(forward):
     return call
 
 
-Generator.forward = _hungrier(Generator.forward)
+TrainedNet.forward = _hungrier(TrainedNet.forward)
 ''',
 }
 BURN = """
@@ -78,8 +83,10 @@ KINDS = {
     "slower": "a copy that takes 15 % longer",
     "hungrier": "a copy that needs 5 % more working memory",
 }
-COLUMNS = ("kind", "trial", "exit_status", "seconds", "rounds", "load", "metric", "baseline", "candidate", "ratio",
-           "low", "high", "floor", "verdict")  # fmt: skip
+SHIFT = 1.15
+SHIFTED = f"the same blocks, the candidate's times multiplied by {SHIFT}"
+WATCHED = {"unchanged": "latency_s", "slower": "latency_s", "hungrier": "working_memory_bytes"}
+COLUMNS = ("kind", "trial", "exit_status", "seconds", "rounds", "load")
 
 
 def clone(kind: str, folder: Path) -> tuple[str, str]:
@@ -92,7 +99,7 @@ def clone(kind: str, folder: Path) -> tuple[str, str]:
     git("config", "user.name", "trials")
     git("config", "user.email", "trials@example.invalid")
     if kind in PATCHES:
-        with open(folder / "nst_gluon" / "generator.py", "a", encoding="utf-8") as source:
+        with open(folder / "nst_gluon" / "nets" / "trained_net.py", "a", encoding="utf-8") as source:
             source.write(PATCHES[kind])
     git("commit", "--quiet", "--all", "--allow-empty", "--message", kind)
     return baseline, git("rev-parse", "HEAD").strip()
@@ -108,17 +115,13 @@ def trial(kind: str, number: int, folder: Path, revisions: tuple[str, str]) -> N
     )  # fmt: skip
     seconds = time.monotonic() - begun
     result = json.loads(done.stdout)
-    rows = [
-        (kind, number, done.returncode, f"{seconds:.1f}", result["rounds"], load, row["metric"],
-         *(row[name] for name in ("baseline", "candidate", "ratio", "low", "high", "floor", "verdict")))
-        for row in result["rows"]
-    ]  # fmt: skip
     samples = pd.read_csv(Path(result["folder"]) / "samples.csv")
     samples = samples[samples["metric"].isin([row["metric"] for row in result["rows"]])]
     blocks = samples.groupby(["metric", "round", "position"], sort=False)["value"].median().reset_index()
     blocks = blocks.assign(kind=kind, trial=number)[["kind", "trial", "metric", "round", "position", "value"]]
     _append(HERE / "blocks.csv", tuple(blocks.columns), blocks.itertuples(index=False))
-    _append(HERE / "trials.csv", COLUMNS, rows)
+    row = (kind, number, done.returncode, f"{seconds:.1f}", result["rounds"], load)
+    _append(HERE / "trials.csv", COLUMNS, [row])
     said = ", ".join(f"{row['metric']} {row['ratio']:.3f} {row['verdict']}" for row in result["rows"])
     print(f"{kind} {number}: exit {done.returncode}, {seconds:.0f} s, {result['rounds']} rounds: {said}", flush=True)
 
@@ -132,23 +135,63 @@ def _append(path: Path, columns: tuple[str, ...], rows) -> None:
         table.writerows(rows)
 
 
-def summary(record: pd.DataFrame) -> str:
-    """The record as a Markdown table: per kind, how many gates, what they said, how long they took."""
+def replay(blocks: pd.DataFrame, shift: float = 1.0) -> pd.DataFrame:
+    """What a gate says of recorded blocks, looking after every round until nothing is inconclusive or no round is left.
+
+    Args:
+        blocks: of blocks.csv.
+        shift: the candidate's times are multiplied by this.
+
+    Returns:
+        A row of verdicts.ROW_COLUMNS for each kind, trial and metric, with columns kind and trial.
+    """
+    candidate = blocks["position"].map({p: side == CANDIDATE for p, side in enumerate(ORDER)})
+    times = blocks["metric"].eq("latency_s") & candidate
+    unit = np.where(blocks["metric"].eq("latency_s"), "s", "B")
+    known = blocks.assign(cell="", unit=unit, value=blocks["value"] * np.where(times, shift, 1.0))
+    found = []
+    for (kind, trial), group in known.groupby(["kind", "trial"], sort=False):
+        for last in range(Rules().least_rounds, max(Rules().least_rounds, group["round"].max()) + 1):
+            rows = verdicts.compare_rounds(group[group["round"] <= last])
+            if not rows["verdict"].eq(INCONCLUSIVE).any():
+                break
+        found.append(rows.assign(kind=kind, trial=trial))
+    return pd.concat(found, ignore_index=True)
+
+
+def summary(trials: pd.DataFrame, rows: pd.DataFrame, shifted: pd.DataFrame) -> str:
+    """The record as two Markdown tables: the verdicts by kind, and how often an interval covers the truth.
+
+    Args:
+        trials: of trials.csv.
+        rows, shifted: of :func:`replay`, as recorded and with the candidate's times multiplied by SHIFT.
+    """
     lines = [
         "| revisions compared | gates | red | verdict on what was changed | its ratio | seconds a gate: median, most |",
         "| --- | ---: | ---: | --- | ---: | ---: |",
     ]
     for kind, text in KINDS.items():
-        group = record[record["kind"] == kind]
-        gates = group.drop_duplicates("trial")
-        watched = group[group["metric"] == ("working_memory_bytes" if kind == "hungrier" else "latency_s")]
-        verdicts = ", ".join(f"{count} {name}" for name, count in watched["verdict"].value_counts().items())
-        red, ratio = int((gates["exit_status"] == 1).sum()), watched["ratio"].median()
-        lines.append(
-            f"| {text} | {len(gates)} | {red} | {verdicts} | {ratio:.3f} | "
-            f"{gates['seconds'].median():.0f}, {gates['seconds'].max():.0f} |"
-        )
+        seconds = trials.loc[trials["kind"] == kind, "seconds"]
+        line = _line(text, rows[rows["kind"] == kind], WATCHED[kind])
+        lines.append(f"{line} {seconds.median():.0f}, {seconds.max():.0f} |")
+        if kind == "unchanged":
+            lines.append(f"{_line(SHIFTED, shifted[shifted['kind'] == kind], WATCHED[kind])} the same |")
+    lines += ["", "| the same code twice | intervals | cover 1 |", "| --- | ---: | ---: |"]
+    for metric, group in rows[rows["kind"] == "unchanged"].groupby("metric"):
+        lines.append(f"| `{metric}` | {len(group)} | {covering(group):.1%} |")
     return "\n".join(lines)
+
+
+def covering(rows: pd.DataFrame) -> float:
+    """The share of intervals that hold 1."""
+    return float((rows["low"].le(1) & rows["high"].ge(1)).mean())
+
+
+def _line(text: str, rows: pd.DataFrame, metric: str) -> str:
+    watched = rows[rows["metric"] == metric]
+    found = ", ".join(f"{count} {name}" for name, count in watched["verdict"].value_counts().items())
+    red = rows.loc[rows["verdict"] == SLOWER, "trial"].nunique()
+    return f"| {text} | {rows['trial'].nunique()} | {red} | {found} | {watched['ratio'].median():.3f} |"
 
 
 def main() -> None:
@@ -157,7 +200,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10)
     options = parser.parse_args()
     if options.kind == "summary":
-        print(summary(pd.read_csv(HERE / "trials.csv")))
+        blocks = pd.read_csv(HERE / "blocks.csv")
+        shifted = replay(blocks[blocks["kind"] == "unchanged"], SHIFT)
+        print(summary(pd.read_csv(HERE / "trials.csv"), replay(blocks), shifted))
         return
     done = 0
     if (HERE / "trials.csv").exists():

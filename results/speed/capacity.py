@@ -21,7 +21,8 @@ from nst_gluon import assets
 from nst_gluon.cli import console
 from nst_gluon.descriptor import weights
 from nst_gluon.nets import netfile
-from nst_gluon.nets.generator import method_module, parameters_of, set_parameters
+from nst_gluon.nets.inputs import drawn
+from nst_gluon.nets.training_net import parameters_of, with_parameters
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.optimise import lbfgs
@@ -42,11 +43,8 @@ class Net:
     """A trained texture network, its weights as one vector, and what its pictures of given noise are worth."""
 
     def __init__(self, file: Path):
-        found, meta = netfile.load(file)
-        self.module, self.architecture = method_module(meta["method"]), meta["architecture"]
-        self.net = self.module.build(self.architecture)
-        self.net.initialize(self.module.initializer())
-        set_parameters(self.net, found, mx.cpu(), str(file))
+        self.description, found, meta = netfile.checked(file)
+        self.net = with_parameters(self.description, found)
         self.net.hybridize(static_alloc=True, static_shape=True)
         self.learnt = [one for one in parameters_of(self.net).values() if one.grad_req != "null"]
         for one in self.learnt:
@@ -72,7 +70,7 @@ class Net:
             one.zero_grad()
         total = 0.0
         for seed in seeds:
-            noise = self.module.inputs(self.architecture, None, np.random.default_rng(seed), (1, SIZE, SIZE), 1.0)
+            noise = drawn(self.description, None, np.random.default_rng(seed), (1, SIZE, SIZE))
             inputs = [mx.nd.array(scale, dtype="float32") for scale in noise]
             with mx.autograd.record():
                 value = self.objective.loss(self.net(*inputs))[0]

@@ -16,7 +16,7 @@ import peers
 from nst_gluon import assets
 from nst_gluon.cli import console
 from nst_gluon.descriptor import weights
-from nst_gluon.nets.generator import load_net
+from nst_gluon.nets.trained_net import load_net
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.pictures import images
@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
 
 
 def drawn(shapes: list[tuple[int, ...]], seed: int) -> list[np.ndarray]:
-    """The noise of :func:`nst_gluon.nets.inputs.sample_noise` as it is before it is moved."""
+    """The noise of :func:`nst_gluon.nets.inputs.drawn` as it is before it is moved."""
     rng = np.random.default_rng(seed)
     return [rng.random(shape, dtype=np.float32) for shape in shapes]
 

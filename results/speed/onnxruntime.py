@@ -22,8 +22,8 @@ import numpy as np
 import peers
 
 from nst_gluon import assets
+from nst_gluon.api.choice import net_path
 from nst_gluon.cli.console import run
-from nst_gluon.cli.method_choice import net_path
 from nst_gluon.nets import netfile
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime

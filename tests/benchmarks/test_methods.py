@@ -10,10 +10,10 @@ import pytest
 
 from nst_gluon import assets
 from nst_gluon.descriptor import vgg
-from nst_gluon.nets.generator import load_net
+from nst_gluon.nets.trained_net import load_net
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective, content_loss, gram, style_loss, total_variation
-from nst_gluon.optimise.descent import config_of, optimise
+from nst_gluon.optimise.problem import Problem, config_of
 from nst_gluon.system.engine import mx
 
 PRESET = presets.get("texture_net")
@@ -90,7 +90,8 @@ def descent(objective: Objective, start, config):
         try:
             with contextlib.suppress(_Enough):
                 wait()
-                optimise(objective, start, config, wait)
+                problem = Problem(objective, start.shape[2:], config, callback=wait)
+                problem.run(lambda problem: problem.minimise(start))
             done.put("the optimisation ended by itself")
         except BaseException as error:
             done.put(repr(error))

@@ -3,7 +3,7 @@
     library     the only import of PyTorch
     descriptor  VGG's named activations
     objective   the common objective, every preset
-    nets        the Johnson net and the texture network, from the files that nst_gluon trains
+    nets        a net's description as a module, with a file's parameters
     minimisers  other ways downhill than the suite's own
     devices     precision, memory layout, clocks and memory of a CPU or a GPU
     backend     what executes a cell

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.engines import measure
+from bench.engines.context import Context
 from bench.engines.pytorch import devices
 from bench.engines.pytorch.descriptor import Descriptor
 from bench.engines.pytorch.library import torch
@@ -18,8 +19,8 @@ from bench.engines.pytorch.nets import Generator
 from bench.engines.pytorch.objective import Objective
 from bench.machine import meters
 from bench.plan import engines
-from bench.plan.cells import Budget, Cell, Settings
-from bench.run.worker import Context
+from bench.plan.budgets import Budget
+from bench.plan.cells import Cell, Settings
 from nst_gluon.descriptor.weights import VggWeights
 from nst_gluon.objective.presets import Preset
 from nst_gluon.system import runtime

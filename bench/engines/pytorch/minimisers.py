@@ -15,7 +15,9 @@ from nst_gluon.optimise.lbfgs import minimise as suite
 Function = Callable[..., tuple]
 
 
-def by_scipy(function: Function, start: torch.Tensor, memory: int, first_step: float) -> None:
+def by_scipy(
+    function: Function, start: torch.Tensor, memory: int, first_step: float, bounds: tuple[float, float] | None = None
+) -> None:
     """SciPy's L-BFGS-B: float64, on the CPU; its first step is its own."""
 
     def in_double(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -24,11 +26,16 @@ def by_scipy(function: Function, start: torch.Tensor, memory: int, first_step: f
 
     options = {"maxcor": memory, "maxiter": sys.maxsize, "maxfun": sys.maxsize, "ftol": 0.0, "gtol": 0.0}
     at = start.ravel().cpu().numpy().astype("float64")
-    minimize(in_double, at, jac=True, method="L-BFGS-B", options=options)
+    minimize(in_double, at, jac=True, method="L-BFGS-B", bounds=bounds and [bounds] * len(at), options=options)
 
 
-def by_torch(function: Function, start: torch.Tensor, memory: int, first_step: float) -> None:
-    """PyTorch's own L-BFGS with its strong Wolfe line search, where ``start`` is; its first step is its own."""
+def by_torch(
+    function: Function, start: torch.Tensor, memory: int, first_step: float, bounds: tuple[float, float] | None = None
+) -> None:
+    """PyTorch's own L-BFGS with its strong Wolfe line search, where ``start`` is; its first step is its own.
+
+    It knows no bounds: it minimises the function of the clipped vector, whose gradient is 0 where it is clipped.
+    """
     x = start.ravel().clone().requires_grad_()
     most = sys.maxsize
     descent = torch.optim.LBFGS(
@@ -37,7 +44,10 @@ def by_torch(function: Function, start: torch.Tensor, memory: int, first_step: f
     )  # fmt: skip
 
     def closure() -> torch.Tensor:
-        value, x.grad = function(x.detach().clone())
+        point = x.detach().clone()
+        inside = point if bounds is None else point.clip(*bounds)
+        value, gradient = function(inside)
+        x.grad = gradient * (inside == point)
         return torch.tensor(value)
 
     descent.step(closure)

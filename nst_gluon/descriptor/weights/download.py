@@ -13,14 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nst_gluon.descriptor.weights.entries import printable
+from nst_gluon.system import children
 
 INTERVAL_S = 0.2
-
-
-def import_path() -> str:
-    """A PYTHONPATH with which a child process finds this package, however this one found it."""
-    package = str(Path(__file__).resolve().parents[3])
-    return os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
 
 
 def largest_file(folder: Path) -> int:
@@ -45,13 +40,7 @@ def watch(
     from tqdm import tqdm
 
     with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **env},
-        )
+        child = children.start(command, env, stdout=output, stderr=subprocess.STDOUT)
         try:
             # disable=None: tqdm itself asks whether the stream is a terminal.
             bar = tqdm(
@@ -74,12 +63,7 @@ def watch(
                     bar.update(total - bar.n)
         finally:
             if child.poll() is None:
-                child.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(5)
-                if child.poll() is None:
-                    child.kill()
-                    child.wait()
+                children.end(child)
         output.seek(0)
         return child.returncode, output.read().decode("utf-8", "replace")
 
@@ -102,7 +86,7 @@ def pip_command() -> list[str] | None:
     uv makes environments without pip; the copy that ensurepip carries then runs straight from its wheel.
     """
     if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
+        return children.python("pip")
     try:
         import ensurepip
     except ImportError:

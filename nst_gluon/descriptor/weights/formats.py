@@ -50,22 +50,19 @@ def _opened(path: Path) -> Iterator[tuple[Mapping[str, Entry], bool]]:
             raise Refused(f"it is of no known format; give {FORMATS}")
 
 
-def load_file(path: PathLike, title: str | None = None) -> VggWeights:
-    """Read VGG-16 or VGG-19 from a file: torch's (zip and legacy), Keras's HDF5, ``.npz`` or ``.params``.
+@contextmanager
+def opened(path: PathLike, where: str) -> Iterator[tuple[Mapping[str, Entry], bool]]:
+    """The named arrays of a file, none of them read, and whether torch wrote it; ``where`` begins each message.
 
-    The input scaling follows from the format and its names (:mod:`nst_gluon.descriptor.weights.naming`); arrays
-    ``mean`` and ``std`` in the file overrule it. ``title`` is the source where the file itself names none.
-
-    Raises UserError for a file that is missing, damaged, hostile, incomplete or of another net. Nothing
-    that a file says is executed, and no array is read before its shape has been checked.
+    Raises UserError for a file that is missing, damaged, hostile or of no known format, also while arrays are read in
+    the block. Nothing that a file says is executed.
     """
     path = Path(path)
-    where = f"weights {quoted(path)}"
     try:
         if not path.is_file():
             raise UserError(f"{where}: {'not a file' if path.exists() else 'no such file'}; give {FORMATS}")
-        with _opened(path) as (entries, torch):
-            return assemble(entries, where, title or path.name, torch)
+        with _opened(path) as found:
+            yield found
     except Refused as e:
         raise UserError(f"{where}: {e}") from None
     except (
@@ -78,6 +75,20 @@ def load_file(path: PathLike, title: str | None = None) -> VggWeights:
         ValueError,
     ) as e:
         raise UserError(f"{where}: cannot be read: {printable(e) or type(e).__name__}") from None
+
+
+def load_file(path: PathLike, title: str | None = None) -> VggWeights:
+    """Read VGG-16 or VGG-19 from a file: torch's (zip and legacy), Keras's HDF5, ``.npz`` or ``.params``.
+
+    The input scaling follows from the format and its names (:mod:`nst_gluon.descriptor.weights.naming`); arrays
+    ``mean`` and ``std`` in the file overrule it. ``title`` is the source where the file itself names none.
+
+    Raises UserError as :func:`opened` does, and for a file that is incomplete or of another net. No array is read
+    before its shape has been checked.
+    """
+    where = f"weights {quoted(path)}"
+    with opened(path, where) as (entries, torch):
+        return assemble(entries, where, title or Path(path).name, torch)
 
 
 def arrays_of(weights: VggWeights) -> dict[str, np.ndarray]:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from nst_gluon.descriptor.weights.download import import_path, last_error, pip_command, watch
+from nst_gluon.descriptor.weights.download import last_error, pip_command, watch
 from nst_gluon.descriptor.weights.formats import load_file, save
 from nst_gluon.descriptor.weights.model import VggWeights
+from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import one_line, quoted
 from nst_gluon.system.runtime import quiet_import
@@ -263,8 +264,8 @@ def _fetch_zoo(name: str, net: ZooNet, folder: Path, path: Path, progress: bool)
     with tempfile.TemporaryDirectory(dir=folder, prefix=PREFIX) as temporary:
         # MXNET_HOME has gluoncv download into the temporary folder: what appears in the real one is verified.
         target = Path(temporary) / "models"
-        env = {"MXNET_HOME": temporary, "PYTHONPATH": import_path()}
-        command = [sys.executable, "-c", _ZOO_PROGRAM, net.arch, str(target)]
+        env = {"MXNET_HOME": temporary}
+        command = children.python("-c", _ZOO_PROGRAM, net.arch, str(target))
         status, output = watch(command, target, f"{name} weights", None, progress, env)
         fresh = target / path.name
         if status != 0 or not fresh.is_file():

@@ -22,9 +22,10 @@ runtime.prepare(spec["threads"])
 import numpy as np  # noqa: E402
 
 from nst_gluon.descriptor import weights  # noqa: E402
+from nst_gluon.methods.gatys import Gatys  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
 from nst_gluon.objective.loss import Objective  # noqa: E402
-from nst_gluon.optimise.descent import config_of, initial_picture, optimise  # noqa: E402
+from nst_gluon.optimise.problem import Problem, config_of  # noqa: E402
 from nst_gluon.pictures import images  # noqa: E402
 from nst_gluon.system.engine import mx  # noqa: E402
 
@@ -51,19 +52,13 @@ def objective(side):
 found = weights.load(None, progress=False)
 side = spec["size"]
 full = Seen(objective(side))
-coarse = [objective(small) for small, _ in spec["coarse"]]
 content = images.load(spec["content"], side)
 config = config_of(
     presets.get(spec["preset"]),
     iterations=spec["iterations"],
     optimizer="lbfgs",
     start=spec["start"],
-    pyramid=tuple((small, evaluations) for small, evaluations in spec["coarse"]),
 )
-for stage, pixels in zip((*coarse, full), [*(small for small, _ in spec["coarse"]), side]):
-    stage.value_and_gradient(images.resize(content, (pixels, pixels)))  # builds the graph, off the clock
-mx.nd.waitall()
-setup_s = time.perf_counter() - begun
 pictures = []
 
 
@@ -76,7 +71,12 @@ def keep(step):
         pictures.append([step.iteration, step.seconds, str(path)])
 
 
-result = optimise(full, initial_picture(config, content, (side, side)), config, keep, coarse)
+problem = Problem(full, (side, side), config, content, lambda small: images.load(spec["style"], small), side,
+                  levels=spec["coarse"], callback=keep)  # fmt: skip
+problem.rehearse(Gatys().descend, 1)  # builds the graphs, off the clock
+mx.nd.waitall()
+setup_s = time.perf_counter() - begun
+result = problem.run(Gatys().descend)
 steps = [step for step in result.steps if step.size == (side, side)]
 print(json.dumps({
     "setup_s": setup_s,

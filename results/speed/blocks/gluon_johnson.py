@@ -15,7 +15,7 @@ from nst_gluon.system import runtime
 spec = json.loads(sys.argv[1])
 runtime.prepare(spec["threads"])
 
-from nst_gluon.nets.generator import load_net  # noqa: E402
+from nst_gluon.nets.trained_net import load_net  # noqa: E402
 from nst_gluon.system.engine import mx  # noqa: E402  (the threads come first)
 
 precision = {} if spec["dtype"] == "float32" else {"dtype": spec["dtype"]}

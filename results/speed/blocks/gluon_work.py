@@ -19,16 +19,18 @@ runtime.prepare(spec["threads"])
 import numpy as np  # noqa: E402
 
 from bench.machine import meters  # noqa: E402
-from nst_gluon import assets  # noqa: E402
+from nst_gluon import assets, methods  # noqa: E402
 from nst_gluon.descriptor import vgg, weights  # noqa: E402
-from nst_gluon.nets.generator import Generator, load_net, method_module, parameters_of  # noqa: E402
+from nst_gluon.methods.description import describe  # noqa: E402
 from nst_gluon.nets.tiles import Tiling  # noqa: E402
+from nst_gluon.nets.trained_net import TrainedNet, load_net  # noqa: E402
+from nst_gluon.nets.training_net import initialised, values_of  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
 from nst_gluon.objective.loss import Objective  # noqa: E402
-from nst_gluon.optimise.descent import config_of, initial_picture, optimise  # noqa: E402
+from nst_gluon.optimise.problem import Problem, config_of  # noqa: E402
 from nst_gluon.pictures import images  # noqa: E402
 from nst_gluon.system.engine import mx  # noqa: E402
-from nst_gluon.train.loop import TrainConfig, Trainer, contents  # noqa: E402
+from nst_gluon.training.loop import TrainConfig, Trainer, contents  # noqa: E402
 
 PRESET = presets.get("texture_net")
 STYLE = "great_wave"
@@ -50,11 +52,12 @@ def descent() -> list[float]:
     style = images.load(assets.style_path(STYLE), side)
     objective = Objective(PRESET, weights.load(None), "texture", style, dtype=dtype, segments=spec["segments"])
     config = config_of(PRESET, iterations=calls + 1, optimizer="lbfgs", start="noise")
-    start = initial_picture(config, None, (side, side))
+    problem = Problem(objective, (side, side), config)
+    start = problem.start()
     meter.start()
     if spec["optimizer"] == "scipy":
         return np.diff(scipy_steps(objective, start, config.corrections)).tolist()
-    return np.diff([step.seconds for step in optimise(objective, start, config).steps]).tolist()
+    return np.diff([step.seconds for step in problem.run(lambda problem: problem.minimise(start)).steps]).tolist()
 
 
 def scipy_steps(objective: Objective, start: np.ndarray, corrections: int) -> list[float]:
@@ -112,12 +115,11 @@ def descriptor() -> list[float]:
     return timed(lambda: net(picture))
 
 
-def untrained(meta: dict) -> Generator:
+def untrained(meta: dict) -> TrainedNet:
     """A net as ``meta`` describes it, its parameters at random: it takes as long as a trained one."""
-    module = method_module(meta["method"])
-    net = module.build(meta["architecture"])
-    net.initialize(module.initializer())
-    return Generator({name: value.data().asnumpy() for name, value in parameters_of(net).items()}, meta, dtype=dtype)
+    method = methods.get(meta["method"])
+    net = initialised(describe(method, meta["architecture"], "net"), method.initializer)
+    return TrainedNet(values_of(net), meta, dtype=dtype)
 
 
 def net_path() -> str:

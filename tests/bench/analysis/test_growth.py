@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from synthetic import make_run
 
-from bench.analysis import summary as analysis
+from bench.analysis.analysed import analyse
 from bench.analysis.growth import METRICS, fit, laws
-from bench.report import growth
-from bench.store.reader import SUMMARY_COLUMNS
+from bench.report import tables
+from bench.store.reader import SUMMARY_COLUMNS, read_run
 
 PIXELS = np.array([128.0, 256.0, 512.0, 1024.0]) ** 2
 
@@ -76,18 +76,19 @@ def test_metrics_come_in_their_order_and_devices_apart():
             for size in (64, 128) for metric in reversed(METRICS) for device in ("cpu", "gpu")]  # fmt: skip
     found = laws(summary(rows))
     assert [series["metric"] for series, _, _ in found] == [metric for metric in METRICS for _ in range(2)]
-    table = growth.exponents(found)
-    assert "device" in [column.text for column in table.columns] and len(table.rows) == 2 * len(METRICS)
 
 
-def test_a_report_says_what_the_exponents_are_worth(tmp_path):
-    three = laws(analysis.summarise(make_run(tmp_path, sizes=(128, 256, 512), seeds=(0,), pictures=False)))
-    assert "no interval" not in growth.sentence(three)
-    for row in growth.exponents(three).rows:
-        assert row[3].small.startswith("[")
-    two = laws(analysis.summarise(make_run(tmp_path, sizes=(128, 256), seeds=(0,), pictures=False)))
-    assert "three sizes would give one" in growth.sentence(two)
-    assert {row[3].small for row in growth.exponents(two).rows} == {""}
-    one = laws(analysis.summarise(make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)))
-    assert "takes at least two sizes" in growth.sentence(one) and growth.exponents(one) is None
-    assert list(growth.plots(one)) == []
+def test_a_report_shows_an_exponent_only_where_its_interval_says_anything(tmp_path):
+    def shown(*sizes: int) -> list[str]:
+        run = read_run(make_run(tmp_path, sizes=sizes, seeds=(0,), pictures=False))
+        table = tables.growth(analyse(run))
+        return [] if table is None else [row[-1].small for row in table.rows]
+
+    assert all(small.startswith("[") for small in shown(128, 256, 512))
+    assert set(shown(128, 256)) == {""} and shown(256) == []
+
+
+@pytest.mark.parametrize(("noise", "certain"), [(1.0, True), (1.6, False)])
+def test_a_wide_interval_is_not_worth_printing(noise, certain):
+    assert fit([1, 4, 16], [1, 4 * noise, 16]).certain == certain
+    assert not fit([1, 4], [1, 4]).certain

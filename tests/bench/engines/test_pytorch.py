@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 import oracle
 import pytest
+import toy_net
+from descents import optimise
 from oracle import picture
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
@@ -17,9 +19,10 @@ from bench.engines.pytorch.descriptor import Descriptor  # noqa: E402
 from bench.engines.pytorch.minimisers import MINIMISERS  # noqa: E402
 from bench.engines.pytorch.objective import Objective  # noqa: E402
 from nst_gluon import assets  # noqa: E402
+from nst_gluon.methods import description  # noqa: E402
 from nst_gluon.nets import netfile  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
-from nst_gluon.optimise.descent import OptimizationConfig, optimise  # noqa: E402
+from nst_gluon.optimise.problem import OptimizationConfig  # noqa: E402
 from nst_gluon.system.errors import NotFinite, UserError  # noqa: E402
 
 
@@ -129,7 +132,7 @@ def test_every_way_downhill_goes_down_on_tensors(name, objective):
     found, start = objective("texture_net", "texture"), picture(5)
     made = backend.PyTorch("cpu", "float32", 0, {"lbfgs": name})
     config = OptimizationConfig(iterations=25, start="noise")
-    result = optimise(found, start, config, None, (), made.minimise, made.place, made.fetch)
+    result = optimise(found, start, config, host=made)
     assert result.stopped_because == "iterations" and len(result.steps) == 25
     assert result.terms.objective < 0.2 * result.steps[0].terms.objective
     assert isinstance(result.picture, np.ndarray) and 0 <= result.picture.min() <= result.picture.max() <= 1
@@ -140,7 +143,7 @@ def test_the_suite_s_lbfgs_takes_the_same_steps_on_tensors_and_on_arrays(objecti
     found, start, config = objective(), picture(5), OptimizationConfig(iterations=12, start="content")
     made = backend.PyTorch("cpu", "float32")
     on_host = optimise(found, start, config)
-    on_device = optimise(found, start, config, None, (), made.minimise, made.place, made.fetch)
+    on_device = optimise(found, start, config, host=made)
     there, here = ([step.terms.objective for step in result.steps] for result in (on_device, on_host))
     np.testing.assert_allclose(there, here, rtol=1e-2)
 
@@ -148,32 +151,43 @@ def test_the_suite_s_lbfgs_takes_the_same_steps_on_tensors_and_on_arrays(objecti
 def test_adam_works_on_tensors_too(objective):
     made = backend.PyTorch("cpu", "float32")
     config = OptimizationConfig(iterations=20, optimizer="adam", start="content")
-    result = optimise(objective(), picture(3), config, None, (), made.minimise, made.place, made.fetch)
+    result = optimise(objective(), picture(3), config, host=made)
     assert result.terms.objective < result.steps[0].terms.objective
 
 
 # --------------------------------------------------------------------------------------------------------------- nets
 
 
+@pytest.mark.parametrize("norm", description.NORMS)
+@pytest.mark.parametrize("mode", description.PADDINGS)
+def test_every_layer_computes_what_numpy_does(norm, mode):
+    net = toy_net.net(norm, mode)
+    params, rng = toy_net.parameters(net), np.random.default_rng(1)
+    inputs = [
+        torch.from_numpy(rng.random((2, g.channels, 16 >> g.reduction, 24 >> g.reduction), dtype=np.float32))
+        for g in net.inputs
+    ]
+    made = nets.build(net, params)(*inputs)
+    np.testing.assert_allclose(made, toy_net.compute(net, params, [x.numpy() for x in inputs]), atol=2e-5)
+
+
 @pytest.mark.parametrize("net", assets.nets(), ids=lambda net: f"{net.method}-{net.task}")
-def test_folding_and_layouts_do_not_change_a_net_s_picture(net):
-    params, meta = netfile.load(net.path)
-    unfolded = nets.NETS[net.method](**meta["architecture"])
-    built = nets.build(params, meta)
-    state = {name: value for name, value in unfolded.state_dict().items() if name.endswith("num_batches_tracked")}
-    for name, value in params.items():
-        place, _, part = name.rpartition(".")
-        state[f"{place}.{nets.NAMES.get(part, part)}"] = torch.from_numpy(value)
-    unfolded.load_state_dict(state)
+def test_layouts_do_not_change_a_net_s_picture_and_its_activations_are_those_counted(net):
+    described, params, _ = netfile.checked(net.path)
     generator = nets.Generator(net.path, "cpu", "float32")
     inputs = generator.inputs(picture(1, 64, 96) if net.task == "stylize" else None, (64, 96), seed=4)
-    with torch.no_grad():
-        expected = unfolded.eval()(*inputs)
-        assert (built(*inputs) - expected).abs().max() < 2e-4
+    expected = generator.forward(*inputs)
     generator.lay_out(torch.channels_last)
     assert (generator.forward(*inputs) - expected).abs().max() < 2e-4
-    if meta["architecture"]["norm"] == "batch":
-        assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in built.modules())
+    built, written = nets.build(described, params), []
+    for part in built.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            part.register_forward_hook(lambda _, given, out: written.append(out.numel()))
+        assert not isinstance(part, torch.nn.BatchNorm2d)
+    built(*inputs)
+    counted = {operator.name: operator.written for operator in costs.net(described, (64, 96))}
+    convolutions = [layer.name for layer in described.layers if isinstance(layer, description.Convolution)]
+    assert written == [counted[name] for name in convolutions]
 
 
 def test_pictures_follow_the_seed_and_have_the_size_asked_for():
@@ -182,8 +196,8 @@ def test_pictures_follow_the_seed_and_have_the_size_asked_for():
     one, same, other = (generator.generate(None, (50, 70), seed=seed) for seed in (1, 1, 2))
     assert one.shape == (1, 3, 50, 70) and one.min() >= 0 and one.max() <= 1
     assert (one == same).all() and (one != other).any()
-    architecture = netfile.load(net)[1]["architecture"]
-    assert generator.parameter_count == costs.total(costs.net("texture_net", architecture, (64, 64))).parameters
+    described, *_ = netfile.checked(net)
+    assert generator.parameter_count == costs.total(costs.net(described, (64, 64))).parameters
 
 
 def test_a_net_in_bfloat16_makes_nearly_the_same_picture():
@@ -191,19 +205,6 @@ def test_a_net_in_bfloat16_makes_nearly_the_same_picture():
     made = [nets.Generator(net, "cpu", dtype).generate(picture(1, 64, 64)) for dtype in ("float32", "bfloat16")]
     assert made[1].dtype == np.float32
     assert 0 < np.abs(made[0] - made[1]).mean() < 0.02
-
-
-def test_nets_that_are_not_known_are_one_line(tmp_path):
-    params, meta = netfile.load(assets.find_net("great_wave", "johnson", "stylize"))
-    for changed, said in (
-        ({**meta, "method": "pix2pix"}, "no net of 'pix2pix'"),
-        ({**meta, "architecture": {"norm": "layer"}}, "unknown normalisation 'layer'"),
-        ({**meta, "architecture": {"depth": 3}}, "is not known"),
-        ({**meta, "architecture": {"norm": "instance", "residuals": 4}}, "not those of its architecture"),
-    ):
-        with pytest.raises(UserError, match=said) as caught:
-            nets.build(params, changed)
-        assert "\n" not in str(caught.value)
 
 
 def test_the_layout_is_tried_once_and_told():

@@ -8,9 +8,8 @@ import pytest
 from plans import small_plan
 
 from bench.gate import rounds
-from bench.gate import verdicts as regression
 from bench.gate.revisions import Checkout
-from bench.gate.verdicts import GATED_METRICS, Rules
+from bench.gate.verdicts import GATED_METRICS, Rules, compare_rounds
 from bench.run.process import Outcome
 
 ROUND_S = 10.0
@@ -108,10 +107,24 @@ def test_a_cell_that_fails_is_told_and_tried_no_more(tmp_path, side, broken):
     assert "gatys texture 64" in set(found.rows["cell"])
 
 
+def test_a_block_that_takes_much_longer_than_others_of_its_cell_hangs(tmp_path):
+    blocks, limits = Blocks(tmp_path), []
+
+    def sometimes(*arguments, timeout_s, **rest):
+        limits.append(timeout_s)
+        outcome = blocks(*arguments, timeout_s=timeout_s, **rest)
+        outcome.duration_s = [1.0, 5.0, 4.0][min(len(limits) - 1, 2)]
+        return outcome
+
+    sometimes.clock = blocks.clock
+    measured(tmp_path, sometimes)
+    assert limits[0] > 100.0 and limits[1:4] == [60.0, 100.0, 100.0]
+
+
 def test_the_verdicts_follow_from_samples_csv_alone(tmp_path):
     found = measured(tmp_path, Blocks(tmp_path, shift=1.08, noise=0.02), limit=200.0)
     read = pd.read_csv(tmp_path / "out" / "samples.csv")
-    pd.testing.assert_frame_equal(regression.compare_rounds(read[read["metric"].isin(GATED_METRICS)]), found.rows)
+    pd.testing.assert_frame_equal(compare_rounds(read[read["metric"].isin(GATED_METRICS)]), found.rows)
 
 
 def test_a_busy_machine_is_told(tmp_path):

@@ -7,15 +7,20 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from htmlpage import Page
 from synthetic import HOSTILE, make_run
 
+from bench.analysis.methods import Methods
 from bench.cli import main
 from bench.gate import history
 from bench.gate.history import BETTER, FIRST, OTHER, SAME, UNCLEAR, WORSE
 from bench.report import index, timeline
+from nst_gluon.methods import bundled
+
+METHODS = Methods({name: method.facts() for name, method in bundled().items()})
 
 
 def measured(root: Path, name: str, day: int, slower: float = 1.0, **changes) -> Path:
@@ -93,6 +98,52 @@ def test_verdicts(low, high, more_is_better, found):
     assert history.verdict(low, high, 0.1, more_is_better) == found
 
 
+def drifting(ratios, noise: float = 0.02, **columns) -> pd.DataFrame:
+    """Invented points of one number, run by run, its level following ``ratios``."""
+    rng = np.random.default_rng(0)
+    cell = {"engine": "gluon", "method": "m", "task": "texture", "size": 64, "batch": 1, "dtype": "float32"}
+    rows = [
+        {"machine": "machine 1", "run": f"r{i}", "revision": f"{i}", **cell, "device": "cpu", "metric": "latency_s",
+         "unit": "s", "value": 0.02 * ratio * np.exp(rng.normal(0, noise)), "change": SAME if i else FIRST}
+        for i, ratio in enumerate(ratios)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def test_a_drift_is_found_that_every_comparison_of_neighbours_lets_pass():
+    creeping = 1.01 ** np.arange(40)
+    points = drifting(creeping, noise=0.005)
+    steps = points["value"].to_numpy()
+    assert (steps[1:] / steps[:-1]).max() < 1.05
+    found = history.drifts(points)
+    assert set(found["change"]) == {WORSE} and (found["p"] <= history.RARE).all()
+    assert found["ratio"].prod() > 1.15  # from the median of the first runs to that of the last
+    assert set(history.drifts(drifting(creeping, 0.005, unit="x"))["change"]) == {BETTER}
+
+
+def test_a_step_is_found_where_it_is_and_how_large():
+    found = history.drifts(drifting([1.2] * 12 + [1.1] * 15 + [1.0] * 13))
+    assert list(found["change"]) == [BETTER, BETTER]
+    assert [int(run[1:]) for run in found["run"]] == pytest.approx([12, 27], abs=1)
+    assert list(found["ratio"]) == pytest.approx([1.1 / 1.2, 1 / 1.1], rel=0.02)
+
+
+def test_noise_is_no_drift_and_neither_is_a_change_below_the_floor_or_of_the_inputs():
+    rng = np.random.default_rng(1)
+    alarms = sum(bool(history.level_changes(rng.normal(0, 0.1, 30), 0.05)) for _ in range(60))
+    assert alarms <= 2
+    assert history.drifts(drifting([1.0] * 20 + [1.03] * 20, noise=0.001)).empty
+    other = drifting([1.0] * 20 + [2.0] * 20)
+    assert history.drifts(other.assign(change=[FIRST, *[SAME] * 19, OTHER, *[SAME] * 19])).empty
+    assert history.drifts(drifting([1.0] * 4 + [2.0] * 5)).empty  # too few runs to tell an order from chance
+
+
+def test_the_rank_statistic_is_pettitts():
+    values = np.random.default_rng(2).normal(size=9)
+    by_hand = [sum(np.sign(a - b) for a in values[:t] for b in values[t:]) for t in range(1, 9)]
+    assert history._rank_scan(values[None])[0] == pytest.approx(by_hand)
+
+
 def test_numbers_of_other_inputs_are_not_compared(tmp_path):
     first, second = measured(tmp_path, "a", 1), measured(tmp_path, "b", 2, 3.0)
     meta = json.loads((second / "run.json").read_text())
@@ -129,7 +180,7 @@ def test_each_engine_has_a_plot_of_its_own(points):
     ours = points[points["machine"] == "machine 1"]
     both = pd.concat([ours, ours.assign(engine="pytorch", value=2 * ours["value"])])
     once = both["engine"].eq("pytorch") & (both["run"] != both["run"].iloc[0])
-    names = {plot.name: plot.title for plot in timeline._plots("machine 1", list(ours["run"].unique()), both)}
+    names = {plot.name: plot.title for plot in timeline._plots("machine 1", list(ours["run"].unique()), both, METHODS)}
     assert names["machine-1-latency-s-256-gluon"].endswith(", 256 × 256, gluon")
     assert names.keys() == {name.replace("gluon", "pytorch") for name in names} | set(names)
     assert len(names) == 2 * len({plot.name for plot in timeline._plots("m", list(ours["run"].unique()), ours)})
@@ -187,7 +238,7 @@ def test_the_list_has_every_run_newest_first_and_what_is_unreadable(tmp_path, ca
     assert page.text.index(new.name) < page.text.index(old.name) < page.text.index(broken.name)
     links = [link["href"] for link in page.all("a") if not link["href"].startswith("#")]
     assert links == [f"{new.name}/report.html"] and (tmp_path / links[0]).is_file()
-    assert "faster than optimisation at equal loss" in page.text and "unreadable" in page.text
+    assert "faster than optimisation reaches the same loss" in page.text and "unreadable" in page.text
     assert main.main(["report", "--index", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "index.html")
 

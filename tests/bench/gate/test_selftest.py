@@ -38,7 +38,7 @@ def test_a_steady_machine_detects_little_more_than_the_floor_and_gives_no_false_
 def test_a_noisy_machine_detects_only_large_changes_and_still_gives_no_false_alarm(steady):
     (row,) = selftest.analyse(machine(0.08), Rules(), most=8, gates=80)
     assert row["false_alarm_rate"] <= 0.02
-    assert row["smallest_detected"] is None or row["smallest_detected"] > 2 * steady[0]["smallest_detected"]
+    assert row["smallest_detected"] is None or row["smallest_detected"] > 1.5 * steady[0]["smallest_detected"]
 
 
 def test_too_few_rounds_tell_the_spread_and_nothing_more():
@@ -51,7 +51,10 @@ def test_what_is_kept_for_a_machine_is_found_for_it_alone(steady, tmp_path):
     result = {"fingerprint": FINGERPRINT, "rows": steady, "rounds": 12, "seconds": 1.0, "warnings": ["busy"]}
     path = selftest.keep(tmp_path, result)
     assert json.loads(path.read_text())["rounds"] == 12
-    assert selftest.floors(tmp_path, FINGERPRINT) == {(CELL, "latency_s"): steady[0]["between_two"]}
+    assert steady[0]["between_two"] < 0.05  # below the floor that comparisons in rounds have
+    assert selftest.floors(tmp_path, FINGERPRINT) == {(CELL, "latency_s"): 0.05}
+    selftest.keep(tmp_path, {**result, "rows": [{**steady[0], "between_two": 0.2}, {**steady[0], "between_two": None}]})
+    assert selftest.floors(tmp_path, FINGERPRINT) == {(CELL, "latency_s"): 0.2}
     assert selftest.floors(tmp_path, {**FINGERPRINT, "cores": 4}) == {}
     path.write_text("{")
     assert selftest.floors(tmp_path, FINGERPRINT) == {}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plans import SETTINGS, small_plan
 
 from bench.machine import meters
-from bench.plan.cells import GATE
+from bench.plan.budgets import GATE
 from bench.report import run_facts
 from bench.run import process, scheduler
 
@@ -156,7 +156,7 @@ def test_little_is_not_late():
 
 HEAVY = """
 import numpy as np
-from bench import meters
+from bench.machine import meters
 from nst_gluon.system.engine import mx
 a = mx.nd.array(np.random.default_rng(0).random((700, 700), dtype="float32"))
 def call():
@@ -185,8 +185,8 @@ def test_the_engine_with_and_without_waitall(python, synchronised, words):
 
 LYING = """
 import sys
-from bench import worker
-from bench.plan.engines import gluon
+from bench.engines import gluon
+from bench.run import worker
 gluon.Gluon.synchronise = lambda self: None
 sys.exit(worker.main())
 """
@@ -217,8 +217,8 @@ LAZY = """
 import sys, time
 from types import SimpleNamespace
 import numpy as np
-from bench import worker
-from bench.plan.engines import measure
+from bench.engines import measure
+from bench.run import worker
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 
@@ -232,12 +232,12 @@ class Gradient:  # computed when it is looked at for the first time
             self.values = np.zeros((1, 3, 64, 64), "float32")
         return self.values
 
-def optimise(objective, start, config, callback, *others):
+def run(self, descend):
     at = {"terms": TERMS, "size": (64, 64)}
     steps = [SimpleNamespace(seconds=0.001 * number, iteration=number, **at) for number in range(1, 12)]
-    return SimpleNamespace(steps=steps, stopped_because="iterations", picture=start)
+    return SimpleNamespace(steps=steps, stopped_because="iterations", picture=self.start())
 
-measure.optimise = optimise
+measure.Problem.run = run
 Objective.value_and_gradient = lambda self, picture: (TERMS, Gradient())
 sys.exit(worker.main())
 """
@@ -253,7 +253,8 @@ def test_an_optimisation_step_that_is_not_finished_is_found_out(tmp_path):
 def test_an_honest_cell_says_how_many_samples_it_took_and_left_out(tmp_path):
     pytest.importorskip("mxnet", reason="needs an engine")
     for method, metric in (("texture_net", "latency_s"), ("gatys", "iteration_s")):
-        outcome = measure(tmp_path, method, "texture", "import sys; from bench import worker; sys.exit(worker.main())")
+        program = "import sys; from bench.run import worker; sys.exit(worker.main())"
+        outcome = measure(tmp_path, method, "texture", program)
         assert outcome.status == "ok", outcome.reason
         counts = [sum(name == wanted for name, _, _ in outcome.samples) for wanted in (metric, f"warm_up_{metric}")]
         assert counts == [outcome.info["timed_samples"] - outcome.info["dropped_samples"],

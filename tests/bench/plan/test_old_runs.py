@@ -13,6 +13,7 @@ from bench.cli import main
 from bench.plan.cells import Cell
 from bench.store import run_folder, whole_runs
 from bench.store.reader import read_run
+from nst_gluon import methods
 from nst_gluon.system.errors import UserError
 
 
@@ -58,3 +59,19 @@ def test_cells_of_old_plans_are_the_reference_s():
     fields = Cell("gluon", "gatys", "texture", 64, 1, "float32", "cpu", 0, "optimise").to_dict()
     del fields["engine"]
     assert Cell.from_dict(fields).engine == "gluon"
+
+
+def test_methods_of_a_run_are_those_that_it_kept_or_that_the_suite_knows(runs):
+    path = runs[0] / "run.json"
+    meta = json.loads(path.read_text())
+    kept = {**methods.facts("gatys").to_dict(), "title": "as it was"}
+    path.write_text(json.dumps({**meta, "methods": [kept]}))
+    assert read_run(runs[0]).methods["gatys"].title == "as it was"
+    records = [json.loads(line) for line in (runs[0] / "cells.jsonl").read_text().splitlines()]
+    text = "".join(json.dumps({**record, "method": record["method"].replace("gatys", "forgotten")}) + "\n"
+                   for record in records)  # fmt: skip
+    (runs[0] / "cells.jsonl").write_text(text)
+    path.write_text(json.dumps({name: value for name, value in meta.items() if name not in ("methods", "cells")}))
+    found = read_run(runs[0]).methods
+    assert found["johnson"] == methods.facts("johnson")
+    assert (found["forgotten"].kind, found["forgotten"].title) == (methods.OPTIMISES, "forgotten")

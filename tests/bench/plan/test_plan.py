@@ -10,8 +10,9 @@ import sys
 import pytest
 from plans import environment, small_plan, with_settings
 
+from bench.plan import build, durations, engines, memory
 from bench.plan import cells as plan
-from bench.plan import engines
+from bench.plan.budgets import BUDGETS
 from nst_gluon import methods
 from nst_gluon.system.errors import UserError
 
@@ -66,8 +67,8 @@ def test_a_plan_survives_json():
 def test_a_difference_names_what_differs():
     original = small_plan()
     assert "target_loss" in original.difference(with_settings(original, target_loss=5.0))
-    assert "budget" in original.difference(small_plan(budget=plan.BUDGETS["full"])) or "name" in (
-        original.difference(small_plan(budget=plan.BUDGETS["full"]))
+    assert "budget" in original.difference(small_plan(budget=BUDGETS["full"])) or "name" in (
+        original.difference(small_plan(budget=BUDGETS["full"]))
     )
     assert "only here" in original.difference(small_plan(sizes=[64, 128]))
     assert "only there" in small_plan(sizes=[64, 128]).difference(original)
@@ -76,23 +77,23 @@ def test_a_difference_names_what_differs():
 
 def test_names_are_checked_with_a_hint():
     choices = ["gatys", "johnson"]
-    assert plan.parse_names("--method", "all", choices) == choices
-    assert plan.parse_names("--method", "johnson, gatys,johnson", choices) == ["johnson", "gatys"]
+    assert build.parse_names("--method", "all", choices) == choices
+    assert build.parse_names("--method", "johnson, gatys,johnson", choices) == ["johnson", "gatys"]
     with pytest.raises(UserError, match="--method: unknown name 'jonson'; did you mean 'johnson'"):
-        plan.parse_names("--method", "jonson", choices)
+        build.parse_names("--method", "jonson", choices)
     with pytest.raises(UserError, match="--method: empty"):
-        plan.parse_names("--method", " , ", choices)
+        build.parse_names("--method", " , ", choices)
 
 
 @pytest.mark.parametrize("text", ["0", "-256", "256,-1", "x", "1.5", "", "256,,512", "nan", "1e3"])
 def test_sizes_that_are_none_are_refused_in_one_line(text):
     with pytest.raises(UserError, match="^--size: ") as error:
-        plan.parse_integers("--size", text)
+        build.parse_integers("--size", text)
     assert "\n" not in str(error.value)
 
 
 def test_sizes_are_sorted_without_repetition():
-    assert plan.parse_integers("--size", "512, 256,512") == [256, 512]
+    assert build.parse_integers("--size", "512, 256,512") == [256, 512]
 
 
 def test_too_large_a_size_says_how_much_it_would_take_and_what_fits():
@@ -100,28 +101,28 @@ def test_too_large_a_size_says_how_much_it_would_take_and_what_fits():
     with pytest.raises(
         UserError, match=r"--size: 4096 is too large .* 76\.2 GB .* 16\.0 GB .* at most (\d+)"
     ) as error:
-        plan.check_memory(cells, {"cpu": 16_000_000_000})
+        memory.check_memory(cells, {"cpu": 16_000_000_000})
     fits = int(str(error.value).rsplit(" ", 1)[1])
-    plan.check_memory(small_plan(sizes=[fits]).cells, {"cpu": 16_000_000_000})
+    memory.check_memory(small_plan(sizes=[fits]).cells, {"cpu": 16_000_000_000})
     with pytest.raises(UserError):
-        plan.check_memory(small_plan(sizes=[fits + 16]).cells, {"cpu": 16_000_000_000})
+        memory.check_memory(small_plan(sizes=[fits + 16]).cells, {"cpu": 16_000_000_000})
 
 
 def test_memory_of_a_device_that_is_not_known_is_not_checked():
-    plan.check_memory(small_plan(sizes=[100_000]).cells, {"gpu": 1})
+    memory.check_memory(small_plan(sizes=[100_000]).cells, {"gpu": 1})
 
 
 def test_batches_nobody_asked_for_are_left_out_when_they_do_not_fit():
     built = small_plan(sizes=[512], batches=[1, 64])
-    kept = plan.without_larger_batches(built, {"cpu": 8_000_000_000})
+    kept = memory.without_larger_batches(built, {"cpu": 8_000_000_000})
     assert {cell.batch for cell in kept.cells} == {1}
 
 
-@pytest.mark.parametrize("budget", plan.BUDGETS.values(), ids=plan.BUDGETS)
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
 def test_a_time_out_leaves_a_worker_the_time_it_may_take(budget):
     for cell in small_plan(sizes=[256, 1024], batches=[4]).cells:
-        limit = plan.timeout_s(cell, budget)
-        assert limit > 2 * plan.estimate_s(cell, budget)
+        limit = durations.timeout_s(cell, budget)
+        assert limit > 2 * durations.estimate_s(cell, budget)
         if cell.kind == plan.OPTIMISE:
             assert limit > 1.5 * budget.optimise_limit_s(cell.size)
 
@@ -129,18 +130,18 @@ def test_a_time_out_leaves_a_worker_the_time_it_may_take(budget):
 def test_the_budgets_keep_their_promises():
     """15 minutes for the standard run, 2 for the quick one, going by the estimates."""
     for name, minutes in (("standard", 15), ("quick", 2)):
-        budget = plan.BUDGETS[name]
+        budget = BUDGETS[name]
         cells = small_plan(
-            sizes=[256, 512], batches=None, budget=budget, repeats=None, method_names=list(methods.METHODS)
+            sizes=[256, 512], batches=None, budget=budget, repeats=None, method_names=methods.usual()
         ).cells
-        assert sum(plan.estimate_s(cell, budget) for cell in cells) < 60 * minutes
-    full = plan.BUDGETS["full"]
+        assert sum(durations.estimate_s(cell, budget) for cell in cells) < 60 * minutes
+    full = BUDGETS["full"]
     assert full.repeats >= 3 and full.max_iterations >= 500 and not full.stop_early and full.min_samples >= 10
 
 
 def test_variants_are_left_out_of_all_methods_where_there_is_no_time_for_them():
-    everything = list(methods.METHODS)
-    for budget in plan.BUDGETS.values():
+    everything = methods.usual()
+    for budget in BUDGETS.values():
         kept = {cell.method for cell in small_plan(method_names=everything, budget=budget).cells}
         assert kept == ({"gatys", "johnson", "texture_net"} if budget.name == "quick" else set(everything))
     asked = small_plan(method_names=["gatys", "net_gatys"]).cells
@@ -151,8 +152,8 @@ def test_variants_are_left_out_of_all_methods_where_there_is_no_time_for_them():
 def test_segments_only_where_the_memory_asks_for_them():
     cell = small_plan(sizes=[1024]).cells[-1]
     assert cell.kind == plan.OPTIMISE
-    assert plan.segments_for(cell, None) == plan.segments_for(cell, 8_000_000_000) == 1
-    assert plan.segments_for(cell, plan.estimate_bytes(cell)) == 3
+    assert memory.segments_for(cell, None) == memory.segments_for(cell, 8_000_000_000) == 1
+    assert memory.segments_for(cell, memory.estimate_bytes(cell)) == 3
 
 
 def test_a_label_says_what_is_unusual():

@@ -11,11 +11,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import environment, small_plan, with_settings
 
-from bench.plan import cells, shards
+from bench.plan import cells, durations, memory, shards
+from bench.plan.budgets import BUDGETS
 from nst_gluon.system.errors import UserError
 
 SOME = {"max_size": 3, "min_size": 1, "unique": True}
@@ -27,7 +28,7 @@ PLANS = st.fixed_dictionaries(
         "devices": st.sampled_from([["cpu"], ["cpu", "gpu:0"]]),
         "dtypes": st.sampled_from([["float32"], ["float32", "bfloat16"]]),
         "repeats": st.integers(1, 3),
-        "budget": st.sampled_from(list(cells.BUDGETS.values())),
+        "budget": st.sampled_from(list(BUDGETS.values())),
     }
 )
 
@@ -37,9 +38,10 @@ def settings_of(cell: cells.Cell) -> tuple:
 
 
 def seconds(part: cells.Plan) -> float:
-    return sum(cells.estimate_s(cell, part.budget) for cell in part.cells)
+    return sum(durations.estimate_s(cell, part.budget) for cell in part.cells)
 
 
+@settings(deadline=None)  # the first example imports the methods
 @given(PLANS, st.data())
 def test_the_parts_are_the_whole_once_in_its_order_and_balanced(fields, data):
     whole = small_plan(**fields)
@@ -96,7 +98,7 @@ def test_another_process_splits_alike():
     """Whatever its hash seed."""
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
-        "from plans import small_plan; from bench import shards\n"
+        "from plans import small_plan; from bench.plan import shards\n"
         "p = small_plan(sizes=[64, 128, 256], repeats=2)\n"
         "print([shards.take(p, i, 4).to_dict() for i in range(1, 5)])"
     )
@@ -125,11 +127,11 @@ def test_a_machine_with_less_memory_splits_the_same_plan():
     whole = small_plan(sizes=[256, 512], batches=[1, 64])
     for index in (1, 2):
         part = shards.take(whole, index, 2)
-        small = cells.without_larger_batches(part, {"cpu": 3_000_000_000})
+        small = memory.without_larger_batches(part, {"cpu": 3_000_000_000})
         assert [whole.cells[position] for position in small.shard.positions] == list(small.cells)
         assert set(small.cells) == {c for c in part.cells if c.batch == 1} != set(part.cells)
         assert small.shard.plan_fingerprint == part.shard.plan_fingerprint
-    assert not cells.without_larger_batches(whole, {"cpu": 3_000_000_000}).shard
+    assert not memory.without_larger_batches(whole, {"cpu": 3_000_000_000}).shard
 
 
 def test_a_shard_survives_json_and_is_a_difference():

@@ -72,8 +72,8 @@ def realistic():
         ],
         "warnings": ["busy machine: other processes used up to 0.4 cores on average while 3 blocks were measured"],
         "exit_status": 1,
-        "summary": "Regression: of 14 metrics 3 slower or hungrier, 1 failed, 1 inconclusive, 1 missing, 1 new, "
-        "1 incomparable, 2 faster or leaner, 4 same.",
+        "summary": "Regression: of 14 metrics 3 slower or more memory, 1 failed, 1 inconclusive, 1 missing, 1 new, "
+        "1 incomparable, 2 faster or less memory, 4 same.",
     }  # fmt: skip
 
 
@@ -137,10 +137,11 @@ class Page(html.parser.HTMLParser):
 
 @pytest.mark.parametrize(
     ("verdict", "unit", "said"),
-    [("slower", "s", "slower"), ("faster", "s", "faster"), ("slower", "B", "hungrier"), ("faster", "B", "leaner"),
+    [("slower", "s", "slower"), ("faster", "s", "faster"), ("slower", "B", "more memory"),
+     ("faster", "B", "less memory"),
      ("same", "B", "same"), ("slower", "1", "slower")],
 )  # fmt: skip
-def test_memory_is_hungrier_and_leaner(verdict, unit, said):
+def test_memory_is_more_or_less(verdict, unit, said):
     assert comparison.verdict_name({"verdict": verdict, "unit": unit}) == said
 
 
@@ -180,7 +181,7 @@ def test_terminal_table_is_aligned():
         assert all(line[end : end + 2] == "  " and line[end - 1] != " " for line in table), name
     start = head.index("verdict")
     assert [line[start:].split(" (")[0] for line in table][:6] == [
-        "slower", "same", "leaner", "inconclusive", "hungrier", "faster"
+        "slower", "same", "less memory", "inconclusive", "more memory", "faster"
     ]  # fmt: skip
     assert "68.4 ms" in table[0] and "1.118 [1.094, 1.142]" in table[0]
 
@@ -242,7 +243,7 @@ def test_markdown_is_the_whole_result():
     text = comparison.markdown(realistic())
     for found in realistic()["rows"]:
         assert markdown.text(found["cell"]) in text
-    for said in ("▲ hungrier (accepted: the noise is kept", "## Failures", "## Warnings", "## Accepted slow-downs",
+    for said in ("▲ more memory (accepted: the noise is kept", "## Failures", "## Warnings", "## Accepted slow-downs",
                  "A B B A", "Exit status: 1 (regression)"):  # fmt: skip
         assert said in text
 
@@ -300,7 +301,7 @@ def test_page_has_a_graphic_with_words_for_each_ratio(page):
     assert len(drawn) == len(ratios) + 2  # the axis and the legend's
     labels = [attributes["aria-label"] for attributes in drawn]
     assert "ratio 1.118, interval 1.094 to 1.142, noise floor 0.952 to 1.050: slower" in labels
-    assert any(label.endswith(": leaner") for label in labels)
+    assert any(label.endswith(": less memory") for label in labels)
 
 
 def test_page_escapes_everything():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import math
@@ -16,16 +17,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from htmlpage import Page
+from matplotlib.figure import Figure
 from PIL import Image
 from synthetic import HOSTILE, make_run
 
 from bench import report
-from bench.analysis import claims
-from bench.analysis import summary as analysis
-from bench.report import document, growth, markdown, pictures, plots
-from bench.report.definitions import METRICS, describe
-from bench.report.plots import BY_SIZE
+from bench.analysis import claims, metrics
+from bench.analysis.analysed import Analysed, analyse
+from bench.report import document, markdown, pictures, plots
 from bench.report.wording import measured
+from bench.store import run_folder
 from bench.store.reader import read_run
 from bench.store.run_folder import Store
 from nst_gluon.pages import style, wording
@@ -33,8 +34,6 @@ from nst_gluon.pages import style, wording
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 
 def build(path: Path) -> Page:
-    analysis.summarise(path)
-    claims.evaluate(path)
     assert report.build(path) == path / "report.html"
     return Page((path / "report.html").read_text(encoding="utf-8"))
 
@@ -50,8 +49,13 @@ def page(run) -> Page:
 
 
 @pytest.fixture(scope="module")
-def made(run, page) -> document.Document:
-    return document.make(run)
+def analysed(run) -> Analysed:
+    return analyse(read_run(run))
+
+
+@pytest.fixture(scope="module")
+def made(analysed) -> document.Document:
+    return document.make(analysed)
 
 
 @pytest.fixture(scope="module")
@@ -64,26 +68,30 @@ def hostile(tmp_path_factory) -> Path:
 # ---------------------------------------------------------------------------------------------------------- content
 
 
-def test_first_screen_says_what_where_and_how_much(page, run):
+def test_first_screens_say_what_where_and_how_much(page, run):
     table = pd.read_csv(run / "summary.csv")
-    row = table[
-        (table.metric == "speedup_at_equal_loss")
-        & (table.method == "texture_net")
-        & (table.task == "texture")
-        & (table["size"] == 256)
-    ].iloc[0]
-    answer = f"The texture network made a 256 × 256 texture {row.value:.0f}× [{row.low:.0f}, {row.high:.0f}] faster"
-    assert answer in page.text
+    rows = table[(table.metric == "speedup_at_equal_loss") & (table.task == "texture") & table.value.notna()]
+    assert len(rows) >= 2
+    low, high = (wording.quantity(value, "x") for value in (rows.value.min(), rows.value.max()))
+    said = low if low == high else f"{low} to {high}"
+    level, answer = page.headings[0]
+    assert level == 1 and f"a texture {said} faster" in answer and "than optimisation reaches the same loss" in answer
+    row = rows[rows["size"] == 256].iloc[0]
+    assert f"{row.value:.0f}× [{row.low:.0f}, {row.high:.0f}]" in page.text
     assert "Example CPU 9000 <fast>, 2 cores, 25.0 GB, no GPU; MXNet 1.9.1" in page.text
     assert "style great_wave, content astronaut" in page.text
-    assert "What Painting in the style of a picture" in page.text
     n = table[table.metric.isin(["latency_s", "iteration_s"]) & table.value.notna()].n
-    samples = f"medians of {n.min()} to {n.max()} samples"
-    assert f"How sure Brackets are 95 % intervals; times are {samples}; 3 seeds; " in page.text
-    assert "How much Over all" in page.text and "On what Example CPU" in page.text
-    names = [text.partition(" Of ")[0] for _, text in page.headings]
-    assert page.headings[0][0] == 1 and names[0].startswith(answer)
-    assert names.index("Pictures") < names.index("The claims, checked") < names.index("At a glance")
+    assert f"Brackets are 95 % intervals; times are medians of {n.min()} to {n.max()} samples; 3 seeds." in page.text
+    names = [text for _, text in page.headings]
+    order = ["Loss against time", "Side by side", "Texture, 256 × 256", "The papers' claims, checked", "Keep in mind"]
+    assert [name for name in names if name in order] == order
+
+
+def test_a_net_below_the_quality_floor_is_not_counted_in_the_first_sentence(tmp_path):
+    run = read_run(make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False))
+    steep = run.curves.assign(objective=run.curves["objective"].where(run.curves["iteration"] < 3, 1.0))
+    poor = document.headline.of_run(analyse(dataclasses.replace(run, curves=steep)))
+    assert poor.startswith("No net of this run is good enough to count: optimisation reaches the loss of the best in ")
 
 
 def test_every_row_of_the_summary_is_in_the_report(page, run):
@@ -91,13 +99,13 @@ def test_every_row_of_the_summary_is_in_the_report(page, run):
     for _, row in table.iterrows():
         assert measured(row["value"], row["unit"], row["status"]) in page.text
     full = sum(attributes.get("class") == "metric" for attributes in page.all("table"))
-    assert full == table["metric"].map(lambda name: describe(name).name).nunique()
+    assert full == table["metric"].map(lambda name: metrics.split(name)[0]).nunique()
 
 
 def test_every_claim_is_there_with_its_verdict(page):
     for claim in claims.CLAIMS:
         assert claim.text in page.text
-    for rule in (*claims.RULES.values(), claims.EXCEPTIONS):
+    for rule in (*claims.RULES.values(), *claims.EXCEPTIONS):
         assert rule in page.text
 
 
@@ -111,11 +119,12 @@ def test_failures_and_bounds_are_shown_with_their_reasons(page):
 def test_every_metric_of_a_run_is_defined_and_linked(page, run):
     ids = {attributes.get("id") for _, attributes in page.elements}
     for metric in set(pd.read_csv(run / "summary.csv")["metric"]):
-        assert f"def-{describe(metric).name}" in ids, metric
-    for name in METRICS:
+        assert f"def-{metrics.split(metric)[0]}" in ids, metric
+    for name in metrics.METRICS:
         assert f"def-{name}" in ids
     for link in page.all("a"):
-        assert link["href"].startswith("#") and link["href"][1:] in ids
+        inside = link["href"].startswith("#") and link["href"][1:] in ids
+        assert inside or (run / link["href"]).is_file() or link["href"] in {paper.url for paper in claims.PAPERS}
 
 
 def test_command_environment_and_identities_are_there(page):
@@ -124,7 +133,7 @@ def test_command_environment_and_identities_are_there(page):
 
 
 def test_warnings_are_there(page):
-    for text in ("the machine was busy before the run", "did not reach their target", "uncommitted changes"):
+    for text in ("machine was busy before the run", "did not reach their target", "uncommitted changes"):
         assert text in page.text
 
 
@@ -135,14 +144,14 @@ def test_page_needs_nothing_from_anywhere(page, run):
     for tag, attributes in page.elements:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form")
         assert not any(name.startswith("on") for name in attributes)
-        for name in ("src", "href", "xlink:href", "data", "action"):
+        for name in ("src", "xlink:href", "data", "action"):
             assert attributes.get(name, "#").startswith(("#", "data:image/jpeg;base64,"))
     source = (run / "report.html").read_text(encoding="utf-8")
     outside = set(re.findall(r"https?://[^\s\"'<)]+", source))
-    assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink", *(p.url for p in claims.PAPERS)}
     assert "@import" not in source and not re.search(r"url\((?!#)", source)
     assert "default-src 'none'" in source
-    assert len(source.encode()) < 5_000_000
+    assert len(source.encode()) < 4_000_000
 
 
 def test_only_the_pages_own_script_may_run(page, run):
@@ -175,17 +184,18 @@ def test_page_is_well_formed(page):
 
 
 def test_all_rows_of_a_table_are_equally_long(made):
-    beside = [table for tables in made.of_plots.values() for table in tables]
-    shown = (made.glance, made.all_claims, made.headline_claims, made.troubled, *made.metrics, *made.records, *beside)
+    shown = [made.claims, *(table for section in made.sections for table in (*section.tables, *section.folded))]
+    assert len(shown) > 20
     for table in shown:
         assert {len(row) for row in table.rows} == {len(table.columns)} == {len(table.numeric)}
 
 
 def test_plots_are_there_as_files_and_in_the_page(page, run):
     names = {path.stem for path in (run / "plots").glob("*.svg")}
-    assert names == {path.stem for path in (run / "plots").glob("*.png")}
+    for ending in ("png", "pdf"):
+        assert names == {path.stem for path in (run / "plots").glob(f"*.{ending}")}
     assert len([name for name in names if name.startswith("loss-")]) == 4
-    assert len(names) == 4 + len(BY_SIZE) + 6 + len(growth.PLOTS) + 6
+    assert len(names) == 4 + len(metrics.named(metrics.SIZE)) + 1 + 6
     assert len(page.all("svg")) == len(names)
     for path in (run / "plots").glob("*.svg"):
         ElementTree.parse(path)
@@ -197,18 +207,86 @@ def test_plots_are_there_as_files_and_in_the_page(page, run):
 def test_plots_describe_themselves_in_words(made):
     drawn = {plot.name: plot for plot in made.plots}
     told = drawn["loss-gluon-stylize-512-float32-cpu"].alt
-    assert "the Johnson net has objective" in told and "did not get there" in told
+    assert "the Johnson net is at" in told and "not within" in told
     told = drawn["speedup-at-equal-loss"].alt
     assert "≥" in told and "out of memory" in told
 
 
+@pytest.fixture(scope="module")
+def figures(analysed) -> list[Figure]:
+    """Every figure of two runs as it is when it is rendered: an invented one, and the committed reference."""
+    found: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "render", lambda drawn: (found.append(drawn), ("<svg>", b"", b""))[1])
+        with style.context():
+            plots.draw_all(analysed)
+            plots.draw_all(analyse(read_run(REFERENCE)))
+    return found
+
+
+def test_labels_never_lie_on_curves(figures):
+    """By the plots' own boxes: each text inside axes against the paths of all lines, and against other texts."""
+    assert len(figures) > 20
+    assert [words for drawn in figures for words in style.collisions(drawn)] == []
+    written = sum(bool(text.get_text()) for drawn in figures for axes in drawn.axes for text in axes.texts)
+    assert written >= 8, "the factors are written somewhere"
+
+
+def test_axes_have_two_ticks_and_legends_are_short(figures):
+    for drawn in figures:
+        for legend in drawn.legends:
+            assert len(legend.get_texts()) <= 6
+        for axes in drawn.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                low, high = sorted(axis.get_view_interval())
+                ticks = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+                one_size = axis is axes.xaxis and len(set(axes.lines[0].get_xdata())) == 1
+                assert len(ticks) >= 2 or one_size, (axes.get_title(loc="left"), ticks)
+
+
+def test_equal_sizes_stand_at_the_same_place(analysed):
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "render", lambda drawn: (found.append(drawn), ("<svg>", b"", b""))[1])
+        with style.context():
+            list(plots.size_plots(analysed))
+    places = {x for drawn in found for axes in drawn.axes for line in axes.lines for x in line.get_xdata()}
+    assert places == {256, 512, 1024}
+
+
+def test_a_single_sample_has_no_error_bar():
+    drawn, (axes,) = style.figure()
+    rows = pd.DataFrame({"value": [1.0, 2.0, 3.0], "low": [math.nan, 2.0, 2.5], "high": [math.nan, 2.0, 3.5]})
+    style.error_bars(axes, [1, 2, 3], rows, "#000000")
+    (bars,) = axes.containers
+    assert [segment[0][0] for segment in bars.lines[2][0].get_segments()] == [3.0]
+
+
+def test_a_text_on_a_line_is_found():
+    drawn, (axes,) = style.figure()
+    axes.plot([0, 1], [0, 1], label="a curve")
+    axes.text(0.5, 0.5, "across", ha="center")
+    assert style.collisions(drawn) == ["'across' lies on a line (a curve)"]
+    assert style.write_near(axes, [(0.2, 0.8)], "beside") and not style.write_near(axes, [(5.0, 5.0)], "outside")
+    assert len(style.collisions(drawn)) == 1
+
+
+def test_a_report_reads_its_run_once(tmp_path, monkeypatch):
+    path = make_run(tmp_path, sizes=(64,), seeds=(0,), batches=(1,), pictures=False)
+    read: Counter[str] = Counter()
+    for name in ("read_run", "_committed"):  # run.json; cells.jsonl with the two tables
+        real = getattr(run_folder, name)
+        monkeypatch.setattr(run_folder, name, lambda *a, _real=real, _name=name: (read.update([_name]), _real(*a))[1])
+    report.build(path)
+    assert read == {"read_run": 1, "_committed": 1}
+
+
 def test_the_factor_in_a_loss_plot_is_the_summary_s():
     """Of a real run, in which faster variants of the optimisation reach the net's objective before it."""
-    run = read_run(REFERENCE)
-    summary = pd.read_csv(REFERENCE / "summary.csv")
+    analysed = analyse(read_run(REFERENCE))
     with style.context():
-        told = {plot.name: plot.alt for plot in plots.loss_plots(run, summary)}
-    rows = summary[(summary["metric"] == "speedup_at_equal_loss") & (summary["batch"] == 1)]
+        told = {plot.name: plot.alt for plot in plots.loss_plots(analysed)}
+    rows = analysed.rows("speedup_at_equal_loss")
     assert len(rows) >= 6
     for row in rows.itertuples():
         alt = told[f"loss-{row.engine}-{row.task}-{row.size}-{row.dtype}-{row.device}"]
@@ -233,12 +311,28 @@ def test_markdown_links_only_to_files_of_the_run(page, run):
             assert len(re.findall(r"(?<!\\)\|", above)) == below.count("|")
 
 
-def test_pictures_are_embedded_small(run):
-    data = read_run(run)
-    shown = [*pictures.inputs(data), *pictures.outputs(data)]
+def test_pictures_are_embedded_small(run, analysed):
+    shown = [*pictures.inputs(analysed.run), *pictures.outputs(analysed)]
     # Style, content, and for each size: three stylisations and two textures, less the optimisations that failed.
     assert len(shown) == 2 + 5 + 5 + 3
-    assert len(pictures.embed(shown)) == len(shown)
+    assert len(pictures.embed(shown[:3], shown[3:])) == len(shown)
+
+
+def test_side_by_side_has_the_picture_at_equal_loss_or_says_that_there_is_none(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,))
+    before = pictures.side_by_side(analyse(read_run(path)))
+    assert [row.title for row in before] == ["Texture, 256 × 256", "Stylisation, 256 × 256"]
+    assert all(not row.equal and row.optimised.title == "Optimisation, where it ended" for row in before)
+    assert "kept no picture of the moment" in build(path).text
+    kept = {"image": "images/style.png", "objective": 8.5e5, "evaluations": 61, "seconds": 15.25}
+    lines = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "optimise":
+            line["info"]["equal_loss"] = {"texture_net": kept, "johnson": {"image": "../../outside.png"}}
+    (path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    texture, _ = pictures.side_by_side(analyse(read_run(path)))
+    assert texture.equal and texture.optimised.title == "Optimisation, at equal loss"
+    assert texture.optimised.note == "objective 850,000, 61 evaluations, 15.2 s"
 
 
 # ---------------------------------------------------------------------------------------------------- hostile, broken
@@ -260,37 +354,28 @@ def test_hostile_names_come_out_as_text(hostile):
 def test_random_weights_are_marked_loudly(hostile):
     page = Page((hostile / "report.html").read_text(encoding="utf-8"))
     assert page.text.index("RANDOM WEIGHTS") < page.text.index("With random descriptor weights there is no loss")
-    assert "faster than optimisation at equal loss" not in page.text
+    assert "than optimisation reaches the same loss" not in page.text
     assert "**RANDOM WEIGHTS" in (hostile / "report.md").read_text(encoding="utf-8")
 
 
 def test_one_seed_is_said(hostile):
     page = Page((hostile / "report.html").read_text(encoding="utf-8"))
-    assert "rest on one seed" in page.text
+    assert "rest on one seed" in page.text and "one line per seed" not in page.text
 
 
-def test_many_warnings_of_a_busy_machine_become_one(tmp_path):
+def test_warnings_speak_of_methods_and_sizes_and_many_become_one(tmp_path):
     path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
     lines = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
     (path / "cells.jsonl").write_text("".join(json.dumps({**line, "foreign_cores": 1.25}) + "\n" for line in lines))
     meta = json.loads((path / "run.json").read_text())
     meta["warnings"] = [
         f"busy machine: other processes used 1.2 cores while {line['key']} was measured" for line in lines
-    ]
+    ] + [f"drift: most in {lines[1]['key']}"]
     (path / "run.json").write_text(json.dumps(meta))
-    data = read_run(path)
-    summary = analysis.summarise(path)
-    busy = [line for line in document.warnings(data, summary) if "usy machine" in line]
+    found = document.warnings(analyse(read_run(path)))
+    busy = [line for line in found if "usy machine" in line]
     assert len(busy) == 1 and "up to 1.2 cores" in busy[0] and f"{len(lines)} of {len(lines)} cells" in busy[0]
-
-
-def test_a_net_that_is_no_better_than_the_start_is_said(tmp_path):
-    path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
-    summary = analysis.summarise(path)
-    assert not [line for line in document.warnings(read_run(path), summary) if "no better than the start" in line]
-    summary.loc[summary["metric"] == "iterations_to_target_johnson", "value"] = 1.0
-    found = [line for line in document.warnings(read_run(path), summary) if "no better than the start" in line]
-    assert len(found) == 1 and "Johnson net" in found[0]
+    assert "Drift: most in the cell “Johnson net, stylisation, 256 × 256, batch 4”" in found
 
 
 @pytest.mark.parametrize("text", ["a|b", "<b>", "`x`", "[a](http://b)", "a\nb", "*bold*", "# head", "&lt;"])
@@ -370,14 +455,13 @@ def test_several_engines_are_told_apart(tmp_path):
     page = build(path)
     assert len(list((path / "plots").glob("loss-*.svg"))) == 4
     assert "engine" in page.text
-    assert "texture network, texture, PyTorch" in page.text
+    assert "texture network, PyTorch" in page.text
 
 
 def test_no_engine_is_imported(hostile):
     code = (
         "import sys; sys.modules['mxnet'] = None; "
-        "import bench.report as r, bench.analysis.summary as a, bench.analysis.claims as c; "
-        f"p = {str(hostile)!r}; a.summarise(p); c.evaluate(p); r.build(p); "
+        f"import bench.report as r; r.build({str(hostile)!r}); "
         "assert not [n for n in sys.modules if n.split('.')[0] in ('torch', 'onnxruntime', 'gluoncv')]; "
         "assert 'nst_gluon.system.engine' not in sys.modules"
     )

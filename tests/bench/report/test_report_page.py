@@ -16,11 +16,13 @@ from htmlpage import Page
 from synthetic import make_run
 
 from bench import report
-from bench.analysis import roofline, summary
+from bench.analysis import roofline
+from bench.analysis.analysed import analyse
 from bench.cli import main
 from bench.plan.cells import NETS
-from bench.report import document, machine_limits, training
+from bench.report import document, training
 from bench.store.reader import read_run
+from nst_gluon.methods import bundled
 from nst_gluon.pages import style, style_sheet, training_curve
 
 CSS = style_sheet()
@@ -59,7 +61,7 @@ def test_text_has_a_contrast_of_four_and_a_half_to_one(mode):
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_marks_in_plots_have_a_contrast_of_three_to_one(mode):
     colours = modes()[mode]
-    known = style.marks([f"method {index}" for index in range(4)])
+    known = style.marks({name: method.color for name, method in bundled().items()})
     shown = {colour: colours[style._PROPERTIES[colour][2:]] if colour in style._PROPERTIES else colour
              for colour, _ in known.values()}  # fmt: skip
     assert all(contrast(seen, colours["card"]) >= 3 for seen in shown.values())
@@ -172,16 +174,9 @@ def test_the_pages_validate(pages):
 
 
 def test_growth_and_quality_are_shown(page, run):
-    assert "How cost grows" in page.text and "cost = factor × pixels ^ exponent" in page.text
-    assert "What the pictures are worth" in page.text
+    assert "cost = factor × pixels ^ exponent" in page.text and "Terms of the objective" in page.text
     words = (run / "report.md").read_text(encoding="utf-8")
-    assert "## Exponents" in words and "plots/growth-time.png" in words
-
-
-def test_one_size_says_that_growth_needs_two(tmp_path):
-    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
-    report.build(path)
-    assert "takes at least two sizes" in Page((path / "report.html").read_text(encoding="utf-8")).text
+    assert "## Growth" in words and "plots/quality-texture-256.png" in words
 
 
 # ------------------------------------------------------------------------------------------------------------- training
@@ -210,7 +205,7 @@ def test_the_training_of_the_nets_is_kept_with_the_run_and_shown(tmp_path):
     kept = path / "training" / "johnson-stylize.csv"
     assert kept.read_bytes() == (NETS / "great_wave-johnson-stylize.csv").read_bytes()
     page = Page((path / "report.html").read_text(encoding="utf-8"))
-    assert "How the nets were trained" in page.text and "python <b>" in page.text and "10.0 min" in page.text
+    assert "Training of the nets" in page.text and "python <b>" in page.text and "10.0 min" in page.text
     assert "Objective against iterations of training: Johnson net, stylisation: from" in page.text
     before = kept.stat().st_mtime_ns
     report.build(path)
@@ -241,17 +236,12 @@ def test_the_training_of_another_net_is_not_shown(tmp_path):
     with_nets(path, sha256="00" * 32)
     training.record(read_run(path))
     assert not (path / "training").exists() and training.curves(read_run(path)) == {}
-    assert "training" not in {plot.name for plot in document_of(path).plots}
+    assert "training" not in {plot.name for plot in document.make(analyse(read_run(path))).plots}
     with_nets(path)
     (path / "training").mkdir()
     (path / "training" / "johnson-stylize.csv").write_text("iteration,objective\n1,nan\nx,2\n")
     found = training.curves(read_run(path))
     assert found == {}
-
-
-def document_of(path: Path) -> document.Document:
-    summary.summarise(path)
-    return document.make(path)
 
 
 def test_smoothing_follows_a_line_on_a_logarithmic_axis():
@@ -266,14 +256,20 @@ def test_the_limits_of_this_machine_are_shown_where_they_were_measured(tmp_path)
     path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
     run = read_run(path)
     run = dataclasses.replace(run, meta={**run.meta, "fingerprint": {"cpu": "A", "cores": 2, "threads": 2}})
-    assert machine_limits.ceilings(run) is None and machine_limits.plots(run) == []
+
+    def shown(run):
+        made = document.make(analyse(run))
+        drawn = [plot for plot in made.plots if plot.name == "roofline"]
+        return drawn, [table for section in made.sections for table in section.tables if table.name == "ceilings"]
+
+    assert shown(run) == ([], [])
     kept = roofline.path_of(tmp_path, run.meta["fingerprint"])
     kept.parent.mkdir()
     kept.write_text("{")
-    assert machine_limits.ceilings(run) is None and machine_limits.plots(run) == []
+    assert shown(run) == ([], [])
     kept.write_text(json.dumps({"flops_per_s": {"float32": 1.5e11, "bfloat16": 4e11}, "bytes_per_s": 2.1e10}))
-    texts = [[entry.text for entry in row] for row in machine_limits.ceilings(run).rows]
+    (drawn,), (table,) = shown(run)
+    texts = [[entry.text for entry in row] for row in table.rows]
     assert ["arithmetic, float32", "150 billion operations/s"] in texts and ["memory, a copy", "21.0 GB/s"] in texts
-    (drawn,) = machine_limits.plots(run)
-    assert drawn.name == "roofline" and "<svg" in drawn.svg and "optimisation (texture, 256" in drawn.alt
-    assert machine_limits.ceilings(dataclasses.replace(run, meta={**run.meta, "machines": {"m": {}}})) is None
+    assert "<svg" in drawn.svg and "optimisation (texture, 256" in drawn.alt
+    assert shown(dataclasses.replace(run, meta={**run.meta, "machines": {"m": {}}})) == ([], [])

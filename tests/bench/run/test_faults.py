@@ -17,7 +17,7 @@ import pytest
 from drive import INPUTS
 from plans import SETTINGS, environment, fake_command, small_plan
 
-from bench.plan.cells import GATE
+from bench.plan.budgets import GATE
 from bench.report import run_facts
 from bench.run import process, scheduler, session
 from bench.run.output import QUIET

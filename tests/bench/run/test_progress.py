@@ -13,7 +13,8 @@ from plans import QUICK, fake_command, small_plan
 from bench.gate import rounds as gate
 from bench.gate.revisions import Checkout
 from bench.gate.verdicts import GATED_METRICS, Rules
-from bench.plan.cells import Cell, Plan, estimate_s
+from bench.plan.cells import Cell, Plan
+from bench.plan.durations import estimate_s
 from bench.run import output, scheduler
 from bench.run.process import Outcome
 from bench.run.progress import Current, Estimator, Parts, Progress, Rounds, duration
@@ -73,6 +74,17 @@ def test_on_a_terminal_two_lines_tell_the_cell_the_objective_the_time_left_and_t
     assert "about" in said and " left" in said and "gatys stylize 64" in said
     assert "last: johnson stylize 64: 200 ms" in said
     assert "\r" in said and threading.active_count() == threads
+
+
+def test_a_machine_that_is_slower_than_estimated_is_told_after_the_first_cells(run):
+    stream = io.StringIO()
+    progress, cells = Progress(QUICK, stream), small_plan().cells
+    progress.begin(cells)
+    for cell in cells[:4]:
+        progress.finished(cell, {"status": "ok", "medians": {}, "duration_s": 2 * estimate_s(cell, QUICK),
+                                 "attempts": 1, "evaluations": 1})  # fmt: skip
+    told = [line for line in stream.getvalue().splitlines() if "times as long as estimated" in line]
+    assert len(told) == 1 and told[0].startswith("the first cells took 2.0 times as long as estimated")
 
 
 def test_a_dumb_terminal_gets_plain_lines(run, monkeypatch):

@@ -197,7 +197,7 @@ def test_the_orchestrator_stays_small(tmp_path):
 def test_a_full_disk_ends_with_one_line_and_a_way_on(tmp_path):
     second = small_plan(repeats=2).cells[1].key
     child = subprocess.run(
-        [sys.executable, "-c", "import sys; from drive import main; from nst_gluon import console;"
+        [sys.executable, "-c", "import sys; from drive import main; from nst_gluon.cli import console;"
          f"sys.exit(console.run(lambda: main({str(tmp_path)!r}, '', {json.dumps({second: 'disk_full'})!r})))"],
         env={**environment(), "PYTHONPATH": f"{DRIVE.parent}{os.pathsep}{DRIVE.parent.parent}"},
         capture_output=True, text=True, timeout=60,

@@ -46,7 +46,7 @@ def faked(monkeypatch, nets):
 
         monkeypatch.setattr(session, "make_report", make_report)
         monkeypatch.setattr(
-            main.run, "How",
+            main.session, "How",
             functools.partial(session.How, command=fake_command(modes), ask=lambda *a: INPUTS, report=report),
         )  # fmt: skip
 
@@ -280,7 +280,10 @@ def test_random_weights_are_marked(capsys, faked, tmp_path):
     recorded = run_folder.list_runs(tmp_path)[0]["run"]
     assert recorded["settings"]["random_weights"] is True
     assert any("random descriptor weights" in line for line in recorded["warnings"])
-    assert "warning: random descriptor weights" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "warning: random descriptor weights" in said.out
+    first = said.err.splitlines()
+    assert any(line.startswith("warning: random") for line in first[:3]), "at once, while it can still be stopped"
 
 
 def test_lists(capsys, faked, tmp_path):
@@ -390,12 +393,12 @@ def test_ctrl_c_before_anything_is_measured(tmp_path):
     """While the inputs are being prepared: status 130, no traceback, nothing written."""
     code = (
         "import os, signal, sys\n"
-        "from bench import cli, engines, run\n"
+        "from bench.cli import main\nfrom bench.plan import engines\nfrom bench.run import session\n"
         "def ask(*a): os.kill(os.getpid(), signal.SIGINT)\n"
         "engines.Engine.installed = lambda self: True\n"
-        "how = run.How\n"
-        "cli.run.How = lambda **k: how(ask=ask, **k)\n"
-        f"sys.exit(cli.main(['run', '--method', 'gatys', '--size', '64', '--out', {str(tmp_path / 'r')!r}]))"
+        "how = session.How\n"
+        "session.How = lambda **k: how(ask=ask, **k)\n"
+        f"sys.exit(main.main(['run', '--method', 'gatys', '--size', '64', '--out', {str(tmp_path / 'r')!r}]))"
     )
     child = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     assert child.returncode == 130

@@ -108,7 +108,7 @@ def start_worker(tmp_path, engine: str) -> subprocess.Popen:
     }
     (tmp_path / "toy.py").write_text(engine)
     registered = (
-        "import dataclasses, sys; from bench import engines, worker;"
+        "import dataclasses, sys; from bench.plan import engines; from bench.run import worker;"
         "engines.ENGINES['gluon'] = dataclasses.replace(engines.ENGINES['gluon'], module='toy');"
         "sys.exit(worker.main())"
     )
@@ -163,7 +163,7 @@ def test_the_worker_dies_with_an_orchestrator_that_is_killed(tmp_path):
 
 def test_engines_are_registered_with_what_they_need():
     for engine in engines.ENGINES.values():
-        assert engine.module.startswith("bench.plan.engines.")
+        assert engine.module.startswith("bench.engines.")
         assert "float32" in engine.generate_dtypes
     with pytest.raises(UserError, match="--engine: unknown engine 'glun'; did you mean 'gluon'"):
         engines.get("glun")

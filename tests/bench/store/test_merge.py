@@ -16,7 +16,7 @@ from plans import fake_command, small_plan
 from synthetic import make_run
 
 from bench import report
-from bench.analysis import claims
+from bench.analysis import claims, methods
 from bench.analysis import summary as analysis
 from bench.cli import main
 from bench.plan import shards
@@ -332,8 +332,8 @@ def test_the_command_refuses_what_is_no_run(tmp_path, capsys, thirds):
     shutil.copytree(thirds[1], damaged)
     (damaged / "samples.csv").write_bytes(b"no table\n" + b"x" * 100_000)
     for arguments, words in (
-        ([thirds[0]], "alone is nothing to merge"),
-        ([thirds[0], thirds[0]], "alone is nothing to merge"),
+        ([thirds[0]], "is only one run"),
+        ([thirds[0], thirds[0]], "is only one run"),
         ([thirds[0], empty], "not a run directory"),
         ([thirds[0], damaged], "damaged"),
         ([thirds[0], tmp_path / "nowhere"], "no run"),
@@ -374,7 +374,7 @@ def test_a_merge_that_fails_in_the_middle_leaves_nothing(tmp_path, thirds, monke
 def test_a_merged_run_is_not_gone_on_with(tmp_path, thirds, capsys):
     path = written(thirds[:2], tmp_path / "out")
     assert main.main(["run", "--resume", str(path)]) == 2
-    assert "was merged from third-1, third-2; go on with those" in capsys.readouterr().err
+    assert "was merged from third-1, third-2; resume those" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------ machines side by side
@@ -452,7 +452,7 @@ def test_the_report_of_several_machines_says_what_each_is(tmp_path, capsys):
     measured = [row for row in verdicts if row["measured"]]
     assert measured and all("gluon on cpu@machine-1" in row["reason"] for row in measured)
     assert report.build(path) == path / "report.html"
-    assert claims.evaluate(path) is not None
+    assert claims.of_run(run := read_run(path), analysis.summarise_run(run), methods.of_run(run))
 
 
 def test_a_faceted_run_is_of_no_single_machine(tmp_path, machines, capsys):

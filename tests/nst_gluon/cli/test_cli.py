@@ -35,9 +35,7 @@ def subparsers() -> dict:
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_help_text_has_an_example_that_parses(capsys, command):
-    with pytest.raises(SystemExit) as stop:
-        main([*command.split(), "--help"])
-    assert stop.value.code == 0
+    assert main([*command.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert "\nexample" in text and max(map(len, text.splitlines())) <= 110
     arguments = example_of(subparsers()[command] if command else build_parser())
@@ -75,7 +73,7 @@ def test_all_commands_are_there():
         ("stylize chelsea --dtype float16", "--dtype: unknown precision 'float16'"),
         ("stylize chelsea --method gatys --iterations 0", "--iterations: 0 is too small"),
         ("stylize chelsea --method gatys --optimizer sgd", "--optimizer: unknown 'sgd'"),
-        ("stylize chelsea --method gatys --strength 1", "--strength: gatys weighs style and content by --preset"),
+        ("stylize chelsea --method gatys --strength 0.5", "--strength: gatys weighs style and content by --preset"),
         ("stylize chelsea --method gatys --strength nan", "--strength: 'nan' is not a number"),
         ("stylize chelsea --method gatys --coarse 64,32", "--coarse: 64,32 does not ascend"),
         ("stylize chelsea --method gatys --size 64 --coarse 64", "--coarse: 64 is not smaller"),
@@ -89,7 +87,7 @@ def test_all_commands_are_there():
         ("stylize chelsea --style brick --method johnson", "--style: no net of johnson for stylize of 'brick'"),
         ("stylize chelsea --method gatys --size 100000", "GiB"),
         ("stylize chelsea --method gatys --size 20000", "--size: 20000x"),
-        ("texture --method johnson", "--method: johnson cannot do 'texture'; use gatys, gatys_pyramid, net_gatys, tex"),
+        ("texture --method johnson", "--method: johnson cannot do 'texture'; "),
         ("stylize chelsea --method net_gatys --start noise", "--start: net_gatys starts from a net's picture"),
         ("stylize chelsea --method gatys --size 32 --segments 0", "--segments: 0 is too small"),
         ("stylize chelsea --method gatys --size 32 --segments 99", "--segments: 99 is not possible"),
@@ -108,7 +106,7 @@ def test_all_commands_are_there():
         ("train --method johnson --task texture --style great_wave", "--method: johnson cannot do 'texture'"),
         ("train --method johnson --style great_wave --photos nowhere", "--photos: there is no folder 'nowhere'"),
         ("train --method texture_net --task texture --style great_wave --photos .", "--photos: a texture"),
-        ("train great_wave --scales 4", "--scales: only a texture network has scales"),
+        ("train great_wave --scales 4", "--scales: a net of johnson does not have that; it takes --width"),
         ("train great_wave --start nowhere.npz", "--start: "),
         ("train great_wave --size 256,12", "--size: 12 is too small"),
         ("train great_wave --size 256,big", "--size: 'big' is not a whole number"),
@@ -184,7 +182,7 @@ def test_errors_become_statuses(capsys, error, status, said):
 
 def test_a_closed_pipe_is_no_traceback(python):
     done = python(
-        "import os, sys\nfrom nst_gluon import console\n"
+        "import os, sys\nfrom nst_gluon.cli import console\n"
         "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
         "def command():\n    print('x' * 100000)\n    return 0\n"
         "sys.exit(console.run(command))"

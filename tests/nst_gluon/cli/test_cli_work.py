@@ -92,7 +92,7 @@ def test_tiles_on_request(capsys, picture, net):
 
 
 def test_tiles_where_memory_is_short(capsys, monkeypatch, picture, net):
-    from nst_gluon.cli import options
+    from nst_gluon.api import inputs
     from nst_gluon.nets import tiles
 
     sides = []
@@ -103,7 +103,7 @@ def test_tiles_where_memory_is_short(capsys, monkeypatch, picture, net):
             super().__init__(*arguments)
 
     monkeypatch.setattr(tiles, "Tiling", Noted)
-    monkeypatch.setattr(runtime, "memory_available_bytes", lambda: options.BASE_BYTES + 6_000_000)
+    monkeypatch.setattr(runtime, "memory_available_bytes", lambda: inputs.BASE_BYTES + 6_000_000)
     photo, file = str(picture("photo.png", 150, 130)), str(net("johnson", "stylize"))
     run(capsys, "stylize", photo, "--net", file, "--output", "x.jpg")
     assert len(sides) == 1 and 16 <= sides[0] < 150
@@ -128,11 +128,11 @@ def test_texture(capsys, net):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--style brick", "--style: a net has its style inside"),
+        ("--style brick", "--style: a net is trained for one style"),
         ("--method texture_net", "--method: "),
-        ("--iterations 5", "--iterations: johnson works in one pass"),
+        ("--iterations 5", "--iterations: johnson makes a picture in one pass"),
         ("--dtype int8", "--dtype: int8 changes these nets' pictures too much"),
-        ("--random-weights", "--random-weights: johnson works in one pass"),
+        ("--random-weights", "--random-weights: johnson makes a picture in one pass"),
         ("--strength 1.5", "--strength: 1.5 is too large for johnson"),
     ],
 )
@@ -199,7 +199,7 @@ def test_score_does_not_resample_a_picture_that_has_the_size(capsys, monkeypatch
 
 @pytest.mark.parametrize("shape", [(48, 48), (40, 64), (48, 64)])
 def test_the_content_gets_exactly_the_picture_s_size(picture, shape):
-    from nst_gluon.cli.score import content_like
+    from nst_gluon.api import content_like
 
     photo = picture("photo.png", 60, 96)
     content = content_like(photo, shape)
@@ -275,8 +275,8 @@ def test_export_of_a_texture_net_has_an_input_per_scale(capsys, net):
 def test_list(capsys):
     everything = json.loads(run(capsys, "list", "--json"))
     assert set(everything) == {"methods", "presets", "styles", "contents", "nets"}
-    names = ["gatys", "gatys_pyramid", "net_gatys", "johnson", "texture_net"]
-    assert [entry["name"] for entry in everything["methods"]] == names
+    names = [entry["name"] for entry in everything["methods"]]
+    assert names[:5] == ["gatys", "gatys_pyramid", "net_gatys", "johnson", "texture_net"]
     assert run(capsys, "list", "styles").split()[0] == "great_wave"
 
 

@@ -63,18 +63,19 @@ def test_names_stand_for_files_folders_and_patterns(folder):
 
 
 def test_results_keep_their_names_in_a_folder(folder):
-    made = input_files.jobs(["in"], Path("out"), False, ["s", "m"])
+    made, _ = input_files.jobs(["in"], Path("out"), input_files.REFUSE, ["s", "m"])
     assert [str(job.output) for job in made] == ["out/a.png", "out/b.jpg", "out/c.png"]
-    assert [str(job.output) for job in input_files.jobs(["in"], None, False, ["s", "m"])] == [
+    assert [str(job.output) for job in input_files.jobs(["in"], None, input_files.REFUSE, ["s", "m"])[0]] == [
         "a-s-m.png", "b-s-m.png", "c-s-m.png",
     ]  # fmt: skip
     (folder / "clip.MP4").write_bytes(b"")
     (folder / "old.avi").write_bytes(b"")
-    made = {str(job.source): job for job in input_files.jobs(["in"], Path("out"), False, ["s", "m"], "-marked")}
+    jobs, _ = input_files.jobs(["in"], Path("out"), input_files.REFUSE, ["s", "m"], "-marked")
+    made = {str(job.source): job for job in jobs}
     assert made["in/clip.MP4"].is_video and str(made["in/clip.MP4"].output) == "out/clip-marked.MP4"
     assert made["in/old.avi"].is_video and str(made["in/old.avi"].output) == "out/old-marked.mp4"
     assert not made["in/a.png"].is_video
-    [turned] = input_files.jobs(["in/c.webp"], Path("moving.mp4"), False, ["s", "m"])
+    ([turned], _) = input_files.jobs(["in/c.webp"], Path("moving.mp4"), input_files.REFUSE, ["s", "m"])
     assert turned.is_video and str(turned.output) == "moving.mp4"
 
 
@@ -86,9 +87,9 @@ def test_results_keep_their_names_in_a_folder(folder):
         ("in/aa.png", "did you mean 'in/a.png'?"),
         ("empty", "PICTURE: the folder 'empty' has no pictures"),
         ("in/a.png twin --output out", "would be written twice, for 'in/a.png' and 'twin/a.png'"),
-        ("in --output full", "--output: 'full/b.jpg' exists; name another folder, or --force"),
-        ("in --output in --force", "is a picture that is to be stylised"),
-        ("in/a.png --output in/a.png --force", "is a picture that is to be stylised"),
+        ("in --output full", "--output: 'full/b.jpg' exists; name another folder, or use --skip-existing or --force"),
+        ("in --output in --force", "is one of the pictures to stylise"),
+        ("in/a.png --output in/a.png --force", "is one of the pictures to stylise"),
         ("in --output in/notes.txt", "--output: 'in/notes.txt' is not a folder"),
         ("in --output in/notes.txt/out", "--output: "),
     ],
@@ -112,7 +113,7 @@ def test_a_folder_with_one_damaged_picture(capsys, folder, net):
     assert captured.out.splitlines() == ["out/deep/a.png", "out/deep/b.jpg", "out/deep/c.png"]
     first, last = captured.err.splitlines()
     assert first.startswith("error: PICTURE: ") and "broken.png" in first
-    assert last.startswith("3 pictures in ") and "pictures/s" in last and "1 could not be done" in last
+    assert last.startswith("3 pictures in ") and "pictures/s" in last and "1 failed" in last
     assert [size_of(f"out/deep/{name}") for name in ("a.png", "b.jpg", "c.png")] == [(56, 40), (32, 48), (32, 32)]
     assert not list(Path("out").rglob("*.tmp"))
 
@@ -136,6 +137,55 @@ def test_the_same_pictures_together_and_apart(capsys, folder, net):
     assert main(["stylize", "in/a.png", "--net", file, "--output", "alone.png", "-q"]) == 0
     assert capsys.readouterr().err == ""
     assert Path("alone.png").read_bytes() == Path("out/a.png").read_bytes()
+
+
+def test_a_folder_that_was_half_done(capsys, folder, net):
+    arguments = ["stylize", "in", "--size", "32", "--net", str(net("johnson", "stylize")), "--output", "out"]
+    Path("out").mkdir()
+    Path("out/b.jpg").write_bytes(b"from before")
+    assert main([*arguments, "--skip-existing"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.split() == ["out/a.png", "out/c.png"] and Path("out/b.jpg").read_bytes() == b"from before"
+    assert captured.err.strip().endswith("; 1 skipped: the result exists")
+    assert main([*arguments, "--skip-existing", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["made"], facts["failed"], facts["skipped"]) == ([], [], 3)
+    assert "leave one of them out" in refused(capsys, Path.cwd(), *arguments, "--skip-existing", "--force")
+
+
+@pytest.mark.parametrize(("size", "expected"), [("auto", (512, 64)), ("original", (600, 75)), ("40", (40, 5))])
+def test_the_size_of_what_is_made(picture, net, size, expected):
+    photo, file = str(picture("photo.png", 75, 600)), str(net("johnson", "stylize"))
+    assert main(["stylize", photo, "--net", file, "--size", size, "--output", "x.png", "-q"]) == 0
+    assert size_of("x.png") == expected
+
+
+def test_a_picture_far_from_the_training_s_size_is_told_and_can_be_stylised_at_that_size(picture, net, capsys):
+    file, photo = str(net("johnson", "stylize")), str(picture("photo.png", 192, 96))
+    params, meta = netfile.load(file)
+    netfile.save(file, params, {**meta, "size": 64})
+    assert main(["stylize", photo, "--net", file, "--output", "plain.png"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("was trained at 64 pixels; at 192 its strokes are small: try --net-size 64") == 1
+    for name, more in {"small": ["--size", "64"], "carried": ["--net-size", "64"]}.items():
+        assert main(["stylize", photo, "--net", file, "--output", f"{name}.png", *more]) == 0
+    assert "was trained at" not in capsys.readouterr().err
+    content, small, carried = (images.load(name) for name in (photo, "small.png", "carried.png"))
+    detail = color.luminance(content - images.resize(images.resize(content, (64, 32)), (192, 96)))
+    expected = np.clip(images.resize(small, (192, 96)) + detail, 0, 1)
+    assert carried.shape == content.shape and np.abs(carried - expected).mean() < 3 / 255  # files have 8 bits
+
+
+def test_a_style_without_a_net_says_how_long_it_will_take_and_what_is_faster(capsys, monkeypatch, folder):
+    from nst_gluon.cli import batch
+
+    monkeypatch.setattr(batch.Batch, "run", lambda self, jobs: self.outcome)
+    assert main(["stylize", "in", "--style", "brick", "--output", "out"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("note: no net is bundled for 'brick', so gatys optimises 3 pictures in 200 steps, about ")
+    assert "great_wave" in said and "train" in said and len(said.splitlines()) == 1
+    assert main(["stylize", "in", "--style", "brick", "--output", "out", "--method", "gatys"]) == 0
+    assert capsys.readouterr().err == "", "who named the method knows"
 
 
 def test_force_overwrites(folder, net):
@@ -183,21 +233,6 @@ def test_strength_and_colours_of_a_johnson_net(picture, net):
     np.testing.assert_allclose(made["half"], (content + made["whole"]) / 2, atol=2 / 255)
     np.testing.assert_allclose(made["kept"], color.keep_colors(content, made["whole"]), atol=2 / 255)
     np.testing.assert_allclose(made["tiles"], made["kept"], atol=3 / 255)
-
-
-def test_a_picture_far_from_the_training_s_size_is_told_and_can_be_stylised_at_that_size(picture, net, capsys):
-    file, photo = str(net("johnson", "stylize")), str(picture("photo.png", 192, 96))
-    params, meta = netfile.load(file)
-    netfile.save(file, params, {**meta, "size": 64})
-    assert main(["stylize", photo, "--net", file, "--output", "plain.png"]) == 0
-    assert capsys.readouterr().err.count("learnt at 64 pixels; at 192 its strokes are small: try --net-size 64") == 1
-    for name, more in {"small": ["--size", "64"], "carried": ["--net-size", "64"]}.items():
-        assert main(["stylize", photo, "--net", file, "--output", f"{name}.png", *more]) == 0
-    assert "learnt at" not in capsys.readouterr().err
-    content, small, carried = (images.load(name) for name in (photo, "small.png", "carried.png"))
-    detail = color.luminance(content - images.resize(images.resize(content, (64, 32)), (192, 96)))
-    expected = np.clip(images.resize(small, (192, 96)) + detail, 0, 1)
-    assert carried.shape == content.shape and np.abs(carried - expected).mean() < 2 / 255
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(capsys, monkeypatch, tmp_path, folder):

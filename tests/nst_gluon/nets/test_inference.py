@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_nets import fresh
+import toy_net
 
-from bench.analysis import costs
 from nst_gluon import assets
-from nst_gluon.methods import johnson, texture_net
-from nst_gluon.nets import inference
-from nst_gluon.nets.generator import Generator, load_net, parameters_of
+from nst_gluon.methods.description import PADDINGS, Builder
+from nst_gluon.nets import inference_graph, kernels, patterns, training_net
+from nst_gluon.nets.geometry import margins
+from nst_gluon.nets.inference import Inference
+from nst_gluon.nets.trained_net import TrainedNet, load_net
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.engine import mx
@@ -19,28 +20,16 @@ TOLERANCE = 1e-4
 SIZES = [(64, 64), (48, 80), (33, 100), (1, 1)]
 
 
-def trained(method: str, task: str, **changes) -> Generator:
+def trained(method: str, task: str, **changes) -> TrainedNet:
     """A net whose normalisations are anything but trivial: scales of both signs, shifts, running statistics."""
-    net = fresh(method, task, **changes)
-    rng = np.random.default_rng(1)
-    params = {name: p.data().asnumpy() for name, p in parameters_of(net.net).items()}
-    for name, value in params.items():
-        kind = name.rpartition(".")[2]
-        if kind == "gamma":
-            params[name] = rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1, 1], value.shape, p=[0.2, 0.8])
-        elif kind == "running_var":
-            params[name] = rng.uniform(0.5, 2, value.shape)
-        elif kind in ("beta", "running_mean", "bias"):
-            params[name] = rng.normal(0, 0.3, value.shape)
-        params[name] = params[name].astype(np.float32)
-    return Generator(params, net.meta)
+    return TrainedNet(*toy_net.trained(method, task, **changes))
 
 
 def photo(height: int, width: int) -> np.ndarray:
     return images.resize(images.load(assets.content_path("astronaut"), 128), (height, width))
 
 
-def difference(net: Generator, height: int, width: int, batch: int = 1) -> float:
+def difference(net: TrainedNet, height: int, width: int, batch: int = 1) -> float:
     """Largest difference between the training graph's picture (in predict mode) and that for inference."""
     content = photo(height, width) if net.task == "stylize" else None
     inputs = net.inputs(content, (height, width), batch)
@@ -52,15 +41,6 @@ def difference(net: Generator, height: int, width: int, batch: int = 1) -> float
 @pytest.mark.parametrize("residuals", [5, 2])
 def test_johnson_with_batch_norm(residuals, size):
     assert difference(trained("johnson", "stylize", norm="batch", residuals=residuals), *size) < TOLERANCE
-
-
-@pytest.mark.parametrize("width", [0.5, 0.25])
-def test_a_slim_johnson_net_with_a_linear_output(width):
-    net = trained("johnson", "stylize", output="linear", width=width)
-    assert difference(net, 64, 48) < TOLERANCE
-    assert costs.total(costs.net("johnson", net.architecture, (64, 64))).parameters == net.parameter_count
-    picture = net.forward(*net.inputs(np.zeros((1, 3, 64, 48), np.float32))).asnumpy()
-    assert picture.shape == (1, 3, 64, 48)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -83,8 +63,7 @@ def test_instance_norm(monkeypatch, net, size):
     def upsample(F, x, channels):
         return F.UpSampling(x, scale=2, sample_type="nearest")
 
-    for module in (johnson, texture_net):
-        monkeypatch.setattr(module, "upsample", upsample)
+    monkeypatch.setattr(training_net, "upsample", upsample)
     net.net.cast("float64")
     net.net.hybridize(False)
     truth = net.net(*(x.astype("float64") for x in inputs)).asnumpy()
@@ -100,34 +79,13 @@ def test_any_number_of_scales(scales):
 @pytest.mark.parametrize("finest", [8, 16, 24, 50])
 def test_a_finest_scale_of_any_width(finest):
     for changes in ({}, {"scales": 2}, {"norm": "instance", "padding": "reflect"}):
-        net = trained("texture_net", "texture", finest=finest, **changes)
-        assert difference(net, 64, 96) < TOLERANCE
-        counted = costs.total(costs.net("texture_net", net.architecture, (64, 96))).parameters
-        assert net.parameter_count == counted
+        assert difference(trained("texture_net", "texture", finest=finest, **changes), 64, 96) < TOLERANCE
 
 
-def test_a_net_is_narrowed_to_the_channels_that_count():
-    """Channels whose effect is nothing go first, and without them nothing changes."""
-    net = trained("texture_net", "texture", scales=3)
-    params = {name: value.data().asnumpy() for name, value in parameters_of(net.net).items()}
-    block, gone = "joins.1.block", [3, 4, 20]
-    for following in (f"{block}.conv2.conv", f"{block}.conv3.conv", "output"):
-        params[f"{following}.weight"][:, gone] = 0
-    found, architecture = texture_net.narrowed(params, net.architecture, 21)
-    assert architecture == {**net.architecture, "finest": 21}
-    wide, narrow = (Generator(p, {**net.meta, "architecture": a}) for p, a in
-                    ((params, net.architecture), (found, architecture)))  # fmt: skip
-    np.testing.assert_allclose(
-        *(one.generate(size=(32, 32), seed=3) for one in (wide, narrow)), atol=TOLERANCE
-    )
-    with pytest.raises(ValueError, match="it has 24 channels"):
-        texture_net.narrowed(params, net.architecture, 25)
-
-
-@pytest.mark.parametrize("method", ["johnson", "texture_net"])
+@pytest.mark.parametrize(("method", "changes"), [("johnson", {}), ("texture_net", {"scales": 3})])
 @pytest.mark.parametrize("norm", ["batch", "instance"])
-def test_batches(method, norm):
-    assert difference(trained(method, "stylize", norm=norm), 64, 64, batch=3) < 5 * TOLERANCE
+def test_batches(method, changes, norm):
+    assert difference(trained(method, "stylize", norm=norm, **changes), 64, 64, batch=3) < 5 * TOLERANCE
 
 
 @pytest.mark.parametrize("net", assets.nets(), ids=lambda net: net.path.stem)
@@ -158,7 +116,7 @@ def test_upsampling_kernel_is_upsampling_and_convolution():
     rng = np.random.default_rng(0)
     x, weight = (mx.nd.array(rng.standard_normal(shape)) for shape in ((1, 4, 5, 7), (6, 4, 3, 3)))
     large = x.repeat(2, axis=2).repeat(2, axis=3)
-    kernel = mx.nd.array(inference.upsampling_kernel(weight.asnumpy()))
+    kernel = mx.nd.array(kernels.upsampling_kernel(weight.asnumpy()))
     for pad, zeros in ((2, 0), (1, 1)):
         expected = mx.nd.Convolution(large, weight, num_filter=6, kernel=(3, 3), pad=(zeros, zeros), no_bias=True)
         actual = mx.nd.Deconvolution(
@@ -171,15 +129,31 @@ def test_phase_kernel_is_the_convolution_taken_apart():
     rng = np.random.default_rng(0)
     x, weight = (mx.nd.array(rng.standard_normal(shape)) for shape in ((1, 4, 8, 10), (3, 4, 5, 5)))
     expected = mx.nd.Convolution(x, weight, num_filter=3, kernel=(5, 5), pad=(2, 2), no_bias=True)
-    kernel = mx.nd.array(inference.phase_kernel(weight.asnumpy()))
+    kernel = mx.nd.array(kernels.phase_kernel(weight.asnumpy()))
     phases = mx.nd.Convolution(x, kernel, num_filter=12, kernel=(6, 6), pad=(2, 2), stride=(2, 2), no_bias=True)
     np.testing.assert_allclose(mx.nd.depth_to_space(phases, 2).asnumpy(), expected.asnumpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", PADDINGS)
+def test_a_large_last_kernel_makes_four_pixels_at_a_time(mode):
+    net = Builder()
+    x = net.convolution("first", net.content(), 8, 3, stride=2, padding=1)
+    x = net.convolution("last", net.activation(net.upsample(x), "relu"), 3, 5, padding=2, mode=mode)
+    net.affine(net.activation(x, "tanh"), 0.5, 0.5)
+    net = net.build()
+    assert patterns.is_phased(net, net["last"]) and not patterns.is_phased(net, net["first"])
+    params, inputs = toy_net.parameters(net), [photo(24, 20)]
+    for made in (Inference(net, params), training_net.with_parameters(net, params)):
+        picture = made(*map(mx.nd.array, inputs)).asnumpy()
+        np.testing.assert_allclose(picture, toy_net.compute(net, params, inputs), atol=TOLERANCE)
+
+
 def test_margins_by_hand():
-    """From the finest scale up: (m + 2) finer pixels are half as many coarser ones, rounded up."""
-    assert texture_net.margins(6) == [0, 1, 2, 2, 2, 2]
-    assert texture_net.reach(3) == [4, 5, 4]
+    """From the finest scale up: (m + 2) finer pixels are half as many coarser ones, rounded up; a block takes 2."""
+    found = margins(trained("texture_net", "texture", scales=6).description)
+    assert [found[f"noise{k}"] for k in range(6)] == [0 + 4, 1 + 4, 2 + 4, 2 + 4, 2 + 4, 2 + 2]
+    assert margins(trained("johnson", "stylize").description) is None
+    assert margins(toy_net.net("batch", "circular")) is None
 
 
 @pytest.mark.parametrize("rows", [4, 24, 64])
@@ -187,7 +161,7 @@ def test_margins_by_hand():
 def test_strips_of_the_finest_scale_make_the_same_picture(monkeypatch, scales, rows):
     """Of 4 and 24 rows, the last one shorter, and of all at once."""
     net = trained("texture_net", "texture", scales=scales)
-    monkeypatch.setattr(texture_net, "STRIP_ROWS", rows)
+    monkeypatch.setattr(inference_graph, "STRIP_ROWS", rows)
     assert difference(net, 64, 64) < TOLERANCE
     assert difference(net, 32, 64, batch=2) < TOLERANCE
 
@@ -207,6 +181,6 @@ def test_a_strip_needs_just_these_rows(pad):
     whole = smeared(coarse, pad)
     assert len(whole) == 20 + 2
     for first, last in [(0, 20), (0, 6), (6, 8), (8, 20)]:
-        begin, end, cut = texture_net.rows_below(first, last, pad)
+        begin, end, cut = kernels.rows_below(first, last, pad)
         np.testing.assert_allclose(smeared(coarse[begin:end], cut), whole[first : last + 2])
         assert begin >= 0 and end <= len(coarse)

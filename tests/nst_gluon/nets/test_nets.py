@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import toy_net
 
-from nst_gluon.methods import johnson, texture_net
-from nst_gluon.nets import generator, layers
-from nst_gluon.nets.generator import Generator, parameters_of
+from nst_gluon import methods
+from nst_gluon.methods.description import NORMS, PADDINGS, Builder, describe
+from nst_gluon.nets import geometry, inputs, operators
+from nst_gluon.nets.inference import Inference
+from nst_gluon.nets.trained_net import TrainedNet
+from nst_gluon.nets.training_net import initialised, with_parameters
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import UserError
 
 
-def fresh(method: str, task: str, seed: int = 0, **changes) -> Generator:
-    """An untrained net."""
-    module = generator.method_module(method)
-    architecture = {**module.architecture(task), **changes}
-    mx.random.seed(seed)
-    np.random.seed(seed)
-    net = module.build(architecture)
-    net.initialize(module.initializer())
-    params = {name: p.data().asnumpy() for name, p in parameters_of(net).items()}
-    return Generator(params, {"method": method, "task": task, "architecture": architecture})
+def trained(method: str, task: str, **changes) -> TrainedNet:
+    """A net of random parameters."""
+    return TrainedNet(*toy_net.trained(method, task, **changes))
+
+
+def described(method: str, **architecture):
+    return describe(methods.get(method), architecture, "net")
 
 
 @pytest.fixture(scope="module")
 def johnson_net():
-    return fresh("johnson", "stylize")
+    return trained("johnson", "stylize")
 
 
 @pytest.fixture(scope="module")
 def texture_stylize():
-    return fresh("texture_net", "stylize")
+    return trained("texture_net", "stylize")
 
 
 @pytest.fixture(scope="module")
 def texture_texture():
-    return fresh("texture_net", "texture")
+    return trained("texture_net", "texture")
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -47,8 +48,8 @@ def test_published_parameter_counts(johnson_net, texture_stylize, texture_textur
     assert johnson_net.parameter_count == 1_679_235
     assert texture_texture.parameter_count == 71_659
     assert texture_stylize.parameter_count == 118_211
-    assert fresh("texture_net", "texture", scales=6).parameter_count == 116_915
-    assert fresh("johnson", "stylize", norm="batch").parameter_count == 1_679_235
+    assert trained("texture_net", "texture", scales=6).parameter_count == 116_915
+    assert trained("johnson", "stylize", norm="batch").parameter_count == 1_679_235
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 60), (61, 47), (30, 33), (2, 5), (1, 1)])
@@ -77,7 +78,7 @@ def test_noise_follows_the_seed(texture_texture, texture_stylize):
 
 
 def test_noise_tensors_halve_and_are_uniform_around_one_half():
-    noise = texture_net.sample_noise(np.random.default_rng(0), 2, 64, 96, 5)
+    noise = inputs.drawn(described("texture_net"), None, np.random.default_rng(0), (2, 64, 96))
     assert [z.shape for z in noise] == [(2, 3, 64 >> k, 96 >> k) for k in range(5)]
     for z in noise:
         np.testing.assert_allclose(z.mean(axis=(2, 3), dtype="float64"), 0.5, atol=1e-6)
@@ -87,11 +88,11 @@ def test_noise_tensors_halve_and_are_uniform_around_one_half():
     assert abs(np.sort(noise[0].ravel()) - np.linspace(0, 1, noise[0].size)).max() < 0.02
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize("norm", NORMS)
 def test_by_how_much_noise_differs_from_its_mean_is_all_that_training_sees(norm):
-    net = texture_net.build({"scales": 2, "norm": norm})
-    net.initialize(mx.init.Xavier())
-    noise = texture_net.sample_noise(np.random.default_rng(0), 1, 16, 16, 2)
+    description = described("texture_net", scales=2, norm=norm)
+    net = initialised(description, "xavier")
+    noise = inputs.arrays(description, size=(16, 16))
     with mx.autograd.record():
         plain, moved = (net(*(mx.nd.array(z + shift) for z in noise)).asnumpy() for shift in (0, 0.3))
     np.testing.assert_allclose(plain, moved, atol=2e-4)
@@ -105,8 +106,8 @@ def test_a_batch_gives_what_its_pictures_give(johnson_net):
 
 def test_a_circular_texture_wraps_around():
     """Rolling every noise tensor by one cell of the coarsest rolls the texture: the net knows no border."""
-    net = fresh("texture_net", "texture", scales=3)
-    noise = texture_net.sample_noise(np.random.default_rng(0), 1, 32, 32, 3)
+    net = trained("texture_net", "texture", scales=3)
+    noise = inputs.arrays(net.description, size=(32, 32))
     rolled = [np.roll(z, (4 >> k, 8 >> k), axis=(2, 3)) for k, z in enumerate(noise)]
     plain, moved = (net.forward(*map(mx.nd.array, zs)).asnumpy() for zs in (noise, rolled))
     np.testing.assert_allclose(np.roll(plain, (4, 8), axis=(2, 3)), moved, atol=1e-5)
@@ -117,43 +118,26 @@ def test_a_circular_texture_wraps_around():
 def test_padding(mode, numpy_mode, amount):
     x = photo(5, 6)
     expected = np.pad(x, ((0, 0), (0, 0), (amount, amount), (amount, amount)), mode=numpy_mode)
-    np.testing.assert_array_equal(layers.pad(mx.nd, mx.nd.array(x), amount, mode).asnumpy(), expected)
+    np.testing.assert_array_equal(operators.pad(mx.nd, mx.nd.array(x), amount, mode).asnumpy(), expected)
 
 
 def test_upsampling_repeats_every_pixel():
     x = photo(3, 4)
     expected = x.repeat(2, axis=2).repeat(2, axis=3)
-    np.testing.assert_array_equal(layers.upsample(mx.nd, mx.nd.array(x), 3).asnumpy(), expected)
+    np.testing.assert_array_equal(operators.upsample(mx.nd, mx.nd.array(x), 3).asnumpy(), expected)
 
 
-@pytest.mark.parametrize("out", [2, 3])
-def test_a_convolution_in_phases_is_the_convolution_and_so_are_its_gradients(out):
-    x, found = mx.nd.array(np.random.default_rng(0).normal(size=(1, 5, 12, 16))), []
-    for kind in (layers.PhasedConv2D, layers.Conv2D):
-        mx.random.seed(1)
-        conv = kind(out, 9, padding=4, in_channels=5)
-        conv.initialize(mx.init.Normal(0.1))
-        x.attach_grad()
-        with mx.autograd.record():
-            y = conv(x)
-        y.backward(mx.nd.sin(y))
-        found.append([a.asnumpy() for a in (y, x.grad, conv.weight.grad(), conv.bias.grad())])
-    for phased, plain in zip(*found):
-        np.testing.assert_allclose(phased, plain, rtol=1e-4, atol=1e-5)
-
-
-def test_instance_norm_is_the_formula():
-    layer = layers.InstanceNorm(4)
-    layer.initialize()
-    gamma, beta = np.array([1.0, 2, 0.5, -1]), np.array([0.0, 1, -1, 3])
-    layer.gamma.set_data(mx.nd.array(gamma))
-    layer.beta.set_data(mx.nd.array(beta))
-    x = np.random.default_rng(0).standard_normal((1, 4, 6, 7)).astype("float32") * 3 + 1
-    with mx.autograd.train_mode():
-        actual = layer(mx.nd.array(x)).asnumpy()
-    mean, variance = x.mean(axis=(2, 3), keepdims=True), x.var(axis=(2, 3), keepdims=True)
-    expected = (x - mean) / np.sqrt(variance + 1e-5) * gamma.reshape(1, 4, 1, 1) + beta.reshape(1, 4, 1, 1)
-    np.testing.assert_allclose(actual, expected, atol=1e-5)
+@pytest.mark.parametrize("mode", PADDINGS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_layer_computes_what_numpy_does(norm, mode):
+    """The net as it is trained, with MXNet's operators for others, and the graph for inference."""
+    net = toy_net.net(norm, mode)
+    params = toy_net.parameters(net)
+    arrays = inputs.arrays(net, photo(52, 68), batch=2)
+    expected = toy_net.compute(net, params, arrays)
+    given = [mx.nd.array(array) for array in arrays]
+    for made in (with_parameters(net, params), with_parameters(net, params, portable=True), Inference(net, params)):
+        np.testing.assert_allclose(made(*given).asnumpy(), expected, atol=1e-4)
 
 
 def test_instance_normalised_nets_ignore_brightness_and_contrast_of_other_pictures(johnson_net):
@@ -164,10 +148,15 @@ def test_instance_normalised_nets_ignore_brightness_and_contrast_of_other_pictur
     np.testing.assert_array_equal(alone, beside)
 
 
-def test_johnson_needs_multiples_of_four_and_says_which(johnson_net):
-    assert johnson.working_size({}, 64, 61) == (64, 64)
-    assert johnson.working_size({}, 10, 100) == (44, 100)
-    assert texture_net.working_size(texture_net.architecture("stylize"), 33, 256) == (64, 256)
+def test_working_sizes_are_multiples_and_as_large_as_reflections_need():
+    assert geometry.working_size(described("johnson"), 64, 61) == (64, 64)
+    assert geometry.working_size(described("johnson"), 10, 100) == (44, 100)
+    assert geometry.working_size(described("texture_net", scales=6, padding="reflect"), 33, 256) == (64, 256)
+    assert geometry.working_size(described("texture_net"), 1, 17) == (16, 32)
+    net = Builder()
+    net.crop(net.content(), 1)
+    with pytest.raises(UserError, match="^net: it makes no picture"):
+        geometry.working_size(net.build(), 64, 64)
 
 
 def test_a_stylising_net_needs_a_content(texture_stylize):
@@ -176,9 +165,36 @@ def test_a_stylising_net_needs_a_content(texture_stylize):
 
 
 def test_parameters_of_another_architecture_are_refused(texture_texture):
-    meta = {**texture_texture.meta, "architecture": texture_net.architecture("stylize")}
-    params = {name: p.data().asnumpy() for name, p in parameters_of(texture_texture.net).items()}
-    with pytest.raises(UserError, match="parameters"):
-        Generator(params, meta)
-    with pytest.raises(UserError, match="optimises"):
-        generator.method_module("gatys")
+    _, meta = toy_net.trained("texture_net", "stylize")
+    for method, words in (("texture_net", "parameters"), ("gatys", "optimises"), ("gatis", "unknown"), (3, "unknown")):
+        with pytest.raises(UserError, match=words):
+            TrainedNet(texture_texture.params, {**meta, "method": method})
+
+
+@pytest.mark.parametrize(
+    ("method", "architecture", "words"),
+    [
+        ("johnson", [], "not names and values"),
+        ("johnson", {"nom": "batch"}, "has no 'nom'; did you mean 'norm'"),
+        ("johnson", {"norm": "layer"}, "unknown norm 'layer'; choose from instance, batch"),
+        ("johnson", {"residuals": 10**9}, "a whole number"),
+        ("johnson", {"residuals": True}, "a whole number"),
+        ("johnson", {"residuals": 800}, "from 1 to 4096"),
+        ("johnson", {"width": 60.0}, r"5,\d+,\d+,\d+ parameters; the most is"),
+        ("johnson", {"width": 1e8}, "channels of conv1.conv"),
+        ("johnson", {"width": float("nan")}, "its width is nan, not a number"),
+        ("texture_net", {"scales": "5"}, "its scales is '5', not a whole number"),
+        ("texture_net", {"scales": None}, "its scales is None"),
+        ("texture_net", {"scales": 40}, "of the side"),
+        ("texture_net", {"scales": 0}, "."),
+        ("texture_net", {"finest": 10**8}, "channels of joins.3"),
+        ("texture_net", {"finest": 10.5}, "a whole number or null"),
+        ("texture_net", {"padding": "x" * 1000}, "unknown padding 'xxx"),
+        ("texture_net", {"noise": float("inf")}, "not a number"),
+    ],
+)
+def test_an_architecture_that_nobody_vouches_for_is_refused_in_one_line(method, architecture, words):
+    with pytest.raises(UserError, match=words) as refused:
+        describe(methods.get(method), architecture, "the net 'x.npz'")
+    assert str(refused.value).startswith("the net 'x.npz': ") and len(str(refused.value).splitlines()) == 1
+    assert len(str(refused.value)) < 300

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import toy_net
 from test_inference import photo, trained
 
-from nst_gluon.methods import johnson, texture_net
-from nst_gluon.nets import generator, inputs, netfile, tiles
-from nst_gluon.nets.generator import parameters_of
+from nst_gluon.methods.description import Noise
+from nst_gluon.nets import inputs, netfile, tiles
+from nst_gluon.nets.geometry import tile_geometry
+from nst_gluon.nets.inference import Inference
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 
@@ -58,7 +61,9 @@ def test_one_tile_is_the_whole_picture():
 def test_the_reach_of_a_net_is_its_receptive_field():
     """What lies farther from a pixel than a tile sees changes nothing there; what lies within does."""
     net = trained("johnson", "stylize", norm="batch", residuals=2)
-    around = johnson.surroundings(net.architecture)[0] + johnson.overlap(net.architecture)
+    geometry = tile_geometry(net.description)
+    around = geometry.surroundings["content"] + geometry.overlap
+    assert (geometry.surroundings["content"], geometry.overlap) == (16, 16)
     content = photo(160, 160)
     changed = content.copy()
     changed[:, :, :40] = 1 - changed[:, :, :40]
@@ -66,16 +71,40 @@ def test_the_reach_of_a_net_is_its_receptive_field():
     assert difference[40 + around :].max() < 1e-5 < difference[40 + around - 16 : 40 + around].max()
 
 
+@pytest.mark.parametrize("mode", ["zero", "reflect"])
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_tiles_of_every_layer_are_the_picture_that_numpy_computes(norm, mode):
+    net = toy_net.net(norm, mode)
+    params = toy_net.parameters(net)
+    side = tiles.least_side(net)
+    size = (3 * side + 11, 2 * side)
+    content = photo(*size)
+    run = SimpleNamespace(description=net, inference=Inference(net, params))
+    tiling = tiles.Tiling(run, content, size, side, seed=4)
+    expected = toy_net.compute(net, params, inputs.arrays(net, content, seed=4))[:, :, : size[0], : size[1]]
+    assert len(tiling) > 10
+    difference = np.abs(tiling.pixels().astype(int) - images.to_uint8(expected.astype(np.float32)))
+    # One level where rounding falls the other way, and only there: more than 60 dB.
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+
+
+def test_a_net_that_pads_with_its_other_side_is_refused():
+    run = SimpleNamespace(description=toy_net.net("batch", "circular"), inference=None)
+    with pytest.raises(UserError, match="^--tile: .* --tile off$"):
+        tiles.Tiling(run, photo(64, 64), (64, 64), 64)
+
+
 @pytest.mark.parametrize("piece", [1 << 18, 1000, 77])
 def test_noise_of_a_window_is_that_of_the_whole(monkeypatch, piece):
     monkeypatch.setattr(inputs, "PIECE", piece)
     inputs._noise_means.cache_clear()
-    full, scales = (48, 80), 4
-    whole = texture_net.sample_noise(np.random.default_rng(5), 1, *full, scales, 0.3)
-    for k in range(scales):
-        rows, columns = np.array([1, 2, 0, (48 >> k) - 1]), np.arange(3, 9)
-        window = texture_net.sample_noise_window(5, full, k, rows, columns, 0.3)
-        np.testing.assert_array_equal(window, whole[k][:, :, rows][:, :, :, columns])
+    full, net = (48, 80), toy_net.net()
+    whole = inputs.arrays(net, photo(*full), seed=5, noise_scale=0.3)
+    for layer, expected in zip(net.inputs, whole):
+        if isinstance(layer, Noise):
+            rows, columns = np.array([1, 2, 0, (48 >> layer.reduction) - 1]), np.arange(3, 9)
+            window = inputs.noise_window(net, layer, 5, full, rows, columns, 0.3)
+            np.testing.assert_array_equal(window, expected[:, :, rows][:, :, :, columns])
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
@@ -137,8 +166,8 @@ def test_a_net_that_wraps_photographs_around_is_refused():
 MEMORY = """
 import json, sys
 import numpy as np
-from nst_gluon import tiles
-from nst_gluon.nets.generator import load_net
+from nst_gluon.nets import tiles
+from nst_gluon.nets.trained_net import load_net
 net = load_net(sys.argv[1] if len(sys.argv) > 1 else NET)
 content = np.full((1, 3, SIDE, SIDE), 0.5, np.float32)
 content[:, :, ::7] = 0.1
@@ -150,10 +179,7 @@ print(json.dumps(int(status[status.index("VmHWM:") + 1]) * 1024))
 
 def test_memory_does_not_grow_with_the_picture(python, tmp_path):
     """Beside the picture itself: 12 bytes a pixel of content, 3 of the result, and 12 while it is being filled."""
-    net = trained("johnson", "stylize", norm="batch", residuals=1)
-    params = {name: p.data().asnumpy() for name, p in parameters_of(net.net).items()}
-    path = netfile.save(tmp_path / "net.npz", params, net.meta)
-    assert generator.load_net(path).method == "johnson"
+    path = netfile.save(tmp_path / "net.npz", *toy_net.trained("johnson", "stylize", norm="batch", residuals=1))
     peaks = []
     for side in (1024, 2048):
         done = python(MEMORY.replace("NET", repr(str(path))).replace("SIDE", str(side)), OMP_NUM_THREADS="1")

@@ -6,12 +6,14 @@ import time
 
 import numpy as np
 import pytest
+from descents import noise, optimise
 
 from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
-from nst_gluon.optimise.descent import OptimizationConfig, config_of, initial_picture, optimise, stage_size
+from nst_gluon.optimise.problem import PIXELS, OptimizationConfig, Problem, config_of
+from nst_gluon.optimise.pyramid import stage_size
 from nst_gluon.system.errors import NotFinite, UserError
 
 
@@ -32,7 +34,7 @@ class Bowl:
 
 
 GOAL = np.random.default_rng(5).random((1, 3, 16, 16)).astype("float32")
-NOISE = initial_picture(OptimizationConfig(seed=1), None, (16, 16))
+NOISE = noise(16, seed=1)
 
 
 @pytest.mark.parametrize(("optimizer", "iterations", "close"), [("lbfgs", 60, 1e-4), ("adam", 400, 2e-2)])
@@ -78,8 +80,10 @@ def test_the_best_picture_is_returned_and_divergence_reported():
 
 def test_coarse_to_fine_counts_every_stage_on_one_clock():
     small = np.ones((1, 3, 8, 8), "float32") * 0.25
-    config = OptimizationConfig(iterations=10, pyramid=((8, 4),))
-    result = optimise(Bowl(GOAL), NOISE, config, coarse=[Bowl(small)])
+    bowl = Bowl(GOAL)
+    bowl.aimed_at = lambda style, content: Bowl(small)
+    config = OptimizationConfig(iterations=10)
+    result = optimise(bowl, NOISE, config, levels=((8, 4),), style=lambda side: GOAL, style_size=16)
     assert [step.size for step in result.steps[:5]] == [(8, 8)] * 4 + [(16, 16)]
     seconds = [step.seconds for step in result.steps]
     assert seconds == sorted(seconds)
@@ -89,13 +93,59 @@ def test_coarse_to_fine_counts_every_stage_on_one_clock():
 
 def test_start_pictures():
     content = np.full((1, 3, 4, 6), 0.5, "float32")
-    start = initial_picture(OptimizationConfig(start="content"), content, (4, 6))
-    assert (start == content).all()
-    a, b = (initial_picture(OptimizationConfig(seed=s), None, (4, 6)) for s in (1, 1))
-    assert (a == b).all() and a.min() >= 0 and a.max() < 1
-    assert (a != initial_picture(OptimizationConfig(seed=2), None, (4, 6))).any()
+
+    def start(content=None, **config):
+        return Problem(None, (4, 6), OptimizationConfig(**config), content).start()
+
+    assert (start(content, start="content") == content).all()
+    a, b = (start(seed=1) for _ in range(2))
+    assert (a == b).all() and a.min() >= 0 and a.max() < 1 and a.shape == (1, 3, 4, 6)
+    assert (a != start(seed=2)).any()
     with pytest.raises(UserError, match="--start"):
-        initial_picture(OptimizationConfig(start="content"), None, (4, 6))
+        start(start="content")
+
+
+def test_a_rehearsal_leaves_nothing_behind():
+    bowl = Bowl(GOAL)
+    plain = optimise(Bowl(GOAL), NOISE, OptimizationConfig(iterations=6))
+    seen = []
+    problem = Problem(bowl, (16, 16), OptimizationConfig(iterations=6), callback=seen.append)
+
+    def descend(problem):
+        problem.minimise(NOISE)
+
+    assert [problem.rehearse(descend, evaluations) for evaluations in (0, 1)] == [6, 6]
+    assert bowl.calls == 1 and not seen and problem.best is None
+    result = problem.run(descend)
+    assert [step.terms for step in result.steps] == [step.terms for step in plain.steps]
+    assert (result.picture == plain.picture).all() and len(seen) == 6
+
+
+def test_a_descent_of_ones_own_ends_by_itself():
+    """A loop without an end, at a coarse level and at the full size."""
+
+    def descend(problem):
+        picture = problem.start()[:, :, ::2, ::2]
+        with problem.coarser(8, 3) as level:
+            while True:
+                picture = picture - 0.001 * level.evaluate(picture)[1]
+        picture = level.best_picture().repeat(2, axis=2).repeat(2, axis=3)
+        while True:
+            picture = picture - 0.001 * problem.evaluate(picture)[1]
+
+    bowl = Bowl(GOAL)
+    bowl.aimed_at = lambda style, content: Bowl(GOAL[:, :, ::2, ::2])
+    problem = Problem(bowl, (16, 16), OptimizationConfig(iterations=5), style=lambda side: GOAL, style_size=16)
+    assert problem.rehearse(descend, 0) == 8 and bowl.calls == 0
+    result = problem.run(descend)
+    assert [step.size[0] for step in result.steps] == [8] * 3 + [16] * 5
+    assert result.stopped_because == "iterations" and result.began == "noise"
+    for broken, words in ((lambda problem: None, "without an evaluation"),
+                          (lambda problem: problem.net_picture(), "begins with a net")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            problem.run(broken)
+    with pytest.raises(ValueError, match="shape"):
+        problem.run(lambda problem: problem.evaluate(GOAL[:, :, 1:]))
 
 
 def test_bad_settings_are_refused():
@@ -128,8 +178,23 @@ def test_the_keras_article_s_curve_has_its_shape():
     preset = presets.get("keras")
     objective = Objective(preset, weights, "stylize", style, content)
     config = config_of(preset, iterations=200)
-    result = optimise(objective, initial_picture(config, None, (32, 32)), config)
+    result = optimise(objective, noise(32), config)
     best = np.minimum.accumulate([step.terms.objective for step in result.steps])
     rounds = best[19::20]
     assert (np.diff(rounds) < 0).all()
     assert rounds[-1] / rounds[0] < 0.9
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_picture_that_is_returned_has_the_lowest_objective_of_its_curve(optimizer):
+    """Johnson et al. 2016, section 4.1: within [0, 1] curve and picture are one number; without bounds they are not."""
+    goal = np.random.default_rng(3).uniform(-1, 2, (1, 3, 16, 16)).astype("float32")
+
+    def scored(bounds):
+        config = OptimizationConfig(iterations=40, optimizer=optimizer, bounds=bounds)
+        result = optimise(Bowl(goal), NOISE, config)
+        lowest = min(step.terms.objective for step in result.steps)
+        return Bowl(goal).value_and_gradient(result.picture)[0].objective / lowest
+
+    assert scored(PIXELS) == pytest.approx(1, rel=1e-6)
+    assert scored(None) > 1.5

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from descents import noise, optimise
 
 from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.methods.net_gatys import NetGatys
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
-from nst_gluon.optimise.descent import OptimizationConfig, initial_picture, optimise
 from nst_gluon.optimise.lbfgs import Memory, minimise
+from nst_gluon.optimise.problem import OptimizationConfig, Problem
 from nst_gluon.optimise.pyramid import Schedule, resampled, stage_size, style_side
 from nst_gluon.system.errors import UserError
 
@@ -48,11 +50,10 @@ def test_coarse_levels_reach_a_target_with_fewer_full_evaluations(dtype):
     style = np.zeros((1, 3, 64, 64), "float32")
     style[:, :, :, 32:] = 0.8
     fine = Objective(presets.get("texture_net"), weights, "texture", style, dtype=dtype)
-    coarse = fine.aimed_at(style[:, :, ::2, ::2])
-    start = initial_picture(OptimizationConfig(), None, (64, 64))
+    start = noise(64)
     plain = optimise(fine, start, OptimizationConfig(iterations=6))
-    config = OptimizationConfig(iterations=6, pyramid=((32, 12),), grain=0.0)
-    result = optimise(fine, start, config, coarse=[coarse])
+    result = optimise(fine, start, OptimizationConfig(iterations=6), levels=((32, 12),), grain=0.0,
+                      style=lambda side: style[:, :, ::2, ::2], style_size=64)  # fmt: skip
     full = [step for step in result.steps if step.size == (64, 64)]
     assert len(full) == 6 and [step.iteration for step in full] == [1, 2, 3, 4, 5, 6]
     assert min(step.terms.objective for step in full) < 0.9 * plain.terms.objective
@@ -61,7 +62,7 @@ def test_coarse_levels_reach_a_target_with_fewer_full_evaluations(dtype):
     assert seconds == sorted(seconds) and full[0].seconds > seconds[11]
 
 
-def test_a_start_that_is_made_is_on_the_clock():
+def test_the_picture_of_a_net_is_made_on_the_clock():
     import time
 
     class Bowl:
@@ -75,16 +76,15 @@ def test_a_start_that_is_made_is_on_the_clock():
         time.sleep(0.2)
         return np.full((1, 3, 4, 4), 0.5, "float32")
 
-    result = optimise(Bowl(), slow, OptimizationConfig(iterations=2, start="net"))
-    assert result.steps[0].seconds >= 0.2
-    with pytest.raises(UserError, match="--start: 'net' needs"):
-        initial_picture(OptimizationConfig(start="net"), None, (4, 4))
+    problem = Problem(Bowl(), (4, 4), OptimizationConfig(iterations=2), net=slow)
+    result = problem.run(NetGatys().descend)
+    assert result.steps[0].seconds >= 0.2 and result.began == "net"
 
 
 def test_facts_of_coarse_levels_add_up_to_what_went_before_the_full_size():
     from bench.engines.measure import coarse_facts
     from nst_gluon.objective.loss_terms import Terms
-    from nst_gluon.optimise.descent import Result, Step
+    from nst_gluon.optimise.problem import Result, Step
 
     terms = Terms(1.0, 0.0, 1.0, 0.0)
     times = [(0.1, 8), (0.2, 8), (0.5, 16), (1.5, 32), (2.5, 32)]
@@ -193,3 +193,29 @@ def test_the_first_step_has_the_length_asked_for():
     with pytest.raises(Ended):
         minimise(steep, np.ones(100, "float32"), first_step=0.05)
     assert np.sqrt(((seen[1] - seen[0]) ** 2).mean()) == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_bounds_it_finds_what_scipys_bounded_method_finds(seed):
+    """A quadratic whose minimum lies outside the bounds in half of its coordinates, and couples them."""
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(30, 30)).astype("float32")
+    curvature, goal = factor @ factor.T / 30 + 0.1 * np.eye(30, dtype="float32"), rng.uniform(-1, 2, 30)
+    seen = []
+
+    def quadratic(x):
+        seen.append(x)
+        gradient = curvature.astype("float64") @ (x - goal)
+        return float(0.5 * (x - goal) @ gradient), gradient.astype("float32")
+
+    start = rng.uniform(-0.5, 1.5, 30).astype("float32")
+    found = minimise(quadratic, start, bounds=(0.0, 1.0))
+    assert all(x.min() >= 0 and x.max() <= 1 for x in seen)
+    from scipy.optimize import minimize
+
+    theirs = minimize(
+        lambda x: (quadratic(x)[0], quadratic(x)[1].astype("float64")), np.clip(start, 0, 1), jac=True,
+        method="L-BFGS-B", bounds=[(0, 1)] * 30, options={"ftol": 1e-12, "gtol": 1e-9},
+    )  # fmt: skip
+    assert 3 < ((theirs.x < 1e-6) | (theirs.x > 1 - 1e-6)).sum() < 30
+    assert np.abs(found - theirs.x).max() < 2e-3

@@ -1,0 +1,250 @@
+"""Every metric of a run, once: name, label, unit, direction, definition, and where it appears.
+
+Summary, claims, tables, plots, history and the gate take theirs from here. A metric without an entry is an error
+(:func:`find`), so that no number can appear that nobody has defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nst_gluon.system.errors import UserError
+
+REFERENCE_ITERATIONS = 500
+LOWER, HIGHER, NEITHER = "lower", "higher", ""
+# Where a metric appears, beyond the table of all numbers.
+GLANCE, SIZE, BATCH, QUALITY, ENGINES, GROWTH = "glance", "plots by size", "by batch", "quality", "engines", "growth"
+GATE, HISTORY = "gate", "history"
+RELATION = "derived"  # computed from samples of one or more cells, never reported by a cell itself
+RECORD = "cells.jsonl"  # in the record of a cell only
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. ``label`` is for headings, ``text`` is the definition in whole sentences.
+
+    Attributes:
+        unit: of the values in samples.csv and summary.csv: s, B, x, images/s, or 1 for a pure number.
+        better: LOWER or HIGHER; NEITHER for what is no merit.
+        where: in which tables, plots and checks it appears.
+    """
+
+    name: str
+    label: str
+    unit: str
+    better: str
+    where: tuple[str, ...]
+    text: str
+
+    @property
+    def whole_text(self) -> str:
+        """The definition with the direction."""
+        return f"{self.text} {self.better.capitalize()} is better." if self.better else self.text
+
+
+_ENTRIES = (
+    Metric(
+        "speedup_at_equal_loss", "speed-up at equal loss", "x", HIGHER, (GLANCE, SIZE, HISTORY, RELATION),
+        "Median time for optimisation to reach this net's own objective, divided by this net's median latency at "
+        "batch 1; same engine, task, size, dtype and device. A lower bound where optimisation did not reach the "
+        "target in its time.",
+    ),
+    Metric(
+        "speedup_at_500_iterations", "speed-up at 500 iterations", "x", HIGHER, (GLANCE, SIZE, HISTORY, RELATION),
+        "500 times the median step of optimisation, divided by this net's median latency at batch 1, whatever the"
+        " loss of either picture.",
+    ),
+    Metric(
+        "speedup_over_optimisation", "speed-up over plain optimisation", "x", HIGHER, (RELATION,),
+        "For a variant of optimisation (coarse to fine, or from a net's picture): the time plain optimisation "
+        "takes to the objective it ended at, divided by the variant's time to the same objective. Both clocks run"
+        " from the start: every coarse level, or the net's inputs and forward pass, included.",
+    ),
+    Metric(
+        "latency_s", "latency of one call", "s", LOWER, (GLANCE, SIZE, GATE, HISTORY, ENGINES, GROWTH),
+        "Seconds of one forward pass of a trained net on a batch that is already in memory, from the call until "
+        "the last operation has finished (synchronised on both sides, and checked by bringing results to the "
+        "host), after warm-up. Not included: loading the net, the first call, leading samples slower than the "
+        "later ones, reading and writing pictures.",
+    ),
+    Metric(
+        "time_to_target_s", "time to target", "s", LOWER, (GLANCE, HISTORY, ENGINES, RELATION),
+        "Seconds on the optimisation's own clock, set-up excluded, until its objective first falls to the target;"
+        " interpolated between evaluations, linear in log(objective). The target is the lowest of the nets' "
+        "objectives on the same picture under the same objective (median over seeds), or --target-loss. "
+        "time_to_target_<method>_s has the objective of that method as its target: a net's own, or where plain "
+        "optimisation ended. Only evaluations at the full size can reach a target; coarse levels before them "
+        "count with their seconds. 'Not reached' carries the time spent, a lower bound.",
+    ),
+    Metric(
+        "iterations_to_target", "iterations to target", "1", LOWER, (RELATION,),
+        "The same crossing, counted in evaluations of the objective at the full size. Coarse levels and a net's "
+        "forward pass before them are not counted.",
+    ),
+    Metric(
+        "target", "target objective", "1", NEITHER, (RELATION,),
+        "The objective that optimisation has to reach: the net's own, median over its seeds; for variants of "
+        "optimisation also where plain optimisation ended.",
+    ),
+    Metric(
+        "iteration_s", "time of one step of optimisation", "s", LOWER, (SIZE, GATE, HISTORY, ENGINES, GROWTH),
+        "Seconds from one evaluation of the objective to the next: objective, its gradient through the "
+        "descriptor, and the optimiser's own work. Saving pictures and writing files are off the clock; leading "
+        "steps slower than the later ones are left out.",
+    ),
+    Metric(
+        "throughput_images_per_s", "throughput", "images/s", HIGHER, (BATCH, RELATION),
+        "The batch size divided by the latency of one call at that batch, sample by sample.",
+    ),
+    Metric(
+        "peak_memory_bytes", "peak memory", "B", LOWER, (GLANCE, SIZE, GATE, HISTORY, ENGINES),
+        "CPU: the most that was resident in the cell's own process (VmHWM) during the measured part, reset after "
+        "set-up. It includes interpreter, engine, weights of the net or descriptor, inputs, activations and what "
+        "the allocator keeps; it excludes what loading needed for a while, and scoring. GPU: what the driver "
+        "counts for the process (process_bytes), or else for the device (device_bytes).",
+    ),
+    Metric(
+        "working_memory_bytes", "working memory", "B", LOWER, (GLANCE, SIZE, GATE, HISTORY, ENGINES, GROWTH),
+        "Peak memory minus what was resident right after importing the engine (import_baseline_bytes): what the "
+        "method itself needs, weights included. On a GPU, minus what was in use once the context existed.",
+    ),
+    Metric(
+        "memory_ratio", "peak memory ratio", "x", HIGHER, (RELATION,),
+        "Peak memory of optimisation divided by that of this net at batch 1.",
+    ),
+    Metric(
+        "working_memory_ratio", "working memory ratio", "x", HIGHER, (RELATION,),
+        "Working memory of optimisation divided by that of this net at batch 1.",
+    ),
+    Metric(
+        "objective", "objective", "1", LOWER, (GLANCE, QUALITY, ENGINES),
+        "content + style + total variation of the finished picture under the run's preset, in float32: the number"
+        " by which methods are compared. Comparable only within one task, size, preset and set of weights.",
+    ),
+    Metric(
+        "content", "content term", "1", LOWER, (QUALITY,),
+        "The content loss, weight included, as it enters the objective.",
+    ),
+    Metric(
+        "style", "style term", "1", LOWER, (QUALITY,),
+        "The style (Gram) loss, weights included, as it enters the objective.",
+    ),
+    Metric(
+        "tv", "total variation term", "1", LOWER, (QUALITY,),
+        "Total variation, weight included, as it enters the objective.",
+    ),
+    Metric(
+        "setup_s", "set-up time", "s", LOWER, (),
+        "Seconds until the cell is ready to compute: importing the engine, loading weights and pictures, building"
+        " the nets. In no other number.",
+    ),
+    Metric(
+        "first_call_s", "first call", "s", LOWER, (),
+        "Seconds of the very first call, which builds graphs and tunes kernels. In no other number.",
+    ),
+    Metric(
+        "warm_up_latency_s", "latency while still warming up", "s", NEITHER, (),
+        "Leading samples after the warm-up that were slower than the later half, by more than 5 % and more than "
+        "their noise; at most half of a cell's samples. In no other number.",
+    ),
+    Metric(
+        "warm_up_iteration_s", "step while still warming up", "s", NEITHER, (),
+        "The same for the first steps of an optimisation. In no other number, but the time to target contains "
+        "them.",
+    ),
+    Metric(
+        "device_latency_s", "latency by the GPU's clock", "s", LOWER, (),
+        "Seconds of one forward pass between two events on the GPU, calls queued one after another (PyTorch "
+        "only). latency_s minus this is the host's cost of launching the work; where the two differ widely, the "
+        "GPU waits for the host.",
+    ),
+    Metric(
+        "parameters", "parameters", "1", LOWER, (),
+        "Trained numbers of the net.",
+    ),
+    Metric(
+        "net_file_bytes", "net file", "B", LOWER, (),
+        "Size of the trained net's file.",
+    ),
+    Metric(
+        "import_baseline_bytes", "resident after the import", "B", LOWER, (RECORD,),
+        "In cells.jsonl, info.memory. Resident right after importing the engine: interpreter, engine, libraries; "
+        "no weights, no net, no picture.",
+    ),
+    Metric(
+        "process_bytes", "GPU memory of the process", "B", LOWER, (RECORD,),
+        "In cells.jsonl, info.memory. What the driver (NVML) counts for the cell's process at the end: context, "
+        "kernels, and the engine's pool, which never shrinks. None where the driver does not say. "
+        "process_baseline_bytes is the same once the context existed.",
+    ),
+    Metric(
+        "device_bytes", "GPU memory of the device", "B", LOWER, (RECORD,),
+        "In cells.jsonl, info.memory. Memory in use on the whole device (NVML), other programs included. "
+        "device_baseline_bytes is the same once the context existed; mxnet_used_bytes is the engine's view (total"
+        " minus free of gpu_memory_info).",
+    ),
+    Metric(
+        "mxnet_pool_cached_bytes", "free blocks in the engine's pool", "B", NEITHER, (RECORD,),
+        "In cells.jsonl, info.memory. The part of mxnet_used_bytes held by no array at the end but kept by "
+        "MXNet's pool: what emptying the pool gave back.",
+    ),
+    Metric(
+        "allocator_peak_bytes", "peak of all tensors", "B", LOWER, (),
+        "GPU memory as PyTorch's allocator counts it: the most that tensors held at one moment of the measured "
+        "part. It excludes CUDA's context, kernels and cached blocks.",
+    ),
+    Metric(
+        "allocator_reserved_bytes", "peak of the allocator", "B", LOWER, (),
+        "The most GPU memory that PyTorch's allocator held, free blocks included. peak_memory_bytes of such a "
+        "cell is the driver's figure for the whole process.",
+    ),
+)  # fmt: skip
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ENTRIES}
+# Families: one metric for each method that can be aimed at.
+_FAMILIES = (("time_to_target_", "_s", "time_to_target_s"), ("iterations_to_target_", "", "iterations_to_target"),
+             ("target_", "", "target"))  # fmt: skip
+
+STATISTICS = (
+    "Values are medians. Brackets are 95 % percentile-bootstrap intervals of the median; for a ratio both sides are "
+    "resampled. n is the number of samples, for a ratio that of the smaller side. With n = 1 a value has no interval, "
+    "and a ratio's covers the spread of its other side only. With n = 2 or 3 the interval is the whole range."
+)
+STATUSES = (
+    ("ok", "measured"),
+    ("not reached", "the target was not reached; the value is the time spent, a lower bound"),
+    ("lower bound", "a speed-up whose optimisation did not reach the target: the true value is higher"),
+    ("oom", "the cell ran out of memory"),
+    ("timeout", "the cell hung and was ended"),
+    ("error", "the cell failed; the reason is in the list of cells"),
+    ("skipped", "the cell was not run because it could not have worked; the reason is in the list of cells"),
+)
+
+
+def split(name: str) -> tuple[str, str]:
+    """(family, method): ("time_to_target_s", "x") for time_to_target_x_s; the method is empty for any other metric."""
+    if name not in METRICS:
+        for prefix, suffix, family in _FAMILIES:
+            method = name[len(prefix) : len(name) - len(suffix)]
+            if name.startswith(prefix) and name.endswith(suffix) and method:
+                return family, method
+    return name, ""
+
+
+def aimed_at(family: str, method: str) -> str:
+    """The metric of a family for one method: :func:`split` the other way round."""
+    prefix, suffix = next((prefix, suffix) for prefix, suffix, name in _FAMILIES if name == family)
+    return f"{prefix}{method}{suffix}"
+
+
+def find(name: str) -> Metric:
+    """The entry of a metric, or of its family. Raises UserError for a metric that has none."""
+    family, _ = split(name)
+    if family not in METRICS:
+        raise UserError(f"metric {name[:80]!r}: no entry in bench/analysis/metrics.py defines it")
+    return METRICS[family]
+
+
+def named(where: str) -> tuple[str, ...]:
+    """The metrics that appear in a place, in the order of the entries."""
+    return tuple(metric.name for metric in _ENTRIES if where in metric.where)

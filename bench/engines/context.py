@@ -1,0 +1,64 @@
+"""What an engine reports through: lines of JSON to whoever started the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.plan.cells import Cell
+
+
+class Context:
+    """The worker's end of the pipe.
+
+    ``targets``: objectives, by generator, that an optimisation is to come down to. ``spawned`` is the
+    monotonic time at which the orchestrator started this process.
+    """
+
+    def __init__(self, pipe: int, run_dir: Path, cell: Cell, targets: Mapping[str, float], spawned: float):
+        self._pipe = pipe
+        self.run_dir, self.cell, self.targets, self.spawned = run_dir, cell, dict(targets), spawned
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Write one line of the protocol. Ends this process if nobody reads any more."""
+        data = json.dumps({"event": event, **fields}).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._pipe, data) :]
+        except BrokenPipeError:
+            os._exit(1)
+
+    def sample(self, metric: str, value: float, unit: str) -> None:
+        """One raw sample of a metric."""
+        self.emit("sample", metric=metric, value=float(value), unit=unit)
+
+    def curve(self, seconds: float, iteration: int, terms: Any) -> None:
+        """One evaluation of the loss; ``terms`` has objective, content, style and tv."""
+        names = ("objective", "content", "style", "tv")
+        self.emit(
+            "curve",
+            seconds=float(seconds),
+            iteration=int(iteration),
+            **{name: float(getattr(terms, name)) for name in names},
+        )
+
+    def progress(self, text: str) -> None:
+        """What is going on, for the progress bar."""
+        self.emit("progress", text=text)
+
+    def ready(self) -> None:
+        """Set-up is over: ``setup_s`` is the time since the process was started."""
+        self.sample("setup_s", time.monotonic() - self.spawned, "s")
+        self.emit("ready")
+
+    def image(self, suffix: str = "") -> Path:
+        """Where the cell's picture goes; announce it with :meth:`saved`. With a ``suffix``: a further picture."""
+        return self.run_dir / "images" / f"{self.cell.key}{suffix}.png"
+
+    def saved(self, path: Path) -> None:
+        """``path`` (below the run directory) has been written."""
+        self.emit("image", path=str(path.relative_to(self.run_dir)))

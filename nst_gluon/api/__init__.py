@@ -1,0 +1,356 @@
+"""The Python interface: :func:`stylize`, :func:`texture`, :func:`train`, :func:`score` and :func:`load_net`.
+
+Pictures go in as files, names of bundled pictures, or arrays (H, W, 3) of uint8 or of floats in [0, 1]; they come out
+as arrays of uint8. The command line takes its defaults from these signatures. Errors of the caller's are
+:class:`nst_gluon.system.errors.UserError`, whose text names the argument as the command line spells it (``--style``);
+a result that is not finite raises :class:`nst_gluon.system.errors.NotFinite`. Importing this module imports no engine.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nst_gluon import assets, methods
+from nst_gluon.api import inputs
+from nst_gluon.api.choice import generators, net_path, runs_here
+from nst_gluon.api.inputs import Listener, Picture
+from nst_gluon.api.maker import PictureMaker
+from nst_gluon.api.request import request
+from nst_gluon.objective import presets
+from nst_gluon.pictures import images
+from nst_gluon.system.errors import NotFinite, UserError
+from nst_gluon.system.files import PathLike
+
+if TYPE_CHECKING:
+    from nst_gluon.nets.trained_net import TrainedNet
+
+__all__ = ["Net", "Score", "defaults", "load_net", "score", "stylize", "texture", "train"]
+
+# Steps that make a picture which one keeps, from another style's net and from random weights.
+STEPS, STEPS_FROM_RANDOM = 600, 1500
+
+
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only parameters of a function of this module, with their defaults."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def stylize(
+    content: Picture,
+    *,
+    style: Picture = "great_wave",
+    method: str | None = None,
+    net: PathLike | Net | None = None,
+    size: int | str = inputs.AUTO,
+    strength: float = 1.0,
+    keep_colors: bool = False,
+    net_size: int | None = None,
+    seed: int = 0,
+    tile: int | str = "auto",
+    preset: str = "texture_net",
+    iterations: int = 200,
+    optimizer: str = "lbfgs",
+    start: str = "content",
+    coarse: Sequence[int] = (),
+    style_size: int | None = None,
+    segments: int | str = "auto",
+    weights: str | None = None,
+    random_weights: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+) -> np.ndarray:
+    """``content`` in the style of another picture: uint8 (H, W, 3), its aspect kept.
+
+    Args:
+        style: any picture, for methods that optimise; nets have theirs inside.
+        method: a name of :func:`nst_gluon.methods.names` or a reference to one of your own, ``FILE.py:NAME``; None:
+            one with a bundled net for the style, otherwise optimisation.
+        net: a trained net, instead of style and method: a file, a bundled name, or what :func:`load_net` returned.
+        size: the longer side in pixels; ``auto``: that of ``content``, at most 512; ``original``: that of ``content``.
+        strength: how much of the style, of nets: 0 (the photo) to 1; of a net that takes noise, the scale of that.
+        keep_colors: keep the photo's own colours.
+        net_size: of nets: stylise a larger picture at this longer side and carry its detail up; None: at its own size.
+        seed: of all noise.
+        tile: of nets: the picture in tiles of so many pixels; ``auto``: where it is large; ``off``: in one piece.
+        preset, iterations, optimizer, start, coarse, style_size, segments, weights, random_weights: of methods that
+            optimise: the objective's name; evaluations; ``lbfgs`` or ``adam``; ``content`` or ``noise``; longer sides
+            of smaller pictures to begin with; side of the style picture (None: as the longer side); parts of the
+            descriptor (``auto``: one, if it fits); the descriptor's weights, or random ones for tests.
+        device, dtype, threads: ``cpu``, ``gpu`` or ``gpu:1``; ``float32`` or ``bfloat16``; None: all cores.
+    """
+    values = locals()
+    picture, side = values.pop("content"), values.pop("size")
+    maker = PictureMaker(request("stylize", defaults(stylize), values))
+    pixels = picture if isinstance(picture, np.ndarray) else inputs.content_path(picture, "content")
+    array = inputs.load_fitted("content", pixels, side, maker.bytes_per_pixel)
+    return maker.picture(array, array.shape[2:])
+
+
+def texture(
+    *,
+    style: Picture = "great_wave",
+    method: str | None = None,
+    net: PathLike | Net | None = None,
+    size: int = inputs.LARGEST,
+    strength: float = 1.0,
+    seed: int = 0,
+    tile: int | str = "auto",
+    preset: str = "texture_net",
+    iterations: int = 200,
+    optimizer: str = "lbfgs",
+    coarse: Sequence[int] = (),
+    style_size: int | None = None,
+    segments: int | str = "auto",
+    weights: str | None = None,
+    random_weights: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+) -> np.ndarray:
+    """A texture like ``style``, from noise: uint8 (size, size, 3). Parameters as those of :func:`stylize`.
+
+    Args:
+        strength: scale of a texture network's noise, 0 or more; 0 gives a plain surface.
+    """
+    values = locals()
+    side = images.check_size(values.pop("size"), "--size")
+    maker = PictureMaker(request("texture", defaults(texture), values))
+    inputs.check_memory(side, side, maker.bytes_per_pixel)
+    return maker.picture(None, (side, side))
+
+
+# ---------------------------------------------------------------------------------------------------------- nets
+
+
+@dataclass(frozen=True)
+class Net:
+    """A trained net, loaded once: call it with a photo, or with nothing if it makes textures.
+
+    Attributes:
+        generator: the net itself, whose arrays are (N, 3, H, W).
+    """
+
+    generator: TrainedNet
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the net's file says of it: method, task, style, architecture, training."""
+        return self.generator.meta
+
+    def __call__(self, content: Picture | None = None, **options: Any) -> np.ndarray:
+        """A picture, uint8 (H, W, 3). The options are those of :func:`stylize` or :func:`texture` for nets."""
+        if self.meta["task"] == "texture":
+            if content is not None:
+                raise UserError("content: this net makes textures from noise; leave it out")
+            return texture(net=self, **options)
+        if content is None:
+            raise UserError("content: this net stylises photos; give one")
+        return stylize(content, net=self, **options)
+
+
+def load_net(net: PathLike, *, device: str = "cpu", dtype: str = "float32", threads: int | None = None) -> Net:
+    """A trained net: a file that :func:`train` wrote, or the name of a bundled one (``nst-gluon list nets``)."""
+    path = net_path(net, "net")
+    engine = inputs.start_engine(device, dtype, threads)
+    from nst_gluon.nets import trained_net
+
+    return Net(trained_net.load_net(path, engine.context, engine.dtype))
+
+
+def train(
+    style: PathLike,
+    *,
+    output: PathLike = ".",
+    method: str | None = None,
+    task: str = "stylize",
+    photos: PathLike | None = None,
+    force: bool = False,
+    preset: str = "texture_net",
+    style_weight: float = 1.0,
+    iterations: int | None = None,
+    recipe: str = "tuned",
+    size: int | Sequence[int] = 256,
+    batch: int = 1,
+    architecture: Mapping[str, float] | None = None,
+    start: PathLike | None = None,
+    seed: int = 0,
+    learning_rate: float | None = None,
+    checkpoint_every: int = 100,
+    preview_every: float = 60.0,
+    weights: str | None = None,
+    random_weights: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+    quiet: bool = True,
+    command: str = "",
+) -> Path:
+    """Train a net for one style; the path of its file, beside which lie its log, preview and page.
+
+    A training that was interrupted goes on from its last checkpoint when it is called again with the same arguments.
+
+    Args:
+        style: a file, or the name of a bundled style.
+        output: the folder, made if missing.
+        method: one that generates; None: the first that can do the task.
+        task: ``stylize`` or ``texture``.
+        photos: a folder of photos to train on; None: the bundled ones. Textures need none.
+        force: replace a net that is there.
+        preset, style_weight: the objective, and what its style weights are multiplied by.
+        iterations, batch: steps of Adam, and pictures in each; None: STEPS from a net, STEPS_FROM_RANDOM otherwise.
+        recipe: how it is trained: ``tuned`` or ``paper`` (:data:`nst_gluon.training.recipe.RECIPES`).
+        size: side of the pictures, or several that are taken in turn; the style has the first.
+        architecture: what the method's nets can vary (its ``choices()``), such as ``{"width": 0.5}``.
+        start: a net of the same method and task to begin with, or ``random``; None: the bundled one of another style
+            if there is one, and neither ``architecture`` nor the papers' recipe nor random weights are asked for.
+        seed: of all that is random.
+        learning_rate: Adam's; None: the method's own.
+        checkpoint_every, preview_every: iterations between checkpoints; seconds between previews.
+        quiet: no progress on stderr.
+        command: what the net's description gives as its command.
+    """
+    chosen = methods.get(method) if method else generators(_task(task))[0]
+    if not isinstance(chosen, methods.Generator):
+        raise UserError(f"--method: {chosen.name} optimises a picture and has no net to train")
+    if not runs_here(chosen):
+        raise UserError(f"--method: {chosen.name} runs in {', '.join(chosen.engines)} only and cannot be trained")
+    chosen.check_task(task)
+    for name in architecture or {}:
+        if name not in chosen.choices():
+            own = ", ".join(f"--{choice}" for choice in chosen.choices()) or "nothing"
+            raise UserError(f"--{name}: a net of {chosen.name} does not have that; it takes {own}")
+    sizes = [images.check_size(side, "--size") for side in ([size] if np.isscalar(size) else size)]
+    path = inputs.style_path(style)
+    inputs.load_picture("--style", path, sizes[0])
+    if photos is not None:
+        if task == "texture":
+            raise UserError("--photos: a texture is made from noise alone; leave --photos out")
+        with inputs.naming("--photos"):
+            images.list_folder(photos)
+    start = _start(start, chosen, task, style, usual=not (architecture or random_weights or recipe == "paper"))
+    iterations = iterations or (STEPS_FROM_RANDOM if start is None else STEPS)
+    inputs.check_memory(max(sizes), max(sizes), batch * inputs.OPTIMISE_BYTES)
+    engine = inputs.start_engine(device, dtype, threads)
+    from nst_gluon.training import run_folder
+    from nst_gluon.training.loop import TrainConfig
+
+    config = TrainConfig(
+        method=chosen.name, task=task, style=str(style), preset=presets.get(preset).name,
+        photos=None if photos is None else str(photos), iterations=iterations, size=sizes[0],
+        more_sizes=tuple(sizes[1:]), recipe=recipe, start=None if start is None else str(start), batch=batch, seed=seed,
+        learning_rate=learning_rate, dtype=dtype, style_weight=style_weight, weights=weights,
+        random_weights=random_weights, **(architecture or {}),
+    )  # fmt: skip
+    return run_folder.train(
+        config, Path(output), engine.context, command, checkpoint_every=checkpoint_every,
+        preview_every_s=preview_every, overwrite=force, quiet=quiet,
+    )  # fmt: skip
+
+
+def _start(
+    start: PathLike | None, method: methods.Generator, task: str, style: PathLike, usual: bool
+) -> Path | None:
+    """The file of the net that a training begins with, see :func:`train`."""
+    if start is not None:
+        return None if str(start) == "random" else net_path(start, "--start")
+    nets = [net for net in assets.nets() if (net.method, net.task) == (method.name, task)]
+    return next((net.path for net in nets if usual and net.style != Path(style).stem), None)
+
+
+def _task(task: str) -> str:
+    if task not in methods.TASKS:
+        raise UserError(f"--task: unknown {task!r}; give {' or '.join(methods.TASKS)}")
+    return task
+
+
+# --------------------------------------------------------------------------------------------------------- score
+
+
+@dataclass(frozen=True)
+class Score:
+    """The objective of a picture: its terms, each weighted, so that they add up to ``objective``; and of what."""
+
+    objective: float
+    content: float
+    style: float
+    tv: float
+    preset: str
+    task: str
+    height: int
+    width: int
+    style_size: int
+    dtype: str
+    weights: dict[str, Any]
+
+
+def score(
+    picture: Picture,
+    *,
+    style: Picture,
+    content: Picture | None = None,
+    preset: str = "texture_net",
+    size: int | str = inputs.ORIGINAL,
+    style_size: int | None = None,
+    weights: str | None = None,
+    random_weights: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+    listener: Listener | None = None,
+) -> Score:
+    """The terms of the objective at a picture, whoever made it.
+
+    Args:
+        style: its centre square is used, at ``style_size`` (None: the picture's longer side).
+        content: None: a texture's objective. The centre square if the picture is square; resampled to its size.
+        preset: the objective's name.
+        size: the picture's longer side; ``original`` is what a comparison should use.
+        listener: told that the weights are random, if they are.
+    """
+    what = picture if isinstance(picture, np.ndarray) else inputs.content_path(picture, "PICTURE")
+    style_file = style if isinstance(style, np.ndarray) else inputs.style_path(style)
+    photo = content if content is None or isinstance(content, np.ndarray) else inputs.content_path(content, "--content")
+    array = inputs.load_fitted("PICTURE", what, size, inputs.FORWARD_BYTES)
+    height, width = array.shape[2:]
+    side = style_size or max(height, width)
+    style_array = inputs.load_picture("--style", style_file, side)
+    target = None if photo is None else content_like(photo, (height, width))
+    engine = inputs.start_engine(device, dtype, threads)
+    loaded = inputs.load_weights(weights, random_weights, listener or Listener())
+    from nst_gluon.objective.loss import Objective
+
+    task = "texture" if target is None else "stylize"
+    objective = Objective(presets.get(preset), loaded, task, style_array, target, engine.dtype, engine.context)
+    terms = objective.terms(array).as_dict()
+    if not all(math.isfinite(value) for value in terms.values()):
+        raise NotFinite(f"the objective of {_name(picture)} is not finite: {terms}")
+    return Score(
+        **terms, preset=preset, task=task, height=height, width=width, style_size=side, dtype=dtype,
+        weights=loaded.identity(),
+    )  # fmt: skip
+
+
+def _name(picture: Picture) -> str:
+    return "the array" if isinstance(picture, np.ndarray) else repr(str(picture))
+
+
+def content_like(content: Path | np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A content picture at exactly ``shape``, prepared as the functions that make pictures prepare it.
+
+    For a square, its centre square; otherwise the whole picture, whose aspect is then the same to a pixel.
+    """
+    height, width = shape
+    whole = inputs.load_picture("--content", content)
+    if whole.shape[2:] == shape:
+        return whole
+    fitted = inputs.load_picture("--content", content, max(shape), "square" if height == width else "fit")
+    return fitted if fitted.shape[2:] == shape else images.resize(whole, shape)

@@ -1,0 +1,433 @@
+"""One training loop for the feed-forward nets: pictures in, the common objective down, a net file out.
+
+Everything random follows ``(seed, iteration)`` alone, so a run that was interrupted resumes exactly: the same
+pictures, crops and noise come again whatever was drawn before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_gluon import assets, methods
+from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.methods.description import Affine, Net, describe
+from nst_gluon.nets import netfile
+from nst_gluon.nets.geometry import working_size
+from nst_gluon.nets.inputs import drawn
+from nst_gluon.nets.patterns import output_function
+from nst_gluon.nets.trained_net import TrainedNet
+from nst_gluon.nets.training_net import initialised, parameters_of, set_parameters, values_of
+from nst_gluon.objective import presets
+from nst_gluon.objective.loss import Objective
+from nst_gluon.objective.loss_terms import Terms
+from nst_gluon.pictures import images
+from nst_gluon.pictures import pipeline as streams
+from nst_gluon.system.engine import mx
+from nst_gluon.system.errors import NotFinite, UserError
+from nst_gluon.training import checkpoint, photos, recipe, synthetic
+from nst_gluon.training.adam import Adam
+
+# The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
+STAGED = 256
+# Which quantiles of each channel of the style are its range of colours.
+QUANTILES = (0.02, 0.98)
+# Part of the varied pictures that are two side by side.
+MIXED = 0.2
+# Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
+HELD_OUT, HELD_OUT_SEED = 4, 2**31
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What decides a trained net.
+
+    Attributes:
+        style: a bundled style's name or a picture file.
+        photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`), and
+            drawn ones if the recipe has them. Textures need none.
+        recipe: a name of :data:`nst_gluon.training.recipe.RECIPES`.
+        size, batch: pictures of size x size, so many a step. The style is seen at this size.
+        more_sizes: sides that are taken in turn with ``size``, an iteration each.
+        width: of a Johnson net (:class:`nst_gluon.methods.johnson.Johnson`); None: the paper's, or ``start``'s.
+        learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
+            iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
+        dtype: precision of convolutions, the descriptor's and the net's; everything else is float32.
+        style_weight: multiplies the preset's style weights.
+        scales: K of a texture network; None: the paper's for the task, or what ``start`` has.
+        finest: channels of a texture network's finest scale; None: the paper's, or what ``start`` has.
+        start: a net file of the same method and task, whose parameters the training begins with; None: at random.
+    """
+
+    method: str
+    task: str
+    style: str
+    preset: str = "texture_net"
+    photos: str | None = None
+    recipe: str = recipe.DEFAULT
+    iterations: int = 2000
+    size: int = 256
+    batch: int = 4
+    seed: int = 0
+    learning_rate: float | None = None
+    decay_start: int | None = None
+    decay_every: int | None = None
+    decay: float | None = None
+    dtype: str = "float32"
+    style_weight: float = 1.0
+    scales: int | None = None
+    finest: int | None = None
+    width: float | None = None
+    more_sizes: tuple[int, ...] = ()
+    start: str | None = None
+    weights: str | None = None
+    random_weights: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """All sides that pictures have."""
+        return (self.size, *self.more_sizes)
+
+    def side(self, iteration: int) -> int:
+        """The side of the pictures of an iteration (the first is 0)."""
+        for until, eighths in () if self.start else recipe.get(self.recipe).stages:
+            if iteration < until * self.iterations and self.size % STAGED == 0:
+                return self.size * eighths // 8
+        return self.sizes[iteration % len(self.sizes)]
+
+    def as_json(self) -> dict[str, Any]:
+        """As it comes back from JSON."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished iteration; ``terms`` and ``penalty`` are means over its batch."""
+
+    iteration: int
+    seconds: float
+    learning_rate: float
+    terms: Terms
+    penalty: float
+
+
+def defaults(config: TrainConfig) -> TrainConfig:
+    """``config`` with the method's own schedule where it has None."""
+    own = methods.get(config.method).schedule(config.iterations)
+    schedule = {
+        "learning_rate": own.rate,
+        "decay_start": own.decay_start,
+        "decay_every": own.decay_every,
+        "decay": own.decay,
+    }
+    return replace(config, **{k: v for k, v in schedule.items() if getattr(config, k) is None})
+
+
+def learning_rate(config: TrainConfig, iteration: int) -> float:
+    """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
+    warm_up = recipe.get(config.recipe).warm_up
+    if warm_up is not None:
+        return recipe.warm_cosine(config.learning_rate, iteration, config.iterations, warm_up)
+    late = iteration - config.decay_start
+    return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
+
+
+def excess(pictures, least, most):
+    """The mean square (N,) of what pictures (N, 3, H, W) have outside [least, most], arrays (1, 3, 1, 1)."""
+    inside = mx.nd.broadcast_minimum(mx.nd.broadcast_maximum(pictures, least), most)
+    return mx.nd.square(pictures - mx.nd.BlockGrad(inside)).mean(axis=(1, 2, 3))
+
+
+class Crops:
+    """What a net is trained on: picture i is (3, side(i), side(i)), a function of (seed, i) alone.
+
+    Args:
+        pictures: photos (3, H, W).
+        drawn: scenes to be taken as well, with the recipe's probability; None: no scenes.
+    """
+
+    def __init__(
+        self,
+        pictures: list[np.ndarray],
+        side: Callable[[int], int],
+        seed: int,
+        how: recipe.Recipe = recipe.RECIPES["paper"],
+        drawn: synthetic.Drawn | None = None,
+    ):
+        self._pictures, self._side, self._seed, self._how, self._drawn = pictures, side, seed, how, drawn
+
+    def __getitem__(self, item: int) -> np.ndarray:
+        rng, side = np.random.default_rng([self._seed, 1, item]), self._side(item)
+        if not self._how.augment:
+            return photos.random_crop(self._pictures[rng.integers(len(self._pictures))], side, rng)
+        picture = self._one(side, rng)
+        return photos.mixed(picture, self._one(side, rng), rng) if rng.random() < MIXED else picture
+
+    def _one(self, side: int, rng: np.random.Generator) -> np.ndarray:
+        if self._drawn is not None and rng.random() < self._how.drawn:
+            source = self._drawn[rng.integers(len(self._drawn))]
+        else:
+            source = self._pictures[rng.integers(len(self._pictures))]
+        return photos.varied(photos.random_crop(source, side, rng, photos.VARIED_ZOOM), rng)
+
+
+def before_output(net: Net, picture: np.ndarray) -> np.ndarray:
+    """What the last function of a net's description makes ``picture`` of, see ``TrainingNet.watched``."""
+    for layer in output_function(net):
+        picture = (picture - layer.shift) / layer.scale if isinstance(layer, Affine) else np.arctanh(picture)
+    return picture
+
+
+def _photos(config: TrainConfig) -> list[np.ndarray]:
+    """The photos of a training; with the recipe that has held-out pictures, without those."""
+    if config.photos:
+        return [images.load(path)[0] for path in images.list_folder(config.photos)]
+    paths = assets.training_pictures(config.style)
+    if recipe.get(config.recipe).best:
+        paths = [path for path in paths if path.stem != assets.JUDGED]
+    return [images.load(path)[0] for path in paths]
+
+
+def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]:
+    """Content batches (N, 3, side, side) from iteration ``first`` on, made ahead by a thread; None for textures."""
+    if config.task == "texture":
+        yield from (None for _ in range(first, config.iterations))
+        return
+    pictures, how = _photos(config), recipe.get(config.recipe)
+    drawn = synthetic.Drawn(pictures, config.seed) if how.drawn and not config.photos else None
+    crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, how, drawn)
+    yield from streams.ahead(
+        (
+            np.stack([crops[item] for item in range(i * config.batch, (i + 1) * config.batch)])
+            for i in range(first, config.iterations)
+        ),
+        depth=2,
+    )
+
+
+def held_out(config: TrainConfig) -> np.ndarray:
+    """Pictures (N, 3, size, size) that no training sees, to judge a stylising net on: a photo and drawn scenes."""
+    photo = images.load(assets.content_path(assets.JUDGED))[0]
+    drawn = synthetic.Drawn([photo, *_photos(config)], HELD_OUT_SEED, side=config.size)
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    return np.stack([photos.random_crop(photo, config.size, rng), *(drawn[k] for k in range(HELD_OUT - 1))])
+
+
+class Trainer:
+    """The state of one training: net, optimiser, objective, iteration."""
+
+    def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
+        self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
+        self.recipe = recipe.get(config.recipe)
+        self.method = methods.get(config.method)
+        self.architecture, self.start = self.method.architecture(config.task), None
+        if self.recipe.output != "tanh" and "output" in inspect.signature(self.method.net).parameters:
+            self.architecture["output"] = self.recipe.output
+        for name in ("scales", "finest", "width"):
+            if getattr(config, name) is not None:
+                self.architecture[name] = getattr(config, name)
+        begin = self._start_from(config.start) if config.start else None
+        self.description = describe(self.method, self.architecture, f"--method {config.method}")
+        for size in config.sizes:
+            working = working_size(self.description, size, size)
+            if working != (size, size):
+                raise UserError(f"--size: {config.method} trains at multiples of its grid; {working[0]} would do")
+        self.preset = presets.get(config.preset)
+        if config.style_weight != 1.0:
+            scaled = tuple((name, w * config.style_weight) for name, w in self.preset.style_layers)
+            self.preset = replace(self.preset, style_layers=scaled)
+        style = images.load(assets.style_path(config.style), config.size)
+        self.objective = Objective(self.preset, weights, config.task, style, dtype=config.dtype, ctx=self.ctx)
+        mx.random.seed(config.seed)
+        np.random.seed(config.seed)
+        self.net = initialised(self.description, self.method.initializer, self.ctx)
+        self.net.watched = self.recipe.penalty > 0
+        limits = np.quantile(style, QUANTILES, axis=(0, 2, 3))[:, None, :, None, None]
+        self._range = [mx.nd.array(a, ctx=self.ctx, dtype="float32") for a in before_output(self.description, limits)]
+        if begin is not None:
+            set_parameters(self.net, begin, self.ctx, config.start)
+        self.net.half = config.dtype == "bfloat16"
+        self.net.hybridize(static_alloc=True, static_shape=True)
+        # Instance normalisation takes one picture at a time, so gradients add up over the batch.
+        self.per_pass = 1 if self.net.one_by_one else config.batch
+        self.optimizer = Adam(parameters_of(self.net), self.recipe, self.ctx)
+        self.best: tuple[float, dict[str, np.ndarray]] | None = None
+        self._judges = self._settled = None
+        self.iteration = 0
+        self.seconds = 0.0
+
+    def _start_from(self, path: str) -> dict[str, np.ndarray]:
+        """The parameters of a net to begin with; its architecture becomes this training's."""
+        parameters, meta = netfile.load(path)
+        config, digest = self.config, hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        kept = {name: meta.get(name) for name in ("command", "iterations", "seconds", "start")}
+        self.start = {"sha256": digest, **kept}
+        for name in ("method", "task"):
+            if meta.get(name) != getattr(config, name):
+                raise UserError(f"--start: {path} is of the {name} {meta.get(name)}, not {getattr(config, name)}")
+        architecture = meta.get("architecture", {})
+        if config.scales not in (None, architecture.get("scales")):
+            raise UserError(f"--scales: {path} has {architecture.get('scales')} scales; leave --scales out")
+        if config.width not in (None, architecture.get("width", 1.0)):
+            raise UserError(f"--width: {path} has the width {architecture.get('width', 1.0)}; leave --width out")
+        if config.finest not in (None, architecture.get("finest")):
+            raise UserError(f"--finest: {path} has its own number of channels; leave --finest out")
+        self.architecture = architecture
+        return parameters
+
+    def step(self, content: np.ndarray | None) -> Progress:
+        """One iteration on content pictures (batch, 3, side, side), or on noise alone for textures.
+
+        Raises:
+            NotFinite: the objective diverged.
+        """
+        config, start = self.config, time.perf_counter()
+        rng = np.random.default_rng([config.seed, 2, self.iteration])
+        side = config.side(self.iteration)
+        shape = (config.batch, side, side)
+        inputs = [
+            mx.nd.array(a, ctx=self.ctx, dtype="float32")
+            for a in drawn(self.description, content, rng, shape)
+        ]
+        self.optimizer.zero_gradients()
+        totals, finite = [], True
+        for first in range(0, config.batch, self.per_pass):
+            part = slice(first, first + self.per_pass)
+            targets = None if content is None else self.objective.content_targets(content[part])
+            with mx.autograd.record():
+                pictures, raw, *spikes = self._made(*(x[part] for x in inputs))
+                values = self.objective.loss(pictures, targets)
+                total = values[0]
+                if self.recipe.penalty:
+                    penalty = self.recipe.penalty * excess(raw, *self._range)
+                    for spike in spikes:
+                        penalty = penalty + self.recipe.spikes * spike
+                    total = total + penalty
+            total.backward()
+            # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
+            finite = finite and np.isfinite(pictures.sum().asscalar())
+            extra = [penalty] if self.recipe.penalty else [mx.nd.zeros_like(total)]
+            totals.append([v.asnumpy() for v in (*values, *extra)])
+        rate = learning_rate(config, self.iteration)
+        means = [float(np.mean([t[i] for t in totals])) for i in range(5)]
+        terms = Terms(*means[:4])
+        if not (finite and np.isfinite(terms.objective)):
+            raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
+        self.optimizer.step(self.iteration, rate, config.batch)
+        mx.nd.waitall()
+        self.iteration += 1
+        self.seconds += time.perf_counter() - start
+        return Progress(self.iteration, self.seconds, rate, terms, means[4])
+
+    def _made(self, *inputs) -> tuple:
+        """The pictures; where they are penalised, also what their last function takes, and the net's spikes if any."""
+        made = self.net(*inputs)
+        return tuple(made) if self.net.watched else (made, made)
+
+    def judge(self) -> tuple[float, float]:
+        """The mean objective of the net on held-out pictures, and the part of their pixels that is saturated.
+
+        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far.
+        """
+        config, parameters = self.config, self.parameters()
+        generator = TrainedNet(parameters, self.meta(None, ""), self.ctx)
+        if self._judges is None:
+            contents = held_out(config)[:, None] if config.task == "stylize" else [None] * HELD_OUT
+            self._judges = [(c, None if c is None else self.objective.content_targets(c)) for c in contents]
+        losses, shares = [], []
+        for seed, (content, targets) in enumerate(self._judges):
+            pictures = generator.generate(content, (config.size, config.size), seed=seed)
+            values = self.objective.loss(mx.nd.array(pictures, ctx=self.ctx), targets)
+            losses.append(float(values[0].asscalar()))
+            shares.append(recipe.saturated(pictures))
+        loss = float(np.mean(losses))
+        if self.recipe.best and np.isfinite(loss) and (self.best is None or loss < self.best[0]):
+            self.best = loss, parameters
+        return loss, float(np.mean(shares))
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The net as it is now: its averaged parameters where the recipe has an average.
+
+        After :meth:`settle`, the best that :meth:`judge` saw.
+        """
+        if self._settled is not None:
+            return self._settled
+        if self.optimizer.averages:
+            return {name: average.asnumpy() for name, average in self.optimizer.averages.items()}
+        return values_of(self.net)
+
+    def settle(self) -> None:
+        """The training is over: the best net is the net."""
+        self._settled = self.best[1] if self.best is not None else None
+
+    def meta(self, final: Terms | None, command: str) -> dict:
+        """The net file's description."""
+        config = self.config.as_json()
+        for name in ("photos", "start"):
+            config[name] = Path(config[name]).name if config[name] else None
+        return {
+            "method": config["method"],
+            "task": config["task"],
+            "style": style_name(self.config.style),
+            "architecture": self.architecture,
+            **({} if config["method"] in methods.bundled() else {"layers": self.description.to_data()}),
+            "preset": config["preset"],
+            "style_weight": config["style_weight"],
+            "size": config["size"],
+            "seed": config["seed"],
+            "iterations": self.iteration,
+            "final_objective": None if final is None else final.as_dict(),
+            "held_out": None if self.best is None else self.best[0],
+            "weights": self.weights.identity(),
+            "training": config,
+            "start": self.start,
+            "command": command,
+        }
+
+    def generator(self) -> TrainedNet:
+        """The net as it is now."""
+        return TrainedNet(self.parameters(), self.meta(None, ""), self.ctx)
+
+    def save(self, path: Path) -> None:
+        """A checkpoint: everything that the next iteration depends on, in float32."""
+        arrays = {f"net.{name}": value for name, value in values_of(self.net).items()}
+        arrays.update(self.optimizer.arrays())
+        state = {"iteration": self.iteration, "seconds": self.seconds, "config": self.config.as_json()}
+        if self.best is not None:
+            state["best"] = self.best[0]
+            arrays.update((f"best.{name}", value) for name, value in self.best[1].items())
+        checkpoint.save(path, arrays, state)
+
+    def restore(self, path: Path) -> None:
+        """Continues from a checkpoint.
+
+        Raises:
+            UserError: it belongs to another configuration, or cannot be read.
+        """
+        arrays, state = checkpoint.load(path)
+        if state["config"] != self.config.as_json():
+            odd = next(k for k, v in self.config.as_json().items() if state["config"].get(k) != v)
+            raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
+        part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.")}
+        set_parameters(self.net, part["net."], self.ctx, str(path))
+        self.optimizer.restore(arrays)
+        self.best = (state["best"], part["best."]) if "best" in state else None
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+
+
+def style_name(style: str) -> str:
+    """The name of a style in file names: a bundled name, or a file's stem."""
+    return Path(style).stem
+
+
+def net_stem(config: TrainConfig) -> str:
+    """The stem of the files that a training writes: ``great_wave-johnson-stylize``."""
+    return f"{style_name(config.style)}-{config.method}-{config.task}"

@@ -1,0 +1,202 @@
+"""A training as a folder of files: log, previews, checkpoints that resume, and at the end the net and its page.
+
+<style>-<method>-<task>.npz    the net                         .json   its description and the command
+<style>-<method>-<task>.csv    one line per iteration          .html   curve and samples, for people
+<style>-<method>-<task>.preview.png   what it makes now        .checkpoint.npz   while it is training
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nst_gluon import assets
+from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.nets import netfile
+from nst_gluon.pages.wording import quantity
+from nst_gluon.pictures import images
+from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import one_line, write_atomically
+from nst_gluon.training import checkpoint, page
+from nst_gluon.training.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
+
+TERMS = ("objective", "content", "style", "tv")
+# "held_out" and "saturated" (Trainer.judge) are there every few iterations, and nan between.
+LOG_COLUMNS = ("iteration", "seconds", "learning_rate", *TERMS, "penalty", "held_out", "saturated")
+# Held-out pictures are judged so many times in a run, and at its end.
+JUDGEMENTS = 20
+PREVIEW_PHOTO = "chelsea"
+SAMPLE_PHOTOS = (assets.HELD_OUT, "chelsea", "coffee")
+FINAL_WINDOW = 50
+# The first steps of a session compile; those after them tell how long it will take.
+WARM_UP, TIMED = 2, 5
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one training in ``folder``."""
+
+    folder: Path
+    stem: str
+
+    def path(self, suffix: str) -> Path:
+        return self.folder / f"{self.stem}{suffix}"
+
+
+def _read_log(path: Path, iterations: int) -> list[list[str]]:
+    """The first ``iterations`` lines of a log; what a killed run wrote after its last checkpoint is dropped."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = [row for row in csv.reader(file) if len(row) == len(LOG_COLUMNS)]
+    return rows[1 : iterations + 1]
+
+
+def _write_log(path: Path, rows: list[list[str]]) -> None:
+    lines = [",".join(LOG_COLUMNS), *(",".join(row) for row in rows)]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def _row(progress: Progress, judged: tuple[float, float]) -> list[str]:
+    terms = progress.terms.as_dict()
+    values = (progress.seconds, progress.learning_rate, *(terms[name] for name in TERMS), progress.penalty, *judged)
+    return [str(progress.iteration), *(f"{v:.6g}" for v in values)]
+
+
+def preview(trainer: Trainer) -> np.ndarray:
+    """What the net makes now: a texture, or a photo stylised (1, 3, size, size)."""
+    size = trainer.config.size
+    if trainer.config.task == "texture":
+        return trainer.generator().generate(size=(size, size), seed=0)
+    return trainer.generator().generate(images.load(assets.content_path(PREVIEW_PHOTO), size), seed=0)
+
+
+def samples(trainer: Trainer) -> list[page.Sample]:
+    """What the net makes, for its page: textures of several seeds and sizes, or photos before and after."""
+    config, net = trainer.config, trainer.generator()
+    size, name = config.size, style_name(config.style)
+    sides = f"{size} × {size}"
+    found = [page.Sample("Style", name, images.load(assets.style_path(config.style), size))]
+    if config.task == "texture":
+        for seed, shape in ((0, (size, size)), (1, (size, size)), (0, (size, 2 * size))):
+            note = f"{shape[1]} × {shape[0]}, noise of seed {seed}"
+            found.append(page.Sample("Texture", note, net.generate(size=shape, seed=seed)))
+        return found
+    for photo in SAMPLE_PHOTOS:
+        content = images.load(assets.content_path(photo), size)
+        seen = "" if photo != assets.HELD_OUT or config.photos else ", which it was not trained on"
+        found.append(page.Sample("Photo", f"{photo}, {sides}{seen}", content))
+        found.append(page.Sample("Stylised", f"{photo}, {sides}", net.generate(content, seed=0)))
+    return found
+
+
+def estimate(timed: Mapping[int, Sequence[float]], left: Sequence[int]) -> str:
+    """How long steps on pictures of the sides ``left`` will take, in one line.
+
+    ``timed``: seconds of steps by the side of their pictures. Other sides cost as many times more as they have pixels.
+    """
+    seconds = {side: float(np.median(steps)) for side, steps in timed.items()}
+    known = np.array(sorted(seconds))
+    nearest = {side: int(known[np.abs(np.log(known / side)).argmin()]) for side in set(left)}
+    total = sum(seconds[nearest[side]] * (side / nearest[side]) ** 2 for side in left)
+    end = time.strftime("%H:%M", time.localtime(time.time() + total))
+    step = quantity(total / max(1, len(left)), "s")
+    return f"about {quantity(total, 's')} for {len(left):,} more steps of {step}, until {end}"
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    ctx=None,
+    command: str = "",
+    checkpoint_every: int = 100,
+    preview_every_s: float = 60.0,
+    overwrite: bool = False,
+    show: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Trains a net into ``folder`` and returns the net file's path; continues from a checkpoint that is there.
+
+    Args:
+        preview_every_s: seconds between previews, by the clock; they change nothing about the net.
+        show: called after each iteration.
+        quiet: say nothing on stderr; otherwise how long it will take, once a few steps have been timed, and on a
+            terminal how far it is.
+
+    Raises:
+        UserError: the folder cannot be written, or holds this net already and ``overwrite`` is false.
+        NotFinite: the training diverged; checkpoint and log stay.
+    """
+    files = Files(Path(folder), net_stem(config))
+    net_path, saved = files.path(".npz"), files.path(".checkpoint.npz")
+    if net_path.exists() and not overwrite and not checkpoint.exists(saved):
+        raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
+    weights = vgg_weights.load(config.weights, random=config.random_weights)
+    trainer = Trainer(config, weights, ctx)  # refuses what it cannot train before there is a folder
+    try:
+        files.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output: cannot make the folder {folder}: {one_line(error)}") from error
+    if checkpoint.exists(saved):
+        trainer.restore(saved)
+    rows = _read_log(files.path(".csv"), trainer.iteration)
+    bar = tqdm(
+        total=config.iterations,
+        initial=trainer.iteration,
+        desc="training",
+        dynamic_ncols=True,
+        unit="it",
+        disable=True if quiet else None,
+    )
+    previewed, timed, told = time.monotonic(), {}, quiet
+    judge_every = max(10, config.iterations // JUDGEMENTS)
+    with bar:
+        for content in contents(trainer.config, trainer.iteration):
+            begun = time.monotonic()
+            progress = trainer.step(content)
+            timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
+            due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
+            rows.append(_row(progress, trainer.judge() if due else (np.nan, np.nan)))
+            if not told and sum(map(len, timed.values())) == (WARM_UP + TIMED) * len(config.sizes):
+                told = True
+                warm = {side: steps[WARM_UP:] for side, steps in timed.items() if len(steps) > WARM_UP}
+                left = [config.side(i) for i in range(progress.iteration, config.iterations)]
+                tqdm.write(estimate(warm, left), file=sys.stderr)
+            bar.update()
+            bar.set_postfix(objective=f"{progress.terms.objective:.4g}")
+            if show is not None:
+                show(progress)
+            if time.monotonic() - previewed >= preview_every_s:
+                images.save(preview(trainer), files.path(".preview.png"))
+                previewed = time.monotonic()
+            if progress.iteration % checkpoint_every == 0:
+                _write_log(files.path(".csv"), rows)
+                trainer.save(saved)
+    _write_log(files.path(".csv"), rows)
+    _finish(trainer, files, rows, command)
+    checkpoint.delete(saved)
+    return net_path
+
+
+def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str) -> None:
+    """Writes preview, description, page and, last, the net: the best one where the recipe keeps it."""
+    trainer.settle()
+    images.save(preview(trainer), files.path(".preview.png"))
+    last = np.array([[float(v) for v in row[3 : 3 + len(TERMS)]] for row in rows[-FINAL_WINDOW:]])
+    final = dict(zip(TERMS, last.mean(axis=0).tolist()))
+    meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
+    meta["seconds"] = trainer.seconds
+    meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n").encode())
+    curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
+    text = page.write(meta, curve, samples(trainer), files.path(".npz"))
+    write_atomically(files.path(".html"), text.encode())
+    netfile.save(files.path(".npz"), trainer.parameters(), meta)

@@ -1,0 +1,136 @@
+"""The Python interface: arrays and paths in, arrays out, the same pictures as the command line, the same defaults."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nst_gluon
+from nst_gluon import api
+from nst_gluon.api import inputs
+from nst_gluon.cli.main import build_parser, main
+from nst_gluon.system.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+FAST = {"random_weights": True, "threads": 1, "iterations": 2, "method": "gatys"}
+
+
+def pixels(path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+@pytest.mark.parametrize("name", ["stylize", "texture", "train", "score"])
+def test_each_default_stands_once(name):
+    """What the command line has where nothing is given is what the function has."""
+    function = getattr(nst_gluon, name)
+    words = {"stylize": ["photo.png"], "score": ["photo.png", "--style", "brick"], "train": ["brick"]}
+    args = build_parser().parse_args([name, *words.get(name, [])])
+    own = {"style", "quiet", "command", "listener", "architecture"}  # needed, or told in other words
+    for option, value in api.defaults(function).items():
+        if option not in own:
+            assert getattr(args, option) == (value if value != "." else args.output), option
+
+
+def test_the_package_exports_them_and_imports_no_engine(python):
+    done = python(
+        "import sys, nst_gluon\n"
+        "print(sorted(nst_gluon.__all__), [callable(getattr(nst_gluon, name)) for name in nst_gluon.__all__])\n"
+        "print('mxnet' in sys.modules)"
+    )
+    names = ["load_net", "score", "stylize", "texture", "train"]
+    assert done.stdout.splitlines() == [f"{names} {[True] * 5}", "False"], done.stderr
+    for name in names:
+        parameters = inspect.signature(getattr(nst_gluon, name)).parameters.values()
+        assert all(p.annotation is not p.empty for p in parameters)
+
+
+def test_a_file_and_its_pixels_make_the_command_line_s_picture(picture, net):
+    photo, file = picture("photo.png", 60, 80), net("johnson", "stylize")
+    assert main(["stylize", str(photo), "--net", str(file), "--size", "48", "--output", "x.png", "-q"]) == 0
+    made = nst_gluon.stylize(photo, net=file, size=48)
+    assert made.dtype == np.uint8 and made.shape == (36, 48, 3)
+    np.testing.assert_array_equal(made, pixels("x.png"))
+    np.testing.assert_array_equal(nst_gluon.stylize(pixels(photo), net=file, size=48), made)
+
+
+def test_a_loaded_net_is_called_with_photos(picture, net):
+    file = net("johnson", "stylize")
+    paint, photo = nst_gluon.load_net(file), pixels(picture("photo.png", 40, 40))
+    assert paint.meta["method"] == "johnson"
+    np.testing.assert_array_equal(paint(photo), nst_gluon.stylize(photo, net=file))
+    np.testing.assert_array_equal(paint(photo, strength=0.0), photo)
+    grain = nst_gluon.load_net(net("texture_net", "texture"))
+    assert grain(size=48).shape == (48, 48, 3)
+    for wrong in (lambda: paint(), lambda: grain(photo), lambda: nst_gluon.texture(net=paint)):
+        with pytest.raises(UserError):
+            wrong()
+
+
+def test_optimisation_takes_arrays_for_both_pictures(picture):
+    pytest.importorskip("mxnet")
+    photo, style = pixels(picture("photo.png", 32, 40)), pixels(picture("style.png", 50, 50))
+    made = nst_gluon.stylize(photo / 255.0, style=style, size=32, **FAST)
+    np.testing.assert_array_equal(made, nst_gluon.stylize(photo / 255.0, style="style.png", size=32, **FAST))
+    assert nst_gluon.texture(style=style, size=32, **FAST).shape == (32, 32, 3)
+
+
+def test_score_is_the_command_line_s(capsys, picture):
+    pytest.importorskip("mxnet")
+    made = str(picture("made.png", 40, 40))
+    found = nst_gluon.score(pixels(made), style="brick", style_size=32, random_weights=True)
+    assert found.objective == pytest.approx(found.content + found.style + found.tv, rel=1e-5)
+    assert main(["score", made, "--style", "brick", "--style-size", "32", "--random-weights"]) == 0
+    said = capsys.readouterr().out
+    assert f"{found.objective:.6g}" in said and "40x40, style at 32x32" in said
+
+
+def test_score_like_a_run(capsys, picture, tmp_path):
+    pytest.importorskip("mxnet")
+    made = str(picture("gluon-gatys-stylize-48.png", 48, 48))
+    settings = {"style": "brick", "content": "coffee", "preset": "johnson", "style_size": 32, "weights": None,
+                "random_weights": True}  # fmt: skip
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"settings": settings}))
+    assert main(["score", made, "--like", "run", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    alone = nst_gluon.score(made, style="brick", content="coffee", preset="johnson", style_size=32, random_weights=True)
+    assert facts["objective"] == alone.objective and facts["style_size"] == 32 and facts["task"] == "stylize"
+    for wrong in (["--like", "nowhere"], ["--like", "run", "--preset", "keras"], []):
+        assert main(["score", made, *wrong]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_texture_of_a_run_is_scored_without_content(tmp_path):
+    from nst_gluon.cli.score import like
+
+    settings = dict.fromkeys(["style", "content", "preset", "style_size", "weights", "random_weights"], "x")
+    (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
+    assert like(str(tmp_path), "images/gluon-gatys-texture-256-b1-float32-cpu-s0.png")["content"] is None
+    assert like(str(tmp_path), "images/gluon-texture_net-stylize-256-b1-float32-cpu-s0.png")["content"] == "x"
+
+
+def test_training_from_python(picture):
+    pytest.importorskip("mxnet")
+    net = nst_gluon.train("brick", output="nets", task="texture", iterations=2, size=32, random_weights=True)
+    assert net.name == "brick-texture_net-texture.npz" and nst_gluon.texture(net=net, size=32).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((3, 8, 8)), "shape"),
+        (np.zeros((8, 8, 4), np.uint8), "shape"),
+        (np.zeros((8, 8, 3), int), "int64"),
+        (np.full((8, 8, 3), 1.5), "from 0 to 1"),
+        (np.full((8, 8, 3), np.nan), "from 0 to 1"),
+    ],
+)
+def test_arrays_that_are_no_pictures(array, said):
+    with pytest.raises(UserError, match=said) as refused:
+        inputs.load_picture("content", array)
+    assert str(refused.value).startswith("content: ") and "(H, W, 3)" in str(refused.value)

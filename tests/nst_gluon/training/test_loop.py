@@ -1,0 +1,250 @@
+"""Training: it learns, it repeats itself, and a killed run resumes to the very same net."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from htmlpage import Page
+from PIL import Image
+
+from nst_gluon import assets
+from nst_gluon.nets import netfile
+from nst_gluon.nets.trained_net import load_net
+from nst_gluon.system.errors import NotFinite, UserError
+from nst_gluon.training import recipe
+from nst_gluon.training.loop import Crops, TrainConfig, contents, defaults, learning_rate
+from nst_gluon.training.run_folder import LOG_COLUMNS, estimate, train
+from nst_gluon.training.synthetic import Drawn
+
+ROOT = Path(__file__).resolve().parents[3]
+SMALL = {"style": "great_wave", "size": 64, "batch": 2, "random_weights": True}
+TEXTURE = TrainConfig("texture_net", "texture", iterations=12, **SMALL)
+JOHNSON = TrainConfig("johnson", "stylize", iterations=4, **SMALL)
+
+
+def log(folder: Path) -> np.ndarray:
+    path = next(folder.glob("*.csv"))
+    assert path.read_text().splitlines()[0] == ",".join(LOG_COLUMNS)
+    return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+
+
+def test_published_schedules():
+    paper = defaults(TrainConfig("texture_net", "texture", "great_wave", iterations=2000, recipe="paper"))
+    rates = [learning_rate(paper, i) for i in (0, 999, 1000, 1199, 1200, 1999)]
+    np.testing.assert_allclose(rates, 0.01 * 0.7 ** np.array([0, 0, 1, 1, 2, 5]))
+    johnson = defaults(TrainConfig("johnson", "stylize", "great_wave", iterations=40_000, recipe="paper"))
+    assert learning_rate(johnson, 0) == learning_rate(johnson, 39_999) == 1e-3
+
+
+def test_a_texture_net_learns_and_is_written_with_its_record(tmp_path):
+    path = train(replace(TEXTURE, iterations=25, learning_rate=0.02), tmp_path, command="the command")
+    objective = log(tmp_path)[:, LOG_COLUMNS.index("objective")]
+    assert len(objective) == 25 and objective[-5:].mean() < 0.5 * objective[:3].mean()
+    meta = json.loads(path.with_suffix(".json").read_text())
+    assert meta["command"] == "the command" and meta["seed"] == 0 and meta["weights"]["random"] is True
+    assert meta["final_objective"]["objective"] == pytest.approx(objective.mean(), rel=1e-4)
+    with Image.open(path.with_suffix(".preview.png")) as preview:
+        assert preview.size == (64, 64)
+    assert not list(tmp_path.glob("*checkpoint*")) and not list(tmp_path.glob("*tmp*"))
+    net = load_net(path)
+    assert net.generate(size=(64, 64)).shape == (1, 3, 64, 64)
+    assert net.parameter_count == 71_659
+
+
+@pytest.mark.parametrize("config", [TEXTURE, replace(TEXTURE, task="stylize", iterations=4), JOHNSON])
+def test_the_same_seed_gives_the_same_net_and_another_another(config, tmp_path):
+    config = replace(config, iterations=3)
+    nets = [
+        netfile.load(train(replace(config, seed=seed), tmp_path / str(i)))[0] for i, seed in enumerate((1, 1, 2))
+    ]
+    assert all((nets[0][name] == nets[1][name]).all() for name in nets[0])
+    assert any((nets[0][name] != nets[2][name]).any() for name in nets[0])
+
+
+def test_a_killed_run_resumes_to_the_same_net(tmp_path):
+    """kill -9 in the middle of a real process; the resumed run ends where the uninterrupted one does."""
+    config = replace(JOHNSON, iterations=8)  # enough that it is never over when the kill comes
+    program = (
+        "import sys; from pathlib import Path; from nst_gluon.system.engine import mx\n"
+        "from nst_gluon.training.run_folder import train; from nst_gluon.training.loop import TrainConfig\n"
+        f"train({config!r}, Path(sys.argv[1]), checkpoint_every=1)\n"
+    )
+    whole = train(config, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", program, str(folder)], env=environment)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("*.checkpoint.npz")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(folder.glob("*stylize.npz"))
+    resumed = train(config, folder, checkpoint_every=1)
+    a, b = netfile.load(whole)[0], netfile.load(resumed)[0]
+    assert all((a[name] == b[name]).all() for name in a)
+    columns = [0, *range(2, len(LOG_COLUMNS))]  # all but the seconds
+    np.testing.assert_array_equal(log(tmp_path / "whole")[:, columns], log(folder)[:, columns])
+
+
+def test_several_sizes_are_taken_in_turn(tmp_path):
+    config = replace(JOHNSON, more_sizes=(32, 48), batch=1, iterations=5)
+    assert [batch.shape[2:] for batch in contents(config)] == [(64, 64), (32, 32), (48, 48), (64, 64), (32, 32)]
+    config = replace(TEXTURE, more_sizes=(32,), iterations=4)
+    whole = train(config, tmp_path / "whole")
+    meta = netfile.load(whole)[1]
+    assert meta["size"] == 64 and meta["training"]["more_sizes"] == [32]
+    page = Page(whole.with_suffix(".html").read_text(encoding="utf-8"))
+    assert "2 pictures of 64 × 64 and 32 × 32 an iteration" in page.text
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "cut", checkpoint_every=3, show=press_at(4))
+    again = train(config, tmp_path / "cut")
+    a, b = netfile.load(whole)[0], netfile.load(again)[0]
+    assert all((a[name] == b[name]).all() for name in a)
+    with pytest.raises(UserError, match="--size: .* 64 would do"):
+        train(replace(config, more_sizes=(50,)), tmp_path / "odd")
+
+
+def test_a_training_goes_on_from_another_net(tmp_path):
+    first = train(replace(TEXTURE, iterations=3, scales=3), tmp_path / "first", command="the first command")
+    still = replace(TEXTURE, iterations=1, start=str(first), learning_rate=0.0)
+    second = train(still, tmp_path / "second")
+    a, (b, meta) = netfile.load(first)[0], netfile.load(second)
+    assert all((a[name] == b[name]).all() for name in a if "running" not in name)
+    assert meta["architecture"]["scales"] == 3 and meta["start"]["command"] == "the first command"
+    assert meta["start"]["sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    assert meta["training"]["start"] == first.name and str(tmp_path) not in json.dumps(meta)
+    page = Page(second.with_suffix(".html").read_text(encoding="utf-8"))
+    assert f"it went on from {first.name}" in page.text
+    with pytest.raises(UserError, match="--start: .* is of the task texture, not stylize"):
+        train(replace(still, task="stylize"), tmp_path / "other")
+    with pytest.raises(UserError, match="--scales: .* has 3 scales"):
+        train(replace(still, scales=4), tmp_path / "other")
+
+
+def test_the_channels_of_the_finest_scale(tmp_path):
+    first = train(replace(TEXTURE, iterations=2, scales=3, finest=16), tmp_path / "first")
+    params, meta = netfile.load(first)
+    assert meta["architecture"]["finest"] == 16 and params["output.weight"].shape == (3, 16, 1, 1)
+    with pytest.raises(UserError, match="--finest: .* leave --finest out"):
+        train(replace(TEXTURE, iterations=2, start=str(first), finest=24), tmp_path / "other")
+    with pytest.raises(UserError, match="finest needs 2 scales"):
+        train(replace(TEXTURE, scales=1, finest=16), tmp_path / "other")
+
+
+def press_at(iteration: int):
+    """What presses Ctrl-C once so many iterations are done."""
+
+    def stop(progress):
+        if progress.iteration == iteration:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(TEXTURE, tmp_path, checkpoint_every=1, show=press_at(2))
+    with pytest.raises(UserError, match="another batch"):
+        train(replace(TEXTURE, batch=1), tmp_path)
+
+
+def test_previews_come_by_the_clock_and_change_nothing(tmp_path):
+    config = replace(TEXTURE, iterations=3)
+    seen = []
+
+    def look(folder):
+        return lambda progress: seen.append((folder, len(list((tmp_path / folder).glob("*.preview.png")))))
+
+    often = train(config, tmp_path / "often", preview_every_s=0, show=look("often"))
+    never = train(config, tmp_path / "never", preview_every_s=1e9, show=look("never"))
+    # The preview of a step is made after it was shown.
+    assert seen == [("often", 0), ("often", 1), ("often", 1), ("never", 0), ("never", 0), ("never", 0)]
+    assert never.with_suffix(".preview.png").is_file()
+    a, b = netfile.load(often)[0], netfile.load(never)[0]
+    assert all((a[name] == b[name]).all() for name in a)
+
+
+def test_the_time_is_told_after_a_few_steps_unless_quiet(tmp_path, capsys):
+    train(replace(TEXTURE, iterations=9), tmp_path / "told")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("about ") and " for 2 more steps of " in line
+    train(replace(TEXTURE, iterations=9), tmp_path / "quiet", quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_estimate_is_that_of_the_median_step():
+    assert estimate({64: [0.5, 9.0, 0.4]}, [64] * 1000).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    both = {32: [0.2, 0.2, 0.3], 64: [0.8, 0.8, 9.0]}
+    assert estimate(both, [32, 64] * 500).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    # A side that is still to come costs as many pixels as it has.
+    assert estimate({64: [0.1]}, [64] * 200 + [128] * 200).startswith("about 100 s for 400 more steps")
+
+
+@pytest.mark.parametrize(("config", "pictures"), [(TEXTURE, 4), (JOHNSON, 7)])
+def test_the_page_beside_the_net(tmp_path, config, pictures):
+    net = train(replace(config, iterations=2), tmp_path, command="python -m nst_gluon train <great_wave>")
+    page = Page(net.with_suffix(".html").read_text(encoding="utf-8"))
+    assert not page.open and len(page.all("img")) == pictures and len(page.all("svg")) == 1
+    assert all(picture["src"].startswith("data:image/jpeg;base64,") for picture in page.all("img"))
+    assert "was trained on the" in page.text and "for 2 iterations" in page.text and "random weights" in page.text
+    assert "python -m nst_gluon train <great_wave>" in page.text and f"--net {net}" in page.text
+
+
+def test_divergence_is_reported_and_no_net_written(tmp_path):
+    with pytest.raises(NotFinite, match="diverged"):
+        train(replace(TEXTURE, learning_rate=1e30), tmp_path)
+    assert not list(tmp_path.glob("*texture.npz"))
+
+
+def test_bad_settings_are_refused(tmp_path):
+    with pytest.raises(UserError, match="--size"):
+        train(replace(TEXTURE, size=50), tmp_path)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match="--output"):
+        train(TEXTURE, blocked / "folder")
+    train(replace(TEXTURE, iterations=1), tmp_path)
+    with pytest.raises(UserError, match="--force"):
+        train(replace(TEXTURE, iterations=1), tmp_path)
+
+
+def test_crops_are_a_function_of_seed_and_index():
+    photo = np.random.default_rng(0).random((3, 90, 120)).astype("float32")
+    for how in recipe.RECIPES.values():
+        drawn = Drawn([photo], 7, side=80)
+        crops = Crops([photo], lambda item: 64, 7, how, drawn)
+        first = [crops[item] for item in range(8)]
+        assert all(crop.shape == (3, 64, 64) and crop.dtype == np.float32 for crop in first)
+        assert all(crop.min() >= 0 and crop.max() <= 1 for crop in first)
+        again = Crops([photo], lambda item: 64, 7, how, Drawn([photo], 7, side=80))
+        np.testing.assert_array_equal(first[5], again[5])
+        assert (Crops([photo], lambda item: 64, 8, how, drawn)[0] != first[0]).any()
+
+
+def test_a_folder_of_pictures_is_trained_on(tmp_path):
+    for i, colour in enumerate(((255, 0, 0), (0, 0, 255))):
+        Image.new("RGB", (80, 70), colour).save(tmp_path / f"{i}.png")
+    config = replace(JOHNSON, photos=str(tmp_path), iterations=6, recipe="paper")
+    batches = list(contents(config))
+    assert len(batches) == 6 and batches[0].shape == (2, 3, 64, 64)
+    colours = {tuple(np.round(picture.mean(axis=(1, 2))).astype(int)) for b in batches for picture in b}
+    assert colours == {(1, 0, 0), (0, 0, 1)}
+    later = list(contents(config, first=4))
+    np.testing.assert_array_equal(batches[4], later[0])
+
+
+def test_a_net_is_not_trained_on_what_it_is_measured_on():
+    names = {path.stem for path in assets.training_pictures("great_wave")}
+    assert "astronaut" not in names and "great_wave" not in names and len(names) >= 5
+    assert "great_wave" in {path.stem for path in assets.training_pictures("auvers")}
