@@ -37,13 +37,16 @@ def is_phased(net: Net, conv: d.Convolution) -> bool:
     return keeps and last is net.output and conv.kernel >= LEAST_PHASED and 4 * conv.channels <= LANES
 
 
-def before_tanh(net: Net) -> tuple[Net, d.Affine] | None:
-    """The net up to the tanh at its end, and the affine layer after that; None: it does not end so."""
-    *before, tanh, after = net.layers
-    if not (isinstance(after, d.Affine) and isinstance(tanh, d.Activation) and tanh.kind == "tanh"):
-        return None
-    last = net[tanh.inputs[0]]
-    return (Net(tuple(before)), after) if after.inputs == (tanh.name,) and last is before[-1] else None
+def unfinished(net: Net) -> tuple[Net, tuple[d.Layer, ...]]:
+    """The net without the affine layer at its end and a tanh before that; and the layers left out, in order."""
+    count = 0
+    for kind in (d.Affine, d.Activation):
+        layer = net.layers[-1 - count]
+        fits = isinstance(layer, kind) and getattr(layer, "kind", "tanh") == "tanh"
+        if not fits or layer.inputs != (net.layers[-2 - count].name,):
+            break
+        count += 1
+    return Net(net.layers[: len(net.layers) - count]), net.layers[len(net.layers) - count :]
 
 
 def finest_is_apart(net: Net) -> bool:

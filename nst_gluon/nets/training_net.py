@@ -18,6 +18,8 @@ from nst_gluon.system.engine import mx
 SCRATCH = ("scratch_mean", "scratch_variance")
 # Channels from which a convolution is faster in half precision.
 LEAST_HALF = 16
+# Normalised activations beyond so many standard deviations are spikes.
+SPIKE = 4.0
 
 INITIALIZERS = {
     "xavier": lambda: mx.init.Xavier(),
@@ -36,14 +38,16 @@ class TrainingNet(mx.gluon.HybridBlock):
     Args:
         net: the description.
         portable: MXNet's own InstanceNorm instead, for programs that know nothing of this one.
+        watched: layers whose spikes come out beside the pictures: the mean square (1,) of what exceeds SPIKE, over all.
 
     Attributes:
         one_by_one: whether pictures of a batch go through one after another.
         half: convolutions of at least LEAST_HALF channels in bfloat16, forward and backward; all else is float32.
     """
 
-    def __init__(self, net: Net, portable: bool = False):
+    def __init__(self, net: Net, portable: bool = False, watched: tuple[str, ...] = ()):
         super().__init__(prefix="")
+        self._watched = watched
         self.description, self.half, self._portable = net, False, portable
         instance = [layer for layer in net.layers if isinstance(layer, layers.Norm) and layer.kind == "instance"]
         self.one_by_one = bool(instance) and not portable
@@ -74,7 +78,11 @@ class TrainingNet(mx.gluon.HybridBlock):
                 compute = getattr(self, f"_{type(layer).__name__.lower()}")
                 own = [value for name, value in params.items() if name.rpartition(".")[0] == layer.name]
                 values[layer.name] = compute(F, layer, *(values[name] for name in layer.inputs), *own)
-        return values[self.description.output.name]
+        picture = values[self.description.output.name]
+        if not self._watched:
+            return picture
+        beyond = [F.mean(F.square(F.relu(F.abs(values[name]) - SPIKE))) for name in self._watched]
+        return picture, F.add_n(*beyond) / len(beyond)
 
     def _convolution(self, F, layer, x, weight, bias):
         zero = layer.mode == "zero"
@@ -138,9 +146,9 @@ def values_of(net: TrainingNet) -> dict[str, np.ndarray]:
     return {name: p.data(p.list_ctx()[0]).asnumpy() for name, p in parameters_of(net).items()}
 
 
-def initialised(net: Net, initializer: str, ctx=None) -> TrainingNet:
+def initialised(net: Net, initializer: str, ctx=None, watched: tuple[str, ...] = ()) -> TrainingNet:
     """A new net; ``initializer`` is its method's. What it draws follows MXNet's random seed."""
-    block = TrainingNet(net)
+    block = TrainingNet(net, watched=watched)
     block.initialize(INITIALIZERS[initializer](), ctx=ctx or mx.cpu())
     return block
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights as vgg_weights
-from nst_gluon.methods.description import Affine, describe
+from nst_gluon.methods.description import Affine, Layer, describe
 from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile
 from nst_gluon.nets.geometry import working_size
-from nst_gluon.nets.patterns import before_tanh
+from nst_gluon.nets.patterns import unfinished
 from nst_gluon.nets.trained_net import TrainedNet
 from nst_gluon.nets.training_net import initialised, parameters_of, set_parameters, values_of
 from nst_gluon.objective import presets
@@ -143,9 +143,19 @@ def excess(pictures, least, most):
     return mx.nd.square(pictures - mx.nd.BlockGrad(inside)).mean(axis=(1, 2, 3))
 
 
-def untanh(pictures: np.ndarray, after: Affine) -> np.ndarray:
-    """What a tanh and ``after`` it an affine layer make ``pictures`` of."""
-    return np.arctanh(np.clip((pictures - after.shift) / after.scale, -0.999, 0.999))
+def finished(made, end: tuple[Layer, ...]):
+    """What the layers at a net's ``end`` (:func:`nst_gluon.nets.patterns.unfinished`) make of pictures (N, 3, H, W)."""
+    for layer in end:
+        made = layer.scale * made + layer.shift if isinstance(layer, Affine) else mx.nd.tanh(made)
+    return made
+
+
+def before(pictures: np.ndarray, end: tuple[Layer, ...]) -> np.ndarray:
+    """What :func:`finished` makes ``pictures`` of."""
+    for layer in reversed(end):
+        affine = isinstance(layer, Affine)
+        pictures = (pictures - layer.shift) / layer.scale if affine else np.arctanh(np.clip(pictures, -0.999, 0.999))
+    return pictures
 
 
 class Crops:
@@ -240,13 +250,11 @@ class Trainer:
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
         # A saturated tanh has no gradient, so that what it is given is penalised, and not what it gives.
-        raw, self._after_tanh = self.description, None
-        if self.recipe.penalty:
-            raw, self._after_tanh = before_tanh(self.description) or (raw, None)
-        limits = np.quantile(style, QUANTILES, axis=(0, 2, 3))[:, None, :, None, None]
-        limits = limits if self._after_tanh is None else untanh(limits, self._after_tanh)
+        raw, self._end = unfinished(self.description) if self.recipe.penalty else (self.description, ())
+        limits = before(np.quantile(style, QUANTILES, axis=(0, 2, 3))[:, None, :, None, None], self._end)
         self._range = [mx.nd.array(limit, ctx=self.ctx, dtype="float32") for limit in limits]
-        self.net = initialised(raw, self.method.initializer, self.ctx)
+        watched = self.method.watched(self.description) if self.recipe.spikes else ()
+        self.net = initialised(raw, self.method.initializer, self.ctx, watched)
         if begin is not None:
             set_parameters(self.net, begin, self.ctx, config.start)
         self.net.half = config.dtype == "bfloat16"
@@ -295,13 +303,15 @@ class Trainer:
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
-                pictures = raw = self.net(*(x[part] for x in inputs))
-                if self._after_tanh is not None:
-                    pictures = self._after_tanh.shift + self._after_tanh.scale * mx.nd.tanh(raw)
+                made = self.net(*(x[part] for x in inputs))
+                raw, *spikes = made if isinstance(made, (list, tuple)) else (made,)
+                pictures = finished(raw, self._end)
                 values = self.objective.loss(pictures, targets)
                 total = values[0]
                 if self.recipe.penalty:
                     penalty = self.recipe.penalty * excess(raw, *self._range)
+                    for spike in spikes:
+                        penalty = mx.nd.broadcast_add(penalty, self.recipe.spikes * spike)
                     total = total + penalty
             total.backward()
             # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.

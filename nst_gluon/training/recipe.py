@@ -20,7 +20,11 @@ class Recipe:
         clip: the gradient's norm is limited to this multiple of its running mean; None: not at all.
         average: decay of the exponential moving average of the weights, which is the net; 0: the weights themselves.
         penalty: weight of the mean square of what the net's output, before a tanh, has outside the style's range of
-            colours. Instance normalisation makes nets leave a few places with huge activations, which become holes.
+            colours.
+        spikes: weight of what normalised activations have beyond four standard deviations in the layers that the method
+            names (:meth:`nst_gluon.methods.Generator.watched`). Nets with instance norm learn to blow up a few places,
+            which then decide the scale of the others, and are holes in the picture (Karras et al. 2020, section 2, on
+            droplets).
         stages: a run from scratch begins on smaller pictures, whose steps cost less: up to each part of it, at a part
             of the size in eighths. Only the size itself has the style's statistics: crops of 128 of the bundled
             painting are 476 from it at 256, those of 192 are 104.
@@ -36,6 +40,7 @@ class Recipe:
     clip: float | None = None
     average: float = 0.0
     penalty: float = 0.0
+    spikes: float = 0.0
     stages: tuple[tuple[float, int], ...] = ()
     drawn: float = 0.0
     augment: bool = False
@@ -45,8 +50,8 @@ class Recipe:
 
 RECIPES = {
     "tuned": Recipe(
-        warm_up=0.03, clip=2.0, average=0.995, penalty=10_000.0, stages=((0.1, 4), (0.5, 6)), drawn=0.5, augment=True,
-        best=True, unsaturated=True,
+        warm_up=0.03, clip=2.0, average=0.995, penalty=5000.0, spikes=3000.0, stages=((0.1, 4), (0.5, 6)), drawn=0.5,
+        augment=True, best=True, unsaturated=True,
     ),
     "paper": Recipe(),
 }  # fmt: skip
