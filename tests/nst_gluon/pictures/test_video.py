@@ -204,7 +204,7 @@ def test_a_folder_of_pictures_and_videos(capsys, clip, tmp_path, picture, net):
     assert captured.out.splitlines() == ["out/c.png", "out/b.mp4"]
     first, _, last = captured.err.splitlines()
     assert first.startswith("error: PICTURE: ") and "a.mp4" in first
-    assert last.startswith("1 picture and 40 frames in ") and last.endswith("1 could not be done, see above")
+    assert last.startswith("1 picture and 40 frames in ") and last.endswith("1 failed, see above")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.mp4", "c.png"]
 
 
