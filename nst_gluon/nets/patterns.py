@@ -37,7 +37,7 @@ def is_phased(net: Net, conv: d.Convolution) -> bool:
     return keeps and last is net.output and conv.kernel >= LEAST_PHASED and 4 * conv.channels <= LANES
 
 
-def unfinished(net: Net) -> tuple[Net, tuple[Layer, ...]]:
+def unfinished(net: Net) -> tuple[Net, tuple[d.Layer, ...]]:
     """The net without the affine layer at its end and a tanh before that; and the layers left out, in order."""
     count = 0
     for kind in (d.Affine, d.Activation):
