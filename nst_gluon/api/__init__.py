@@ -210,8 +210,9 @@ def train(
         recipe: how it is trained: ``tuned`` or ``paper`` (:data:`nst_gluon.training.recipe.RECIPES`).
         size: side of the pictures, or several that are taken in turn; the style has the first.
         architecture: what the method's nets can vary (its ``choices()``), such as ``{"width": 0.5}``.
-        start: a net of the same method and task to begin with, or ``random``; None: the bundled one of another style
-            if there is one, and neither ``architecture`` nor the papers' recipe nor random weights are asked for.
+        start: a net of the same method and task to begin with, or ``random``; None: to stylise, the bundled one of
+            another style if there is one, and neither ``architecture`` nor the papers' recipe nor random weights are
+            asked for. (A texture's net has nothing but its style to forget.)
         seed: of all that is random.
         learning_rate: Adam's; None: the method's own.
         checkpoint_every, preview_every: iterations between checkpoints; seconds between previews.
@@ -236,7 +237,7 @@ def train(
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
         with inputs.naming("--photos"):
             images.list_folder(photos)
-    start = _start(start, chosen, task, style, usual=not (architecture or random_weights or recipe == "paper"))
+    start = _start(start, chosen, task, style, usual=task == "stylize" and not (architecture or random_weights or recipe == "paper"))
     iterations = iterations or (STEPS_FROM_RANDOM if start is None else STEPS)
     inputs.check_memory(max(sizes), max(sizes), batch * inputs.OPTIMISE_BYTES)
     engine = inputs.start_engine(device, dtype, threads)
