@@ -237,7 +237,8 @@ def train(
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
         with inputs.naming("--photos"):
             images.list_folder(photos)
-    start = _start(start, chosen, task, style, usual=task == "stylize" and not (architecture or random_weights or recipe == "paper"))
+    usual = task == "stylize" and not (architecture or random_weights or recipe == "paper")
+    start = _start(start, chosen, task, style, usual)
     iterations = iterations or (STEPS_FROM_RANDOM if start is None else STEPS)
     inputs.check_memory(max(sizes), max(sizes), batch * inputs.OPTIMISE_BYTES)
     engine = inputs.start_engine(device, dtype, threads)
