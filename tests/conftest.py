@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy_net
+from hypothesis import settings
 from PIL import Image
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -29,6 +30,11 @@ from nst_gluon.nets import netfile
 from nst_gluon.system import runtime
 
 runtime.prepare()
+
+# The random tests try the same cases every time; `tox -e fuzz` has them search.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile("search" if os.environ.get("NST_GLUON_FUZZ") else "same")
 
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_ENGINE = os.environ.get("NST_GLUON_TEST_WITHOUT_ENGINE") == "1"

@@ -11,6 +11,7 @@ from plans import fake_command, small_plan
 from bench.plan.cells import Plan
 from bench.run import session
 from bench.store import run_folder
+from nst_gluon.system import ending
 
 INPUTS = {"pictures": {}, "weights": {"sha256": "0"}, "nets": {}}
 
@@ -30,4 +31,4 @@ def main(out: str, resume: str = "", modes: str = "{}", repeats: str = "2") -> i
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    ending.program(lambda: main(*sys.argv[1:]))

@@ -108,9 +108,9 @@ def test_the_blocks_are_real(spec):
 
 
 def load_environment() -> dict[str, str]:
-    from bench.run import process
+    from nst_gluon.system import children
 
-    return process.child_environment()
+    return children.environment()
 
 
 def test_tiles_are_fitted_over_pixels(load, monkeypatch, capsys, tmp_path):

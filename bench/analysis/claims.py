@@ -310,5 +310,5 @@ def write(findings: Sequence[Finding], directory: Path) -> pd.DataFrame:
     """Write a run's claims.csv; the table."""
     table = to_table(findings)
     text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(directory / "claims.csv", text.encode())
+    write_atomically(directory / "claims.csv", text)
     return table

@@ -160,8 +160,10 @@ def read_peaks(results: Path, run: Mapping[str, Any]) -> Peaks:
         UserError: there are none below ``results``, or they are damaged.
     """
     fingerprint = run.get("fingerprint")
-    if run.get("machines") or not isinstance(fingerprint, Mapping):
+    if run.get("machines"):
         raise UserError("--run: this run is not of one machine; give one of its parts")
+    if any((fingerprint or {}).get(name) is None for name in ("cpu", "cores", "threads")):
+        raise UserError("--run: this run does not say which machine it is of; measure it again")
     path = path_of(results, fingerprint)
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -199,13 +201,16 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
 
     Cells of nets or objectives that are not known here are left out.
     """
-    preset = presets.get(run.meta["settings"]["preset"])
-    inputs = run.meta["inputs"]
+    try:
+        preset, inputs = presets.get(run.meta["settings"]["preset"]), run.meta["inputs"]
+        arch = inputs["weights"]["arch"]
+    except (KeyError, TypeError):
+        raise UserError("--run: this run does not say of which objective and weights it is; measure it again") from None
     found: dict[Key, Cost] = {}
     for row in run.cells.itertuples():
         key, size = tuple(getattr(row, name) for name in CELL), (row.size, row.size)
         if row.kind == OPTIMISE:
-            operators = costs.optimisation_step(preset, row.task, size, inputs["weights"]["arch"])
+            operators = costs.optimisation_step(preset, row.task, size, arch)
         else:
             meta = (inputs.get("nets") or {}).get(f"{row.method}/{row.task}", {}).get("meta")
             try:

@@ -357,7 +357,7 @@ def summarise_tables(
 def write(summary: pd.DataFrame, directory: Path) -> None:
     """Write a run's summary.csv."""
     text = summary.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(directory / "summary.csv", text.encode())
+    write_atomically(directory / "summary.csv", text)
 
 
 def summarise(run_dir: str | Path) -> pd.DataFrame:

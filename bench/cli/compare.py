@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "[tool.nst-gluon.compare]. Exit status: 0 pass, 1 regression, 2 cells failed or an argument is wrong, "
         "3 nothing could be compared. A saved baseline without an entry for this machine passes.",
         epilog="examples:\n  python -m bench compare HEAD~1 HEAD\n"
-        "  python -m bench compare main . --method mine.py:Mine --task texture --time 120\n"
+        "  python -m bench compare main . --method texture_net --size 256 --time 120\n"
         "  python -m bench compare nightly latest --json",
     )
     command.add_argument("baseline", metavar="BASELINE", help="what it is compared with")

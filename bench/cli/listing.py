@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.run.screen import plain
 from bench.store import run_folder
 from nst_gluon import assets, methods
 from nst_gluon.cli import console
 from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import escaped, one_line
 
 # What can be listed, and the names of its columns.
 LISTS = {
@@ -57,8 +57,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Rows of texts as lines with aligned columns, without what could move a terminal's cursor."""
-    rows = [tuple(map(plain, row)) for row in rows]
+    """Rows of equally many texts as lines with aligned columns; names may be anybody's."""
+    rows = [tuple(map(escaped, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = ("  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip() for row in rows)
     return "\n".join(console.wrapped(line, sys.stdout, min(sum(widths) + 2 * len(widths), 40)) for line in lines)
@@ -80,8 +80,8 @@ def _run(folder: Path) -> tuple[str, ...] | None:
         return (folder.name, "-", "unreadable", f"schema {error.version}: not read by this suite")
     except UserError as error:
         return (folder.name, "-", "unreadable", str(error).split(": ", 1)[1])
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
-        return (folder.name, "-", "unreadable", "its cells.jsonl or run.json is damaged")
+    except OSError as error:
+        return (folder.name, "-", "unreadable", one_line(error))
 
 
 def _line(name: str, run: dict[str, Any], cells: list[dict[str, Any]]) -> tuple[str, ...]:

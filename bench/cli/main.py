@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
-from bench.plan import cells, engines
+from bench.plan import engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
+from bench.plan.cells import Plan
 from bench.run import output, session
 from bench.store import run_folder
 from nst_gluon import __version__, methods
@@ -146,8 +147,10 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         out = resume.parent
         begun = run_folder.read_run(resume, "--resume")
         _check_resumable(begun, resume)
-        if all(getattr(options, name) is None for name in PLAN_DEFAULTS):
-            what = cells.Plan.from_dict(begun)
+        asked = {name for name in PLAN_DEFAULTS if getattr(options, name) is not None}
+        if asked <= {"method"}:
+            what = run_folder.plan_of(begun, resume, "--resume")
+            _check_trusted(what, resume, options.method or "")
             for name in {cell.engine for cell in what.cells}:
                 engines.get(name).check()
         else:
@@ -164,6 +167,17 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         arguments=["python", "-m", "bench", *arguments],
     )
     return session.execute(what, how)
+
+
+def _check_trusted(plan: Plan, path: Path, named: str) -> None:
+    """Refuse to run code that only the run directory names: somebody else may have made that."""
+    known = set(methods.installed().values())
+    strange = [reference for _, reference in plan.settings.methods if reference not in known]
+    if not set(strange) <= set(named.split(",")):
+        raise UserError(
+            f"--resume: {path} runs code from {', '.join(strange)}; if you trust that, name it too: --method "
+            f"{','.join(strange)}"
+        )
 
 
 def _check_resumable(record: Mapping[str, Any], path: Path) -> None:

@@ -203,7 +203,7 @@ def _optimise(
     content, size, synchronise = _content(cell, settings), (cell.size, cell.size), backend.synchronise
     objective = _objective(backend, cell, settings, cell.dtype, content)
     style = prepared("style", settings, [cell.size])
-    method = methods.get(cell.method)
+    method = methods.named(cell.method)
     config = config_of(
         presets.get(settings.preset),
         start="noise" if content is None else None,

@@ -1,6 +1,6 @@
-"""Whether a candidate is slower or hungrier than a baseline: pure functions on data frames. Imports no engine.
+"""Whether a candidate is slower, or takes more memory, than a baseline: pure functions on data frames.
 
-Samples are compared in one of two ways.
+Imports no engine. Samples are compared in one of two ways.
 
 Rounds: both sides were measured in one job, in rounds of A B B A (A the baseline), each block in a process of its own.
 A block's number is the median of its samples. A round gives two paired log-ratios, log(B1 / A1) and log(B2 / A2), so

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.plan import build, cells, engines, inputs, memory, outside, shards
-from bench.plan.budgets import BUDGETS
+from bench.plan.budgets import BUDGETS, Budget
 from nst_gluon import assets, methods
 from nst_gluon.cli import console
 from nst_gluon.objective import presets
@@ -94,7 +95,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         devices=[str(device) for device in devices],
         seed=console.whole_number("--seed", 0, 0)(given["seed"]),
         repeats=repeats,
-        budget=BUDGETS[given["budget"]],
+        budget=_budget(given["budget"], settings.target_loss),
         settings=settings,
     )
     unavailable = built.unavailable()
@@ -134,6 +135,12 @@ def _weights(text: str | None) -> str | None:
         hint = did_you_mean(text, weights.NAMES)
         raise UserError(f"--weights: {text!r} is neither a name nor a file; {hint}, or {weights.FORMATS}")
     return text
+
+
+def _budget(name: str, target_loss: float | None) -> Budget:
+    """The budget; optimisation ends at once where it reaches a loss that the user named, whatever the budget says."""
+    budget = BUDGETS[name]
+    return budget if target_loss is None else dataclasses.replace(budget, stop_early=True, least_iterations=0)
 
 
 def _target_loss(text: str | None) -> float | None:

@@ -27,5 +27,5 @@ def build(run_dir: str | Path) -> Path:
     row = pictures.side_png(made.side)
     if row is not None:
         write_atomically(run.directory / "images" / "row.png", row)
-    write_atomically(run.directory / "report.md", markdown.write(made).encode())
-    return write_atomically(run.directory / "report.html", html.write(made).encode())
+    write_atomically(run.directory / "report.md", markdown.write(made))
+    return write_atomically(run.directory / "report.html", html.write(made))

@@ -67,7 +67,7 @@ class Document:
     verdicts: str
     sections: tuple[Section, ...]
     numbers: tuple[Number, ...]
-    files: tuple[tuple[str, str], ...] = ()
+    files: tuple[str, ...] = ()
     plots: tuple[Plot, ...] = field(default=(), repr=False)
 
     @property
@@ -94,7 +94,7 @@ def make(analysed: Analysed) -> Document:
         verdicts=verdicts(analysed.findings),
         sections=tuple(section for section in _sections(analysed, drawn, book, side) if section),
         numbers=tuple(book.numbers.values()),
-        files=tuple((name, name) for name in FILES if (run.directory / name).is_file()),
+        files=tuple(name for name in FILES if (run.directory / name).is_file()),
         plots=tuple(drawn),
     )
 

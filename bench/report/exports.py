@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis import metrics
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import write_atomically
 
-# What is exported: less of each is better, as both tools must be told once for a whole file or measure.
-METRICS = ("latency_s", "iteration_s", "peak_memory_bytes", "working_memory_bytes")
+# What is exported is what the gate watches. Less of each is better, which both tools are told once for all.
+METRICS = metrics.named(metrics.GATE)
 USUAL = {"engine": "gluon", "batch": 1, "dtype": "float32", "device": "cpu"}
 
 
@@ -56,8 +57,10 @@ def bencher(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _json(path: Path, make: Callable[[pd.DataFrame], Any], name: str) -> Path:
+    if not (path / "summary.csv").is_file():
+        raise UserError(f"--format: {path} has no summary yet; make one with python -m bench report {path}")
     content = make(pd.read_csv(path / "summary.csv"))
-    return write_atomically(path / name, (json.dumps(content, indent=2) + "\n").encode())
+    return write_atomically(path / name, (json.dumps(content, indent=2) + "\n"))
 
 
 def _parquet(path: Path) -> Path:

@@ -57,7 +57,7 @@ def write(folder: Path) -> Path:
         summary=_count(found),
         history="history/index.html" if (folder / "history" / NAME).is_file() else "",
     )
-    return write_atomically(target, page.encode())
+    return write_atomically(target, page)
 
 
 def lines(folder: Path) -> list[Line]:

@@ -20,6 +20,8 @@ from bench.report import run_facts
 from bench.report.wording import steps_text, with_interval
 from bench.store.reader import RunData
 from nst_gluon.pages.wording import clean, quantity, size_name, task_name
+from nst_gluon.pictures import images
+from nst_gluon.system.files import inside
 
 MOST_BYTES = 1_600_000  # of all embedded pictures together, before base64
 FIRST = (512, 85)  # longest side and quality of those of the first screen
@@ -105,9 +107,8 @@ def _path(run: RunData, named: Any) -> str | None:
     """A picture's path relative to the run directory; None if there is none, or if it lies outside."""
     if not isinstance(named, str) or not named:
         return None
-    root = run.directory.resolve()
-    path = (root / named).resolve()
-    return path.relative_to(root).as_posix() if root in path.parents and path.is_file() else None
+    path = inside(run.directory, named)
+    return path.relative_to(run.directory.resolve()).as_posix() if path and path.is_file() else None
 
 
 def _rank(record: Mapping[str, Any]) -> tuple:
@@ -194,7 +195,7 @@ def side_png(rows: Sequence[Row]) -> bytes | None:
         for axes, picture in zip(line, row.pictures):
             data = _jpeg(picture.file, 512, 95)
             if data:
-                with Image.open(io.BytesIO(data)) as opened:
+                with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
                     axes.imshow(np.asarray(opened), interpolation="lanczos")
             axes.set_title(f"{picture.title}\n{picture.note}", fontsize=8)
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=1 - 0.36 / (2.95 * len(rows)), wspace=0.03)
@@ -228,7 +229,7 @@ def _encoded(pictures: Iterable[Picture], longest: int, quality: int) -> dict[Pa
 
 def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:
     try:
-        with Image.open(path) as opened:
+        with images.opened(path, follow=False) as opened:
             picture = opened.convert("RGB")
         picture.thumbnail((longest, longest), Image.LANCZOS)
         stream = io.BytesIO()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.analysis import claims, metrics
-from bench.analysis.analysed import Analysed
+from bench.analysis.analysed import EXTRAS, Analysed
 from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, median_to_target, time_to_target
 from bench.plan.engines import REFERENCE
 from bench.report.wording import measured, series_label, setting_name, status_name, with_interval
@@ -23,7 +23,6 @@ from nst_gluon.pages.wording import harmless, listing, quantity, size_name, task
 from nst_gluon.system.files import write_atomically
 
 SETTING = ("engine", "task", "size", "dtype", "device")
-EXTRAS = ("engine", "dtype", "device")
 ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">"}  # a peer's; the reference has the method's own
 PANEL = 1.75  # inches: the height of one of several axes in a figure
 
@@ -65,7 +64,7 @@ def write_all(plots: Iterable[Plot], folder: Path) -> None:
     """Write each plot to ``folder`` as SVG, PNG and PDF."""
     folder.mkdir(exist_ok=True)
     for plot in plots:
-        write_atomically(folder / f"{plot.name}.svg", harmless(plot.svg).encode())
+        write_atomically(folder / f"{plot.name}.svg", harmless(plot.svg))
         write_atomically(folder / f"{plot.name}.png", plot.png)
         write_atomically(folder / f"{plot.name}.pdf", plot.pdf)
 

@@ -70,7 +70,7 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
     shown = [_machine(name, entries, found[found["machine"] == name], target, methods)
              for name, entries in groups.items()]  # fmt: skip
     text = found.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(target / "history.csv", text.encode())
+    write_atomically(target / "history.csv", text)
     write_all([plot for machine in shown for plot in machine.plots], target / "plots")
     page = render(
         "history.html.j2",
@@ -81,7 +81,7 @@ def write(paths: Sequence[Path], target: Path, results: Path) -> Path:
         explanation=EXPLANATION,
         svg=lambda plot: Markup(plot.inline()),
     )
-    return write_atomically(target / "index.html", page.encode())
+    return write_atomically(target / "index.html", page)
 
 
 def answer(groups: Mapping[str, Sequence[Entry]], found: pd.DataFrame) -> str:

@@ -8,13 +8,9 @@ from typing import Any, TextIO
 
 from bench.run import output
 from nst_gluon.cli import console
+from nst_gluon.system.files import escaped
 
 SECONDS_BETWEEN = 0.5  # at most two drawings a second: what is measured needs the cores
-
-
-def plain(text: str) -> str:
-    """``text`` without what would move a terminal's cursor or turn its text: names may be anybody's."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 class Screen:
@@ -49,7 +45,7 @@ class Screen:
         """Print a line that stays, from the level ``least`` on; in the colour of one of output.COLOURS, if any."""
         if self.level < least:
             return
-        text = console.wrapped(plain(text), self.stream)
+        text = console.wrapped(escaped(text), self.stream)
         text = output.paint(text, tone, self.stream) if tone else text
         if self._bars:
             self._bars[0].write(text, file=self.stream)
@@ -63,7 +59,7 @@ class Screen:
             return
         self._drawn = now
         for bar, text in zip(self._bars, (upper, lower)):
-            bar.set_description_str(plain(text))
+            bar.set_description_str(escaped(text))
 
     def advance(self, done: int) -> None:
         """So many are done now."""

@@ -24,7 +24,7 @@ from bench.run import output, prepare, result_table
 from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
-from bench.store.run_folder import DiskFull, Store
+from bench.store.run_folder import DiskFull, Store, plan_of
 from nst_gluon import __version__
 from nst_gluon.cli import console
 from nst_gluon.system import children, ending, runtime
@@ -141,7 +141,7 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
         if store.alone:
             kill_marked(RUN_MARK, store.mark)  # workers that outlived a killed orchestrator
         revision = machine["git"]
-        if revision != store.run["environment"]["git"]:
+        if revision != (store.run.get("environment") or {}).get("git"):
             _warn(store, ["resumed with another revision of the suite than it was begun with"])
         store.update(status="running")
     except BaseException:
@@ -152,17 +152,18 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
 
 def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
     """Raise a UserError if going on with ``run`` would mix numbers that cannot be compared."""
-    difference = Plan.from_dict(run).difference(plan)
+    difference = plan_of(run, Path(run["id"]), "--resume").difference(plan)
     if difference:
         raise UserError(f"--resume: {run['id']} has another plan ({difference}); leave the other arguments out")
+    fingerprint_there, inputs_there = run.get("fingerprint") or {}, run.get("inputs") or {}
     for name, value in fingerprint.items():
-        if run["fingerprint"].get(name) != value:
+        if fingerprint_there.get(name) != value:
             raise UserError(
                 f"--resume: {run['id']} was measured on another machine ({name} is "
-                f"{run['fingerprint'].get(name)!r} there and {value!r} here); start a new run"
+                f"{fingerprint_there.get(name)!r} there and {value!r} here); start a new run"
             )
     for name in ("pictures", "weights", "nets", "methods"):
-        if run["inputs"].get(name) != json.loads(json.dumps(inputs.get(name))):
+        if inputs_there.get(name) != json.loads(json.dumps(inputs.get(name))):
             raise UserError(f"--resume: the {name} are not those that {run['id']} began with; start a new run")
 
 

@@ -8,7 +8,6 @@ baseline, so that which entry is meant follows from the machine (:func:`bench.ma
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import json
@@ -23,7 +22,7 @@ from typing import Any
 
 from bench.store import run_folder
 from nst_gluon.system.errors import UserError, did_you_mean
-from nst_gluon.system.files import write_atomically
+from nst_gluon.system.files import one_line, scratch_folder, write_atomically
 
 FOLDER = "baselines"
 LONGEST_NAME = 100
@@ -93,7 +92,7 @@ def save(root: Path, name: str, run_dir: Path, force: bool = False) -> Saved:
         cells = run_folder.read_cells(run_dir)
         samples = run_folder.read_table(run_dir, "samples.csv")
     except OSError as error:
-        raise UserError(f"RUN: cannot read {run_dir} ({(error.strerror or str(error)).lower()})") from None
+        raise UserError(f"RUN: cannot read {run_dir} ({one_line(error).lower()})") from None
     fingerprint = _fingerprint(run, run_dir)
     fine = sum(cell["status"] == "ok" for cell in cells)
     if not fine:
@@ -145,30 +144,25 @@ def _lacks(run: Mapping[str, Any], cells: list[dict[str, Any]]) -> list[str]:
 
 def _put(target: Path, files: Mapping[str, str]) -> None:
     """Write a folder through one beside it: the old folder is there, or the new one, never a part."""
-    new = [folder for folder in (target.parent, target.parent.parent) if not folder.exists()]
-    scratch = target.parent / f".saving-{secrets.token_hex(4)}"
-    old = target.parent / f".replaced-{secrets.token_hex(4)}"
     try:
         run_folder.check_writable(target.parent)
-        scratch.mkdir(parents=True)
-        for name, text in files.items():
-            write_atomically(scratch / name, text.encode())
-        if target.exists():
-            target.rename(old)
-        try:
-            scratch.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        with scratch_folder(target.parent) as scratch:
+            # The old entry goes aside under a name that is never swept: a kill between two moves must not lose it.
+            fresh, old = scratch / "new", target.parent / f".replaced-{secrets.token_hex(4)}"
+            fresh.mkdir()
+            for name, text in files.items():
+                write_atomically(fresh / name, text)
+            if target.exists():
+                target.rename(old)
+            try:
+                fresh.rename(target)
+            except BaseException:
+                if old.exists():
+                    old.rename(target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise run_folder.explain(error, target) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        for folder in new:  # those that hold the entry now stay, as they are not empty
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
 
 def _now() -> str:

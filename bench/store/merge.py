@@ -6,11 +6,9 @@ of its cells' devices ("cpu@machine-1"), and as the analysis never relates two d
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from bench.store import run_folder
 from bench.store.whole_runs import ARGUMENT, Finished, Part, check_comparable, machine_difference, one_machine
 from nst_gluon import __version__, methods
 from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import IrregularFile, inside, reading, scratch_folder
 
 AT = "@"
 
@@ -284,20 +283,13 @@ def write(merged: Merged, out: Path, build: Callable[[Path], object]) -> Path:
     Raises UserError if it cannot be written.
     """
     run_folder.check_writable(out)
-    new = [folder for folder in (out, *out.parents) if not folder.exists()]
-    scratch = out / f".merging-{secrets.token_hex(4)}"
     try:
-        scratch.mkdir(parents=True)
-        made = _fill(merged, scratch)
-        build(made)
-        return made.rename(out / made.name)
+        with scratch_folder(out) as scratch:
+            made = _fill(merged, scratch)
+            build(made)
+            return made.rename(out / made.name)
     except OSError as error:
         raise run_folder.explain(error, out) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        for folder in new:  # those that hold a run now stay, as they are not empty
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
 
 def _fill(merged: Merged, root: Path) -> Path:
@@ -326,9 +318,13 @@ def _file_name(key: str) -> str:
 
 
 def _copy(root: Path, name: str, target: Path) -> bool:
-    """Copy a file of a run directory; False if it is not there, or lies outside."""
-    source = (root / name).resolve()
-    if root.resolve() not in source.parents or not source.is_file():
+    """Copy a file of a run directory; False if it is not there, is no regular file, or lies outside."""
+    source = inside(root, name)
+    if source is None:
         return False
-    shutil.copyfile(source, target)
+    try:
+        with reading(source, follow=False) as stream, open(target, "xb") as copy:
+            shutil.copyfileobj(stream, copy)
+    except (FileNotFoundError, IrregularFile):
+        return False
     return True

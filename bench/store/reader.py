@@ -100,6 +100,8 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
         if name in table.columns:
             table[name] = pd.to_numeric(table[name], errors="coerce")
     whole = [name for name in _INTEGERS if name in table.columns]
+    for name in whole:
+        table[name] = table[name].where(table[name].abs() < 1 << 53)
     return table.dropna(subset=whole).reset_index(drop=True).astype(dict.fromkeys(whole, int))
 
 

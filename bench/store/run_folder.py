@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan import older
-from bench.plan.cells import CELL_COLUMNS
+from bench.plan.cells import CELL_COLUMNS, Plan
 from bench.store.schema import check_record, check_run
 from nst_gluon.system.documents import check, parse
 from nst_gluon.system.errors import UserError, nearest
@@ -306,7 +306,7 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     """
     try:
         run = parse(read_bounded(path / RUN, LARGEST[RUN], follow=False))
-        check(run, {"schema_version!": int}, "")
+        check(run, {"schema_version!": (int, str)}, "")
         version = run["schema_version"]
         if version == SCHEMA_VERSION:
             check_run(run)
@@ -317,10 +317,19 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{argument}: cannot read {path / RUN} ({one_line(error).lower()})") from None
     if version != SCHEMA_VERSION:
-        advice = "update this suite" if version > SCHEMA_VERSION else "measure it again"
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        advice = "update this suite" if newer else "measure it again"
         known = f"this suite reads {SCHEMA_VERSION}"
         raise OtherSchema(f"{argument}: {path} has schema_version {version!r} and {known}; {advice}", version)
     return run
+
+
+def plan_of(run: Mapping[str, Any], path: Path, argument: str = "RUN") -> Plan:
+    """The plan of a run. Raises UserError where run.json does not hold all of it."""
+    try:
+        return Plan.from_dict(run)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{argument}: {path / RUN} has no whole plan ({one_line(error)}); start a new run") from None
 
 
 def read_committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -380,12 +389,14 @@ def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any] | None:
-    """A whole line of cells.jsonl; None for part of one. Raises UserError for a line that no run wrote."""
+    """A whole line of cells.jsonl; None for what a kill or a full disk left. UserError for one that no run wrote."""
     if not line.endswith(b"\n"):
         return None
     try:
         cell = parse(line)
     except ValueError:
+        return None
+    if not isinstance(cell, dict) or "status" not in cell:
         return None
     try:
         check_record(cell)

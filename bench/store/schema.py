@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from typing import Any
 
+from bench.plan.cells import Budget, Settings
+from nst_gluon.methods.base import GENERATES, OPTIMISES, Facts
 from nst_gluon.system.documents import NUMBER, check
 
 _CELL = {
     "engine": str, "method!": str, "task!": str, "size!": int, "batch!": int, "dtype!": str, "device!": str,
-    "seed!": int, "kind": str,
+    "seed!": int, "kind": str, "variant_of": str,
 }  # fmt: skip
 _FILE = {"file": str, "sha256": str}
 _SHARD = {"index!": int, "of!": int, "plan_fingerprint!": str, "total!": int, "positions": [int]}
@@ -20,14 +24,20 @@ _PLACE = {"system": {"*": (str, int)}, "cpu": {"model": str, "architecture": str
           "git": {"revision": str, "dirty": bool}}  # fmt: skip
 _MARK = {"cpu": str, "cores": NUMBER, "threads": int, "gpu": (str, dict, list), "dtypes": [str]}
 
+_JSON_OF = {"int": int, "float": NUMBER, "bool": bool, "str": str, "tuple[int, ...]": [int], "tuple[str, ...]": [str],
+            "tuple[tuple[str, str], ...]": [[str]]}  # fmt: skip
+
+
+def _fields(kind: type) -> dict[str, Any]:
+    return {field.name: _JSON_OF[field.type.replace(" | None", "")] for field in dataclasses.fields(kind)}
+
+
 RUN: dict[str, Any] = {
     "schema_version!": int, "id": str, "status": str, "suite_version": str, "created": str, "finished": str,
     "merged": str, "command": [str], "plan_fingerprint": str, "cells": [_CELL], "seeds": [int], "warnings": [str],
-    "budget": {"name": str, "batches": [int], "*": (int, float, bool, str)},
-    "settings": {
-        "style": str, "content": str, "preset": str, "style_size": int, "weights": str, "random_weights": bool,
-        "threads": int, "target_loss": NUMBER, "nets": [[str]], "engine_options": [[str]],
-    },
+    "budget": _fields(Budget),
+    "settings": _fields(Settings),
+    "methods": [_fields(Facts)],
     "inputs": {
         "pictures": {"*": _FILE},
         "weights": {"arch": str, "source": str, "sha256": str, "random": bool},
@@ -63,12 +73,23 @@ def check_run(run: Any) -> None:
     check(run, RUN, "")
     for cell in run.get("cells") or ():
         _check_ranges(cell)
-    for name in ("nets", "engine_options"):
+    for fields in run.get("methods") or ():
+        _check_facts(fields)
+    for name in ("nets", "engine_options", "methods"):
         if any(len(pair) != 2 for pair in (run.get("settings") or {}).get(name) or ()):
             raise ValueError(f"settings.{name} is not made of pairs")
     shard = run.get("shard")
     if shard and len(shard.get("positions") or ()) != len(run.get("cells") or ()):
         raise ValueError("shard.positions are not as many as the cells")
+
+
+def _check_facts(fields: dict[str, Any]) -> None:
+    try:
+        facts = Facts.from_dict(fields)
+    except TypeError as error:
+        raise ValueError(f"methods: {error}") from None
+    if facts.kind not in (GENERATES, OPTIMISES) or not re.fullmatch(r"#[0-9a-fA-F]{6}", str(facts.color)):
+        raise ValueError(f"methods: {facts.name} has an unknown kind, or a color that is not #rrggbb")
 
 
 def check_record(record: Any) -> None:

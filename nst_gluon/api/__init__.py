@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nst_gluon import assets, methods
+from nst_gluon import methods
 from nst_gluon.api import inputs
-from nst_gluon.api.choice import generators, net_path, runs_here
+from nst_gluon.api.choice import first_net, generators, net_path, runs_here
 from nst_gluon.api.inputs import Listener, Picture
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import request
@@ -27,14 +28,14 @@ from nst_gluon.objective import presets
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike
+from nst_gluon.training import recipe as recipes
 
 if TYPE_CHECKING:
     from nst_gluon.nets.trained_net import TrainedNet
 
 __all__ = ["Net", "Score", "defaults", "load_net", "score", "stylize", "texture", "train"]
 
-# Steps that make a picture which one keeps, from another style's net and from random weights.
-STEPS, STEPS_FROM_RANDOM = 600, 1500
+ITERATIONS = 200  # evaluations of an optimisation
 
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -55,8 +56,8 @@ def stylize(
     net_size: int | None = None,
     seed: int = 0,
     tile: int | str = "auto",
-    preset: str = "texture_net",
-    iterations: int = 200,
+    preset: str = presets.DEFAULT,
+    iterations: int = ITERATIONS,
     optimizer: str = "lbfgs",
     start: str = "content",
     coarse: Sequence[int] = (),
@@ -104,8 +105,8 @@ def texture(
     strength: float = 1.0,
     seed: int = 0,
     tile: int | str = "auto",
-    preset: str = "texture_net",
-    iterations: int = 200,
+    preset: str = presets.DEFAULT,
+    iterations: int = ITERATIONS,
     optimizer: str = "lbfgs",
     coarse: Sequence[int] = (),
     style_size: int | None = None,
@@ -174,10 +175,10 @@ def train(
     task: str = "stylize",
     photos: PathLike | None = None,
     force: bool = False,
-    preset: str = "texture_net",
+    preset: str = presets.DEFAULT,
     style_weight: float = 1.0,
+    recipe: str = recipes.DEFAULT,
     iterations: int | None = None,
-    recipe: str = "tuned",
     size: int | Sequence[int] = 256,
     batch: int = 1,
     architecture: Mapping[str, float] | None = None,
@@ -206,13 +207,13 @@ def train(
         photos: a folder of photos to train on; None: the bundled ones. Textures need none.
         force: replace a net that is there.
         preset, style_weight: the objective, and what its style weights are multiplied by.
-        iterations, batch: steps of Adam, and pictures in each; None: STEPS from a net, STEPS_FROM_RANDOM otherwise.
-        recipe: how it is trained: ``tuned`` or ``paper`` (:data:`nst_gluon.training.recipe.RECIPES`).
+        recipe: how it is trained: ``tuned``, or ``paper`` as in the papers.
+        iterations, batch: steps of Adam (None: 600 from a net, 1500 from random weights), and pictures in each.
         size: side of the pictures, or several that are taken in turn; the style has the first.
         architecture: what the method's nets can vary (its ``choices()``), such as ``{"width": 0.5}``.
         start: a net of the same method and task to begin with, or ``random``; None: to stylise, the bundled one of
-            another style if there is one, and neither ``architecture`` nor the papers' recipe nor random weights are
-            asked for. (A texture's net has nothing but its style to forget.)
+            another style, if there is one and neither ``architecture`` nor another recipe is given. (A texture's net
+            has nothing but its style to forget.)
         seed: of all that is random.
         learning_rate: Adam's; None: the method's own.
         checkpoint_every, preview_every: iterations between checkpoints; seconds between previews.
@@ -237,9 +238,17 @@ def train(
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
         with inputs.naming("--photos"):
             images.list_folder(photos)
-    usual = task == "stylize" and not (architecture or random_weights or recipe == "paper")
-    start = _start(start, chosen, task, style, usual)
-    iterations = iterations or (STEPS_FROM_RANDOM if start is None else STEPS)
+    recipes.get(recipe)
+    if start == "random":
+        start = None
+    elif start is not None:
+        start = net_path(start, "--start")
+    elif task == "stylize" and recipe == recipes.DEFAULT and not (architecture or random_weights):
+        start = first_net(chosen, task, str(style))
+    enough = recipes.STEPS if start else recipes.STEPS_FROM_RANDOM
+    iterations = enough if iterations is None else iterations
+    if not quiet and iterations < enough // 2 and not random_weights:
+        print(f"note: {iterations} steps are few for a good picture; --iterations {enough} is usual", file=sys.stderr)
     inputs.check_memory(max(sizes), max(sizes), batch * inputs.OPTIMISE_BYTES)
     engine = inputs.start_engine(device, dtype, threads)
     from nst_gluon.training import run_folder
@@ -247,25 +256,15 @@ def train(
 
     config = TrainConfig(
         method=chosen.name, task=task, style=str(style), preset=presets.get(preset).name,
-        photos=None if photos is None else str(photos), iterations=iterations, size=sizes[0],
-        more_sizes=tuple(sizes[1:]), recipe=recipe, start=None if start is None else str(start), batch=batch, seed=seed,
+        photos=None if photos is None else str(photos), recipe=recipe, iterations=iterations, size=sizes[0],
+        more_sizes=tuple(sizes[1:]), start=None if start is None else str(start), batch=batch, seed=seed,
         learning_rate=learning_rate, dtype=dtype, style_weight=style_weight, weights=weights,
-        random_weights=random_weights, **(architecture or {}),
+        random_weights=random_weights, architecture=dict(architecture or {}),
     )  # fmt: skip
     return run_folder.train(
         config, Path(output), engine.context, command, checkpoint_every=checkpoint_every,
         preview_every_s=preview_every, overwrite=force, quiet=quiet,
     )  # fmt: skip
-
-
-def _start(
-    start: PathLike | None, method: methods.Generator, task: str, style: PathLike, usual: bool
-) -> Path | None:
-    """The file of the net that a training begins with, see :func:`train`."""
-    if start is not None:
-        return None if str(start) == "random" else net_path(start, "--start")
-    nets = [net for net in assets.nets() if (net.method, net.task) == (method.name, task)]
-    return next((net.path for net in nets if usual and net.style != Path(style).stem), None)
 
 
 def _task(task: str) -> str:
@@ -299,7 +298,7 @@ def score(
     *,
     style: Picture,
     content: Picture | None = None,
-    preset: str = "texture_net",
+    preset: str = presets.DEFAULT,
     size: int | str = inputs.ORIGINAL,
     style_size: int | None = None,
     weights: str | None = None,

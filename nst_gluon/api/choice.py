@@ -63,6 +63,12 @@ def net_path(name_or_file: PathLike, argument: str) -> Path:
     return path
 
 
+def first_net(method: methods.Method, task: str, style: str) -> Path | None:
+    """The bundled net of another style that a training of ``style`` begins with; None: there is none."""
+    nets = [net for net in assets.nets() if (net.method, net.task) == (method.name, task)]
+    return next((net.path for net in nets if net.style not in (style, Path(style).stem)), None)
+
+
 def choose(request: Request) -> Choice:
     """The method and the net that make what is asked for; options that do not go with them are refused."""
     choice = _choice(request)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nst_gluon.system.errors import UserError, did_you_mean
-from nst_gluon.system.files import PathLike, quoted
+from nst_gluon.system.files import PathLike, quoted, what_is
 
 FOLDER = Path(__file__).resolve().parent
 STYLES = ("great_wave", "auvers", "moulin_de_la_galette", "brick", "gravel", "grass")
@@ -97,9 +97,10 @@ def _find(argument: str, name_or_file: PathLike, names: tuple[str, ...]) -> Path
         return _picture(str(name_or_file))
     path = Path(name_or_file)
     try:
-        if path.is_file():
+        kind = what_is(path.stat().st_mode)
+        if kind is None:
             return path
-        wrong = "is a folder" if path.is_dir() else "is neither a bundled picture nor a file"
+        wrong = f"is {kind}, not a picture"
     except (OSError, ValueError):  # a name too long for the system, or with a NUL in it
         wrong = "is neither a bundled picture nor a file"
     raise UserError(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from nst_gluon.api import inputs
@@ -105,7 +104,7 @@ def write_picture(picture: np.ndarray, path: Path, overwrite: bool) -> Path:
 def size_of(job: Job, size: int | str) -> tuple[int, int]:
     """About the height and width of what will be made, to say how long it takes; square where that is not known."""
     try:
-        with Image.open(job.source) as picture:
+        with images.opened(job.source) as picture:
             width, height = picture.size
     except (OSError, ValueError):
         return (inputs.longer_side((inputs.LARGEST,) * 2, size),) * 2

@@ -54,6 +54,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{' '.join(message.split())} (see {self.prog} --help)")
 
+    def _print_message(self, message: str, file: TextIO | None = None) -> None:
+        print(message, end="", file=file)  # argparse's own drops the error of a help that cannot be written
+
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             name = "/".join(action.option_strings) or action.metavar or action.dest
@@ -63,32 +66,42 @@ class Parser(argparse.ArgumentParser):
 
 def run(command: Callable[[], int]) -> int:
     """Run a command; its exit status, or, after an error of the user's, one line on stderr and status 2."""
+    unread = None
     with ending.orderly():
         try:
-            try:
-                status = command()
-            except SystemExit as end:  # argparse after --help
-                status = end.code or 0
-        except UserError as error:
-            status = _complain(str(error), MISUSED)
-        except NotFinite as error:
-            status = _complain(str(error), FAILED)
-        except MemoryError:
-            status = _complain("out of memory; use a smaller --size or --batch", MISUSED)
-        except BrokenPipeError:
-            status = FAILED
-        except OSError as error:
-            where = f"{os.fspath(error.filename)!r}: " if error.filename else ""
-            status = _complain(f"{where}{one_line(error)}", MISUSED)
-        except KeyboardInterrupt as error:
-            status = ending.exit_status(error)
-            if status == INTERRUPTED:
-                print("\ninterrupted", file=sys.stderr)
-        unread = ending.let_go_of_stdout()
+            status = command()
+        except SystemExit:  # argparse, after --help
+            unread, status = ending.let_go_of_stdout(), 0
+            if unread is None:
+                raise
+        except (Exception, KeyboardInterrupt) as error:
+            status = _after(ending.came() or error)
+        unread = unread or ending.let_go_of_stdout()
     if unread and not status:
         gone = isinstance(unread, BrokenPipeError)  # whoever read our output has gone
         status = FAILED if gone else _complain(f"standard output: {one_line(unread)}", MISUSED)
     return status
+
+
+def _after(error: BaseException) -> int:
+    """The exit status after ``error``, of which the user is told; what nobody foresaw is raised again."""
+    if isinstance(error, KeyboardInterrupt):
+        status = ending.exit_status(error)
+        if status == INTERRUPTED:
+            print("\ninterrupted", file=sys.stderr)
+        return status
+    if isinstance(error, BrokenPipeError):
+        return FAILED
+    if isinstance(error, NotFinite):
+        return _complain(str(error), FAILED)
+    if isinstance(error, UserError):
+        return _complain(str(error), MISUSED)
+    if isinstance(error, MemoryError):
+        return _complain("out of memory; use a smaller --size or --batch", MISUSED)
+    if isinstance(error, OSError):
+        where = f"{os.fspath(error.filename)!r}: " if error.filename else ""
+        return _complain(f"{where}{one_line(error)}", MISUSED)
+    raise error
 
 
 def _complain(line: str, status: int) -> int:

@@ -60,6 +60,6 @@ def run(args: argparse.Namespace, net: Path) -> int:
     checked = check(model, net)
     text = model_card.card(described, meta, path.name, checked)
     print(write_atomically(path, model))
-    print(write_atomically(card, text.encode()))
+    print(write_atomically(card, text))
     print(checked, file=sys.stderr)
     return 0

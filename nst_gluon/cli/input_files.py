@@ -17,7 +17,7 @@ from nst_gluon.api import inputs
 from nst_gluon.cli import options
 from nst_gluon.pictures import images, video
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line, quoted
+from nst_gluon.system.files import is_there, one_line, quoted
 
 PICTURE = "PICTURE"
 KNOWN = images.SUFFIXES | video.SUFFIXES
@@ -77,6 +77,8 @@ def _file(name: str) -> Path:
     try:
         return inputs.content_path(name, PICTURE)
     except UserError:
+        if is_there(name):
+            raise
         folder, _, last = name.rpartition("/")
         try:
             neighbours = [other for other in os.listdir(folder or ".") if Path(other).suffix.lower() in KNOWN]

@@ -15,8 +15,6 @@ from nst_gluon.cli.console import number, whole_number, whole_numbers
 from nst_gluon.system.errors import UserError
 from nst_gluon.training import recipe
 
-FEW = 300  # steps, below which a net has not left the blobs behind
-
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``train``."""
@@ -26,7 +24,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Train a feed-forward net for one style. FOLDER receives the net (.npz), its description (.json), "
         "the loss of every iteration (.csv), a preview (.preview.png) and, at the end, a page with the loss curve and "
         "samples (.html). The time left is estimated after a few steps. To resume an interrupted training, give the "
-        "same command again: it continues from its last checkpoint.",
+        "same command again: it continues from its last checkpoint. It begins with a bundled net of another style "
+        "where there is one, which has already learned to see a photo.",
         epilog=options.example("train great_wave --output nets"),
     )
     add = parser.add_argument
@@ -56,8 +55,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--iterations",
         type=whole_number("--iterations", 1, 2000),
         metavar="N",
-        help=f"training steps (default: {api.STEPS} from a net, {api.STEPS_FROM_RANDOM} from random weights; fewer "
-        "than a few hundred give blobs)",
+        help=f"training steps (default: {recipe.STEPS} from a net, {recipe.STEPS_FROM_RANDOM} from random weights)",
+    )
+    add(
+        "--recipe",
+        choices=tuple(recipe.RECIPES),
+        metavar="RECIPE",
+        help=f"how it is trained: {' or '.join(recipe.RECIPES)} (default: %(default)s)",
     )
     add(
         "--size",
@@ -67,12 +71,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         "%(default)s). A net works best on pictures of about this size",
     )
     add("--batch", type=whole_number("--batch", 1, 4), metavar="N", help="pictures per step (default: %(default)s)")
-    add(
-        "--recipe",
-        choices=tuple(recipe.RECIPES),
-        metavar="RECIPE",
-        help=f"how it is trained: {' or '.join(recipe.RECIPES)} (default: %(default)s)",
-    )
     add(
         "--start",
         metavar="NET",
@@ -108,11 +106,6 @@ def run(args: argparse.Namespace) -> int:
     style = _style_of(args)
     if args.random_weights and not args.quiet:
         print("note: random weights: the net learns from an untrained descriptor, and is marked", file=sys.stderr)
-    if args.iterations is not None and args.iterations < FEW and not args.quiet:
-        options.Terminal(args.quiet).note(
-            f"note: --iterations {args.iterations} is too few to learn a style: expect coloured blobs; "
-            f"{api.STEPS:,} or more are usual"
-        )
     values = options.values(args, api.train)
     choices = {name for method in methods.all() if isinstance(method, methods.Generator) for name in method.choices()}
     given = {name: getattr(args, name) for name in choices if getattr(args, name, None) is not None}

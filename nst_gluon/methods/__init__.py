@@ -27,7 +27,7 @@ from nst_gluon.system.errors import UserError, did_you_mean
 
 __all__ = [
     "GENERATES", "OPTIMISES", "TASKS", "Builder", "Facts", "Generator", "Method", "Optimiser", "Schedule", "all",
-    "bundled", "facts", "get", "installed", "is_reference", "loaded", "names", "register", "usual",
+    "bundled", "facts", "get", "installed", "is_reference", "loaded", "named", "names", "register", "usual",
 ]  # fmt: skip
 
 GROUP = "nst_gluon.methods"
@@ -56,9 +56,9 @@ def bundled() -> dict[str, Method]:
     return dict(_bundled)
 
 
-def installed() -> list[str]:
-    """Names of the methods that installed packages offer; nothing of theirs is imported."""
-    return sorted(_entry_points())
+def installed() -> dict[str, str]:
+    """References of the methods that installed packages offer, by name; nothing of theirs is imported."""
+    return dict(sorted(_entry_points().items()))
 
 
 def names() -> list[str]:
@@ -99,17 +99,26 @@ def get(name_or_reference: str) -> Method:
         UserError: nobody knows the name, or what the reference says cannot be imported or is no method.
     """
     text = name_or_reference.strip()
+    if not is_reference(text) or text in _registered:
+        return named(text)
+    for method, reference in _registered.values():
+        if reference == text:
+            return method
+    return register(_found(text), text)
+
+
+def named(text: str) -> Method:
+    """The method of that name, for names that come from files: what a reference says there is never imported.
+
+    Raises:
+        UserError: nobody knows the name.
+    """
     if text in _registered:
         return _registered[text][0]
     if text in bundled():
         return bundled()[text]
     if text in _entry_points():
         return _installed(text)
-    if is_reference(text):
-        for method, reference in _registered.values():
-            if reference == text:
-                return method
-        return register(_found(text), text)
     raise UserError(f"--method: unknown method {text!r}; {did_you_mean(text, names())}, or give {FORMS}")
 
 

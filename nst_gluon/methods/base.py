@@ -136,6 +136,14 @@ class Generator(Method):
     def net(self, **architecture: Any) -> Net:
         """The net as data. Raises TypeError or UserError for an architecture that it does not know."""
 
+    def unsaturated(self, task: str) -> dict[str, Any]:
+        """As :meth:`architecture`, of a net that has no tanh at its end; the same if there is none, or no choice."""
+        return self.architecture(task)
+
+    def watched(self, net: Net) -> tuple[str, ...]:
+        """Names of norms of ``net`` whose spikes a training may penalise; none unless a method says more."""
+        return ()
+
     def schedule(self, iterations: int) -> Schedule:
         """The learning rate of a training of so many iterations. Adam's 1e-3 throughout unless a method says more."""
         return Schedule(1e-3, iterations, iterations, 1.0)

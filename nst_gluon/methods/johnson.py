@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nst_gluon.methods.base import Generator
-from nst_gluon.methods.description import Builder, Net, known
+from nst_gluon.methods.description import Builder, Net, Norm, known
 
 # The released code scales tanh by 150 of 255, around the mean colour.
 TANH_SCALE = 150 / 255
@@ -29,6 +29,15 @@ class Johnson(Generator):
 
     def architecture(self, task: str) -> dict[str, Any]:
         return {"norm": "instance"}
+
+    def unsaturated(self, task: str) -> dict[str, Any]:
+        """Where a tanh saturates the picture is white, and no gradient ever brings it back."""
+        return {**self.architecture(task), "output": "linear"}
+
+    def watched(self, net: Net) -> tuple[str, ...]:
+        """The norms that residual blocks end with, and those after upsampling."""
+        norms = [layer.name for layer in net.layers if isinstance(layer, Norm)]
+        return tuple(name for name in norms if name.endswith(".norm2") or name in ("norm4", "norm5"))
 
     def net(self, norm: str = "instance", residuals: int = 5, width: float = 1.0, output: str = "tanh") -> Net:
         """The net as data.
@@ -68,6 +77,3 @@ class Johnson(Generator):
 
     def choices(self) -> dict[str, str]:
         return {"width": "multiplies the channels of all layers (default: 1); fewer are faster"}
-
-
-METHOD = Johnson()

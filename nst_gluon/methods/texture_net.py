@@ -93,6 +93,3 @@ class TextureNet(Generator):
             "finest": "channels of the finest scale (default: the paper's, 8 for each scale); fewer are faster, best a "
             "multiple of 16",
         }
-
-
-METHOD = TextureNet()

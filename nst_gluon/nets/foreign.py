@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 
 from nst_gluon import methods
-from nst_gluon.descriptor.weights.entries import printable
 from nst_gluon.descriptor.weights.formats import opened
 from nst_gluon.methods.base import Generator
 from nst_gluon.methods.description import MAX_PARAMETERS, describe
 from nst_gluon.methods.onnx_file import OnnxFile
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import PathLike, one_line, quoted
+from nst_gluon.system.files import PathLike, one_line, printable, quoted, reading
 
 INSTALL = "python -m pip install -e '.[onnx]'"
 # Prefixes that wrappers of modules put before every name.
@@ -35,7 +34,7 @@ SHOWN = 3
 
 def is_state_dictionary(path: PathLike, own: str) -> bool:
     """Whether a file begins as a state dictionary does, and is no archive with a member called ``own``."""
-    with open(path, "rb") as file:
+    with reading(path) as file:
         start = file.read(4)
     if start != b"PK\x03\x04":
         return start[:1] == b"\x80" or start == b"\x89HDF"

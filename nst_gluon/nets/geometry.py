@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nst_gluon.methods.description import (
-    Activation,
-    Add,
-    Affine,
-    AveragePool,
-    Concatenate,
-    Convolution,
-    Crop,
-    Net,
-    Pad,
-    Upsample,
-)
+from nst_gluon.methods import description as d
+from nst_gluon.methods.description import Net
 from nst_gluon.system.errors import UserError
 
 # Multiples of its coarsest pixel among which a net's smallest picture is looked for.
@@ -32,20 +22,20 @@ def sides(net: Net, side: int) -> dict[str, int] | None:
     for layer in net.layers:
         before = [found[name] for name in layer.inputs]
         own = before[0] if before else side >> layer.reduction
-        if isinstance(layer, (Convolution, Pad)):
-            amount = layer.padding if isinstance(layer, Convolution) else layer.amount
+        if isinstance(layer, (d.Convolution, d.Pad)):
+            amount = layer.padding if isinstance(layer, d.Convolution) else layer.amount
             if amount > own - (layer.mode == "reflect") and layer.mode != "zero":
                 return None
             own += 2 * amount
-        if isinstance(layer, Convolution):
+        if isinstance(layer, d.Convolution):
             own = (own - layer.kernel) // layer.stride + 1
-        elif isinstance(layer, Crop):
+        elif isinstance(layer, d.Crop):
             own -= 2 * layer.amount
-        elif isinstance(layer, Upsample):
+        elif isinstance(layer, d.Upsample):
             own *= 2
-        elif isinstance(layer, AveragePool):
+        elif isinstance(layer, d.AveragePool):
             own = own // layer.factor if own % layer.factor == 0 else 0
-        elif isinstance(layer, (Add, Concatenate)) and len(set(before)) > 1:
+        elif isinstance(layer, (d.Add, d.Concatenate)) and len(set(before)) > 1:
             return None
         if own < 1:
             return None
@@ -80,15 +70,15 @@ def receptive_field(net: Net, first: int, last: int) -> dict[str, tuple[int, int
         if layer.name not in found:
             continue
         low, high = found[layer.name]
-        if isinstance(layer, Convolution):
+        if isinstance(layer, d.Convolution):
             low, high = low * layer.stride - layer.padding, high * layer.stride - layer.padding + layer.kernel - 1
-        elif isinstance(layer, Pad):
+        elif isinstance(layer, d.Pad):
             low, high = low - layer.amount, high - layer.amount
-        elif isinstance(layer, Crop):
+        elif isinstance(layer, d.Crop):
             low, high = low + layer.amount, high + layer.amount
-        elif isinstance(layer, Upsample):
+        elif isinstance(layer, d.Upsample):
             low, high = low // 2, high // 2
-        elif isinstance(layer, AveragePool):
+        elif isinstance(layer, d.AveragePool):
             low, high = low * layer.factor, (high + 1) * layer.factor - 1
         for name in layer.inputs:
             before = found.get(name, (low, high))
@@ -102,19 +92,19 @@ def margins(net: Net) -> dict[str, int] | None:
     convolution is padded. None for a net to which that does not apply: all its padding must be circular, and in
     convolutions that keep the size.
     """
-    convolutions = [layer for layer in net.layers if isinstance(layer, Convolution)]
+    convolutions = [layer for layer in net.layers if isinstance(layer, d.Convolution)]
     keep = all(layer.stride == 1 and 2 * layer.padding == layer.kernel - 1 for layer in convolutions)
     modes = {layer.mode for layer in convolutions if layer.padding}
-    if not keep or modes != {"circular"} or any(isinstance(layer, (Pad, Crop)) for layer in net.layers):
+    if not keep or modes != {"circular"} or any(isinstance(layer, (d.Pad, d.Crop)) for layer in net.layers):
         return None
     found = {net.output.name: 0}
     for layer in reversed(net.layers):
         need = found.setdefault(layer.name, 0)
-        if isinstance(layer, Convolution):
+        if isinstance(layer, d.Convolution):
             need += layer.padding
-        elif isinstance(layer, Upsample):
+        elif isinstance(layer, d.Upsample):
             need = -(-need // 2)
-        elif isinstance(layer, AveragePool):
+        elif isinstance(layer, d.AveragePool):
             need *= layer.factor
         for name in layer.inputs:
             found[name] = max(need, found.get(name, 0))
@@ -127,9 +117,9 @@ def outer_pads(net: Net) -> dict[str, str]:
     found = {}
     for layer in net.inputs:
         taken = net.consumers(layer.name)
-        while len(taken) == 1 and isinstance(taken[0], (Affine, Activation)):
+        while len(taken) == 1 and isinstance(taken[0], (d.Affine, d.Activation)):
             taken = net.consumers(taken[0].name)
-        if len(taken) == 1 and isinstance(taken[0], Pad) and taken[0].mode == "reflect":
+        if len(taken) == 1 and isinstance(taken[0], d.Pad) and taken[0].mode == "reflect":
             found[taken[0].name] = layer.name
     return found
 
@@ -169,4 +159,4 @@ def tile_geometry(net: Net) -> TileGeometry:
 
 
 def _pads(layer) -> bool:
-    return bool(layer.amount if isinstance(layer, Pad) else layer.padding)
+    return bool(layer.amount if isinstance(layer, d.Pad) else layer.padding)

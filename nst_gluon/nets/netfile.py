@@ -22,6 +22,7 @@ from nst_gluon import methods
 from nst_gluon.methods import description
 from nst_gluon.methods.description import Net
 from nst_gluon.nets import foreign
+from nst_gluon.system.documents import parse
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
 
@@ -57,7 +58,7 @@ def save(
             raise NotFinite(f"parameter {name!r} has values that are NaN or infinite")
         arrays[name] = _stored(array, half)
     text = json.dumps({**meta, "format": FORMAT}, ensure_ascii=False, allow_nan=False, sort_keys=True)
-    arrays[META] = np.frombuffer(text.encode(), np.uint8)
+    arrays[META] = np.frombuffer(text.encode("utf-8", "backslashreplace"), np.uint8)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
@@ -85,7 +86,7 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"the net {quoted(path)} is damaged, or is no .npz, .pth or .onnx file at all; {_RIGHT}")
     try:
         arrays = _read(path)
-        meta = json.loads(arrays.pop(META).tobytes().decode()) if META in arrays else None
+        meta = parse(arrays.pop(META).tobytes()) if META in arrays else None
     except UserError:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib, numpy and json raise nearly anything
@@ -136,7 +137,7 @@ def method_of(meta: Mapping[str, Any], where: str) -> methods.Method:
     if name not in known and meta.get("task") in methods.TASKS and "layers" in meta and name.isidentifier():
         return _Unknown(name, meta["task"], meta["layers"], where)
     try:
-        return methods.get(name)
+        return methods.named(name)
     except UserError as error:
         raise UserError(f"{where}: {str(error).replace('--method: ', '')}") from None
 

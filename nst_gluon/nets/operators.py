@@ -80,9 +80,10 @@ def phased_convolution(F, x, weight, bias, out: int, kernel: int, padding: int):
     filled = laid_out(4 * out)
     weight, bias = F.concat(*weights, dim=0), F.concat(*[bias] * 4, dim=0)
     if filled > 4 * out:
-        missing = 4 * out - filled
-        zeros = [F.zeros_like(F.slice_axis(value, axis=0, begin=missing, end=None)) for value in (weight, bias)]
-        weight, bias = F.concat(weight, zeros[0], dim=0), F.concat(bias, zeros[1], dim=0)
+        weight, bias = (
+            F.concat(value, F.zeros_like(F.slice_axis(value, axis=0, begin=4 * out - filled, end=None)), dim=0)
+            for value in (weight, bias)
+        )
     sides = {"kernel": (kernel + 1,) * 2, "stride": (2, 2), "pad": (padding,) * 2}
     x = F.Convolution(x, weight, bias, num_filter=filled, **sides)
     return F.depth_to_space(crop_channels(F, x, 4 * out), block_size=2)

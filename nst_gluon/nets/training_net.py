@@ -38,18 +38,17 @@ class TrainingNet(mx.gluon.HybridBlock):
     Args:
         net: the description.
         portable: MXNet's own InstanceNorm instead, for programs that know nothing of this one.
+        watched: layers whose spikes come out beside the pictures: the mean square (1,) of what exceeds SPIKE, over all.
 
     Attributes:
         one_by_one: whether pictures of a batch go through one after another.
-        watched: whether it gives, for training, not only the pictures but also what their last function (a tanh, for
-            one) takes and, of a net with instance norm, how far normalised activations of its second half go beyond
-            SPIKE standard deviations: their mean square there.
         half: convolutions of at least LEAST_HALF channels in bfloat16, forward and backward; all else is float32.
     """
 
-    def __init__(self, net: Net, portable: bool = False):
+    def __init__(self, net: Net, portable: bool = False, watched: tuple[str, ...] = ()):
         super().__init__(prefix="")
-        self.description, self.half, self.watched, self._portable = net, False, False, portable
+        self._watched = watched
+        self.description, self.half, self._portable = net, False, portable
         instance = [layer for layer in net.layers if isinstance(layer, layers.Norm) and layer.kind == "instance"]
         self.one_by_one = bool(instance) and not portable
         for layer in net.layers:
@@ -80,15 +79,10 @@ class TrainingNet(mx.gluon.HybridBlock):
                 own = [value for name, value in params.items() if name.rpartition(".")[0] == layer.name]
                 values[layer.name] = compute(F, layer, *(values[name] for name in layer.inputs), *own)
         picture = values[self.description.output.name]
-        if not self.watched:
+        if not self._watched:
             return picture
-        last = patterns.output_function(self.description)
-        raw = values[last[-1].inputs[0]] if last else picture
-        norms = [layer.name for layer in self.description.layers if isinstance(layer, layers.Norm)]
-        if not self.one_by_one:
-            return picture, raw
-        spikes = [F.mean(F.square(F.relu(F.abs(values[name]) - SPIKE))) for name in norms[len(norms) // 2 :]]
-        return picture, raw, F.add_n(*spikes) / len(spikes)
+        beyond = [F.mean(F.square(F.relu(F.abs(values[name]) - SPIKE))) for name in self._watched]
+        return picture, F.add_n(*beyond) / len(beyond)
 
     def _convolution(self, F, layer, x, weight, bias):
         zero = layer.mode == "zero"
@@ -152,9 +146,9 @@ def values_of(net: TrainingNet) -> dict[str, np.ndarray]:
     return {name: p.data(p.list_ctx()[0]).asnumpy() for name, p in parameters_of(net).items()}
 
 
-def initialised(net: Net, initializer: str, ctx=None) -> TrainingNet:
+def initialised(net: Net, initializer: str, ctx=None, watched: tuple[str, ...] = ()) -> TrainingNet:
     """A new net; ``initializer`` is its method's. What it draws follows MXNet's random seed."""
-    block = TrainingNet(net)
+    block = TrainingNet(net, watched=watched)
     block.initialize(INITIALIZERS[initializer](), ctx=ctx or mx.cpu())
     return block
 

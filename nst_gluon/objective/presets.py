@@ -151,6 +151,7 @@ PRESETS: dict[str, Preset] = {
         ),
     )
 }
+DEFAULT = "texture_net"
 
 
 def get(name: str) -> Preset:

@@ -6,6 +6,7 @@ count as sRGB, and CMYK is converted by Pillow's plain formula.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import math
@@ -14,18 +15,20 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nst_gluon.system.errors import NotFinite, UserError, did_you_mean
-from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
+from nst_gluon.system.files import PathLike, one_line, quoted, reading, write_atomically
 from nst_gluon.system.runtime import memory_available_bytes
 
 CROPS = ("square", "fit")
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# What Pillow may take a file for, whatever its name says: others start programs (PostScript) or are seldom tried.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
 SAVE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 # What Pillow logs about damaged TIFF files would otherwise reach the terminal, beside the line of the error.
@@ -215,54 +218,59 @@ def list_folder(path: PathLike, suffixes: Collection[str] = SUFFIXES) -> list[Pa
     return pictures
 
 
+@contextlib.contextmanager
+def opened(path: PathLike, follow: bool = True) -> Iterator[Image.Image]:
+    """Pillow's picture of a regular file in one of FORMATS: the only door by which picture files come in.
+
+    Raises what Pillow raises, and OSError where the file is no regular one (or, unless ``follow``, a symbolic link).
+    """
+    # Pillow's warnings (bombs, odd metadata) would reach the terminal; what matters is judged by the caller.
+    with reading(path, follow) as stream, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\b")
+        with Image.open(stream, formats=FORMATS) as picture:
+            yield picture
+
+
 def _read(path: PathLike) -> Image.Image | np.ndarray:
     """The upright picture: Pillow's, in RGB; of grey with more than 8 bits, float32 (1, H, W) in [0, 1]."""
     _check_file(path)
-    # Pillow's warnings (bombs, odd metadata) would reach the terminal; the bomb is judged below.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\b")
-        try:
-            with Image.open(path) as picture:
-                _check_pixels(path, math.prod(picture.size))
-                picture.load()
-                _check_pixels(path, math.prod(picture.size))
-                return _decode(path, picture)
-        except UserError:
-            raise
-        except UnidentifiedImageError:
-            raise UserError(
-                f"{quoted(path)} is not a picture that Pillow can read; "
-                "give a PNG, JPEG, WebP, TIFF, GIF or BMP file"
-            ) from None
-        except Image.DecompressionBombError as error:
-            found = re.search(r"\((\d+) pixels\)", str(error))
-            raise _bomb(path, int(found.group(1)) if found else None) from None
-        except MemoryError as error:
-            raise UserError(
-                f"{quoted(path)} needs more memory than there is; give a picture of fewer pixels"
-            ) from error
-        except Exception as error:  # a damaged file makes the decoders raise nearly anything
-            raise UserError(
-                f"{quoted(path)} cannot be decoded: {one_line(error)}; give a complete picture file"
-            ) from error
+    try:
+        with opened(path) as picture:
+            _check_pixels(path, math.prod(picture.size))
+            picture.load()
+            _check_pixels(path, math.prod(picture.size))
+            return _decode(path, picture)
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        raise UserError(
+            f"{quoted(path)} is not a picture of a known format; give a PNG, JPEG, WebP, TIFF, GIF or BMP file"
+        ) from None
+    except Image.DecompressionBombError as error:
+        found = re.search(r"\((\d+) pixels\)", str(error))
+        raise _bomb(path, int(found.group(1)) if found else None) from None
+    except MemoryError as error:
+        raise UserError(
+            f"{quoted(path)} needs more memory than there is; give a picture of fewer pixels"
+        ) from error
+    except Exception as error:  # a damaged file makes the decoders raise nearly anything
+        raise UserError(
+            f"{quoted(path)} cannot be decoded: {one_line(error)}; give a complete picture file"
+        ) from error
 
 
 def _check_file(path: PathLike) -> None:
     try:
-        status = os.stat(path)
+        with reading(path) as stream:
+            empty = not stream.read(1)
     except FileNotFoundError:
         raise UserError(f"there is no file {quoted(path)}; give the path of a picture") from None
     except (OSError, ValueError) as error:
         raise UserError(
-            f"cannot read {quoted(path)}: {one_line(error)}; give the path of a picture"
+            f"cannot read {quoted(path)}: {one_line(error)}; give the path of a picture that you may read"
         ) from error
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise UserError(f"{quoted(path)} is {kind}; give the path of a picture")
-    if status.st_size == 0:
+    if empty:
         raise UserError(f"{quoted(path)} is an empty file (0 bytes); give a complete picture file")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"cannot read {quoted(path)}: permission denied; give a picture that you may read")
 
 
 def _check_pixels(path: PathLike, pixels: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
+from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line, quoted
+from nst_gluon.system.files import one_line, printable, quoted, reading, temporary_beside
 
 SUFFIXES = frozenset({
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
@@ -28,6 +28,7 @@ SUFFIXES = frozenset({
 })  # fmt: skip
 SAVE_FORMATS = (".mp4", ".mkv", ".mov", ".m4v")
 INSTALL = "python -m pip install -e '.[cpu,video]'"
+ENDS_EARLY = ("partial file", "ended prematurely", "moov atom not found")  # what ffmpeg says of a cut file
 QUALITY = 7  # of imageio-ffmpeg's 1 to 10: x264's CRF 15, which loses nothing that the eye would miss
 # ffmpeg takes bt601 for RGB and says so nowhere; players take bt709 for what says nothing and is large.
 COLOURS = [
@@ -82,19 +83,37 @@ def open_clip(path: Path) -> Clip:
         UserError: it is missing or no video that ffmpeg can read, or imageio-ffmpeg is not installed.
     """
     library = ffmpeg()
-    if not path.is_file():
-        raise UserError(f"there is no file {quoted(path)}")
+    try:
+        with reading(path):
+            pass
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {quoted(path)}: {one_line(error)}; give a video") from None
     try:
         with contextlib.closing(library.read_frames(_argument(path))) as frames:
             meta = next(frames)
             next(frames)
     except Exception as error:  # OSError, IndexError, RuntimeError, StopIteration: it has no errors of its own
         raise UserError(f"{quoted(path)} is not a video that ffmpeg can read; give e.g. an .mp4") from error
+    _check_whole(path)
     if not meta["fps"] > 0:
         raise UserError(f"{quoted(path)} does not say how many frames a second it has; convert it to .mp4")
     rate, (width, height) = exact_rate(meta["fps"]), meta["size"]
     count = max(1, round(meta["duration"] * rate)) if meta["duration"] else None
     return Clip(path, rate, (height, width), count, "audio_codec" in meta)
+
+
+def _check_whole(path: Path) -> None:
+    """Raise UserError if the file ends before its last frame: it would be played to there without a word."""
+    said = _ffmpeg("-i", _argument(path), "-map", "0", "-c", "copy", "-f", "null", "-").stderr
+    line = next((line for line in said.splitlines() if any(words in line for words in ENDS_EARLY)), None)
+    if line:
+        raise UserError(f"{quoted(path)} is cut short (ffmpeg says: {printable(line, 120)}); give the whole video")
+
+
+def _ffmpeg(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ffmpeg to its end; on its standard error there are only errors."""
+    command = [ffmpeg().get_ffmpeg_exe(), "-y", "-v", "error", *arguments]
+    return children.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def _argument(path: Path) -> str:
@@ -141,18 +160,24 @@ class Writer:
 
     def __init__(self, path: Path, clip: Clip, size: tuple[int, int]):
         self.path, self.sound_kept = path, False
-        self._clip = clip
-        mark = secrets.token_hex(8)
-        self._silent, self._whole = (path.with_name(f".{mark}.{part}{path.suffix}") for part in ("silent", "whole"))
-        # Versions for Python 3.9 round their rate to two decimals; ffmpeg takes the last one that it is given.
-        self._stream = ffmpeg().write_frames(
-            _argument(self._silent), size[::-1], fps=float(clip.rate), codec="libx264", quality=QUALITY,
-            macro_block_size=2, input_params=["-r", str(clip.rate)], output_params=list(COLOURS),
-            ffmpeg_log_level="quiet",
-        )  # fmt: skip
+        self._clip, self._size = clip, size
+        self._files = contextlib.ExitStack()
 
     def __enter__(self) -> Writer:
-        next(self._stream)
+        with contextlib.ExitStack() as files:
+            try:
+                parts = [files.enter_context(temporary_beside(self.path, self.path.suffix))[0] for _ in range(2)]
+            except OSError as error:
+                raise UserError(f"cannot write {quoted(self.path)}: {one_line(error)}") from error
+            self._silent, self._whole = parts
+            # Versions for Python 3.9 round their rate to two decimals; ffmpeg takes the last one that it is given.
+            self._stream = ffmpeg().write_frames(
+                _argument(self._silent), self._size[::-1], fps=float(self._clip.rate), codec="libx264",
+                quality=QUALITY, macro_block_size=2, input_params=["-r", str(self._clip.rate)],
+                output_params=list(COLOURS), ffmpeg_log_level="quiet",
+            )  # fmt: skip
+            next(self._stream)
+            self._files = files.pop_all()
         return self
 
     def add(self, frame: np.ndarray) -> None:
@@ -168,9 +193,7 @@ class Writer:
             if kind is None:
                 self._finish()
         finally:
-            for part in (self._silent, self._whole):
-                with contextlib.suppress(OSError):
-                    part.unlink()
+            self._files.close()
 
     def _finish(self) -> None:
         self.sound_kept = self._clip.sound and self._copy(with_sound=True) is None
@@ -189,14 +212,11 @@ class Writer:
         if with_sound:
             inputs += ["-i", _argument(self._clip.path)]
             chosen += ["-map", "1:a"]
-        done = subprocess.run(
-            [ffmpeg().get_ffmpeg_exe(), "-y", "-v", "error", *inputs, *chosen, "-c", "copy",
-             *(["-movflags", "+faststart"] if self.path.suffix.lower() != ".mkv" else []), _argument(self._whole)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+        fast = ["-movflags", "+faststart"] if self.path.suffix.lower() != ".mkv" else []
+        done = _ffmpeg(*inputs, *chosen, "-c", "copy", *fast, _argument(self._whole))
         if done.returncode == 0:
             return None
-        return (done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"])[-1]
+        return (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
 
 
 def _first_line(error: BaseException) -> str:

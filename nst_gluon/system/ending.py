@@ -13,6 +13,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -35,12 +36,19 @@ def exit_status(error: KeyboardInterrupt) -> int:
 class _Handler:
     def __init__(self) -> None:
         self.until = float("-inf")
+        self.came: KeyboardInterrupt | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if now > self.until:
             self.until = now + UNDISTURBED_S
-            raise KeyboardInterrupt if number == signal.SIGINT else Ended
+            self.came = KeyboardInterrupt() if number == signal.SIGINT else Ended()
+            raise self.came
+
+
+def came() -> KeyboardInterrupt | None:
+    """The signal that came in this :func:`orderly` block: libraries in C make other exceptions of what it raised."""
+    return next((h.came for h in map(signal.getsignal, SIGNALS) if isinstance(h, _Handler) and h.came), None)
 
 
 @contextlib.contextmanager
@@ -64,17 +72,36 @@ def orderly() -> Iterator[None]:
             signal.signal(number, old)
 
 
+def _again(unraisable: Any) -> None:
+    """A signal came where Python drops exceptions, as in ``__del__``: it comes once more, a moment later."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    number = signal.SIGTERM if isinstance(unraisable.exc_value, Ended) else signal.SIGINT
+    handler = signal.getsignal(number)
+    if isinstance(handler, _Handler):
+        handler.until = float("-inf")
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        timer.daemon = True
+        timer.start()
+
+
 def program(main: Callable[[], Any]) -> NoReturn:
     """Run ``main``, which imports what it needs, as all that this process does, and end with its status."""
+    sys.unraisablehook = _again
+    after = signal.SIG_DFL
     try:
         with orderly():
             settle_streams()
             status = main()
+            if came():
+                raise came()
     except KeyboardInterrupt as error:
-        status = exit_status(error)
-    for number in SIGNALS:  # what comes now ends the process without a word
+        status, after = exit_status(error), signal.SIG_IGN  # further ones would change the status
+        signal.alarm(int(UNDISTURBED_S))  # should a library hang when it is shut down
+    for number in SIGNALS:  # a traceback of Python's own shutdown would be all that they bring about now
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, after)
     sys.exit(status)
 
 

@@ -82,6 +82,14 @@ def is_there(path: PathLike) -> bool:
         return False
 
 
+def inside(root: Path, name: str) -> Path | None:
+    """The real path of ``name`` below ``root``; None for one that lies outside, by a link or by its name."""
+    with contextlib.suppress(ValueError):  # a NUL
+        top, path = (Path(os.path.realpath(name)) for name in (root, root / name))
+        return path if top in path.parents else None
+    return None
+
+
 def open_regular(path: PathLike, flags: int = os.O_RDONLY, follow: bool = True) -> int:
     """Open a regular file; the descriptor. Never waits, as opening a named pipe would.
 
@@ -91,8 +99,10 @@ def open_regular(path: PathLike, flags: int = os.O_RDONLY, follow: bool = True) 
     try:
         descriptor = os.open(path, flags | _NONBLOCK | (0 if follow else _NOFOLLOW), 0o666)
     except OSError as error:
-        with contextlib.suppress(OSError, ValueError):  # the system's own words are about links, or devices
-            _check_regular((os.stat if follow else os.lstat)(path).st_mode, path)
+        mode = stat.S_IFREG
+        with contextlib.suppress(OSError):
+            mode = (os.stat if follow else os.lstat)(path).st_mode
+        _check_regular(mode, path)  # the system's own words would be about devices and levels of links
         raise error
     try:
         _check_regular(os.fstat(descriptor).st_mode, path)
@@ -188,6 +198,54 @@ def temporary_beside(path: PathLike, suffix: str = "") -> Iterator[tuple[Path, i
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in ``parent``, which is made if missing; gone after the block with all that was not moved out of it.
+
+    So are the folders above it that were made and have stayed empty. Raises OSError.
+    """
+    new = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    scratch = parent / f"{PREFIX}{secrets.token_hex(8)}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        sweep(parent)
+        scratch.mkdir()
+        descriptor = os.open(scratch, os.O_RDONLY)
+        try:
+            lock(descriptor)
+            yield scratch
+        finally:
+            os.close(descriptor)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        for folder in new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def alone(path: PathLike) -> Iterator[None]:
+    """Be the only process that makes ``path`` during the block, where the file system has locks.
+
+    Raises UserError if another one is at it.
+    """
+    folder, name = os.path.split(os.fspath(path))
+    mark = os.path.join(folder, f"{PREFIX}{name}.lock")
+    while True:
+        descriptor = os.open(mark, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o666)
+        try:
+            if lock(descriptor) is False:
+                raise UserError(f"{quoted(path)}: another process is making it; wait until that has ended")
+            if os.fstat(descriptor).st_nlink:  # else the other one has just ended
+                try:
+                    yield
+                    return
+                finally:
+                    os.unlink(mark)
+        finally:
+            os.close(descriptor)
+
+
 def replace(path: PathLike, data: bytes) -> None:
     """Write ``data`` to ``path``: a reader sees the old file or the new one, never a part.
 
@@ -206,14 +264,15 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def write_atomically(path: PathLike, data: bytes, overwrite: bool = True) -> Path:
-    """:func:`replace` for a file that the user named.
+def write_atomically(path: PathLike, data: bytes | str, overwrite: bool = True) -> Path:
+    """:func:`replace` for a file that the user named. A text is written in UTF-8, with escapes for what is no letter.
 
     Raises UserError when the folder is missing, when ``path`` is no regular file, when it exists and ``overwrite``
     is false, and when the system refuses the write (permissions, full disk, read-only, too long a name).
     """
     path = Path(path)
     folder = path.parent
+    data = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
     try:
         if not folder.is_dir():
             wrong = "is not a folder" if folder.exists() else "does not exist"

@@ -140,6 +140,11 @@ def installed_version(distribution: str) -> str | None:
 
 def engine_problem() -> str | None:
     """Why MXNet cannot be imported here and what to do, in one line; None if nothing is known against it."""
+    if sys.flags.optimize > 1:
+        return (
+            "no engine: MXNet reads its own documentation when it is imported, and PYTHONOPTIMIZE=2 (python -OO) takes "
+            "it away: unset it, or use 1"
+        )
     if sys.version_info >= (3, 12):
         return (
             f"no engine: MXNet 1.9.1 runs on Python 3.9 to 3.11 and this is {platform.python_version()}: "

@@ -7,11 +7,10 @@ pictures, crops and noise come again whatever was drawn before.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ import numpy as np
 
 from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights as vgg_weights
-from nst_gluon.methods.description import Affine, Net, describe
+from nst_gluon.methods.description import Affine, Layer, describe
+from nst_gluon.nets import inputs as net_inputs
 from nst_gluon.nets import netfile
 from nst_gluon.nets.geometry import working_size
-from nst_gluon.nets.inputs import drawn
-from nst_gluon.nets.patterns import output_function
+from nst_gluon.nets.patterns import unfinished
 from nst_gluon.nets.trained_net import TrainedNet
 from nst_gluon.nets.training_net import initialised, parameters_of, set_parameters, values_of
 from nst_gluon.objective import presets
@@ -57,13 +56,11 @@ class TrainConfig:
         recipe: a name of :data:`nst_gluon.training.recipe.RECIPES`.
         size, batch: pictures of size x size, so many a step. The style is seen at this size.
         more_sizes: sides that are taken in turn with ``size``, an iteration each.
-        width: of a Johnson net (:class:`nst_gluon.methods.johnson.Johnson`); None: the paper's, or ``start``'s.
         learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
             iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
         dtype: precision of convolutions, the descriptor's and the net's; everything else is float32.
         style_weight: multiplies the preset's style weights.
-        scales: K of a texture network; None: the paper's for the task, or what ``start`` has.
-        finest: channels of a texture network's finest scale; None: the paper's, or what ``start`` has.
+        architecture: what differs from the method's own net (:meth:`nst_gluon.methods.Generator.choices`).
         start: a net file of the same method and task, whose parameters the training begins with; None: at random.
     """
 
@@ -83,9 +80,7 @@ class TrainConfig:
     decay: float | None = None
     dtype: str = "float32"
     style_weight: float = 1.0
-    scales: int | None = None
-    finest: int | None = None
-    width: float | None = None
+    architecture: Mapping[str, Any] = field(default_factory=dict)
     more_sizes: tuple[int, ...] = ()
     start: str | None = None
     weights: str | None = None
@@ -106,8 +101,10 @@ class TrainConfig:
         return self.sizes[iteration % len(self.sizes)]
 
     def as_json(self) -> dict[str, Any]:
-        """As it comes back from JSON."""
-        return json.loads(json.dumps(asdict(self)))
+        """As it comes back from JSON; the architecture's values stand beside the others."""
+        fields = asdict(self)
+        architecture = fields.pop("architecture")
+        return json.loads(json.dumps({**fields, **architecture}))
 
 
 @dataclass(frozen=True)
@@ -148,6 +145,21 @@ def excess(pictures, least, most):
     return mx.nd.square(pictures - mx.nd.BlockGrad(inside)).mean(axis=(1, 2, 3))
 
 
+def finished(made, end: tuple[Layer, ...]):
+    """What the layers at a net's ``end`` (:func:`nst_gluon.nets.patterns.unfinished`) make of pictures (N, 3, H, W)."""
+    for layer in end:
+        made = layer.scale * made + layer.shift if isinstance(layer, Affine) else mx.nd.tanh(made)
+    return made
+
+
+def before(pictures: np.ndarray, end: tuple[Layer, ...]) -> np.ndarray:
+    """What :func:`finished` makes ``pictures`` of."""
+    for layer in reversed(end):
+        affine = isinstance(layer, Affine)
+        pictures = (pictures - layer.shift) / layer.scale if affine else np.arctanh(np.clip(pictures, -0.999, 0.999))
+    return pictures
+
+
 class Crops:
     """What a net is trained on: picture i is (3, side(i), side(i)), a function of (seed, i) alone.
 
@@ -179,13 +191,6 @@ class Crops:
         else:
             source = self._pictures[rng.integers(len(self._pictures))]
         return photos.varied(photos.random_crop(source, side, rng, photos.VARIED_ZOOM), rng)
-
-
-def before_output(net: Net, picture: np.ndarray) -> np.ndarray:
-    """What the last function of a net's description makes ``picture`` of, see ``TrainingNet.watched``."""
-    for layer in output_function(net):
-        picture = (picture - layer.shift) / layer.scale if isinstance(layer, Affine) else np.arctanh(picture)
-    return picture
 
 
 def _photos(config: TrainConfig) -> list[np.ndarray]:
@@ -229,13 +234,9 @@ class Trainer:
     def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
         self.recipe = recipe.get(config.recipe)
-        self.method = methods.get(config.method)
-        self.architecture, self.start = self.method.architecture(config.task), None
-        if self.recipe.output != "tanh" and "output" in inspect.signature(self.method.net).parameters:
-            self.architecture["output"] = self.recipe.output
-        for name in ("scales", "finest", "width"):
-            if getattr(config, name) is not None:
-                self.architecture[name] = getattr(config, name)
+        self.method, self.start = methods.get(config.method), None
+        own = self.method.unsaturated if self.recipe.unsaturated else self.method.architecture
+        self.architecture = {**own(config.task), **config.architecture}
         begin = self._start_from(config.start) if config.start else None
         self.description = describe(self.method, self.architecture, f"--method {config.method}")
         for size in config.sizes:
@@ -250,10 +251,12 @@ class Trainer:
         self.objective = Objective(self.preset, weights, config.task, style, dtype=config.dtype, ctx=self.ctx)
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
-        self.net = initialised(self.description, self.method.initializer, self.ctx)
-        self.net.watched = self.recipe.penalty > 0
-        limits = np.quantile(style, QUANTILES, axis=(0, 2, 3))[:, None, :, None, None]
-        self._range = [mx.nd.array(a, ctx=self.ctx, dtype="float32") for a in before_output(self.description, limits)]
+        # A saturated tanh has no gradient, so that what it is given is penalised, and not what it gives.
+        raw, self._end = unfinished(self.description) if self.recipe.penalty else (self.description, ())
+        limits = before(np.quantile(style, QUANTILES, axis=(0, 2, 3))[:, None, :, None, None], self._end)
+        self._range = [mx.nd.array(limit, ctx=self.ctx, dtype="float32") for limit in limits]
+        watched = self.method.watched(self.description) if self.recipe.spikes else ()
+        self.net = initialised(raw, self.method.initializer, self.ctx, watched)
         if begin is not None:
             set_parameters(self.net, begin, self.ctx, config.start)
         self.net.half = config.dtype == "bfloat16"
@@ -275,14 +278,11 @@ class Trainer:
         for name in ("method", "task"):
             if meta.get(name) != getattr(config, name):
                 raise UserError(f"--start: {path} is of the {name} {meta.get(name)}, not {getattr(config, name)}")
-        architecture = meta.get("architecture", {})
-        if config.scales not in (None, architecture.get("scales")):
-            raise UserError(f"--scales: {path} has {architecture.get('scales')} scales; leave --scales out")
-        if config.width not in (None, architecture.get("width", 1.0)):
-            raise UserError(f"--width: {path} has the width {architecture.get('width', 1.0)}; leave --width out")
-        if config.finest not in (None, architecture.get("finest")):
-            raise UserError(f"--finest: {path} has its own number of channels; leave --finest out")
-        self.architecture = architecture
+        self.architecture = meta.get("architecture", {})
+        has = describe(self.method, self.architecture, path)
+        for name, value in config.architecture.items():
+            if describe(self.method, {**self.architecture, name: value}, f"--{name}") != has:
+                raise UserError(f"--{name}: {path} has another; leave --{name} out")
         return parameters
 
     def step(self, content: np.ndarray | None) -> Progress:
@@ -297,7 +297,7 @@ class Trainer:
         shape = (config.batch, side, side)
         inputs = [
             mx.nd.array(a, ctx=self.ctx, dtype="float32")
-            for a in drawn(self.description, content, rng, shape)
+            for a in net_inputs.drawn(self.description, content, rng, shape)
         ]
         self.optimizer.zero_gradients()
         totals, finite = [], True
@@ -305,13 +305,15 @@ class Trainer:
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
-                pictures, raw, *spikes = self._made(*(x[part] for x in inputs))
+                made = self.net(*(x[part] for x in inputs))
+                raw, *spikes = made if isinstance(made, (list, tuple)) else (made,)
+                pictures = finished(raw, self._end)
                 values = self.objective.loss(pictures, targets)
                 total = values[0]
                 if self.recipe.penalty:
                     penalty = self.recipe.penalty * excess(raw, *self._range)
                     for spike in spikes:
-                        penalty = penalty + self.recipe.spikes * spike
+                        penalty = mx.nd.broadcast_add(penalty, self.recipe.spikes * spike)
                     total = total + penalty
             total.backward()
             # The descriptor's ReLUs take NaN for 0, so a diverged net shows in its pictures only.
@@ -328,11 +330,6 @@ class Trainer:
         self.iteration += 1
         self.seconds += time.perf_counter() - start
         return Progress(self.iteration, self.seconds, rate, terms, means[4])
-
-    def _made(self, *inputs) -> tuple:
-        """The pictures; where they are penalised, also what their last function takes, and the net's spikes if any."""
-        made = self.net(*inputs)
-        return tuple(made) if self.net.watched else (made, made)
 
     def judge(self) -> tuple[float, float]:
         """The mean objective of the net on held-out pictures, and the part of their pixels that is saturated.
@@ -415,8 +412,9 @@ class Trainer:
             UserError: it belongs to another configuration, or cannot be read.
         """
         arrays, state = checkpoint.load(path)
-        if state["config"] != self.config.as_json():
-            odd = next(k for k, v in self.config.as_json().items() if state["config"].get(k) != v)
+        ours, theirs = self.config.as_json(), state["config"]
+        odd = next((name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)), None)
+        if odd is not None:
             raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
         part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.")}
         set_parameters(self.net, part["net."], self.ctx, str(path))

@@ -57,7 +57,7 @@ def write(
     steps = f"{meta['iterations']:,} iteration{'s' if meta['iterations'] != 1 else ''}"
     what = "texture" if meta["task"] == "texture" else "style"
     answer = (
-        f"A {methods.get(meta['method']).title} was trained on the {what} of {clean(meta['style'], 60)} for {steps} "
+        f"A {methods.named(meta['method']).title} was trained on the {what} of {clean(meta['style'], 60)} for {steps} "
         f"({quantity(meta['seconds'], 's')}): its objective went from {begin} to {end}"
     )
     return pages.render(
@@ -79,7 +79,7 @@ def _curve(method: str, curve: Sequence[tuple[int, float]]) -> tuple[str, str, s
     with style.context():
         drawn, (axes,) = style.figure()
         iterations, objective = zip(*curve)
-        made_by = methods.get(method)
+        made_by = methods.named(method)
         begin, end = training_curve.draw(axes, iterations, objective, made_by.title, made_by.color)
         training_curve.finish(drawn, "Training of the net")
         return style.render(drawn)[0], begin, end

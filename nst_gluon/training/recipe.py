@@ -21,17 +21,20 @@ class Recipe:
         average: decay of the exponential moving average of the weights, which is the net; 0: the weights themselves.
         penalty: weight of the mean square of what the net's output, before a tanh, has outside the style's range of
             colours.
-        spikes: weight of what instance-normalised activations have beyond four standard deviations. Nets with
-            instance norm learn to blow up a few places, which then decide the scale of the others, and are holes in
-            the picture (Karras et al. 2020, section 2, on droplets).
+        spikes: weight of what normalised activations have beyond four standard deviations in the layers that the method
+            names (:meth:`nst_gluon.methods.Generator.watched`). Nets with instance norm learn to blow up a few places,
+            which then decide the scale of the others, and are holes in the picture (Karras et al. 2020, section 2, on
+            droplets).
         stages: a run from scratch begins on smaller pictures, whose steps cost less: up to each part of it, at a part
             of the size in eighths. Only the size itself has the style's statistics: crops of 128 of the bundled
             painting are 476 from it at 256, those of 192 are 104.
         texture_stages: those of textures, which look alike everywhere.
-        drawn: part of the pictures that are drawn (:mod:`nst_gluon.training.synthetic`), if no folder of them is given.
+        drawn: part of the pictures that are drawn (:mod:`nst_gluon.training.synthetic`) unless there is a folder of
+            photos.
         augment: whether photos are varied in colour and mixed, and not only cropped.
         best: whether the net that is written is the best one on held-out pictures, and not the last.
-        output: of methods whose nets have a choice.
+        unsaturated: whether a new net has no tanh at its end, if its method can do without
+            (:meth:`nst_gluon.methods.Generator.unsaturated`).
     """
 
     warm_up: float | None = None
@@ -44,17 +47,19 @@ class Recipe:
     drawn: float = 0.0
     augment: bool = False
     best: bool = False
-    output: str = "tanh"
+    unsaturated: bool = False
 
 
 RECIPES = {
     "tuned": Recipe(
         warm_up=0.03, clip=2.0, average=0.995, penalty=5000.0, spikes=3000.0, stages=((0.1, 4), (0.5, 6)),
-        texture_stages=((0.7, 4), (0.9, 6)), drawn=0.5, augment=True, best=True, output="linear",
+        texture_stages=((0.7, 4), (0.9, 6)), drawn=0.5, augment=True, best=True, unsaturated=True,
     ),
     "paper": Recipe(),
 }  # fmt: skip
 DEFAULT = "tuned"
+# Steps that make a good picture: from another style's net (ten minutes of two cores), and from random weights.
+STEPS, STEPS_FROM_RANDOM = 600, 1500
 # The last rate of the cosine, as a part of the peak.
 END = 0.01
 

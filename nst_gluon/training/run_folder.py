@@ -24,7 +24,7 @@ from nst_gluon.nets import netfile
 from nst_gluon.pages.wording import quantity
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line, write_atomically
+from nst_gluon.system.files import alone, one_line, write_atomically
 from nst_gluon.training import checkpoint, page
 from nst_gluon.training.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
 
@@ -62,7 +62,7 @@ def _read_log(path: Path, iterations: int) -> list[list[str]]:
 
 def _write_log(path: Path, rows: list[list[str]]) -> None:
     lines = [",".join(LOG_COLUMNS), *(",".join(row) for row in rows)]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    write_atomically(path, ("\n".join(lines) + "\n"))
 
 
 def _row(progress: Progress, judged: tuple[float, float]) -> list[str]:
@@ -158,7 +158,7 @@ def train(
     )
     previewed, timed, told = time.monotonic(), {}, quiet
     judge_every = max(10, config.iterations // JUDGEMENTS)
-    with bar:
+    with alone(net_path), bar:
         for content in contents(trainer.config, trainer.iteration):
             begun = time.monotonic()
             progress = trainer.step(content)
@@ -195,8 +195,8 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n").encode())
+    write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n"))
     curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
     text = page.write(meta, curve, samples(trainer), files.path(".npz"))
-    write_atomically(files.path(".html"), text.encode())
+    write_atomically(files.path(".html"), text)
     netfile.save(files.path(".npz"), trainer.parameters(), meta)

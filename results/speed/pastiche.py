@@ -36,11 +36,11 @@ import pandas as pd
 import peers
 
 from bench.analysis.summary import time_to_target
-from bench.run.process import child_environment
 from nst_gluon import assets
 from nst_gluon.cli.console import run
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
+from nst_gluon.system.children import environment as child_environment
 from nst_gluon.system.errors import UserError, did_you_mean
 
 PRESET = "texture_net"

@@ -26,11 +26,10 @@ import pandas as pd  # noqa: E402  (the suite's own packages need not be install
 
 from bench.gate import verdicts  # noqa: E402
 from bench.machine import environment  # noqa: E402
-from bench.run import process  # noqa: E402
 from bench.run.result_table import aligned  # noqa: E402
 from bench.store import run_folder  # noqa: E402
 from nst_gluon.cli import console  # noqa: E402
-from nst_gluon.system import runtime  # noqa: E402
+from nst_gluon.system import children, runtime  # noqa: E402
 from nst_gluon.system.errors import UserError  # noqa: E402
 from nst_gluon.system.files import write_atomically  # noqa: E402
 
@@ -116,7 +115,7 @@ def block(python: str, program: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         UserError: it failed; its last words are in the line.
     """
     ours = python == sys.executable
-    variables = process.child_environment() if ours else {**os.environ, "PYTHONPATH": ""}
+    variables = children.environment() if ours else {**os.environ, "PYTHONPATH": ""}
     variables["OMP_NUM_THREADS"] = str(spec["threads"])
     done = subprocess.run(
         [python, str(HERE / "blocks" / program), json.dumps(spec)],

@@ -17,9 +17,8 @@ from collections import Counter
 
 import peers
 
-from bench.run import process
 from nst_gluon.cli import console
-from nst_gluon.system import runtime
+from nst_gluon.system import children, runtime
 
 COLUMNS = ("dtype", "kind", "ms")
 FEW, MORE = 4, 24
@@ -67,7 +66,7 @@ def steps(dtype: str, size: int, threads: int, samples: int) -> Counter:
     spec = {**WORK, "dtype": dtype, "size": size, "threads": threads, "samples": samples}
     done = subprocess.run(
         [sys.executable, str(peers.HERE / "blocks" / "gluon_work.py"), json.dumps(spec)],
-        env={**process.child_environment(), "DNNL_VERBOSE": "1", "PYTHONPATH": str(peers.ROOT)},
+        env={**children.environment(), "DNNL_VERBOSE": "1", "PYTHONPATH": str(peers.ROOT)},
         capture_output=True, text=True, check=True, timeout=peers.LIMIT_S, cwd=peers.ROOT,
     )  # fmt: skip
     answer = json.loads(done.stdout[done.stdout.rindex('{"setup_s"') :].splitlines()[0])

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nst_gluon.descriptor.weights.entries import Entry, Refused, printable
+from nst_gluon.descriptor.weights.entries import Entry, Refused
 from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import printable
 
 #: A header of ours has about 120 bytes; numpy itself refuses more than this since 1.24.
 MAX_HEADER_BYTES = 10_000

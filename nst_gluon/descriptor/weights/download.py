@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from nst_gluon.descriptor.weights.entries import printable
 from nst_gluon.system import children
+from nst_gluon.system.files import printable
 
 INTERVAL_S = 0.2
 
@@ -77,7 +77,7 @@ def last_error(output: str) -> str:
         return "no connection" + (f" ({reason[1].strip()})" if reason else "")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line[len("ERROR:") :] for line in lines if line.startswith("ERROR:")]
-    return printable((errors or lines[-1:] or ["no message"])[0])
+    return printable((errors or lines[-1:] or ["no message"])[0], 160)
 
 
 def pip_command() -> list[str] | None:

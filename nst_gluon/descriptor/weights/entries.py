@@ -22,10 +22,3 @@ class Entry:
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[], np.ndarray]
-
-
-def printable(text: object, limit: int = 160) -> str:
-    """``text`` as one printable line of at most ``limit`` characters (file contents can reach messages)."""
-    line = " ".join(str(text).split())
-    line = "".join(c if c.isprintable() else "?" for c in line)
-    return line if len(line) <= limit else line[: limit - 3] + "..."

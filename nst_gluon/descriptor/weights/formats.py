@@ -6,7 +6,6 @@ import io
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,11 @@ import numpy as np
 
 from nst_gluon.descriptor.weights import ndarrays, pickles
 from nst_gluon.descriptor.weights.containers import open_h5, read_npz
-from nst_gluon.descriptor.weights.entries import Entry, Refused, printable
+from nst_gluon.descriptor.weights.entries import Entry, Refused
 from nst_gluon.descriptor.weights.model import VggWeights
 from nst_gluon.descriptor.weights.naming import assemble
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import PathLike, quoted, write_atomically
+from nst_gluon.system.files import PathLike, one_line, printable, quoted, reading, write_atomically
 
 FORMATS = "a torchvision .pth, Keras .h5, .npz or MXNet .params file"
 
@@ -28,7 +27,7 @@ FORMATS = "a torchvision .pth, Keras .h5, .npz or MXNet .params file"
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Mapping[str, Entry], bool]]:
     """The arrays of ``path``, whose content (not its suffix) says what it is, and whether torch wrote it."""
-    with open(path, "rb") as file:
+    with reading(path) as file:
         start = file.read(8)
         file.seek(0)
         if not start:
@@ -59,22 +58,16 @@ def opened(path: PathLike, where: str) -> Iterator[tuple[Mapping[str, Entry], bo
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            raise UserError(f"{where}: {'not a file' if path.exists() else 'no such file'}; give {FORMATS}")
+        if not path.exists():
+            raise UserError(f"{where}: no such file; give {FORMATS}")
         with _opened(path) as found:
             yield found
     except Refused as e:
         raise UserError(f"{where}: {e}") from None
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        RuntimeError,
-        NotImplementedError,
-        ValueError,
-    ) as e:
-        raise UserError(f"{where}: cannot be read: {printable(e) or type(e).__name__}") from None
+    except UserError:
+        raise
+    except Exception as e:  # a damaged file makes the libraries that read it raise nearly anything
+        raise UserError(f"{where}: cannot be read: {printable(one_line(e), 160)}") from None
 
 
 def load_file(path: PathLike, title: str | None = None) -> VggWeights:
@@ -97,7 +90,7 @@ def arrays_of(weights: VggWeights) -> dict[str, np.ndarray]:
         **weights.params,
         "mean": np.array(weights.mean, "<f8"),
         "std": np.array(weights.std, "<f8"),
-        "source": np.frombuffer(weights.source.encode() or b"?", np.uint8),
+        "source": np.frombuffer(weights.source.encode("utf-8", "backslashreplace") or b"?", np.uint8),
         "random": np.array([weights.random], np.uint8),
     }
 

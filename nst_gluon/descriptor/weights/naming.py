@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nst_gluon.descriptor.weights.entries import Entry, printable
+from nst_gluon.descriptor.weights.entries import Entry
 from nst_gluon.descriptor.weights.model import (
     CAFFE_MEAN,
     CAFFE_STD,
@@ -22,6 +22,7 @@ from nst_gluon.descriptor.weights.model import (
     expected_shapes,
 )
 from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import printable
 
 #: Channel order, mean and deviation of a family of nets.
 Scaling = tuple[str, Triple, Triple]
@@ -141,7 +142,7 @@ def _text(entries: Mapping[str, Entry], name: str) -> str:
     entry = entries.get(name)
     if entry is None or entry.dtype != np.uint8 or len(entry.shape) != 1 or entry.shape[0] > 1000:
         return ""
-    return printable(entry.read().tobytes().decode("utf-8", "replace"))
+    return printable(entry.read().tobytes().decode("utf-8", "replace"), 160)
 
 
 def assemble(entries: Mapping[str, Entry], where: str, title: str, torch: bool = False) -> VggWeights:

@@ -1,9 +1,8 @@
-"""Torch's weight files without torch: an interpreter of the few pickle instructions that they need.
+"""Torch's weight files without torch: the standard library's Unpickler, with the few instructions that they need.
 
-A pickle is a program. The interpreter here knows dictionaries, lists, tuples, numbers, strings, storages
-and tensors; ``REDUCE`` calls nothing but the markers of :func:`find_class`, and everything else is refused
-before it has an effect. (Python's own ``Unpickler`` with a ``find_class`` of its own would still allocate
-what a hostile file declares.)
+A pickle is a program. This one may build dictionaries, lists, tuples, numbers, strings, storages and tensors; it calls
+nothing but the functions of :meth:`_Reader.find_class`, and whatever else it has is refused before it has an effect.
+(It is the Unpickler that is written in Python: the one in C allocates what a hostile file declares.)
 """
 
 from __future__ import annotations
@@ -12,16 +11,15 @@ import io
 import math
 import os
 import pickle
-import pickletools
 import struct
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from nst_gluon.descriptor.weights.entries import Entry, Refused, printable
+from nst_gluon.descriptor.weights.entries import Entry, Refused
+from nst_gluon.system.files import printable
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -42,19 +40,9 @@ STORAGES = {
 }
 
 
-class _Mark:
-    pass
-
-
-_MARK = _Mark()
-
-
 @dataclass(frozen=True)
-class _Global:
-    """A name that a pickle may mention: the rebuild functions, an ordered dictionary or a storage type."""
-
-    kind: str
-    dtype: str = ""
+class _StorageType:
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -83,22 +71,6 @@ class _Tensor:
         return window.copy()
 
 
-def find_class(module: object, name: object) -> _Global:
-    """What a global name stands for; every name that weights do not need is refused."""
-    if type(module) is not str or type(name) is not str:
-        raise Refused("the pickle is damaged (a global that is no name)")
-    if (module, name) == ("collections", "OrderedDict"):
-        return _Global("dict")
-    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-        return _Global("tensor")
-    if (module, name) == ("torch._utils", "_rebuild_parameter"):
-        return _Global("parameter")
-    if module == "torch" and name in STORAGES:
-        return _Global("storage", STORAGES[name])
-    hint = " (save the state_dict alone, in float32 or float16)" if module.startswith("torch") else ""
-    raise Refused(f"it asks for {printable(f'{module}.{name}', 60)}, which no file of weights needs{hint}")
-
-
 def _natural(value: object, what: str) -> int:
     if type(value) is not int or not 0 <= value < 1 << 48:
         raise Refused(f"{what} is not a sensible number")
@@ -115,7 +87,7 @@ def _storage(pid: object) -> _Storage:
     if type(pid) is not tuple or len(pid) not in (5, 6) or type(pid[0]) is not str or pid[0] != "storage":
         raise Refused("a persistent id is not that of a storage")
     _, kind, key, location, count = pid[:5]
-    if not isinstance(kind, _Global) or kind.kind != "storage":
+    if not isinstance(kind, _StorageType):
         raise Refused("a storage has no known type")
     if type(key) is not str or type(location) is not str:
         raise Refused("a storage's key or place is not a string")
@@ -124,8 +96,8 @@ def _storage(pid: object) -> _Storage:
     return _Storage(key, np.dtype(kind.dtype), _natural(count, "a storage's size"))
 
 
-def _tensor(arguments: object) -> _Tensor:
-    if type(arguments) is not tuple or not 4 <= len(arguments) <= 7 or not isinstance(arguments[0], _Storage):
+def _tensor(*arguments: object) -> _Tensor:
+    if not 4 <= len(arguments) <= 7 or not isinstance(arguments[0], _Storage):
         raise Refused("a tensor is not made of a storage, an offset, a shape and strides")
     storage, offset, shape, strides = arguments[:4]
     offset = _natural(offset, "a tensor's offset")
@@ -138,44 +110,51 @@ def _tensor(arguments: object) -> _Tensor:
     return _Tensor(storage, offset, shape, strides)
 
 
-def _call(function: object, arguments: object) -> object:
-    kind = function.kind if isinstance(function, _Global) else ""
-    if kind == "dict" and type(arguments) is tuple and not arguments:
-        return {}
-    if kind == "tensor":
-        return _tensor(arguments)
-    if kind == "parameter" and type(arguments) is tuple and arguments and isinstance(arguments[0], _Tensor):
-        return arguments[0]
-    raise Refused("it calls something, which no file of weights needs")
+def _parameter(tensor: object = None, *_: object) -> _Tensor:
+    if not isinstance(tensor, _Tensor):
+        raise Refused("a parameter is not made of a tensor")
+    return tensor
 
 
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "MARK": lambda: _MARK,
-}
-_LITERALS = frozenset(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"))
+def _dict(*arguments: object) -> dict[object, object]:
+    if arguments:
+        raise Refused("an ordered dictionary is not made empty")
+    return {}
 
 
-class _Machine:
+_INSTRUCTIONS = tuple(getattr(pickle, name) for name in (
+    "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1",
+    "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1",
+    "TUPLE2", "TUPLE3", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL",
+    "BINPERSID",
+))  # fmt: skip
+
+
+class _Reader(pickle._Unpickler):
     """Runs one pickle; ``storages`` are the ones it mentioned, by key."""
 
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(stream)
         self.storages: dict[str, _Storage] = {}
 
-    def _since_mark(self) -> list[Any]:
-        for i in range(len(self.stack) - 1, -1, -1):
-            if self.stack[i] is _MARK:
-                items = self.stack[i + 1 :]
-                del self.stack[i:]
-                return items
-        raise Refused("the pickle is damaged (no mark)")
+    def find_class(self, module: str, name: str) -> object:
+        """What a global name stands for; every name that weights do not need is refused."""
+        if (module, name) == ("collections", "OrderedDict"):
+            return _dict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return _parameter
+        if module == "torch" and name in STORAGES:
+            return _StorageType(STORAGES[name])
+        hint = " (save the state_dict alone, in float32 or float16)" if module.startswith("torch") else ""
+        raise Refused(f"it asks for {printable(f'{module}.{name}', 60)}, which no file of weights needs{hint}")
+
+    def persistent_load(self, pid: object) -> _Storage:
+        storage = _storage(pid)
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise Refused("a storage is described in two ways")
+        return storage
 
     def _top(self, kind: type) -> Any:
         if not self.stack or type(self.stack[-1]) is not kind:
@@ -188,60 +167,41 @@ class _Machine:
             raise Refused("a dictionary's keys are not names")
         target.update(zip(items[::2], items[1::2]))
 
-    def _persistent(self, pid: object) -> _Storage:
-        storage = _storage(pid)
-        if self.storages.setdefault(storage.key, storage) != storage:
-            raise Refused("a storage is described in two ways")
-        return storage
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
 
-    def run(self, stream: BinaryIO) -> Any:
-        push, pop = self.stack.append, self.stack.pop
-        for op, argument, _ in pickletools.genops(stream):
-            name = op.name
-            if name == "STOP":
-                return pop()
-            if name in _CONSTANTS:
-                push(_CONSTANTS[name]())
-            elif name in _LITERALS:
-                push(argument)
-            elif name in ("BINPUT", "LONG_BINPUT"):
-                self.memo[argument] = self.stack[-1]
-            elif name == "MEMOIZE":
-                self.memo[len(self.memo)] = self.stack[-1]
-            elif name in ("BINGET", "LONG_BINGET"):
-                push(self.memo[argument])
-            elif name == "TUPLE":
-                push(tuple(self._since_mark()))
-            elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-                items = [pop() for _ in range(int(name[-1]))]
-                push(tuple(reversed(items)))
-            elif name == "SETITEMS":
-                self._set(self._since_mark())
-            elif name == "SETITEM":
-                value, key = pop(), pop()
-                self._set([key, value])
-            elif name == "APPENDS":
-                items = self._since_mark()
-                self._top(list).extend(items)
-            elif name == "APPEND":
-                item = pop()
-                self._top(list).append(item)
-            elif name == "GLOBAL":
-                push(find_class(*argument.split(" ", 1)))
-            elif name == "STACK_GLOBAL":
-                attribute, module = pop(), pop()
-                push(find_class(module, attribute))
-            elif name == "REDUCE":
-                arguments, function = pop(), pop()
-                push(_call(function, arguments))
-            elif name == "BINPERSID":
-                push(self._persistent(pop()))
-            elif name == "BUILD":
-                pop()  # the attributes of a state dictionary (versions of modules): nothing that is needed
-                self._top(dict)
-            elif name not in ("PROTO", "FRAME"):
-                raise Refused(f"it has the pickle instruction {name}, which no file of weights needs")
-        raise Refused("the pickle has no end")
+    def load_append(self) -> None:
+        item = self.stack.pop()
+        self._top(list).append(item)
+
+    def load_appends(self) -> None:
+        items = self.pop_mark()
+        self._top(list).extend(items)
+
+    def load_build(self) -> None:
+        self.stack.pop()  # the attributes of a state dictionary (versions of modules): nothing that is needed
+        self._top(dict)
+
+    def load_reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if function not in (_dict, _tensor, _parameter) or type(arguments) is not tuple:
+            raise Refused("it calls something, which no file of weights needs")
+        self.append(function(*arguments))
+
+    def load_unknown(self, code: int) -> None:
+        raise Refused(f"it has the pickle instruction {bytes([code])!r}, which no file of weights needs")
+
+    dispatch = {
+        **{code: lambda self, code=code: self.load_unknown(code) for code in range(256)},
+        **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _INSTRUCTIONS},
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: lambda self: self._set(self.pop_mark()),
+        pickle.APPEND[0]: load_append,
+        pickle.APPENDS[0]: load_appends,
+        pickle.BUILD[0]: load_build,
+        pickle.REDUCE[0]: load_reduce,
+    }
 
 
 def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
@@ -249,11 +209,13 @@ def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
 
     Raises :class:`Refused` for a damaged pickle, and for one that asks for anything but tensors of numbers.
     """
-    machine = _Machine()
+    reader = _Reader(stream)
     try:
-        return machine.run(stream), machine.storages
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as e:
-        raise Refused(f"the pickle is damaged ({type(e).__name__})") from None
+        return reader.load(), reader.storages
+    except Refused:
+        raise
+    except Exception as error:  # a damaged pickle makes the interpreter raise nearly anything
+        raise Refused(f"the pickle is damaged ({type(error).__name__})") from None
 
 
 def _tensors(root: object) -> dict[str, _Tensor]:

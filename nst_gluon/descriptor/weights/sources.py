@@ -20,7 +20,7 @@ from nst_gluon.descriptor.weights.formats import load_file, save
 from nst_gluon.descriptor.weights.model import VggWeights
 from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line, quoted
+from nst_gluon.system.files import lock, one_line, quoted
 from nst_gluon.system.runtime import quiet_import
 
 PREFIX = "download-"
@@ -67,18 +67,8 @@ def locked(path: Path) -> Iterator[bool]:
     Yields whether it is held. Where the system has no such lock it is not: files still appear whole, and two
     processes at once merely do the same work twice.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield False
-        return
     with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            held = True
-        except OSError:  # a network file system without locks
-            held = False
-        yield held
+        yield bool(lock(file.fileno(), wait=True))
 
 
 def fetch(wheel: Wheel, folder: Path, kept: Path, progress: bool) -> Path:

@@ -27,16 +27,9 @@ from bench.store import run_folder
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 MEASURES = "measures for minutes; tests/test_compare.py measures with invented workers, .ci/run really"
-MINE = """
-from nst_gluon.methods import Optimiser
-class Mine(Optimiser):
-    name, tasks = "mine", ("texture",)
-    def descend(self, problem):
-        problem.minimise(problem.start())
-"""
 PLANNED = {
     "compare HEAD~1 HEAD": MEASURES,
-    "compare main . --method mine.py:Mine --task texture --time 120": MEASURES,
+    "compare main . --method texture_net --size 256 --time 120": MEASURES,
     "selftest --method texture_net --task texture --time 120": "two minutes; tests/test_readme.py runs a shorter one",
     "parity --engine gluon,pytorch --content photo.jpg --size 256": "tests/test_parity.py and .ci/run, smaller",
     "roofline --threads 2": "keeps both cores busy for half a minute; tests/test_roofline.py measures less",
@@ -89,7 +82,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(
         main.session, "How", functools.partial(session.How, command=fake_command(), ask=lambda *arguments: INPUTS)
     )
-    (tmp_path / "mine.py").write_text(MINE)
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     return tmp_path

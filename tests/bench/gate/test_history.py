@@ -180,11 +180,12 @@ def test_each_engine_has_a_plot_of_its_own(points):
     ours = points[points["machine"] == "machine 1"]
     both = pd.concat([ours, ours.assign(engine="pytorch", value=2 * ours["value"])])
     once = both["engine"].eq("pytorch") & (both["run"] != both["run"].iloc[0])
-    names = {plot.name: plot.title for plot in timeline._plots("machine 1", list(ours["run"].unique()), both, METHODS)}
+    runs = list(ours["run"].unique())
+    names = {plot.name: plot.title for plot in timeline._plots("machine 1", runs, both, METHODS)}
     assert names["machine-1-latency-s-256-gluon"].endswith(", 256 × 256, gluon")
     assert names.keys() == {name.replace("gluon", "pytorch") for name in names} | set(names)
-    assert len(names) == 2 * len({plot.name for plot in timeline._plots("m", list(ours["run"].unique()), ours)})
-    alone = [plot.name for plot in timeline._plots("m", list(ours["run"].unique()), both[~once])]
+    assert len(names) == 2 * len({plot.name for plot in timeline._plots("m", runs, ours, METHODS)})
+    alone = [plot.name for plot in timeline._plots("m", runs, both[~once], METHODS)]
     assert alone and not [name for name in alone if "pytorch" in name]  # a point is no history
 
 

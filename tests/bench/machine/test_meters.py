@@ -71,7 +71,7 @@ def test_samples_are_taken_until_both_count_and_time_are_reached(clock, duration
 
 def child(code: str) -> list[float]:
     """Numbers that a fresh Python prints."""
-    program = "import sys\nfrom bench import meters\n" + code
+    program = "import sys\nfrom bench.machine import meters\n" + code
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=child_environment())
     assert done.returncode == 0, done.stderr
     return [float(word) for word in done.stdout.split()]

@@ -62,12 +62,13 @@ def test_a_worker_that_cannot_even_import_is_out_of_memory(tmp_path, megabytes):
 # Takes nearly all memory away at a moment of the cell: all but SPARE megabytes of address space.
 STARVED = """
 import resource, sys
-from bench import environment, worker
+from bench.machine import environment
+from bench.run import worker
 def starve():
     limit = environment.high_water_bytes("VmSize") + (SPARE << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 if "MOMENT" == "set-up":
-    from bench.plan.engines import measure
+    from bench.engines import measure
     objective = measure._objective
     measure._objective = lambda *arguments: (starve(), objective(*arguments))[1]
 else:
@@ -95,6 +96,10 @@ def test_memory_that_runs_out_later_is_told_too_and_larger_cells_are_skipped(tmp
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
+        ((-9, None, "", None, 1), "oom"),  # the kernel says that it was for want of memory
+        ((-9, None, "", None, 0), "error"),  # somebody else's kill -9
+        ((-9, None, "", None, None), "error"),
+        ((-9, None, "std::bad_alloc"), "oom"),
         ((1, None, "mxnet.base.MXNetError: MXNetError: Failed to allocate CPU Memory"), "oom"),
         ((1, None, "numpy.core._exceptions._ArrayMemoryError: Unable to allocate 9.00 MiB for an array"), "oom"),
         ((1, None, "ImportError: libX.so.6: failed to map segment from shared object"), "oom"),
@@ -210,7 +215,7 @@ def test_a_run_that_ended_before_it_began_has_no_duration():
 def test_two_runs_that_start_in_the_same_second_are_two_runs(tmp_path):
     """Two processes, each of which makes its run directory at the same moment."""
     program = (
-        "import sys, time; from drive import main; from bench import store\n"
+        "import sys, time; from drive import main; from bench.store import run_folder\n"
         "until = float(sys.argv[2])\n"
         "time.sleep(max(0.0, until - time.time()))\n"
         "sys.exit(main(sys.argv[1]))"

@@ -103,7 +103,7 @@ def test_a_target_of_the_users_replaces_the_generators(make_store):
         ("crash_once", "ok", "", 2),
         ("memory_error", "oom", "MemoryError", 1),
         ("oom", "oom", "out of memory", 1),
-        ("sigkill", "oom", "want of memory", 1),
+        ("sigkill", "error", "killed by SIGKILL; --resume tries it again", 2),
         ("user_error", "error", "net: wrong", 1),
         ("garbage", "ok", "", 1),
         ("flood", "ok", "", 1),

@@ -169,9 +169,9 @@ def test_without_an_engine_it_says_what_to_install(capsys, monkeypatch, tmp_path
 
 
 def test_help_has_examples(capsys):
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit) as stop:
         main.main(["run", "--help"])
-    assert end.value.code == 0
+    assert not stop.value.code
     assert "python -m bench run --method all --size 256,512" in capsys.readouterr().out
 
 
@@ -272,6 +272,14 @@ def test_resuming_a_run_of_another_schema(capsys, faked, tmp_path):
     for command in (["run", "--resume", str(path)], ["report", str(path)]):
         status, error = status_and_error(capsys, *command)
         assert status == 2 and "schema_version 99" in error
+
+
+@pytest.mark.parametrize("budget", ["quick", "standard", "full"])
+def test_a_loss_that_the_user_named_ends_optimisation(budget):
+    options = main.parser().parse_args(["run", "--size", "64", "--budget", budget, "--target-loss", "300"])
+    plan = main.make_plan(options)
+    assert (plan.budget.stop_early, plan.budget.least_iterations) == (True, 0)
+    assert plan.settings.target_loss == 300 and plan.budget.name == budget
 
 
 def test_random_weights_are_marked(capsys, faked, tmp_path):

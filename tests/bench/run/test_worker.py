@@ -113,8 +113,9 @@ def start_worker(tmp_path, engine: str) -> subprocess.Popen:
         "sys.exit(worker.main())"
     )
     parent = (
-        "import json, sys; from pathlib import Path; from bench.run.process import run_worker\n"
-        f"outcome = run_worker([sys.executable, '-c', {registered!r}], json.loads({json.dumps(spec)!r}),"
+        "import json; from pathlib import Path; from bench.run.process import run_worker\n"
+        "from nst_gluon.system import children\n"
+        f"outcome = run_worker(children.python('-c', {registered!r}), json.loads({json.dumps(spec)!r}),"
         f" timeout_s=30, log_path=Path({str(tmp_path / 'log')!r}))\n"
         "print(json.dumps([outcome.status, outcome.reason, outcome.info]))"
     )

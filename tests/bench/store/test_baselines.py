@@ -152,7 +152,7 @@ def test_a_replacement_that_fails_leaves_the_old_entry(results, monkeypatch):
     real = Path.rename
 
     def rename(self, target):
-        if self.name.startswith(".saving-"):
+        if self.name == "new":
             raise OSError(28, "No space left on device")
         return real(self, target)
 
@@ -197,7 +197,7 @@ def test_a_run_with_failed_cells_is_saved_and_says_so(tmp_path, capsys):
 
 
 def test_an_unfinished_run_is_saved_and_says_so(results):
-    cells = [{"planned": number} for number in range(99)]
+    cells = [{**read_run(results / "measured").records[0], "seed": number} for number in range(99)]
     change(results / "measured", cells=cells)
     saved = baselines.save(results, "main", results / "measured")
     assert saved.warnings == (f"the run is not complete: {len(read_run(saved.path).records)} of 99 cells are here",)

@@ -267,7 +267,7 @@ def put(value, *path):
         (put(99, "budget", "min_samples"), r"budget \(min_samples\)"),
         (put(2, "schema_version"), "schema_version 2"),
         (lambda record: record.update(machines={"machine-1": {}}, merged_from=[{"id": "a"}]), "several machines"),
-        (put([{}], "cells"), "second is damaged"),
+        (put([{}], "cells"), r"second.run.json is damaged \(cells\[0\] has no method"),
         (put("x", "cells"), "second.run.json is damaged"),
     ],
 )  # fmt: skip
@@ -362,7 +362,7 @@ def test_a_merge_that_fails_in_the_middle_leaves_nothing(tmp_path, thirds, monke
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(merge.shutil, "copyfile", full)
+    monkeypatch.setattr(merge.shutil, "copyfileobj", full)
     with pytest.raises(UserError, match="^--out: no space left"):
         merge.write(found, tmp_path / "out", broken)
     assert list((tmp_path / "out").iterdir()) == []
@@ -445,7 +445,7 @@ def test_the_report_of_several_machines_says_what_each_is(tmp_path, capsys):
     for device in ("cpu@machine-1", "cpu@machine-2"):
         assert device in page
     assert "The runs that this one was merged from" in text and first.name in text and second.name in text
-    assert ".merging-" not in text + page + (path / "run.json").read_text()
+    assert ".nst-gluon-" not in text + page + (path / "run.json").read_text()
     troubled = text[text.index("Failed, skipped") :]
     assert "| stylisation | 512 | optimisation | cpu@machine-2 | 1 | 0 |" in troubled
     verdicts = list(csv.DictReader((path / "claims.csv").read_text().splitlines()))

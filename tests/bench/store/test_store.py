@@ -17,6 +17,7 @@ from plans import environment, small_plan
 
 from bench.store import run_folder
 from bench.store.run_folder import DiskFull, Store
+from nst_gluon.system import files
 from nst_gluon.system.errors import UserError
 
 PLAN = small_plan()
@@ -71,8 +72,8 @@ def test_what_is_appended_is_read_again_exactly(run):
 
 
 def test_ids_never_collide(tmp_path, monkeypatch):
-    suffixes = iter(["aaaa", "aaaa", "bbbb", "cccc"])
-    monkeypatch.setattr(run_folder.secrets, "token_hex", lambda n: next(suffixes))
+    suffixes, token_hex = iter(["aaaa", "aaaa", "bbbb", "cccc"]), run_folder.secrets.token_hex
+    monkeypatch.setattr(run_folder.secrets, "token_hex", lambda n: next(suffixes) if n == 2 else token_hex(n))
     monkeypatch.setattr(run_folder.time, "strftime", lambda *a: "20300101T000000Z")
     made = [Store.create(tmp_path, {}) for _ in range(3)]
     assert [run.path.name[-4:] for run in made] == ["aaaa", "bbbb", "cccc"]
@@ -178,7 +179,7 @@ def test_a_full_disk_at_the_start_leaves_nothing(tmp_path, monkeypatch):
 def test_the_real_error_of_a_full_device_is_understood(run):
     descriptor = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(OSError) as error:
-        run_folder._write_all(descriptor, b"x")
+        files.write_all(descriptor, b"x")
     os.close(descriptor)
     assert isinstance(run_folder.explain(error.value, run.path), DiskFull)
 

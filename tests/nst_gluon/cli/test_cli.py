@@ -35,7 +35,9 @@ def subparsers() -> dict:
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_help_text_has_an_example_that_parses(capsys, command):
-    assert main([*command.split(), "--help"]) == 0
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert not stop.value.code
     text = capsys.readouterr().out
     assert "\nexample" in text and max(map(len, text.splitlines())) <= 110
     arguments = example_of(subparsers()[command] if command else build_parser())
@@ -214,3 +216,13 @@ def test_without_an_engine(python):
 def test_listing_and_help_need_no_engine(python):
     done = python("import sys\nfrom nst_gluon.cli.main import main\nsys.exit(main(['list']))", engine=False)
     assert done.returncode == 0 and "great_wave" in done.stdout
+
+
+def test_a_broken_photo_is_named_before_anything_is_trained(capsys, tmp_path, picture):
+    pytest.importorskip("mxnet")
+    (tmp_path / "photos").mkdir()
+    picture("photos/a.png")
+    (tmp_path / "photos" / "b.png").write_bytes((tmp_path / "photos" / "a.png").read_bytes()[:500])
+    assert main(["train", "great_wave", "--photos", "photos", "--output", "nets", "--random-weights"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "photos/b.png" in line and "complete picture file" in line and not list((tmp_path / "nets").glob("*"))

@@ -111,7 +111,8 @@ def test_an_objective_for_another_size_shares_the_weights():
 MEASURE = """
 import sys
 import numpy as np
-from nst_gluon import presets, weights
+from nst_gluon.descriptor import weights
+from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from bench.machine.meters import high_water_bytes
 from pathlib import Path

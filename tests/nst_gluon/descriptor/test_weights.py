@@ -61,7 +61,7 @@ def test_the_hash_is_of_names_shapes_values_and_scaling():
 
 def test_importing_needs_no_engine(python):
     done = python(
-        "import sys\nfrom nst_gluon import weights\nprint(weights.random_weights('vgg16').arch)\n"
+        "import sys\nfrom nst_gluon.descriptor import weights\nprint(weights.random_weights('vgg16').arch)\n"
         "print('torch' in sys.modules)",
         engine=False,
     )

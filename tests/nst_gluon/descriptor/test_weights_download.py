@@ -68,7 +68,7 @@ def test_ctrl_c_ends_the_downloader(tmp_path, monkeypatch):
     ("output", "words"),
     [
         ("", "no message"),
-        ("Traceback\n  line\nValueError: spam \x1b[31m\n\n", "ValueError: spam ?[31m"),
+        ("Traceback\n  line\nValueError: spam \x1b[31m\n\n", "ValueError: spam \\x1b[31m"),
         ("ERROR: first\nERROR: second\n", "first"),
         ("WARNING: Retrying after connection broken by 'SSLError(1)'\nERROR: none\n", "no connection (SSLError)"),
         ("x: Max retries exceeded (Caused by N('[Errno -2] Name or service not known'))", "Name or service not known"),

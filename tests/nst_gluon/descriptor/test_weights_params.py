@@ -159,7 +159,7 @@ def test_a_senseless_file(tmp_path, data):
         read(tmp_path / "f", data)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, changes):
     data = bytearray(written({"features.0.weight": np.ones((2, 3), "float32"), "x": np.ones(2, "float16")}))

@@ -98,10 +98,10 @@ def test_a_file_of_something_else(tmp_path, content, words):
 
 def test_a_path_that_is_no_file(tmp_path):
     assert "no such file" in refusal(weights.load, tmp_path / "none.pth")
-    assert "not a file" in refusal(weights.load, tmp_path)
+    assert "it is a folder" in refusal(weights.load, tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        assert "not a file" in refusal(weights.load, tmp_path / "pipe")
+        assert "it is a named pipe" in refusal(weights.load, tmp_path / "pipe")
 
 
 def test_an_npz_of_objects_is_not_unpickled(tmp_path):

@@ -24,6 +24,7 @@ from nst_gluon.descriptor import weights
 from nst_gluon.descriptor.weights import download, sources
 from nst_gluon.descriptor.weights.formats import load_file
 from nst_gluon.descriptor.weights.model import expected_shapes
+from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
@@ -227,14 +228,14 @@ def process(made, cache, seconds):
         [sys.executable, "-c", PROCESS, request, str(seconds)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": download.import_path()},
+        env=children.environment(),
     )
 
 
 @POSIX
 def test_processes_at_once(made, cache):
-    children = [process(made, cache, 0.5) for _ in range(3)]
-    answers = [child.communicate(timeout=120)[0].strip() for child in children]
+    started = [process(made, cache, 0.5) for _ in range(3)]
+    answers = [child.communicate(timeout=120)[0].strip() for child in started]
     assert answers == [made[1].content_sha256] * 3
     assert (cache.parent / "log").read_text() == "download\n"
     assert visible(cache) == [CACHED]

@@ -284,7 +284,7 @@ def test_truncated_anywhere(tmp_path):
         refusal(weights.load, path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, writer, changes):
     data = bytearray(writer(tensors({"features.0.weight": VALUES})))
@@ -304,7 +304,7 @@ def test_a_huge_count_takes_no_memory(tmp_path):
     assert struct.pack("<q", 1 << 42) in path.read_bytes()
     program = (
         "import resource, sys\n"
-        "from nst_gluon import weights\n"
+        "from nst_gluon.descriptor import weights\n"
         "from nst_gluon.system.errors import UserError\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))\n"
         "try: weights.load(sys.argv[1])\n"

@@ -43,6 +43,14 @@ def test_johnson_with_batch_norm(residuals, size):
     assert difference(trained("johnson", "stylize", norm="batch", residuals=residuals), *size) < TOLERANCE
 
 
+@pytest.mark.parametrize("width", [0.5, 0.25])
+def test_a_slim_johnson_net_with_a_linear_output(width):
+    net = trained("johnson", "stylize", output="linear", width=width)
+    assert difference(net, 64, 48) < TOLERANCE
+    picture = net.forward(*net.inputs(np.zeros((1, 3, 64, 48), np.float32))).asnumpy()
+    assert picture.shape == (1, 3, 64, 48)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("padding", ["circular", "reflect", "zero"])
 @pytest.mark.parametrize("task", ["texture", "stylize"])

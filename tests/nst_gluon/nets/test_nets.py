@@ -140,6 +140,24 @@ def test_every_layer_computes_what_numpy_does(norm, mode):
         np.testing.assert_allclose(made(*given).asnumpy(), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("out", [2, 3])
+def test_a_convolution_in_phases_is_the_convolution_and_so_are_its_gradients(out):
+    rng, found = np.random.default_rng(0), []
+    values = [mx.nd.array(rng.normal(size=shape)) for shape in ((1, 5, 12, 16), (out, 5, 9, 9), (out,))]
+    for phased in (True, False):
+        for value in values:
+            value.attach_grad()
+        with mx.autograd.record():
+            if phased:
+                y = operators.phased_convolution(mx.nd, *values, out, 9, 4)
+            else:
+                y = mx.nd.Convolution(*values, num_filter=out, kernel=(9, 9), pad=(4, 4))
+        y.backward(mx.nd.sin(y))
+        found.append([a.asnumpy() for a in (y, *(value.grad for value in values))])
+    for phased, plain in zip(*found):
+        np.testing.assert_allclose(phased, plain, rtol=1e-3, atol=1e-3)
+
+
 def test_instance_normalised_nets_ignore_brightness_and_contrast_of_other_pictures(johnson_net):
     """Each picture of a batch is normalised by itself."""
     a = photo(48, 48, 1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,16 +119,20 @@ def test_no_pixels(tmp_path):
     assert "a.ppm" in line
 
 
+def denied(path, follow=True):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
 def test_unreadable(tmp_path, rgb, monkeypatch):
     path = write(tmp_path / "a.png", encoded(Image.fromarray(rgb), "PNG"))
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert "permission denied" in refusal(images.load, path)
+    monkeypatch.setattr(images, "reading", denied)
+    assert "Permission denied" in refusal(images.load, path)
 
 
 def test_ctrl_c_is_not_swallowed(tmp_path, rgb, monkeypatch):
     path = write(tmp_path / "a.png", encoded(Image.fromarray(rgb), "PNG"))
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Image, "open", interrupted)
@@ -150,3 +157,24 @@ def test_folders_that_are_refused(tmp_path):
     assert "there is no folder" in refusal(images.list_folder, tmp_path / "none")
     assert "is not a folder" in refusal(images.list_folder, tmp_path / "notes.txt")
     assert "cannot read" in refusal(images.list_folder, "a\0b")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "TGA", "ICO", "SGI"])
+def test_only_known_formats_are_tried(tmp_path, rgb, monkeypatch, kind):
+    """A PostScript file, whatever its name, would start Ghostscript."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    path = write(tmp_path / "a.png", encoded(Image.fromarray(rgb), kind))
+    assert "not a picture of a known format" in refusal(images.load, path)
+
+
+def test_nothing_but_the_door_opens_pictures():
+    """``Image.open`` without ``formats`` tries all that Pillow knows."""
+    root = Path(images.__file__).resolve().parents[2]
+    found = [
+        (path, line)
+        for package in ("nst_gluon", "bench")
+        for path in (root / package).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if "Image.open(" in line and "formats=" not in line and 'Image.open("photo.jpg")' not in line
+    ]
+    assert found == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import math
 import os
@@ -100,36 +99,23 @@ def test_read_only_folder(tmp_path, rgb):
     assert "Permission denied" in refusal(images.save, images.from_uint8(rgb), tmp_path / "a.png")
 
 
-class FullDisk:
-    """A file of a full disk: it takes the first bytes, and no more."""
-
-    def __init__(self, stream):
-        self.stream = stream
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stream.close()
-
-    def write(self, data):
-        self.stream.write(data[:10])
-        self.stream.flush()
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+REAL_OPEN, REAL_WRITE = os.open, os.write
 
 
-def failing_open(number):
-    def opened(path, mode="r", *arguments, **options):
-        if "x" not in mode and "w" not in mode:
-            return REAL_OPEN(path, mode, *arguments, **options)
-        if number != errno.ENOSPC:
+def refusing(monkeypatch, number: int) -> None:
+    """A system that refuses to make files, or, for ENOSPC, to write more than ten bytes."""
+
+    def opened(path, flags, *arguments, **options):
+        if flags & os.O_CREAT:
             raise OSError(number, os.strerror(number))
-        return FullDisk(REAL_OPEN(path, mode, *arguments, **options))
+        return REAL_OPEN(path, flags, *arguments, **options)
 
-    return opened
+    def written(descriptor, data):
+        if len(data) <= 10:
+            raise OSError(number, os.strerror(number))
+        return REAL_WRITE(descriptor, data[:10])
 
-
-REAL_OPEN = builtins.open
+    monkeypatch.setattr(os, *(("write", written) if number == errno.ENOSPC else ("open", opened)))
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
@@ -139,7 +125,7 @@ def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, rgb, monkeypa
     if existing:
         images.save(np.zeros((3, 2, 2)), path)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    monkeypatch.setattr(builtins, "open", failing_open(number))
+    refusing(monkeypatch, number)
     line = refusal(images.save, images.from_uint8(rgb), path)
     monkeypatch.undo()
     assert repr(str(path)) in line and os.strerror(number) in line and "writable" in line
@@ -148,12 +134,8 @@ def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, rgb, monkeypa
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 def test_a_really_full_disk(tmp_path, rgb, monkeypatch):
-    def full(path, mode="r", *arguments, **options):
-        if mode == "xb":
-            path, mode = "/dev/full", "wb"
-        return REAL_OPEN(path, mode, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "open", full)
+    full = os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(os, "write", lambda descriptor, data: REAL_WRITE(full, data))
     line = refusal(images.save, images.from_uint8(rgb), tmp_path / "a.png")
     monkeypatch.undo()
     assert "No space left" in line and not list(tmp_path.iterdir())

@@ -204,7 +204,7 @@ def test_a_folder_of_pictures_and_videos(capsys, clip, tmp_path, picture, net):
     assert captured.out.splitlines() == ["out/c.png", "out/b.mp4"]
     first, _, last = captured.err.splitlines()
     assert first.startswith("error: PICTURE: ") and "a.mp4" in first
-    assert last.startswith("1 picture and 40 frames in ") and last.endswith("1 could not be done, see above")
+    assert last.startswith("1 picture and 40 frames in ") and last.endswith("1 failed, see above")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.mp4", "c.png"]
 
 
@@ -214,3 +214,14 @@ def test_an_interrupt_leaves_no_video(capsys, ctrl_c, clip, tmp_path, net):
     assert main(["stylize", str(clip), "--net", file, "--output", "out.mp4"]) == 130
     assert "Traceback" not in capsys.readouterr().err and not list(tmp_path.glob("*.mp4"))
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_video_that_is_cut_short_is_told(capsys, clip, tmp_path, net, suffix):
+    """Its index at the beginning, as on the web: ffmpeg itself plays it to where it ends and says nothing."""
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    video._ffmpeg("-i", str(clip), "-c", "copy", *(["-movflags", "+faststart"] if suffix == ".mp4" else []), str(whole))
+    assert video.open_clip(whole).frames == SECONDS * RATE
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert main(["stylize", str(cut), "--net", str(net("johnson", "stylize")), "--output", "out.mp4"]) == 2
+    assert f"cut{suffix}' is cut short" in capsys.readouterr().err and not Path("out.mp4").exists()

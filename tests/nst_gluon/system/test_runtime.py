@@ -118,7 +118,7 @@ def test_bfloat16_of_the_processor(tmp_path, flags, expected):
 
 ENVIRONMENT = """
 import json, os
-from nst_gluon import runtime
+from nst_gluon.system import runtime
 threads = runtime.prepare({threads})
 names = (*runtime.ENVIRONMENT, "OMP_NUM_THREADS")
 print(json.dumps([threads, {{name: os.environ.get(name) for name in names}}]))
@@ -170,7 +170,7 @@ def test_importing_the_engine_prints_nothing_and_gives_it_the_threads(python):
 
 def test_no_engine_is_one_line(python):
     program = (
-        "from nst_gluon import console\n"
+        "from nst_gluon.cli import console\n"
         "def command():\n"
         "    from nst_gluon.system.engine import mx\n"
         "raise SystemExit(console.run(command))"

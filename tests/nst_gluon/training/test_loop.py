@@ -116,7 +116,8 @@ def test_several_sizes_are_taken_in_turn(tmp_path):
 
 
 def test_a_training_goes_on_from_another_net(tmp_path):
-    first = train(replace(TEXTURE, iterations=3, scales=3), tmp_path / "first", command="the first command")
+    small = replace(TEXTURE, iterations=3, architecture={"scales": 3})
+    first = train(small, tmp_path / "first", command="the first command")
     still = replace(TEXTURE, iterations=1, start=str(first), learning_rate=0.0)
     second = train(still, tmp_path / "second")
     a, (b, meta) = netfile.load(first)[0], netfile.load(second)
@@ -128,18 +129,18 @@ def test_a_training_goes_on_from_another_net(tmp_path):
     assert f"it went on from {first.name}" in page.text
     with pytest.raises(UserError, match="--start: .* is of the task texture, not stylize"):
         train(replace(still, task="stylize"), tmp_path / "other")
-    with pytest.raises(UserError, match="--scales: .* has 3 scales"):
-        train(replace(still, scales=4), tmp_path / "other")
+    with pytest.raises(UserError, match="--scales: .* leave --scales out"):
+        train(replace(still, architecture={"scales": 4}), tmp_path / "other")
 
 
 def test_the_channels_of_the_finest_scale(tmp_path):
-    first = train(replace(TEXTURE, iterations=2, scales=3, finest=16), tmp_path / "first")
+    first = train(replace(TEXTURE, iterations=2, architecture={"scales": 3, "finest": 16}), tmp_path / "first")
     params, meta = netfile.load(first)
     assert meta["architecture"]["finest"] == 16 and params["output.weight"].shape == (3, 16, 1, 1)
     with pytest.raises(UserError, match="--finest: .* leave --finest out"):
-        train(replace(TEXTURE, iterations=2, start=str(first), finest=24), tmp_path / "other")
+        train(replace(TEXTURE, iterations=2, start=str(first), architecture={"finest": 24}), tmp_path / "other")
     with pytest.raises(UserError, match="finest needs 2 scales"):
-        train(replace(TEXTURE, scales=1, finest=16), tmp_path / "other")
+        train(replace(TEXTURE, architecture={"scales": 1, "finest": 16}), tmp_path / "other")
 
 
 def press_at(iteration: int):

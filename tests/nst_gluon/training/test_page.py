@@ -83,7 +83,7 @@ def test_in_a_browser(tmp_path, width, dark):
 @pytest.mark.parametrize(("most", "unit"), [(9.0, "x"), (12_000.0, "x"), (1_234_567.0, "1")])
 def test_no_label_of_a_vertical_axis_is_cut_off(most, unit):
     with style.context():
-        drawn, axes = style.figure()
+        drawn, (axes,) = style.figure()
         axes.plot([1, 2], [0, most], label="one")
         axes.yaxis.set_major_formatter(lambda value, _: style.tick(value, unit))
         axes.set_ylabel("against optimisation")
