@@ -211,8 +211,9 @@ def train(
         iterations, batch: steps of Adam (None: 600 from a net, 1500 from random weights), and pictures in each.
         size: side of the pictures, or several that are taken in turn; the style has the first.
         architecture: what the method's nets can vary (its ``choices()``), such as ``{"width": 0.5}``.
-        start: a net of the same method and task to begin with, or ``random``; None: the bundled one of another style,
-            if there is one and neither ``architecture`` nor another recipe is given.
+        start: a net of the same method and task to begin with, or ``random``; None: to stylise, the bundled one of
+            another style, if there is one and neither ``architecture`` nor another recipe is given. (A texture's net
+            has nothing but its style to forget.)
         seed: of all that is random.
         learning_rate: Adam's; None: the method's own.
         checkpoint_every, preview_every: iterations between checkpoints; seconds between previews.
@@ -242,7 +243,7 @@ def train(
         start = None
     elif start is not None:
         start = net_path(start, "--start")
-    elif recipe == recipes.DEFAULT and not (architecture or random_weights):
+    elif task == "stylize" and recipe == recipes.DEFAULT and not (architecture or random_weights):
         start = first_net(chosen, task, str(style))
     enough = recipes.STEPS if start else recipes.STEPS_FROM_RANDOM
     iterations = enough if iterations is None else iterations

@@ -189,7 +189,7 @@ class Builder:
 
     def noise(self, reduction: int = 0, channels: int = 3, amplitude: float = 1.0) -> str:
         """Noise with a side of the working picture's / 2^reduction."""
-        _whole("reduction of noise", reduction, MAX_REDUCTION, least=0)
+        _whole("noise, halvings of the side", reduction, MAX_REDUCTION, least=0)
         return self._add(Noise(f"noise{self._count(Noise)}", (), _whole("noise channels", channels), reduction,
                                _number("noise amplitude", amplitude)))  # fmt: skip
 

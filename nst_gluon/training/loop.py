@@ -93,7 +93,9 @@ class TrainConfig:
 
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
-        for until, eighths in () if self.start else recipe.get(self.recipe).stages:
+        how = recipe.get(self.recipe)
+        stages = how.texture_stages if self.task == "texture" else how.stages
+        for until, eighths in () if self.start else stages:
             if iteration < until * self.iterations and self.size % STAGED == 0:
                 return self.size * eighths // 8
         return self.sizes[iteration % len(self.sizes)]

@@ -28,6 +28,7 @@ class Recipe:
         stages: a run from scratch begins on smaller pictures, whose steps cost less: up to each part of it, at a part
             of the size in eighths. Only the size itself has the style's statistics: crops of 128 of the bundled
             painting are 476 from it at 256, those of 192 are 104.
+        texture_stages: those of textures, which look alike everywhere.
         drawn: part of the pictures that are drawn (:mod:`nst_gluon.training.synthetic`) unless there is a folder of
             photos.
         augment: whether photos are varied in colour and mixed, and not only cropped.
@@ -42,6 +43,7 @@ class Recipe:
     penalty: float = 0.0
     spikes: float = 0.0
     stages: tuple[tuple[float, int], ...] = ()
+    texture_stages: tuple[tuple[float, int], ...] = ()
     drawn: float = 0.0
     augment: bool = False
     best: bool = False
@@ -50,8 +52,8 @@ class Recipe:
 
 RECIPES = {
     "tuned": Recipe(
-        warm_up=0.03, clip=2.0, average=0.995, penalty=5000.0, spikes=3000.0, stages=((0.1, 4), (0.5, 6)), drawn=0.5,
-        augment=True, best=True, unsaturated=True,
+        warm_up=0.03, clip=2.0, average=0.995, penalty=5000.0, spikes=3000.0, stages=((0.1, 4), (0.5, 6)),
+        texture_stages=((0.7, 4), (0.9, 6)), drawn=0.5, augment=True, best=True, unsaturated=True,
     ),
     "paper": Recipe(),
 }  # fmt: skip

@@ -441,7 +441,8 @@ def test_the_report_of_several_machines_says_what_each_is(tmp_path, capsys):
     page = (path / "report.html").read_text()
     assert "machine-1: Example CPU 9000" in text and "machine-2: Another CPU, 8 cores" in text
     assert "machine-1: MXNet 1.9.1" in text and "machine-2: MXNet 1.9.0" in text
-    assert "Several machines stand side by side." in text and ", on cpu@machine-1, on one seed." in text
+    assert "Several machines stand side by side." in text and "less memory (cpu@machine-1)" in text
+    assert "samples; one seed, so" in text
     for device in ("cpu@machine-1", "cpu@machine-2"):
         assert device in page
     assert "The runs that this one was merged from" in text and first.name in text and second.name in text

@@ -95,7 +95,7 @@ def test_no_label_of_a_vertical_axis_is_cut_off(most, unit):
 
 def test_a_plot_without_a_vertical_axis_is_laid_out():
     with style.context():
-        drawn, axes = style.figure()
+        drawn, (axes,) = style.figure()
         axes.yaxis.set_visible(False)
         style.finish(drawn)
         assert style.render(drawn)[0].count("<svg") == 1
