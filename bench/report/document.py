@@ -130,7 +130,7 @@ def _sections(
         Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}",
                 tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
         Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
-        Section("troubled", "Failed cells", tables=_there(tables.troubled_cells(analysed))),
+        Section("troubled", "Failed, skipped and time-limited cells", tables=_there(tables.troubled_cells(analysed))),
         Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
                 pictures=tuple(picture for picture in rest if picture.file not in files)),
         Section("plots-loss", "Loss against seconds", plots=by_section["loss"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -146,7 +147,7 @@ def test_what_is_kept_is_read_again_for_the_same_machine_only(tmp_path):
 
 
 def test_a_measurement_that_fails_is_one_line(monkeypatch):
-    monkeypatch.setattr(roofline.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UserError, match="the measurement failed") as caught:
         roofline.measure(1)
     assert "\n" not in str(caught.value)
@@ -157,7 +158,7 @@ def test_a_measurement_tells_its_parts_and_what_it_prints_besides_is_no_harm(mon
     lines = ["a library says hello", json.dumps({"part": "copy", "done": 0.5}), json.dumps(MEASURED)]
     program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
     program.chmod(0o755)
-    monkeypatch.setattr(roofline.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     told = []
     assert roofline.measure(1, lambda *part: told.append(part)) == MEASURED
     assert told == [("copy", 0.5)]
@@ -224,7 +225,7 @@ def test_a_run_is_told_and_drawn(run_folder, capsys):
         (["--threads", "0"], "--threads: 0"),
         (["--threads", "two"], "--threads: 'two'"),
         (["--run", "nowhere"], "--run: no run 'nowhere'"),
-        (["--run", "reference", "--threads", "1"], "--threads: a run has its own"),
+        (["--run", "reference", "--threads", "1"], "--threads: a run has a number of threads already"),
         (["--run", "reference"], "--run: there is no"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,9 @@ import pytest
 from synthetic import make_run
 
 from bench import report
-from bench.analysis import claims, engine_comparison
+from bench.analysis import claims, engine_comparison, methods
 from bench.analysis import summary as analysis
-from bench.report import pictures, run_facts
+from bench.report import run_facts
 from bench.store.reader import read_run
 from bench.store.run_folder import Store
 
@@ -91,32 +90,37 @@ def test_speed_ups_stay_within_an_engine(run):
 
 
 def test_claims_rest_on_the_reference_and_on_a_peer_where_it_is_alone(run):
-    summary = pd.read_csv(run / "summary.csv")
-    claim = next(claim for claim in claims.CLAIMS if claim.id == "texture-net-500x")
-    assert "gluon on cpu" in claims.find(claim, summary).reason
-    assert "pytorch on cpu" in claims.find(claim, summary[summary["engine"] == "pytorch"]).reason
+    summary, known = pd.read_csv(run / "summary.csv"), methods.of_run(read_run(run))
+    for engine, rows in (("gluon", summary), ("pytorch", summary[summary["engine"] == "pytorch"])):
+        measured = [part for finding in claims.find_all(rows, known) for part in finding.parts if part.row]
+        assert {part.row["engine"] for part in measured} == {engine}
+        assert all(f"{engine} on cpu, n = " in part.reason for part in measured)
 
 
 def test_the_report_has_the_table_and_says_whose_merit_is_whose(run):
     report.build(run)
     text, page = (run / "report.md").read_text(), (run / "report.html").read_text()
-    part = text[text.index("## Gluon against peers") :]
+    part = text[text.index("## Engines compared") :]
     part = part[: part.index("\n## ")]
-    assert "the merit of an engine" in part and "the method's merit" in part
-    row = next(line for line in part.splitlines() if "Johnson" in line and "PyTorch" in line and "| 1 |" in line)
-    assert "0.500× \\[" in row and "3.00×" in row
+    assert "the merit of an engine" in part
+    assert "Every other speed-up in this report relates cells of one engine." in part
+    row = next(line for line in part.splitlines() if "Johnson net stylisation 256 | PyTorch" in line)
+    assert "0.500× Gluon's \\[" in row and "3.00× Gluon's \\[" in row
     assert sum("ONNX Runtime" in line for line in part.splitlines()) == 2  # batches 1 and 4
-    assert 'id="peers"' in page and "Gluon against peers" in page
-    assert "both in Gluon" in text and "task, size and engine" in text
-    alt = (run / "plots" / "latency-s.svg").read_text()
-    assert all(f"Johnson net, stylisation, {name}" in alt for name in ("Gluon", "PyTorch", "ONNX Runtime"))
+    assert 'id="peers"' in page and "Engines compared" in page
+    in_seconds = next(line for line in text.splitlines() if line.startswith("- In seconds: "))
+    summary = pd.read_csv(run / "summary.csv").set_index(["metric", "engine", "task", "method"])["value"].sort_index()
+    speedup = summary["speedup_at_equal_loss", "gluon", "texture", "texture_net"].item()
+    assert f" {speedup:.0f}× " in in_seconds and "(Gluon)" in in_seconds
+    plot = (run / "plots" / "latency-s.svg").read_text()
+    assert all(f">Johnson net, {name}<" in plot for name in ("Gluon", "PyTorch", "ONNX Runtime"))
 
 
 def test_a_report_of_one_engine_has_no_such_table(tmp_path):
     path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
     analysis.summarise(path)
     report.build(path)
-    assert "Gluon against peers" not in (path / "report.md").read_text()
+    assert "Engines compared" not in (path / "report.md").read_text()
     assert 'id="peers"' not in (path / "report.html").read_text()
 
 
@@ -128,11 +132,10 @@ def test_only_engines_of_the_run_are_said_to_have_been_used():
 
 
 def test_the_papers_size_is_shown_first():
-    def made(*sizes):
-        return [pictures.Picture("a", "b", "c", Path("d"), "e", "texture", size) for size in sizes]
+    def first(*sizes):
+        return min(sizes, key=run_facts.from_papers_size)
 
-    assert pictures.first_size(made(128, 256, 512)) == 256 and pictures.first_size(made(512, 128, 1024)) == 128
-    assert pictures.first_size(made(384, 128)) == 128 and pictures.first_size([]) == 0
+    assert first(128, 256, 512) == 256 and first(512, 128, 1024) == 128 and first(384, 128) == 128
 
 
 def test_the_command_that_repeats_a_cell_has_its_engine_and_options(run):

@@ -326,7 +326,7 @@ def test_the_report_says_how_many_were_left_out():
 
     assert run_facts.warm_up([]) == "" == run_facts.warm_up([record(0, 10), {"info": {}}, {}, {"info": None}])
     assert run_facts.warm_up([record(3, 10)]) == (
-        "3 of 10 timed samples were still slower than the rest and were left out as warm-up (in the one cell); "
+        "3 of 10 timed samples were slower than the rest and were left out as warm-up (in the one cell); "
         "samples.csv has them as warm_up_latency_s and warm_up_iteration_s."
     )
     assert "5 of 30 timed samples" in run_facts.warm_up([record(1, 10), record(4, 10), record(0, 10)])

@@ -453,7 +453,8 @@ def test_the_report_of_several_machines_says_what_each_is(tmp_path, capsys):
     measured = [row for row in verdicts if row["measured"]]
     assert measured and all("gluon on cpu@machine-1" in row["reason"] for row in measured)
     assert report.build(path) == path / "report.html"
-    assert claims.of_run(run := read_run(path), analysis.summarise_run(run), methods.of_run(run))
+    merged = read_run(path)
+    assert claims.of_run(merged, analysis.summarise_run(merged), methods.of_run(merged))
 
 
 def test_a_faceted_run_is_of_no_single_machine(tmp_path, machines, capsys):
