@@ -35,7 +35,7 @@ PLAN_DEFAULTS = {
     "budget": "standard",
     "target_loss": None,
     "bounds": cells.BOUNDS[0],
-    "preset": "texture_net",
+    "preset": presets.DEFAULT,
     "weights": None,
     "random_weights": None,
     "net": None,

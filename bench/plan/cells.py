@@ -20,6 +20,7 @@ from bench.plan import older
 from bench.plan.budgets import Budget
 from nst_gluon import assets
 from nst_gluon.methods import GENERATES, OPTIMISES, Facts
+from nst_gluon.objective import presets
 
 # What goes without saying in a cell's name.
 USUAL = {"engine": registry.REFERENCE, "dtype": "float32", "device": "cpu"}
@@ -100,7 +101,7 @@ class Settings:
 
     style: str
     content: str
-    preset: str = "texture_net"
+    preset: str = presets.DEFAULT
     style_size: int = STYLE_SIZE
     weights: str | None = None
     random_weights: bool = False

@@ -67,7 +67,7 @@ class TrainConfig:
     method: str
     task: str
     style: str
-    preset: str = "texture_net"
+    preset: str = presets.DEFAULT
     photos: str | None = None
     recipe: str = recipe.DEFAULT
     iterations: int = 2000
