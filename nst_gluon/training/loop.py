@@ -69,7 +69,7 @@ class TrainConfig:
     style: str
     preset: str = presets.DEFAULT
     photos: str | None = None
-    recipe: str = recipe.DEFAULT
+    recipe: str = recipe.FROM_NET
     iterations: int = 2000
     size: int = 256
     batch: int = 4

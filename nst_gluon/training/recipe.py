@@ -57,8 +57,9 @@ RECIPES = {
     ),
     "paper": Recipe(),
 }  # fmt: skip
-DEFAULT = "tuned"
-# Steps that make a good picture: from another style's net (ten minutes of two cores), and from random weights.
+# What a training takes by default: the tuned recipe has not made a good net from random weights yet.
+FROM_NET, FROM_RANDOM = "tuned", "paper"
+# Steps by default, from another style's net and from random weights.
 STEPS, STEPS_FROM_RANDOM = 600, 1500
 # The last rate of the cosine, as a part of the peak.
 END = 0.01
