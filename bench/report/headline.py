@@ -10,6 +10,7 @@ import pandas as pd
 from bench.analysis.analysed import Analysed
 from bench.analysis.claims import QUALITY_FLOOR
 from bench.analysis.summary import LOWER_BOUND, REFERENCE_ITERATIONS, SPEEDUP_500, SPEEDUP_EQUAL
+from bench.plan.engines import REFERENCE
 from bench.report import run_facts
 from bench.report.tables import fastest_variant
 from bench.report.wording import engine_name, measured, steps_text, with_interval
@@ -26,7 +27,7 @@ def of_run(analysed: Analysed) -> str:
     """The result in one sentence: by how much, with the range over sizes and nets, and against what."""
     if analysed.random_weights:
         return _of_random(analysed)
-    rows = analysed.speedups()
+    rows = _of_one_engine(analysed.speedups())
     if rows.empty:
         return _no_answer(analysed)
     fine = rows[rows["fine"]]
@@ -46,7 +47,7 @@ def of_run(analysed: Analysed) -> str:
 
 def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
     """(term, text) of what puts the sentence in proportion."""
-    rows = analysed.speedups()
+    rows = _of_one_engine(analysed.speedups())
     if len(rows) and not analysed.random_weights:
         yield "In seconds", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
     poor = rows[~rows["fine"]]
@@ -68,6 +69,12 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
         several = f"{seeds} seeds" if seeds > 1 else "one seed, so what another would change is not in them"
         samples = f"{low}" if low == high else f"{low} to {high}"
         yield "How sure", f"Brackets are 95 % intervals; times are medians of {samples} samples; {several}."
+
+
+def _of_one_engine(rows: pd.DataFrame) -> pd.DataFrame:
+    """The speed-ups of the reference engine, where a run has it: a range over engines would mix two merits."""
+    reference = rows[rows["engine"] == REFERENCE]
+    return rows if reference.empty else reference
 
 
 def subject(analysed: Analysed) -> str:

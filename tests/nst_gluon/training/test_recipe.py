@@ -206,10 +206,11 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one_to_the_same
     "net", [net for net in assets.nets() if net.task == "stylize"], ids=lambda net: f"{net.style}-{net.method}"
 )
 def test_no_bundled_net_leaves_holes(net):
-    """White or black where the photo is not, in at most 0.05 % of the pixels (none of these styles has either)."""
+    """White where the photo is not in at most 0.05 % of the pixels, black in at most 0.5 %: lines are nearly black."""
     generator = load_net(net.path)
     scenes = Drawn([images.load(assets.content_path("astronaut"))[0]], seed=9, side=256)
     for photo in [*(images.load(path, 256) for path in assets.photos()), *(scenes[k][None] for k in range(4))]:
         made = generator.generate(photo)
-        for hole, own in ((made >= 250 / 255, photo >= 250 / 255), (made <= 5 / 255, photo <= 5 / 255)):
-            assert (hole.all(axis=1) & ~own.all(axis=1)).mean() <= 5e-4
+        white, black = (made >= 250 / 255, photo >= 250 / 255, 5e-4), (made <= 5 / 255, photo <= 5 / 255, 5e-3)
+        for hole, own, most in (white, black):
+            assert (hole.all(axis=1) & ~own.all(axis=1)).mean() <= most
