@@ -76,6 +76,6 @@ def test_a_worker_imports_its_own_engine_only(finished):
 def test_the_report_sets_them_side_by_side(finished):
     path, _ = finished
     report = (path / "report.md").read_text()
-    part = report[report.index("## Gluon against peers") :]
+    part = report[report.index("## Engines compared") :]
     for name in ("Gluon", "PyTorch", "ONNX Runtime"):
         assert name in part[: part.index("\n## ")]

@@ -244,7 +244,8 @@ def test_an_installed_package_s_methods_are_known_by_name(installed, tmp_path, m
     assert "did you mean 'sign_descent'" in done.stderr
     monkeypatch.syspath_prepend(str(installed))
     monkeypatch.setenv("PYTHONPATH", str(installed))
-    assert methods.installed() == ["sign_descent", "toy_net"]
+    assert methods.installed() == {"sign_descent": "toy_methods_of_somebody:SignDescent",
+                                   "toy_net": "toy_methods_of_somebody:ToyNet"}  # fmt: skip
     (facts,) = outside.facts(["sign_descent"])
     assert facts.reference == "toy_methods_of_somebody:SignDescent"
     entry = installed / "toy_methods-1.0.dist-info" / "entry_points.txt"

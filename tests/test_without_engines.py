@@ -52,7 +52,7 @@ def test_the_report_of_a_committed_run_is_built(bare, copy):
     done = bare("report", str(copy), "--out", str(copy.parent))
     assert done.returncode == 0, done.stderr
     report = (copy / "report.md").read_text()
-    assert "The claims, checked" in report and len((copy / "report.html").read_text()) > 100_000
+    assert "The papers' claims, checked" in report and len((copy / "report.html").read_text()) > 100_000
     assert (copy / "plots" / "latency-s.svg").is_file()
     rows = (copy / "summary.csv").read_text().splitlines()
     assert len(rows) > 50 and rows[1].startswith("gluon,")
@@ -88,9 +88,9 @@ def test_parity_says_that_there_is_nothing_to_compare(bare):
 
 def test_a_plan_with_every_engine_is_made_without_one(python):
     code = (
-        "import json\nfrom bench import plan\nfrom plans import small_plan\n"
+        "import json\nfrom bench.plan.cells import Plan\nfrom plans import small_plan\n"
         "made = small_plan(engines=['gluon', 'pytorch', 'onnxruntime'])\n"
-        "again = plan.Plan.from_dict(json.loads(json.dumps(made.to_dict())))\n"
+        "again = Plan.from_dict(json.loads(json.dumps(made.to_dict())))\n"
         "print(json.dumps([made == again, len(made.cells)]))"
     )
     done = python(code, engine=False, PYTHONPATH=os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))
