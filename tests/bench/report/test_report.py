@@ -391,7 +391,8 @@ def test_markdown_code_cannot_be_closed_from_inside():
 
 
 def test_a_run_without_any_cell_says_so(tmp_path):
-    store = Store.create(tmp_path, {"command": ["x"], "cells": [1, 2, 3]})
+    cell = {"method": "gatys", "task": "texture", "size": 64, "batch": 1, "dtype": "float32", "device": "cpu"}
+    store = Store.create(tmp_path, {"command": ["x"], "cells": [{**cell, "seed": seed} for seed in range(3)]})
     store.close()
     page = build(store.path)
     assert "Nothing was measured." in page.text
