@@ -42,7 +42,9 @@ def of_run(analysed: Analysed) -> str:
         noun = "a texture" if task == "texture" else f"a {'stylised picture' if task == 'stylize' else task_name(task)}"
         parts.append(f"{noun} {_range(group)}")
     sentence = f"The {subject} make{'' if several else 's'} {listing(parts)} than optimisation reaches the same loss"
-    return f"{sentence}{_strong(analysed, fine)}."
+    poor = sorted(set(rows["task"]) - set(fine["task"]))
+    rest = f" No net for {listing([task_name(task) for task in poor])} is good enough to count." if poor else ""
+    return f"{sentence}{_strong(analysed, fine)}.{rest}"
 
 
 def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
@@ -85,7 +87,7 @@ def subject(analysed: Analysed) -> str:
     sizes = listing([f"{size}" for size in sorted(run.cells["size"].unique())])
     tasks = listing([task_name(task) for task in sorted(run.cells["task"].unique())])
     style, content, preset = (clean(run_facts.named(run.meta, name), 60) for name in ("style", "content", "preset"))
-    text = f"{tasks} at {sizes} pixels, style {style}, content {content}, all under one objective (preset {preset})"
+    text = f"{tasks} at {sizes} pixels; one style, {style}, one photo, {content}, one objective, preset {preset}"
     return f"{text[:1].upper()}{text[1:]}."
 
 
