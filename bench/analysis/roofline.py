@@ -96,7 +96,13 @@ def measure(threads: int, tell: Callable[[str, float], None] = lambda part, done
     with tempfile.TemporaryFile("w+") as said, children.start(
         command, stdout=subprocess.PIPE, stderr=said, text=True
     ) as child:
-        timer = threading.Timer(TIME_LIMIT_S, child.kill)
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            children.end(child)
+
+        timer = threading.Timer(TIME_LIMIT_S, give_up)
         timer.start()
         try:
             found = _follow(child.stdout, tell)
@@ -105,11 +111,10 @@ def measure(threads: int, tell: Callable[[str, float], None] = lambda part, done
             children.end(child)
             raise
         finally:
-            late = not timer.is_alive()
             timer.cancel()
         said.seek(0)
         last = (said.read().strip().splitlines() or [f"exit status {status}"])[-1]
-    if late:
+    if late.is_set():
         raise UserError(f"roofline: the measurement took more than {TIME_LIMIT_S} s; try fewer --threads")
     if status or found is None:
         raise UserError(f"roofline: the measurement failed ({last})")
