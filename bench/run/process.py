@@ -38,10 +38,11 @@ OOM_PHRASES = (
 LIMITED_PHRASES = ("Resource temporarily unavailable", "could not create a", "could not execute a primitive")
 # How a process ends whose C++ threads cannot allocate; MXNet's handler of SIGSEGV turns it into exit status 255.
 FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+FATAL_EXIT, FATAL_WORDS = 255, "Segmentation fault"
 # What no program does to itself.
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-FATAL_EXIT, FATAL_WORDS = 255, "Segmentation fault"
 NEAR_LIMIT, AT_LIMIT = 0.5, 0.9  # of the address space that a crash, and a hang, are put down to; OpenBLAS hangs
+STARTING = 1 << 30  # bytes of address space; with fewer, Python and its libraries may not even start
 
 # Fields that an event must have, and whether each is a finite number or a text.
 EVENTS: dict[str, dict[str, type]] = {
@@ -59,9 +60,9 @@ RESULTS = ("ok", "oom", "error", "user_error", "disk_full")
 class Outcome:
     """What became of a worker.
 
-    ``status`` is ok, oom, timeout, error or disk_full; ``crashed`` says that it ended without reporting a
-    result, which a retry may cure, and ``killed`` that somebody ended it. ``foreign_cores`` is the processor time that
-    others used meanwhile, in cores; None if unknown.
+    ``status`` is ok, oom, timeout, error or disk_full; ``ready`` says that it got through its imports, ``crashed`` that
+    it ended without reporting a result, which a retry may cure, and ``killed`` that somebody ended it.
+    ``foreign_cores`` is the processor time that others used meanwhile, in cores; None if unknown.
     """
 
     status: str
@@ -72,6 +73,7 @@ class Outcome:
     samples: list[tuple[str, str, float]] = field(default_factory=list)
     curve: list[tuple[float, ...]] = field(default_factory=list)
     image: str | None = None
+    ready: bool = False
     info: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
     garbage_lines: int = 0
@@ -88,6 +90,8 @@ class Outcome:
             self.curve.append((float(event["seconds"]), int(event["iteration"]), *terms))
         elif event["event"] == "image":
             self.image = event["path"]
+        elif event["event"] == "ready":
+            self.ready = True
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:
@@ -131,6 +135,7 @@ def classify(
     kernel_kills: int | None = None,
     limit: int | None = None,
     mapped: int = 0,
+    ready: bool = True,
 ) -> tuple[str, str, bool]:
     """(status, reason, crashed) of an ended worker.
 
@@ -142,10 +147,13 @@ def classify(
         kernel_kills: processes here that the kernel killed meanwhile for want of memory, None if unknown. A SIGKILL
             without one came from somebody.
         limit, mapped: the limit of its address space in bytes, if it had one, and the most that it was seen to map.
+        ready: whether it got through its imports. Under a limit that is too small for them it ends in any way at all,
+            and too soon to be watched.
     """
     if result is not None:
         return result["status"], " ".join(str(result.get("reason", "")).split()), False
     near_limit = limit is not None and mapped > NEAR_LIMIT * limit
+    starved = limit is not None and limit < STARTING and not ready
     space = f"the limit of {limit / 1e6:,.0f} MB, most likely for want of memory" if limit is not None else ""
     phrase = out_of_memory_phrase(log_tail, near_limit)
     if timed_out is not None:
@@ -158,12 +166,12 @@ def classify(
         return "oom", "killed by the kernel for want of memory", False
     if phrase and exit_code != 0:
         return "oom", f"out of memory ({phrase})", False
-    fatal = -exit_code in FATAL_SIGNALS or (exit_code == FATAL_EXIT and FATAL_WORDS in log_tail)
-    if near_limit and fatal:
-        return "oom", f"{_signal_name(-exit_code) if exit_code < 0 else FATAL_WORDS} near {space}", False
     if exit_code == 0:
         return "error", "ended with exit status 0 but without a result", True
     what = f"killed by {_signal_name(-exit_code)}" if exit_code < 0 else f"exit status {exit_code}"
+    fatal = -exit_code in FATAL_SIGNALS or (exit_code == FATAL_EXIT and FATAL_WORDS in log_tail)
+    if (near_limit and fatal) or (starved and -exit_code not in OUTSIDE_SIGNALS):
+        return "oom", f"{what} near {space}", False
     last = next((line.strip() for line in reversed(log_tail.splitlines()) if line.strip()), "")
     return "error", f"crashed: {what}" + (f": {last[:200]}" if last else ""), True
 
@@ -366,8 +374,9 @@ def run_worker(
     kills_after, busy_after = machine.oom_kills(), environment.busy_seconds(cores)
     kernel_kills = None if kills is None or kills_after is None else kills_after - kills
     status, outcome.reason, outcome.crashed = classify(
-        worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills, worker.limit, worker.mapped
-    )
+        worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills, worker.limit, worker.mapped,
+        outcome.ready,
+    )  # fmt: skip
     outcome.killed = outcome.crashed and -outcome.exit_code in OUTSIDE_SIGNALS
     if outcome.killed:
         outcome.reason += "; --resume tries it again"

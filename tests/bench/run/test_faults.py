@@ -113,6 +113,9 @@ def test_memory_that_runs_out_later_is_told_too_and_larger_cells_are_skipped(tmp
         ((255, None, "\nSegmentation fault: 11\n", None, 0, GB, 0.6 * GB), "oom"),
         ((255, None, "goodbye", None, 0, GB, 0.6 * GB), "error"),
         ((1, None, "ValueError: surprise", None, 0, GB, 0.6 * GB), "error"),
+        ((1, None, "SystemError: error return without exception set", None, 0, GB, 0, False), "oom"),
+        ((1, None, "SystemError: error return without exception set", None, 0, None, 0, False), "error"),
+        ((-15, None, "", None, 0, GB, 0, False), "error"),
         ((-9, None, "std::bad_alloc", 60.0), "oom"),  # it hung after that
         ((-9, None, "", 60.0, 0, GB, 0.8 * GB), "timeout"),
         ((-15, None, "", 60.0, 0, GB, 0.95 * GB), "oom"),  # so does OpenBLAS when it cannot map its buffers
