@@ -122,7 +122,7 @@ def defaults(config: TrainConfig) -> TrainConfig:
     """``config`` with the method's own schedule where it has None."""
     own = methods.get(config.method).schedule(config.iterations)
     schedule = {
-        "learning_rate": own.rate,
+        "learning_rate": own.rate if config.start else recipe.get(config.recipe).rate or own.rate,
         "decay_start": own.decay_start,
         "decay_every": own.decay_every,
         "decay": own.decay,
