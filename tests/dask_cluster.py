@@ -2,7 +2,7 @@
 
 Prints one line of JSON, {"address", "scheduler": its process}, replaces every worker that dies, and ends, with all of
 them, when its standard input is closed. The processes are forked from one that has imported everything: a worker is
-there within a moment, and 64 of them take little memory. ``python dask_cluster.py WORKERS SECONDS FOLDER`` simulates:
+there within a moment, and 64 of them take little memory. ``python dask_cluster.py WORKERS SCALE FOLDER`` simulates:
 cells sleep as :func:`seconds_of` says, and those that :func:`dies` names take their worker with them, once.
 """
 
@@ -22,6 +22,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from bench.plan.budgets import BUDGETS
+from bench.plan.cells import Cell
+from bench.plan.durations import estimate_s
 
 QUIET = {
     "distributed.worker.profile.enabled": False,
@@ -63,9 +67,9 @@ def _chance(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
 
 
-def seconds_of(key: str, mean: float) -> float:
-    """How long a cell takes: unequal, from a quarter of the mean to two and a half of it, mostly short."""
-    return mean * (0.25 + 2.25 * _chance(key) ** 2)
+def seconds_of(cell: Cell, scale: float) -> float:
+    """How long a cell takes: about ``scale`` times the estimate, up to a fifth more or less."""
+    return scale * estimate_s(cell, BUDGETS["quick"]) * (0.8 + 0.4 * _chance(cell.key))
 
 
 def dies(key: str) -> bool:
@@ -73,19 +77,18 @@ def dies(key: str) -> bool:
     return _chance(f"death of {key}") < DEATHS
 
 
-def _sleep_through(mean: float, folder: Path) -> None:
+def _sleep_through(scale: float, folder: Path) -> None:
     """Put sleeping in the place of the processes that measure."""
     from bench.run import scheduler
     from bench.run.process import Outcome
 
     def sleeping(command, spec, *, on_event, on_tick, **_):
-        cell = spec["cell"]
-        key = "-".join(str(cell[name]) for name in ("method", "task", "size", "seed"))
-        seconds = seconds_of(key, mean)
+        cell = Cell.from_dict(spec["cell"])
+        seconds = seconds_of(cell, scale)
         with open(folder / "starts.txt", "a") as starts:
-            starts.write(f"{key} {os.getpid()}\n")
-        mine = folder / key
-        dying = dies(key) and not mine.exists()
+            starts.write(f"{cell.key} {os.getpid()}\n")
+        mine = folder / cell.key
+        dying = dies(cell.key) and not mine.exists()
         end = time.monotonic() + (seconds / 2 if dying else seconds)
         while time.monotonic() < end:
             time.sleep(min(0.2, max(0.0, end - time.monotonic())))
@@ -111,19 +114,20 @@ def _fork(run) -> int:
     os._exit(0)
 
 
-def main(workers: int, mean: float | None = None, folder: str | None = None) -> None:
+def main(workers: int, scale: float | None = None, folder: str | None = None) -> None:
     import dask
     from distributed import Scheduler, Worker
 
     from bench.run import cluster_worker
 
     dask.config.set(QUIET)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     space = tempfile.mkdtemp(prefix="dask-cluster-")
-    if mean is not None:
+    if scale is not None:
         from bench.machine import environment
 
-        _sleep_through(mean, Path(folder))
+        _sleep_through(scale, Path(folder))
         machine = environment.capture(1)  # once for all: no process is started to look
         cluster_worker._look_at = lambda request: {
             "environment": machine,

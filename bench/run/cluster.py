@@ -115,8 +115,9 @@ def connect(where: str, jobs: int) -> Iterator[Cluster]:
         from distributed import Client
     except ImportError:
         raise UserError(f"--cluster: needs Dask; install it with {INSTALL}") from None
-    for name in ("distributed", "tornado"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is told in one line, here
+    for name in list(logging.root.manager.loggerDict):  # what matters is told in one line, here
+        if name.split(".")[0] in ("asyncio", "distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     slurm = _slurm(jobs) if where == SLURM else None
     try:
         if slurm is not None:
