@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "doctor",
         help="check what this machine can run",
         description="Check the machine, the engine, the weights and the nets: what can run here, and how to fix what "
-        "cannot.",
+        "cannot. Of each NVIDIA GPU it says what runs on it: MXNet's wheel, NVIDIA's container with MXNet, or PyTorch.",
         epilog="examples:\n  python -m bench doctor\n  python -m bench doctor --json",
     )
     doctor.add_argument("--json", action="store_true", help="print one JSON object on standard output")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.training import checkpoint, photos, recipe, synthetic
 from nst_gluon.training.adam import Adam
 
+if TYPE_CHECKING:
+    from nst_gluon.training.member import Together
+
 # The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
 STAGED = 256
 # Which quantiles of each channel of the style are its range of colours.
@@ -43,6 +46,8 @@ QUANTILES = (0.02, 0.98)
 MIXED = 0.2
 # Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
 HELD_OUT, HELD_OUT_SEED = 4, 2**31
+# Iterations between checks that processes which train together have the same net.
+CHECK_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class TrainConfig:
         style_weight: multiplies the preset's style weights.
         architecture: what differs from the method's own net (:meth:`nst_gluon.methods.Generator.choices`).
         start: a net file of the same method and task, whose parameters the training begins with; None: at random.
+        workers: equal parts of a batch, each with normalisation statistics of its own: so many processes, or one that
+            takes the parts in turn.
     """
 
     method: str
@@ -85,6 +92,7 @@ class TrainConfig:
     start: str | None = None
     weights: str | None = None
     random_weights: bool = False
+    workers: int = 1
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -104,6 +112,8 @@ class TrainConfig:
         """As it comes back from JSON; the architecture's values stand beside the others."""
         fields = asdict(self)
         architecture = fields.pop("architecture")
+        if self.workers == 1:
+            del fields["workers"]  # older checkpoints do not have it
         return json.loads(json.dumps({**fields, **architecture}))
 
 
@@ -229,10 +239,16 @@ def held_out(config: TrainConfig) -> np.ndarray:
 
 
 class Trainer:
-    """The state of one training: net, optimiser, objective, iteration."""
+    """The state of one training: net, optimiser, objective, iteration. ``together``: the group that this process is in,
+    which has a process for each part of a batch."""
 
-    def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
+    def __init__(
+        self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None, together: Together | None = None
+    ):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
+        self.together, part = together, config.batch // config.workers
+        first = 0 if together is None else together.rank * part
+        self.pictures = range(first, config.batch if together is None else first + part)
         self.recipe = recipe.get(config.recipe)
         self.method, self.start = methods.get(config.method), None
         own = self.method.unsaturated if self.recipe.unsaturated else self.method.architecture
@@ -262,7 +278,7 @@ class Trainer:
         self.net.half = config.dtype == "bfloat16"
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
-        self.per_pass = 1 if self.net.one_by_one else config.batch
+        self.per_pass = 1 if self.net.one_by_one else part
         self.optimizer = Adam(parameters_of(self.net), self.recipe, self.ctx)
         self.best: tuple[float, dict[str, np.ndarray]] | None = None
         self._judges = self._settled = None
@@ -301,7 +317,7 @@ class Trainer:
         ]
         self.optimizer.zero_gradients()
         totals, finite = [], True
-        for first in range(0, config.batch, self.per_pass):
+        for first in self.pictures[:: self.per_pass]:
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
@@ -322,12 +338,17 @@ class Trainer:
             totals.append([v.asnumpy() for v in (*values, *extra)])
         rate = learning_rate(config, self.iteration)
         means = [float(np.mean([t[i] for t in totals])) for i in range(5)]
+        if self.together is not None:
+            sums = self.together.add_up(self.optimizer.gradients(), [*means, float(finite)])
+            means, finite = [value / config.workers for value in sums[:5]], sums[5] == config.workers
         terms = Terms(*means[:4])
         if not (finite and np.isfinite(terms.objective)):
             raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
         self.optimizer.step(self.iteration, rate, config.batch)
         mx.nd.waitall()
         self.iteration += 1
+        if self.together is not None and self.iteration % CHECK_EVERY == 0:
+            self.together.check(self.optimizer.learnt(), self.optimizer.gradients(), self.iteration)
         self.seconds += time.perf_counter() - start
         return Progress(self.iteration, self.seconds, rate, terms, means[4])
 
