@@ -30,6 +30,7 @@ from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.pictures import images
 from nst_gluon.pictures import pipeline as streams
+from nst_gluon.system import energy, runtime
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.training import checkpoint, photos, recipe, synthetic
@@ -284,6 +285,16 @@ class Trainer:
         self._judges = self._settled = None
         self.iteration = 0
         self.seconds = 0.0
+        # Joules, up to the session before and in this one; None where a machine did not tell.
+        gpu = runtime.find_gpu(runtime.Device("gpu", self.ctx.device_id)) if self.ctx.device_type == "gpu" else None
+        self._joules_before: float | None = 0.0
+        self._energy = energy.Meter(gpu and gpu.nvml_index)
+
+    @property
+    def joules(self) -> float | None:
+        """What the training has used, in all its sessions, by this machine's counters; None where one did not tell."""
+        now = self._energy.read()
+        return None if now is None or self._joules_before is None else self._joules_before + now
 
     def _start_from(self, path: str) -> dict[str, np.ndarray]:
         """The parameters of a net to begin with; its architecture becomes this training's."""
@@ -420,7 +431,8 @@ class Trainer:
         """A checkpoint: everything that the next iteration depends on, in float32."""
         arrays = {f"net.{name}": value for name, value in values_of(self.net).items()}
         arrays.update(self.optimizer.arrays())
-        state = {"iteration": self.iteration, "seconds": self.seconds, "config": self.config.as_json()}
+        state = {"iteration": self.iteration, "seconds": self.seconds, "joules": self.joules}
+        state["config"] = self.config.as_json()
         if self.best is not None:
             state["best"] = self.best[0]
             arrays.update((f"best.{name}", value) for name, value in self.best[1].items())
@@ -442,6 +454,7 @@ class Trainer:
         self.optimizer.restore(arrays)
         self.best = (state["best"], part["best."]) if "best" in state else None
         self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self._joules_before = state.get("joules")
 
 
 def style_name(style: str) -> str:

@@ -209,6 +209,8 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     final = dict(zip(TERMS, last.mean(axis=0).tolist()))
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
+    if trainer.joules is not None:
+        meta["joules"] = trainer.joules
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n"))
     curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
