@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -18,8 +19,10 @@ pytest.importorskip("distributed", reason="needs the extra cluster: distributed"
 
 import dask_cluster
 from drive import INPUTS
-from plans import alive, environment, fake_command, small_plan, wait_until
+from plans import QUICK, alive, environment, fake_command, small_plan, wait_until
 
+from bench.analysis import summary
+from bench.plan import cells
 from bench.run import cluster, session
 from bench.run.output import QUIET
 from bench.store import reader, run_folder
@@ -183,3 +186,45 @@ def test_a_simulation_of_many_cells_and_deaths(tmp_path):
     found = simulate.measure(cells=120, workers=8, mean=0.2, folder=tmp_path)
     assert found["cells"] == found["committed"] == 120 and found["deaths"] > 0
     assert found["seconds"] < 1.5 * found["bound_seconds"] + 2 and found["client_bytes"] < 200e6
+
+
+def test_slurm_starts_exclusive_workers(tmp_path, monkeypatch):
+    """With a sbatch that starts the job here, at once."""
+    pytest.importorskip("dask_jobqueue", reason="needs the extra cluster: dask-jobqueue")
+    log = tmp_path / "job.sh"
+    for name, text in {"sbatch": f'cp "$1" {log}; sh "$1" > /dev/null 2>&1 & echo $!', "scancel": 'kill "$@"'}.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    monkeypatch.chdir(tmp_path)
+    plan = small_plan(method_names=["johnson"])
+    status, path = execute(plan, tmp_path / "out", cluster.SLURM)
+    job = log.read_text()
+    assert status == 0 and len(run_folder.read_cells(path)) == 1
+    assert "#SBATCH --exclusive" in job and "--resources machine=1" in job and "--no-nanny" in job
+    assert "PROFILE__ENABLED=False" in job and "#SBATCH --mem" not in job
+
+
+def test_pictures_are_the_same_bit_for_bit(two_workers, tmp_path):
+    """Real cells: a net, and the optimisation that is compared with it."""
+    pytest.importorskip("mxnet")
+    budget = dataclasses.replace(QUICK, min_samples=3, min_seconds=0.0, warm_up_seconds=0.0, optimise_seconds=600.0,
+                                 stop_early=False, max_iterations=3)  # fmt: skip
+    nets = (("texture_net/texture", f"{cells.BUNDLED}great_wave-texture_net-texture.npz"),)
+    settings = cells.Settings("great_wave", "astronaut", random_weights=True, threads=1, nets=nets)
+    plan = small_plan(method_names=["texture_net", "gatys"], tasks=["texture"], budget=budget, settings=settings)
+    found = []
+    for where in (None, two_workers["address"]):
+        how = session.How(out=tmp_path / str(bool(where)), report=False, level=QUIET, cluster=where)
+        assert session.execute(plan, how) == 0
+        path = run_folder.list_runs(how.out)[-1]["path"]
+        data = reader.read_run(path)
+        assert {record["status"] for record in data.records} == {"ok"}
+        rows = summary.summarise(data)
+        found.append((list(rows.columns), {*zip(rows.method, rows.metric, rows.unit, rows.n, rows.status)}, {record["key"]: (path / record["image"]).read_bytes() for record in data.records},
+                      list(zip(data.curves.iteration, data.curves.objective))))  # fmt: skip
+    assert found[0] == found[1] and len(found[0][2]) == 2
+    assert "speedup_at_500_iterations" in {metric for _, metric, *_ in found[0][1]}
