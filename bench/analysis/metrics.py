@@ -25,7 +25,7 @@ class Metric:
     """One metric. ``label`` is for headings, ``text`` is the definition in whole sentences.
 
     Attributes:
-        unit: of the values in samples.csv and summary.csv: s, B, x, images/s, or 1 for a pure number.
+        unit: of the values in samples.csv and summary.csv: s, B, J, x, images/s, or 1 for a pure number.
         better: LOWER or HIGHER; NEITHER for what is no merit.
         where: in which tables, plots and checks it appears.
     """
@@ -158,6 +158,12 @@ _ENTRIES = (
         "Seconds of one forward pass between two events on the GPU, calls queued one after another (PyTorch "
         "only). latency_s minus this is the host's cost of launching the work; where the two differ widely, the "
         "GPU waits for the host.",
+    ),
+    Metric(
+        "energy_j", "energy of one picture", "J", LOWER, (),
+        "Joules by the machine's own counters, where it tells them: of the processor's packages and memory (RAPL), or "
+        "of the GPU (NVML); idle parts and other programs included. Of a net: over its timed passes, divided by their "
+        "pictures. Of an optimisation: from its start to its end. info.energy_source in cells.jsonl says what counted.",
     ),
     Metric(
         "parameters", "parameters", "1", LOWER, (),

@@ -70,7 +70,7 @@ def run_cells(
             targets = targets_for(cell, plan, records)
             reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
             if reason:
-                record = _record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
+                record = cell_record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
                 store.append(record)
             else:
                 progress.started(cell, targets)
@@ -120,7 +120,7 @@ def _run_cell(
             raise
     if outcome.status == "disk_full":
         raise DiskFull.at(store.path)
-    record = _record(cell, outcome, attempts, targets)
+    record = cell_record(cell, outcome, attempts, targets)
     record.update(started=started.isoformat(timespec="seconds"), log=str(log))
     if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
         store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
@@ -129,7 +129,7 @@ def _run_cell(
     return record
 
 
-def _record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
+def cell_record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
     """The line of cells.jsonl."""
     headline: dict[str, float] = {}
     for metric in HEADLINES:

@@ -17,12 +17,11 @@ from typing import Any
 
 from bench.plan.cells import GENERATE, Cell, Plan
 from bench.store import run_folder
+from bench.store.machines import AT
 from bench.store.whole_runs import ARGUMENT, Finished, Part, check_comparable, machine_difference, one_machine
 from nst_gluon import __version__, methods
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import IrregularFile, inside, reading, scratch_folder
-
-AT = "@"
 
 
 @dataclass(frozen=True)

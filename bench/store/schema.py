@@ -61,7 +61,7 @@ RECORD: dict[str, Any] = {
     **_CELL, "key": str, "status!": str, "reason": str, "attempts": int, "duration_s": NUMBER, "exit_code": int,
     "garbage_lines": int, "stragglers": int, "drift": NUMBER, "foreign_cores": NUMBER, "targets": {"*": NUMBER},
     "medians": {"*": NUMBER}, "evaluations": int, "image": str, "log": str, "started": str, "killed": bool,
-    "rows": {"*": [int]},
+    "machine": str, "rows": {"*": [int]},
     "info": {"memory": dict, "stopped_because": str, "cpu_mhz": [NUMBER], "timed_samples": int,
              "dropped_samples": int, "warm_up_calls": int, "warm_up_stable": bool, "targets": {"*": NUMBER}},
 }  # fmt: skip

@@ -61,7 +61,7 @@ def read(path: Path) -> Part:
     if run.get("machines"):
         raise UserError(
             f"{ARGUMENT}: {path} is several machines side by side already; merge the runs that it is made of: "
-            f"{', '.join(part['id'] for part in run['merged_from'])}"
+            f"{', '.join(part['id'] for part in run.get('merged_from') or ()) or 'none, a cluster measured it'}"
         )
     try:
         tables = {name: _rows(run_folder.read_table(path, name)) for name in run_folder.TABLES}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from nst_gluon.system import runtime
+from nst_gluon.system import builds, runtime
 from nst_gluon.system.errors import UserError
 
 
@@ -118,7 +120,7 @@ def test_bfloat16_of_the_processor(tmp_path, flags, expected):
 
 ENVIRONMENT = """
 import json, os
-from nst_gluon.system import runtime
+from nst_gluon.system import builds, runtime
 threads = runtime.prepare({threads})
 names = (*runtime.ENVIRONMENT, "OMP_NUM_THREADS")
 print(json.dumps([threads, {{name: os.environ.get(name) for name in names}}]))
@@ -368,29 +370,78 @@ def test_no_driver_no_package_or_a_lost_gpu_is_no_gpu(nvml, monkeypatch):
     assert runtime.gpu_devices() == []
 
 
-@pytest.mark.parametrize(
-    ("capability", "expected"),
-    [((3, 7), False), ((5, 0), True), ((7, 5), True), ((8, 6), True), ((8, 9), True), ((9, 0), False),
-     ((10, 0), False), ((12, 0), False)],
-)  # fmt: skip
-def test_what_the_published_builds_run_on(capability, expected):
-    assert runtime.engine_runs_on(capability) is expected
+WHEEL_CODE = frozenset({(5, 0), (6, 0), (7, 0), (8, 0), (8, 6)})
+WHEEL = builds.Build(Path("wheel"), WHEEL_CODE)
+CONTAINER = builds.Build(Path("container"), frozenset({(6, 0), (7, 0), (8, 0), (8, 6), (9, 0)}))
+FOR_CPUS = builds.Build(Path("cpu"))
 
 
 @pytest.mark.parametrize(
-    ("gpus", "device", "installed", "line"),
+    ("build", "expected"),
     [
-        ((), "gpu", "mxnet-cu112", "no NVIDIA GPU and driver"),
-        ((ADA,), "gpu:1", "mxnet-cu112", "no GPU of that number; use one of: gpu$"),
-        ((HOPPER,), "gpu", "mxnet-cu112", "NVIDIA H200 has compute capability 9.0.* stop at 8.9: use"),
-        ((KEPLER,), "gpu", "mxnet-cu112", "Tesla K80 has compute capability 3.7"),
-        ((ADA, HOPPER), "gpu:1", "mxnet-cu112", "NVIDIA H200"),
-        ((ADA,), "gpu", "mxnet", "CPU build"),
+        (WHEEL, {(3, 7): False, (5, 0): True, (7, 5): True, (8, 6): True, (8, 9): True, (9, 0): False}),
+        (CONTAINER, {(5, 2): False, (8, 9): True, (9, 0): True, (10, 0): False}),
+        (builds.Build(Path(), frozenset({(8, 6)}), frozenset({(9, 0)})), {(8, 0): False, (9, 0): True, (12, 0): True}),
+        (FOR_CPUS, {(8, 6): False}),
     ],
 )
-def test_a_device_that_cannot_work_is_refused_in_one_line(nvml, monkeypatch, gpus, device, installed, line):
+def test_what_a_build_runs_on(build, expected):
+    """Machine code runs on later minor versions of its major one; PTX on everything that is newer."""
+    assert {capability: build.runs_on(capability) for capability in expected} == expected
+
+
+def library(path, *entries):
+    """An ELF file whose section of GPU code has a container for each of ``entries``, (kind, architecture) pairs."""
+    code = b""
+    for pairs in entries:
+        body = b"".join(struct.pack("<HHIQIIHHI", kind, 0x101, 64, 24, 0, 0, 0, 0, arch) + bytes(32 + 24)
+                        for kind, arch in pairs)  # fmt: skip
+        code += struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(body)) + body + bytes(8)
+    names = b"\0.shstrtab\0.nv_fatbin\0"
+    begin = 64 + len(names) + len(code)
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + bytes(24) + struct.pack("<Q", begin) + bytes(10)
+    header += struct.pack("<HHH", 64, 3, 1)
+    sections = [(0, 0, 0), (1, 64, len(names)), (11, 64 + len(names), len(code))]
+    table = b"".join(struct.pack("<IIQQQQ", name, 1, 0, 0, at, size) + bytes(24) for name, at, size in sections)
+    path.write_bytes(header + names + code + table)
+    return path
+
+
+def test_a_build_is_asked_for_its_code(tmp_path, monkeypatch):
+    for index, (entries, code, ptx) in enumerate((
+        ([[(2, 50), (2, 86)], [(2, 86), (1, 90)]], {(5, 0), (8, 6)}, {(9, 0)}),
+        ([[(2, 90)]], {(9, 0)}, set()),
+        ([], set(), set()),
+    )):  # fmt: skip
+        path = library(tmp_path / f"{index}.so", *entries)
+        monkeypatch.setenv("MXNET_LIBRARY_PATH", str(path))
+        assert builds.installed() == builds.Build(path, frozenset(code), frozenset(ptx))
+    (tmp_path / "none.so").write_text("no library at all")
+    monkeypatch.setenv("MXNET_LIBRARY_PATH", str(tmp_path / "none.so"))
+    assert builds.installed() is None
+
+
+def test_the_installed_build_is_for_cpus_or_has_code():
+    pytest.importorskip("mxnet")
+    assert str(builds.installed()).startswith(("CPU build", "CUDA build for "))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "build", "line"),
+    [
+        ((), "gpu", WHEEL, "no NVIDIA GPU and driver"),
+        ((ADA,), "gpu:1", WHEEL, "no GPU of that number; use one of: gpu$"),
+        ((HOPPER,), "gpu", WHEEL, "NVIDIA H200 has compute capability 9.0.*5.0, 6.0, 7.0, 8.0, 8.6.*docker run"),
+        ((KEPLER,), "gpu", CONTAINER, "Tesla K80 has compute capability 3.7.* --engine pytorch"),
+        ((ADA, HOPPER), "gpu:1", WHEEL, "NVIDIA H200"),
+        ((ADA,), "gpu", FOR_CPUS, "CPU build.*cu112"),
+        ((ADA,), "gpu", None, "unknown build"),
+    ],
+)
+def test_a_device_that_cannot_work_is_refused_in_one_line(nvml, monkeypatch, gpus, device, build, line):
     nvml(*gpus)
-    monkeypatch.setattr(runtime, "engine_distribution", lambda: installed)
+    monkeypatch.setattr(builds, "installed", lambda: build)
+    monkeypatch.setattr(builds, "computes_on", lambda index: False)
     with pytest.raises(UserError, match=f"--device {device}: .*{line}") as refusal:
         runtime.check_device(runtime.parse_device(device))
     assert "\n" not in str(refusal.value)
@@ -398,6 +449,11 @@ def test_a_device_that_cannot_work_is_refused_in_one_line(nvml, monkeypatch, gpu
 
 def test_a_device_that_works(nvml, monkeypatch):
     nvml(HOPPER, ADA)
-    monkeypatch.setattr(runtime, "engine_distribution", lambda: "mxnet-cu112")
+    monkeypatch.setattr(builds, "installed", lambda: WHEEL)
     runtime.check_device(runtime.parse_device("gpu:1"))
     runtime.check_device(runtime.parse_device("cpu"))
+    monkeypatch.setattr(builds, "installed", lambda: CONTAINER)
+    runtime.check_device(runtime.parse_device("gpu"))
+    monkeypatch.setattr(builds, "installed", lambda: None)
+    monkeypatch.setattr(builds, "computes_on", lambda index: index == 0)
+    runtime.check_device(runtime.parse_device("gpu"))
