@@ -38,6 +38,8 @@ BUNDLED = (
     "nst_gluon.methods.johnson:Johnson",
     "nst_gluon.methods.texture_net:TextureNet",
     "nst_gluon.methods.transformer_net:TransformerNet",
+    "nst_gluon.methods.sgan:Sgan",
+    "nst_gluon.methods.sgan:Dcgan",
     "nst_gluon.methods.onnx_file:OnnxFile",
 )
 FORMS = "FILE.py:NAME or package.module:NAME"

@@ -11,13 +11,16 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nst_gluon.methods.description import Net
 from nst_gluon.system.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nst_gluon.optimise.problem import Problem
+    from nst_gluon.training.loop import Trainer
 
 TASKS = ("stylize", "texture")
 OPTIMISES, GENERATES = "optimises", "generates"
@@ -35,6 +38,8 @@ class Facts:
         engines: names of the engines that can run it; none named: every engine that runs its kind.
         variant_of: the method that this one is a faster way of.
         from_net: whether it begins with the picture of a trained net (of another method).
+        own_loss: whether it minimises something else than the common objective, which then only judges its pictures:
+            nothing is aimed at them, and it has no speed-up at equal loss.
         reference: where it was found: empty for a bundled one, else FILE.py:NAME or package.module:NAME.
     """
 
@@ -48,6 +53,7 @@ class Facts:
     engines: tuple[str, ...] = ()
     variant_of: str | None = None
     from_net: bool = False
+    own_loss: bool = False
     reference: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,13 +80,14 @@ class Method(abc.ABC):
     engines: ClassVar[tuple[str, ...]] = ()
     variant_of: ClassVar[str | None] = None
     from_net: ClassVar[bool] = False
+    own_loss: ClassVar[bool] = False
 
     def facts(self, reference: str = "") -> Facts:
         """This method as plain data."""
         return Facts(
             name=self.name, kind=self.kind, tasks=tuple(self.tasks), title=self.title or self.name,
             description=self.description, paper=self.paper, color=self.color, engines=tuple(self.engines),
-            variant_of=self.variant_of, from_net=self.from_net, reference=reference,
+            variant_of=self.variant_of, from_net=self.from_net, own_loss=self.own_loss, reference=reference,
         )  # fmt: skip
 
     def check_task(self, task: str) -> None:
@@ -109,21 +116,41 @@ class Optimiser(Method):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Adam's learning rate while a net trains: ``rate``, times ``decay`` every ``decay_every`` iterations from
-    ``decay_start`` on.
+    """Adam while a net trains: the learning rate is ``rate``, times ``decay`` every ``decay_every`` iterations from
+    ``decay_start`` on; ``beta1`` and ``weight_decay`` (the factor of L2) are the same throughout.
     """
 
     rate: float
     decay_start: int
     decay_every: int
     decay: float
+    beta1: float = 0.9
+    weight_decay: float = 0.0
+
+
+class Training(Protocol):
+    """A generator's own training, made with the :class:`nst_gluon.training.loop.Trainer` that it works for."""
+
+    side: int
+
+    def step(self, iteration: int, rate: float, rng: np.random.Generator) -> float:
+        """One iteration (the first is 0), which moves the trainer's net; the loss that the net minimised.
+
+        All that is random follows ``rng``, so that a training that was interrupted resumes exactly.
+        """
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """What the next step depends on besides the net and the trainer's optimiser, for a checkpoint."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what :meth:`arrays` gave."""
 
 
 class Generator(Method):
     """Makes a picture with one pass of a net that was trained for one style."""
 
     kind = GENERATES
-    # How a new net's weights are drawn: ``xavier``, or ``uniform``, in +-1/sqrt(fan in).
+    # How a new net's weights are drawn: ``xavier``; ``uniform``, in +-1/sqrt(fan in); ``normal``, of deviation 0.02.
     initializer: ClassVar[str] = "xavier"
     # Whether its nets are files that other programs wrote: ``--method all`` leaves it out.
     foreign: ClassVar[bool] = False
@@ -147,6 +174,10 @@ class Generator(Method):
     def schedule(self, iterations: int) -> Schedule:
         """The learning rate of a training of so many iterations. Adam's 1e-3 throughout unless a method says more."""
         return Schedule(1e-3, iterations, iterations, 1.0)
+
+    def training(self, trainer: Trainer) -> Training | None:
+        """How its nets are trained if not on the common objective; None: on that."""
+        return None
 
     def choices(self) -> Mapping[str, str]:
         """Keywords of :meth:`net` that ``train`` offers as options, with what each means; usually none."""
