@@ -35,6 +35,7 @@ BUNDLED = (
     "nst_gluon.methods.gatys:Gatys",
     "nst_gluon.methods.gatys_pyramid:GatysPyramid",
     "nst_gluon.methods.net_gatys:NetGatys",
+    "nst_gluon.methods.portilla_simoncelli:PortillaSimoncelli",
     "nst_gluon.methods.johnson:Johnson",
     "nst_gluon.methods.texture_net:TextureNet",
     "nst_gluon.methods.transformer_net:TransformerNet",
@@ -85,8 +86,11 @@ def loaded() -> list[Method]:
 
 
 def usual() -> list[str]:
-    """The :func:`names` that ``--method all`` means: not those whose nets are files of other programs."""
-    return [name for name in names() if not getattr(bundled().get(name), "foreign", False)]
+    """The :func:`names` that ``--method all`` means: not those whose nets are files of other programs, and of the
+    bundled ones not those that need packages which are not there.
+    """
+    left_out = {m.name for m in bundled().values() if getattr(m, "foreign", False) or m.facts().missing()}
+    return [name for name in names() if name not in left_out]
 
 
 def is_reference(text: str) -> bool:

@@ -9,6 +9,7 @@ FILE.py:NAME``, ``--method package.module:NAME``, or an entry point of the group
 from __future__ import annotations
 
 import abc
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -40,6 +41,7 @@ class Facts:
         from_net: whether it begins with the picture of a trained net (of another method).
         own_loss: whether it minimises something else than the common objective, which then only judges its pictures:
             nothing is aimed at them, and it has no speed-up at equal loss.
+        needs: packages that must be importable, beside those of its engines; extra: the suite's extra that brings them.
         reference: where it was found: empty for a bundled one, else FILE.py:NAME or package.module:NAME.
     """
 
@@ -54,6 +56,8 @@ class Facts:
     variant_of: str | None = None
     from_net: bool = False
     own_loss: bool = False
+    needs: tuple[str, ...] = ()
+    extra: str = ""
     reference: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,8 +67,16 @@ class Facts:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Facts:
         """From :meth:`to_dict`."""
-        lists = {name: tuple(fields.get(name, ())) for name in ("tasks", "engines")}
+        lists = {name: tuple(fields.get(name, ())) for name in ("tasks", "engines", "needs")}
         return cls(**{**fields, **lists})
+
+    def missing(self) -> str | None:
+        """What is not there of what it needs and how to get it, in one line; None: nothing. Nothing is imported."""
+        absent = next((name for name in self.needs if importlib.util.find_spec(name) is None), None)
+        if absent is None:
+            return None
+        how = f"install it with python -m pip install -e '.[{self.extra}]'" if self.extra else f"install {absent}"
+        return f"{self.name} needs {absent}; {how}"
 
 
 class Method(abc.ABC):
@@ -81,13 +93,16 @@ class Method(abc.ABC):
     variant_of: ClassVar[str | None] = None
     from_net: ClassVar[bool] = False
     own_loss: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
 
     def facts(self, reference: str = "") -> Facts:
         """This method as plain data."""
         return Facts(
             name=self.name, kind=self.kind, tasks=tuple(self.tasks), title=self.title or self.name,
             description=self.description, paper=self.paper, color=self.color, engines=tuple(self.engines),
-            variant_of=self.variant_of, from_net=self.from_net, own_loss=self.own_loss, reference=reference,
+            variant_of=self.variant_of, from_net=self.from_net, own_loss=self.own_loss, needs=tuple(self.needs),
+            extra=self.extra, reference=reference,
         )  # fmt: skip
 
     def check_task(self, task: str) -> None:
