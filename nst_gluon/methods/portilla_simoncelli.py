@@ -29,7 +29,8 @@ class PortillaSimoncelli(Optimiser):
     The statistics are of grey pictures, so the style is rotated to the principal axes of its colours, as the paper
     does, and every axis is scaled to one deviation; each is one channel. The paper's statistics *across* channels are
     not in plenoptic: colours are right, and where they lie is not tied together. What is handed out is rotated back,
-    with the style's mean colour and covariance, which are matched at the end, to half a per cent, within [0, 1]. The loss is the square of plenoptic's, minimised by the L-BFGS that all methods have.
+    with the style's mean colour and covariance, which are matched at the end, to half a per cent, within [0, 1]. The
+    loss is the square of plenoptic's, minimised by the L-BFGS that all methods have.
     """
 
     name = "portilla_simoncelli"
@@ -125,7 +126,7 @@ def statistics_loss(target: np.ndarray, size: tuple[int, int]) -> Any:
     sides = [side // 16 * 16 for side in target.shape[2:]]
     least = min(*sides, *size)
     if least < LEAST_SIDE:
-        raise UserError(f"--size: {least} is too small for the pyramid of portilla_simoncelli; give {LEAST_SIDE} or more")
+        raise UserError(f"--size: {least} is too small for portilla_simoncelli's pyramid; give {LEAST_SIDE} or more")
     # Four scales of a picture of 128: the coarsest band has 8 x 8 coefficients.
     scales = min(MOST_SCALES, least.bit_length() - 4)
     theirs = torch.from_numpy(np.ascontiguousarray(target[:, :, : sides[0], : sides[1]]).astype("float32"))
