@@ -167,8 +167,6 @@ class Generator(Method):
     kind = GENERATES
     # How a new net's weights are drawn: ``xavier``; ``uniform``, in +-1/sqrt(fan in); ``normal``, of deviation 0.02.
     initializer: ClassVar[str] = "xavier"
-    # Whether its nets are files that other programs wrote: ``--method all`` leaves it out.
-    foreign: ClassVar[bool] = False
 
     @abc.abstractmethod
     def architecture(self, task: str) -> dict[str, Any]:

@@ -6,20 +6,16 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nst_gluon.methods.base import Optimiser
 from nst_gluon.system.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nst_gluon.optimise.problem import Problem
 
 # The deviation that each rotated channel has: about that of photographs in [0, 1], for which plenoptic's weights are.
 DEVIATION = 0.2
-# The covariance of a picture is matched until it is so near the style's, or as often.
-TOLERANCE, TIMES = 0.005, 20
-# The least variance of an axis: of any, and as a part of the largest.
-FLAT, LEAST_PART = 1e-6, 1e-4
 MOST_SCALES, LEAST_SIDE = 4, 32
 
 
@@ -45,8 +41,13 @@ class PortillaSimoncelli(Optimiser):
     extra = "portilla_simoncelli"
 
     def descend(self, problem: Problem) -> None:
+        # Not before: planning a run needs no numpy.
+        import numpy as np
+
+        from nst_gluon.pictures.color import PrincipalColors
+
         style = problem.style()
-        colors = Colors(style)
+        colors = PrincipalColors(style, DEVIATION)
         working = tuple(-(-side // 16) * 16 for side in problem.size)
         height, width = problem.size
         start = 0.5 + DEVIATION * np.random.default_rng(problem.seed).standard_normal((1, colors.count, *working))
@@ -55,59 +56,6 @@ class PortillaSimoncelli(Optimiser):
             return colors.picture(channels[:, :, :height, :width])
 
         problem.minimise(start, loss=statistics_loss(colors.channels(style), working), shown=shown)
-
-
-class Colors:
-    """The principal axes of a style's colours (1, 3, H, W)."""
-
-    def __init__(self, style: np.ndarray):
-        self.mean, self.covariance = moments(style)
-        variances, axes = np.linalg.eigh(self.covariance)
-        if not variances[-1] > FLAT:
-            raise UserError("--style: portilla_simoncelli needs more than one colour; give another picture")
-        # Along the others the style does not vary: a grey one has one axis.
-        kept = variances > FLAT + LEAST_PART * variances[-1]
-        self._axes, self._scales = axes[:, kept], DEVIATION / np.sqrt(variances[kept])
-
-    @property
-    def count(self) -> int:
-        """How many axes there are."""
-        return len(self._scales)
-
-    def channels(self, picture: np.ndarray) -> np.ndarray:
-        """A picture (1, 3, H, W) along the axes (1, count, H, W), each with mean 0.5 and DEVIATION for the style."""
-        along = np.einsum("ca,ncij->naij", self._axes, picture - self.mean[:, None, None])
-        return (0.5 + along * self._scales[:, None, None]).astype("float32")
-
-    def picture(self, channels: np.ndarray) -> np.ndarray:
-        """Back, float32 in [0, 1], with the style's mean colour and covariance, as near as clipping lets them be."""
-        along = (channels - 0.5) / self._scales[:, None, None]
-        made = np.einsum("ca,naij->ncij", self._axes, along) + self.mean[:, None, None]
-        aim_mean, aim = self.mean, self.covariance
-        for _ in range(TIMES):
-            mean, covariance = moments(made)
-            change = _root(aim) @ np.linalg.pinv(_root(covariance))
-            made = np.einsum("ab,nbij->naij", change, made - mean[:, None, None]) + aim_mean[:, None, None]
-            made = np.clip(made, 0, 1)
-            # Clipping takes some of the variance away again: aim as much beyond it.
-            mean, covariance = moments(made)
-            off = np.linalg.norm(covariance - self.covariance), np.linalg.norm(mean - self.mean)
-            if off[0] < TOLERANCE * np.linalg.norm(self.covariance) and off[1] < TOLERANCE * np.linalg.norm(self.mean):
-                break
-            aim, aim_mean = aim + self.covariance - covariance, aim_mean + self.mean - mean
-        return made.astype("float32")
-
-
-def moments(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean colour (3,) and covariance (3, 3) of a picture (1, 3, H, W)."""
-    pixels = picture[0].reshape(3, -1).astype("float64")
-    return pixels.mean(axis=1), np.cov(pixels, bias=True)
-
-
-def _root(matrix: np.ndarray) -> np.ndarray:
-    """The symmetric square root of a covariance."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
 def statistics_loss(target: np.ndarray, size: tuple[int, int]) -> Any:
@@ -129,8 +77,7 @@ def statistics_loss(target: np.ndarray, size: tuple[int, int]) -> Any:
         raise UserError(f"--size: {least} is too small for portilla_simoncelli's pyramid; give {LEAST_SIDE} or more")
     # Four scales of a picture of 128: the coarsest band has 8 x 8 coefficients.
     scales = min(MOST_SCALES, least.bit_length() - 4)
-    theirs = torch.from_numpy(np.ascontiguousarray(target[:, :, : sides[0], : sides[1]]).astype("float32"))
-    theirs = theirs.transpose(0, 1)
+    theirs = torch.from_numpy(target[:, :, : sides[0], : sides[1]].copy()).transpose(0, 1)
     with torch.no_grad():
         model = plenoptic.models.PortillaSimoncelli(tuple(sides), n_scales=scales).eval()
         aim = model(theirs)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from nst_gluon.methods.base import Generator, Schedule
 from nst_gluon.methods.description import Builder, Net
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nst_gluon.training.loop import Trainer
 
 LEAK = 0.2
@@ -118,12 +118,12 @@ class Adversarial:
         """One step of both; the generator's loss."""
         nd, autograd, trainer = self._mx.nd, self._mx.autograd, self._trainer
         batch, style = trainer.config.batch, trainer.style[0]
-        real = np.stack([self._crop(style, rng) for _ in range(batch)])
+        real = nd.stack(*(nd.array(self._crop(style, rng), ctx=trainer.ctx) for _ in range(batch)))
         with autograd.record():
             made = trainer.net(*trainer.noise(rng, self.side))
         self._optimizer.zero_gradients()
         with autograd.record():
-            self._loss(nd.array(real, ctx=trainer.ctx), 1).backward()
+            self._loss(real, 1).backward()
         with autograd.record():
             self._loss(made.detach(), 0).backward()
         self._optimizer.step(iteration, rate, batch)
