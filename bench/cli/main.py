@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
+from bench.cli import baseline, compare, figure, listing, merge, parity, report, roofline, selftest
 from bench.plan import engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
@@ -23,6 +23,7 @@ from nst_gluon.system.errors import UserError
 RESULTS = Path("results")
 COMMANDS = {
     "report": report,
+    "figure": figure,
     "list": listing,
     "compare": compare,
     "baseline": baseline,

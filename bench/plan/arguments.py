@@ -73,6 +73,8 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     if given["bounds"] not in cells.BOUNDS:
         raise UserError(f"--bounds: unknown bounds {given['bounds']!r}; {did_you_mean(given['bounds'], cells.BOUNDS)}")
     chosen = outside.facts(method_names)
+    for missing in filter(None, (method.missing() for method in chosen)):
+        raise UserError(f"--method: {missing}")
     settings = cells.Settings(
         style=_picture("style", given["style"]),
         content=_picture("content", given["content"]),

@@ -10,7 +10,19 @@ from importlib import metadata
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import Analysed
 from bench.analysis.summary import NOT_REACHED, OK
-from bench.report import headline, machines, numbers, pictures, plots, records, roofline, run_facts, tables, training
+from bench.report import (
+    figure,
+    headline,
+    machines,
+    numbers,
+    pictures,
+    plots,
+    records,
+    roofline,
+    run_facts,
+    tables,
+    training,
+)
 from bench.report.notes import FEW, Note
 from bench.report.numbers import Number
 from bench.report.pictures import Picture, Row
@@ -78,7 +90,7 @@ class Document:
 def make(analysed: Analysed) -> Document:
     """Draw the plots of an analysed run, and compose its report."""
     with style.context():
-        drawn = [*plots.draw_all(analysed), *training.plots(analysed)]
+        drawn = [*plots.draw_all(analysed), *training.plots(analysed), *figure.plots(analysed)]
         if len(analysed.roofline):
             drawn.append(roofline.plot(analysed.roofline, analysed.peaks, analysed.methods))
     book, run = numbers.collect(analysed), analysed.run
@@ -120,7 +132,7 @@ def _sections(
 ) -> list[Section]:
     run, first = analysed.run, _first_loss(analysed, drawn)
     by_section = {name: tuple(plot for plot in drawn if plot.section == name and plot is not first)
-                  for name in ("loss", "size", "batch", "quality", "training", "roofline")}  # fmt: skip
+                  for name in ("loss", "size", "batch", "quality", "training", "roofline", "figure")}  # fmt: skip
     shown = [picture for row in side for picture in row.pictures]
     rest = [picture for picture in (*pictures.inputs(run), *pictures.outputs(analysed)) if picture not in shown]
     files = {picture.file for picture in shown}
@@ -131,6 +143,7 @@ def _sections(
                 tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
         Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
         Section("troubled", "Failed, skipped and time-limited cells", tables=_there(tables.troubled_cells(analysed))),
+        Section("figure", "Styles down, methods across", plots=by_section["figure"]),
         Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
                 pictures=tuple(picture for picture in rest if picture.file not in files)),
         Section("plots-loss", "Loss against seconds", plots=by_section["loss"]),
