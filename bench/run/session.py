@@ -39,6 +39,7 @@ class How:
 
     ``out`` is the folder of all runs; ``resume`` an existing run directory to go on with; ``level`` how much is told,
     one of bench.run.output. ``command`` starts a worker and ``ask`` checks the inputs; tests put others in their place.
+    ``judge``: whether the finished pictures are judged (:mod:`bench.engines.judging`) before the report is made.
     """
 
     out: Path
@@ -50,6 +51,7 @@ class How:
     command: Sequence[str] = field(default_factory=worker_command)
     ask: Any = prepare.ask
     report: bool = True
+    judge: bool = False
 
 
 def execute(plan: Plan, how: How) -> int:
@@ -209,6 +211,8 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
     status = OK if set(counts) <= {"ok"} else FAILED
     if how.report and how.level > output.QUIET:
         print("making the report", file=sys.stderr, flush=True)
+    if how.judge:  # it warns where it cannot; the measurements are complete without it
+        children.run(children.python("bench.engines.judging", str(store.path)))
     report = make_report(store.path) if how.report else None
     summary = result_table.read_summary(store.path / "summary.csv")
     if how.as_json:
