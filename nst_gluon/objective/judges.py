@@ -89,6 +89,16 @@ def _halved(spectrum: np.ndarray) -> np.ndarray:
     return spectrum[np.ix_(rows, columns)]
 
 
+def low_passes(picture: np.ndarray) -> list[np.ndarray]:
+    """What the pyramid of a grey picture (H, W) makes of it from each scale and all coarser ones, finest first."""
+    spectrum, found = np.fft.fft2(picture, norm="ortho"), []
+    spectrum = spectrum * _low(_polar(spectrum.shape)[0], 0.5) ** 2
+    for _ in range(SCALES):
+        found.append(np.fft.ifft2(spectrum, norm="ortho").real)
+        spectrum = _halved(spectrum * _low(_polar(spectrum.shape)[0], 0.25) ** 2)
+    return [*found, np.fft.ifft2(spectrum, norm="ortho").real]
+
+
 def statistics(picture: np.ndarray) -> dict[str, np.ndarray]:
     """Statistics of a picture (3, H, W) after Portilla & Simoncelli 2000, section 2: groups of numbers without units.
 
@@ -99,12 +109,11 @@ def statistics(picture: np.ndarray) -> dict[str, np.ndarray]:
     ``SIDES`` pixels.
     """
     flat = picture.reshape(3, -1).astype("float64")
-    _, bands, low = pyramid(np.tensordot(_LUMA, picture.astype("float64"), 1))
-    lows = [low]
-    for level in reversed(bands):
-        lows.append(_doubled(lows[-1]) + level.real.sum(0))
+    grey = np.tensordot(_LUMA, picture.astype("float64"), 1)
+    _, bands, _ = pyramid(grey)
+    lows = low_passes(grey)
     magnitudes = [np.abs(level) for level in bands]
-    found = {
+    return {
         "colour": np.concatenate([flat.mean(1), *map(_shape, flat), np.corrcoef(flat)[np.triu_indices(3, 1)]]),
         "shape": np.concatenate([_shape(one) for one in lows]),
         "autocorrelation": np.concatenate([_autocorrelation(one) for one in lows]),
@@ -122,7 +131,6 @@ def statistics(picture: np.ndarray) -> dict[str, np.ndarray]:
             [_correlations(fine.real, _twice_the_phase(coarse)) for fine, coarse in _neighbours(bands, bands)]
         ),
     }  # fmt: skip
-    return found
 
 
 def _doubled(picture: np.ndarray) -> np.ndarray:
