@@ -212,6 +212,8 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
     if how.report and how.level > output.QUIET:
         print("making the report", file=sys.stderr, flush=True)
     if how.judge:  # it warns where it cannot; the measurements are complete without it
+        if how.level > output.QUIET:
+            print("judging the pictures", file=sys.stderr, flush=True)
         children.run(children.python("bench.engines.judging", str(store.path)))
     report = make_report(store.path) if how.report else None
     summary = result_table.read_summary(store.path / "summary.csv")
