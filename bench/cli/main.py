@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cli import baseline, compare, figure, listing, merge, parity, report, roofline, selftest
+from bench.cli import article, baseline, compare, figure, judge, listing, merge, parity, report, roofline, selftest
 from bench.plan import engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
@@ -31,6 +31,8 @@ COMMANDS = {
     "merge": merge,
     "roofline": roofline,
     "parity": parity,
+    "article": article,
+    "judge": judge,
 }
 
 
@@ -172,6 +174,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         as_json=options.json,
         timeout_scale=console.number("--timeout-scale", 0.0)(options.timeout_scale),
         arguments=["python", "-m", "bench", *arguments],
+        judge=what.budget.name != "quick",
         cluster=options.cluster,
     )
     return session.execute(what, how)
