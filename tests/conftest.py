@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_ENGINE = os.environ.get("NST_GLUON_TEST_WITHOUT_ENGINE") == "1"
 
 # What the test suite puts before a program that must see no engine, installed or not.
-ENGINES = ("mxnet", "torch", "onnxruntime", "onnx")
+ENGINES = ("mxnet", "torch", "onnxruntime", "openvino", "onnx")
 BLOCK_ENGINE = f"""
 import sys
 class _NoEngine:

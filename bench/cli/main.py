@@ -85,6 +85,13 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         action="append",
         help="pytorch.layout=channels_last, pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated",
     )
+    add(
+        "--engine-python",
+        metavar="NAME=PATH",
+        action="append",
+        help="the Python of an engine that is installed in an environment of its own, such as onnxruntime=PATH; "
+        "that needs the base package's requirements and no MXNet; may be repeated",
+    )
     add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} (default: {defaults['task']})")
     add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture (default: {defaults['style']})")
     add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture (default: {defaults['content']})")
@@ -157,10 +164,11 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         begun = run_folder.read_run(resume, "--resume")
         _check_resumable(begun, resume)
         asked = {name for name in PLAN_DEFAULTS if getattr(options, name) is not None}
-        if asked <= {"method"}:
+        if asked <= {"method", "engine_python"}:
             what = run_folder.plan_of(begun, resume, "--resume")
-            _check_trusted(what, resume, options.method or "")
-            for name in {cell.engine for cell in what.cells} if options.cluster is None else ():
+            _check_trusted(what, resume, options)
+            here = {cell.engine for cell in what.cells} - set(dict(what.settings.engine_pythons))
+            for name in here if options.cluster is None else ():
                 engines.get(name).check()
         else:
             what = make_plan(options)
@@ -180,11 +188,15 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return session.execute(what, how)
 
 
-def _check_trusted(plan: Plan, path: Path, named: str) -> None:
+def _check_trusted(plan: Plan, path: Path, options: argparse.Namespace) -> None:
     """Refuse to run code that only the run directory names: somebody else may have made that."""
     known = set(methods.installed().values())
     strange = [reference for _, reference in plan.settings.methods if reference not in known]
-    if not set(strange) <= set(named.split(",")):
+    pythons = plan.settings.engine_pythons
+    if engines.parse_pythons(options.engine_python or (), sorted(dict(pythons))) != pythons:
+        again = " ".join(f"--engine-python {name}={program}" for name, program in pythons)
+        raise UserError(f"--resume: {path} runs other Pythons; if you trust them, name them too: {again}")
+    if not set(strange) <= set((options.method or "").split(",")):
         raise UserError(
             f"--resume: {path} runs code from {', '.join(strange)}; if you trust that, name it too: --method "
             f"{','.join(strange)}"

@@ -134,7 +134,8 @@ def _sections(
 ) -> list[Section]:
     run, first = analysed.run, _first_loss(analysed, drawn)
     by_section = {name: tuple(plot for plot in drawn if plot.section == name and plot is not first)
-                  for name in ("loss", "size", "batch", "quality", "noise", "training", "roofline", "figure")}  # fmt: skip
+                  for name in ("loss", "size", "batch", "quality", "noise", "training", "roofline", "figure")
+                  }  # fmt: skip
     shown = [picture for row in side for picture in row.pictures]
     rest = [picture for picture in (*pictures.inputs(run), *pictures.outputs(analysed)) if picture not in shown]
     files = {picture.file for picture in shown}

@@ -16,7 +16,7 @@ from typing import Any
 from bench.machine import meters
 from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan
 from bench.plan.durations import timeout_s
-from bench.run.process import RUN_MARK, Outcome, run_worker
+from bench.run.process import RUN_MARK, Outcome, run_worker, worker_command
 from bench.run.progress import Progress
 from bench.store.run_folder import FULL, DiskFull, Store
 
@@ -100,12 +100,14 @@ def _run_cell(
         "targets": dict(targets),
         "run_dir": str(store.path.resolve()),
     }
+    program = dict(plan.settings.engine_pythons).get(cell.engine)
+    command = worker_command(program=program) if program else options.command
     attempts, outcome = 0, None
     while outcome is None or (outcome.crashed and attempts <= options.retries):
         attempts += 1
         try:
             outcome = run_worker(
-                options.command,
+                command,
                 spec,
                 timeout_s=limit_s,
                 log_path=store.path / log,

@@ -130,8 +130,10 @@ class Progress:
 
 
 def defaults(config: TrainConfig) -> TrainConfig:
-    """``config`` with the method's own schedule where it has None."""
-    own = methods.get(config.method).schedule(config.iterations)
+    """``config`` with the method's own schedule where it has None. A method with a training of its own has its recipe."""
+    method = methods.get(config.method)
+    config = replace(config, recipe="paper") if method.own_loss else config
+    own = method.schedule(config.iterations)
     schedule = {
         "learning_rate": own.rate if config.start else recipe.get(config.recipe).rate or own.rate,
         "decay_start": own.decay_start,

@@ -30,10 +30,12 @@ def test_d2l_goes_down_by_adam_in_its_own_variables():
     from nst_gluon.objective.loss import Objective
 
     article = dataclasses.replace(
-        ARTICLES["d2l"], stages=(Stage(48, 32, 2, rate=0.01, decay_every=200), Stage(60, 40, 1, rate=0.01)))  # fmt: skip
+        ARTICLES["d2l"], stages=(Stage(48, 32, 2, rate=0.01, decay_every=200), Stage(60, 40, 1, rate=0.01))
+    )
     weights = random_weights("vgg19", seed=1)
     picture, evaluations, rounds = reproduce(article, weights, STYLE, CONTENT)
-    assert [(one.stage, one.step) for one in evaluations] == [(1, 1), (1, 2), (2, 1)] and picture.shape == (1, 3, 40, 60)
+    assert [(one.stage, one.step) for one in evaluations] == [(1, 1), (1, 2), (2, 1)]
+    assert picture.shape == (1, 3, 40, 60)
 
     def objective(size):
         return Objective(presets.get("d2l"), weights, "stylize", resize(STYLE, size), resize(CONTENT, size))

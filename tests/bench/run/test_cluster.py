@@ -224,7 +224,8 @@ def test_pictures_are_the_same_bit_for_bit(two_workers, tmp_path):
         data = reader.read_run(path)
         assert {record["status"] for record in data.records} == {"ok"}
         rows = summary.summarise(data)
-        found.append((list(rows.columns), {*zip(rows.method, rows.metric, rows.unit, rows.n, rows.status)}, {record["key"]: (path / record["image"]).read_bytes() for record in data.records},
+        images = {record["key"]: (path / record["image"]).read_bytes() for record in data.records}
+        found.append((list(rows.columns), {*zip(rows.method, rows.metric, rows.unit, rows.n, rows.status)}, images,
                       list(zip(data.curves.iteration, data.curves.objective))))  # fmt: skip
     assert found[0] == found[1] and len(found[0][2]) == 2
     assert "speedup_at_500_iterations" in {metric for _, metric, *_ in found[0][1]}
