@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from bench.analysis import claims
 from bench.plan import articles, inputs
 from nst_gluon.cli import console
 from nst_gluon.pages.wording import quantity
@@ -111,6 +110,8 @@ def result(
         weights: their identity; of random ones there is no verdict.
         pictures: the names of style and content.
     """
+    from bench.analysis import claims  # brings pandas
+
     steps = {one.step: one.terms.objective for one in evaluations if one.stage == 1}
     at = dict(enumerate(rounds, 1)) if article.mark == "round" else steps
     values = [at[mark] for mark, _ in article.published]
@@ -144,6 +145,8 @@ def curve(evaluations: Sequence[Evaluation]) -> str:
 
 def page(article: articles.Article, found: Mapping[str, Any]) -> str:
     """What came of it, as Markdown."""
+    from bench.analysis import claims  # brings pandas
+
     marks = found["marks"]
     rows = [
         f"| {one[article.mark]} | {quantity(one['published'], '1')} | {quantity(one['measured'], '1')} | "

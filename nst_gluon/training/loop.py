@@ -130,7 +130,7 @@ class Progress:
 
 
 def defaults(config: TrainConfig) -> TrainConfig:
-    """``config`` with the method's own schedule where it has None. A method with a training of its own has its recipe."""
+    """``config`` with its method's schedule where it has None; one that trains in its own way has its own recipe."""
     method = methods.get(config.method)
     config = replace(config, recipe="paper") if method.own_loss else config
     own = method.schedule(config.iterations)
