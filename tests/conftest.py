@@ -104,6 +104,17 @@ def vgg19():
 
 
 @pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def rgb(rng):
+    """A picture of 8-bit noise, 9 high and 13 wide, in which no symmetry hides a mistake."""
+    return rng.integers(0, 256, (9, 13, 3), dtype=np.uint8)
+
+
+@pytest.fixture
 def picture(tmp_path):
     """Write a picture of smooth colours with some noise: ``picture(name, height, width)`` -> its path."""
 

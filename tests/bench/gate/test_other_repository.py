@@ -203,7 +203,7 @@ def test_what_cannot_be_compared_is_status_3(repository):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_an_ended_comparison_leaves_nothing_behind(repository, tmp_path, number, status):
     folders = tmp_path / "tmp"
     folders.mkdir()

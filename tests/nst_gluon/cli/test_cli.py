@@ -8,44 +8,13 @@ import shlex
 import pytest
 
 from nst_gluon.cli import console
-from nst_gluon.cli.main import build_parser, main
+from nst_gluon.cli.main import main
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
-COMMANDS = ("stylize", "texture", "train", "score", "weights", "list", "export")
 FAST = ["--random-weights", "--threads", "2"]
-
-
-def example_of(parser) -> list[str]:
-    """The arguments of a help text's example."""
-    command = parser.epilog.splitlines()[1].strip()
-    assert command.startswith("python -m nst_gluon ")
-    return shlex.split(command)[3:]
-
-
-def subparsers() -> dict:
-    action = next(a for a in build_parser()._actions if a.dest == "command")
-    return action.choices
-
-
-# ---------------------------------------------------------------------------------------------------- help
-
-
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_every_help_text_has_an_example_that_parses(capsys, command):
-    with pytest.raises(SystemExit) as stop:
-        main([*command.split(), "--help"])
-    assert not stop.value.code
-    text = capsys.readouterr().out
-    assert "\nexample" in text and max(map(len, text.splitlines())) <= 110
-    arguments = example_of(subparsers()[command] if command else build_parser())
-    assert build_parser().parse_args(arguments).command in (command or "stylize")
-
-
-def test_all_commands_are_there():
-    assert set(subparsers()) == set(COMMANDS)
 
 
 # ------------------------------------------------------------------------------------------------ bad input
@@ -211,11 +180,6 @@ def test_without_an_engine(python):
     )
     assert done.returncode == 2 and done.stdout == ""
     assert re.fullmatch(r"error: no engine: .*\.\[cpu\].*\n", done.stderr)
-
-
-def test_listing_and_help_need_no_engine(python):
-    done = python("import sys\nfrom nst_gluon.cli.main import main\nsys.exit(main(['list']))", engine=False)
-    assert done.returncode == 0 and "great_wave" in done.stdout
 
 
 def test_a_broken_photo_is_named_before_anything_is_trained(capsys, tmp_path, picture):
