@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import environment
 from synthetic import make_run
 
 from bench.analysis import summary
@@ -226,13 +223,3 @@ def test_a_baseline_is_not_gone_on_with(results, capsys):
     before = files(path)
     assert "is a baseline" in refused(capsys, "run", "--resume", str(path))
     assert files(path) == before
-
-
-def test_nothing_heavy_is_imported():
-    code = (
-        "import sys, bench.cli.main, bench.store.baselines, bench.store.merge\n"
-        "import bench.store.whole_runs, bench.plan.shards\n"
-        "heavy = {'mxnet', 'numpy', 'pandas', 'matplotlib', 'scipy', 'PIL', 'torch'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment())
