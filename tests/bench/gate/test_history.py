@@ -13,14 +13,10 @@ import pytest
 from htmlpage import Page
 from synthetic import HOSTILE, make_run
 
-from bench.analysis.methods import Methods
 from bench.cli import main
 from bench.gate import history
 from bench.gate.history import BETTER, FIRST, OTHER, SAME, UNCLEAR, WORSE
 from bench.report import index, timeline
-from nst_gluon.methods import bundled
-
-METHODS = Methods({name: method.facts() for name, method in bundled().items()})
 
 
 def measured(root: Path, name: str, day: int, slower: float = 1.0, **changes) -> Path:

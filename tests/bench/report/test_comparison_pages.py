@@ -160,7 +160,7 @@ def test_terminal_table_is_aligned():
     assert "68.4 ms" in table[0] and "1.118 [1.094, 1.142]" in table[0]
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 140, 300])
+@pytest.mark.parametrize("width", [60, 140])
 def test_terminal_keeps_whole_names_and_its_width(width):
     text = comparison.terminal(realistic(), width)
     for cell in {found["cell"] for found in realistic()["rows"]}:
@@ -286,7 +286,7 @@ def test_an_empty_result_is_shown_everywhere(kind):
 
 
 @pytest.mark.parametrize("verdict", verdicts.VERDICTS)
-@pytest.mark.parametrize("value", [None, 0.0, float("nan"), 1e-9, 1e12])
+@pytest.mark.parametrize("value", [None, float("nan"), 1e12])
 def test_every_verdict_with_every_kind_of_number(verdict, value, tmp_path):
     odd = row("cell", verdict=verdict, **dict.fromkeys(("baseline", "candidate", "ratio", "low", "high"), value))
     result = {**realistic(), "rows": [odd, {**odd, "low": None}, {**odd, "floor": None, "n": None}]}

@@ -212,13 +212,6 @@ def test_another_machine_is_refused(finished, monkeypatch):
         execute(small_plan(method_names=["johnson"]), finished.parent, finished)
 
 
-def test_a_finished_run_is_not_measured_again(finished):
-    before = started(finished)
-    assert execute(small_plan(method_names=["johnson"]), finished.parent, finished) == 0
-    assert started(finished) == before
-    assert len(run_folder.read_run(finished)["sessions"]) == 2
-
-
 def test_inputs_that_are_wrong_leave_nothing_behind(tmp_path):
     def ask(*arguments):
         raise UserError("--style: not a picture")

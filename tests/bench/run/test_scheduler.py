@@ -13,7 +13,7 @@ from bench.machine import environment
 from bench.run import process, scheduler
 from bench.run.output import QUIET
 from bench.run.progress import Progress
-from bench.store.run_folder import DiskFull, Store
+from bench.store.run_folder import Store
 
 TEXTURE = "gluon-texture_net-texture-64-b1-float32-cpu-s0"
 
@@ -183,23 +183,6 @@ def test_after_an_out_of_memory_larger_cells_of_the_method_are_skipped(make_stor
     assert not skipped & set(starts(store))
 
 
-def test_a_larger_batch_that_ran_out_of_memory_does_not_rule_out_a_larger_picture(make_store):
-    plan = small_plan(sizes=[64, 128], batches=[1, 4])
-    records = run(plan, make_store(plan), {"gluon-johnson-stylize-64-b4-float32-cpu-s0": "oom"})
-    assert records["gluon-johnson-stylize-128-b1-float32-cpu-s0"]["status"] == "ok"
-    assert records["gluon-johnson-stylize-128-b4-float32-cpu-s0"]["status"] == "skipped"
-
-
-def test_cells_that_cannot_be_measured_are_skipped_with_the_reason(make_store):
-    plan = small_plan()
-    store = make_store(plan)
-    progress = Progress(QUICK, level=QUIET)
-    how = scheduler.Options(command=fake_command())
-    records = scheduler.run_cells(plan, store, how, progress, {TEXTURE: "no trained net"})
-    record = next(record for record in records if record["key"] == TEXTURE)
-    assert (record["status"], record["reason"]) == ("skipped", "no trained net")
-
-
 def test_ctrl_c_kills_the_worker_and_keeps_what_was_measured(make_store):
     plan = small_plan()
     store = make_store(plan)
@@ -215,18 +198,6 @@ def test_ctrl_c_kills_the_worker_and_keeps_what_was_measured(make_store):
     pid = int((store.path / "starts.txt").read_text().split()[3])
     assert not alive(pid)
     assert [record["key"] for record in store.cells()] == [plan.cells[0].key]
-
-
-def test_what_is_done_is_not_run_again(make_store):
-    plan = small_plan()
-    store = make_store(plan)
-    with pytest.raises(DiskFull):
-        run(plan, store, {plan.cells[2].key: "disk_full"})
-    records = run(plan, store)
-    assert sorted(records) == sorted(cell.key for cell in plan.cells)
-    assert [key for key in starts(store) if key != plan.cells[2].key] == [
-        cell.key for cell in plan.cells if cell != plan.cells[2]
-    ]
 
 
 # ------------------------------------------------------------------------------------------------------ verdicts

@@ -170,20 +170,6 @@ def test_what_the_engine_cannot_run_with(monkeypatch, version, numpy, expected):
     assert (problem is None) if expected is None else (expected in problem and "\n" not in problem)
 
 
-@pytest.mark.parametrize(
-    ("installed", "expected"),
-    [
-        ({"mxnet"}, "mxnet"),
-        ({"mxnet-cu112"}, "mxnet-cu112"),
-        ({"mxnet", "mxnet-cu112"}, "mxnet-cu112"),
-        ({}, None),
-    ],
-)
-def test_engine_distribution(monkeypatch, installed, expected):
-    monkeypatch.setattr(runtime, "installed_version", lambda name: "1.9.1" if name in installed else None)
-    assert runtime.engine_distribution() == expected
-
-
 def test_cuda_libraries_are_loaded_globally_each_after_what_it_needs(tmp_path, monkeypatch):
     for package, library in runtime.CUDA_LIBRARIES:
         if package != "nccl":  # not installed: left to the system's loader
@@ -207,20 +193,6 @@ def test_cuda_libraries_are_loaded_globally_each_after_what_it_needs(tmp_path, m
 
 
 # ------------------------------------------------------------------------------------- devices and precision
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "index", "name"),
-    [
-        ("cpu", "cpu", 0, "cpu"),
-        ("gpu", "gpu", 0, "gpu"),
-        ("GPU:1", "gpu", 1, "gpu:1"),
-        ("gpu:0", "gpu", 0, "gpu"),
-    ],
-)
-def test_devices(text, kind, index, name):
-    device = runtime.parse_device(text)
-    assert (device, str(device)) == (runtime.Device(kind, index), name)
 
 
 @pytest.mark.parametrize(
@@ -331,15 +303,6 @@ def test_no_driver_no_package_or_a_lost_gpu_is_no_gpu(nvml, monkeypatch):
     assert runtime.gpu_devices() == [] and lost.open == 0
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert runtime.gpu_devices() == []
-
-
-@pytest.mark.parametrize(
-    ("capability", "expected"),
-    [((3, 7), False), ((5, 0), True), ((7, 5), True), ((8, 6), True), ((8, 9), True), ((9, 0), False),
-     ((10, 0), False), ((12, 0), False)],
-)  # fmt: skip
-def test_what_the_published_builds_run_on(capability, expected):
-    assert runtime.engine_runs_on(capability) is expected
 
 
 @pytest.mark.parametrize(
