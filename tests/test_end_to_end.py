@@ -132,14 +132,6 @@ def test_the_pictures_are_judged_afterwards(finished, tmp_path):
     assert {row["metric"] for row in json.loads(child.stdout)["correlations"]} >= {"judge_gram"}
 
 
-def test_the_orchestrator_never_grew(finished):
-    path, _ = finished
-    run = json.loads((path / "run.json").read_text())
-    assert run["sessions"][0]["orchestrator_peak_memory_bytes"] < 150e6
-    assert run["inputs"]["weights"]["random"] is True
-    assert set(run["inputs"]["nets"]) == {"/".join(net) for net in NETS}
-
-
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_pictures_bit_for_bit(nets, finished, tmp_path):
     path, _ = finished

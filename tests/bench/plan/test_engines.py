@@ -9,8 +9,8 @@ import pytest
 from plans import SETTINGS, small_plan, with_settings
 
 from bench.cli import main
-from bench.plan import arguments, engines
 from bench.plan import cells as plan
+from bench.plan import engines
 from bench.run import prepare
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import EngineMissing, UserError
@@ -172,16 +172,6 @@ def test_precisions_that_an_engine_lacks_are_measured_in_float32():
 def test_an_engine_that_can_do_nothing_of_it_is_refused():
     text = one_line(lambda: small_plan(engines=["onnxruntime"], method_names=["gatys"]))
     assert text.startswith("--engine: onnxruntime cannot do gatys") and "use gluon" in text
-
-
-def test_the_command_line_takes_engines_and_their_options(monkeypatch):
-    monkeypatch.setattr(engines.Engine, "installed", lambda self: True)
-    options = main.parser().parse_args(
-        ["run", "--engine", "pytorch,gluon", "--engine-option", "pytorch.lbfgs=torch", "--size", "64"]
-    )
-    made = arguments.make_plan(options)
-    assert {cell.engine for cell in made.cells} == {"gluon", "pytorch"}
-    assert made.settings.engine_options == (("pytorch.lbfgs", "torch"),)
 
 
 # ------------------------------------------------------------------------------------------------------------ devices
