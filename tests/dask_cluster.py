@@ -3,7 +3,8 @@
 Prints one line of JSON, {"address", "scheduler": its process}, replaces every worker that dies, and ends, with all of
 them, when its standard input is closed. The processes are forked from one that has imported everything: a worker is
 there within a moment, and 64 of them take little memory. ``python dask_cluster.py WORKERS SCALE FOLDER`` simulates:
-cells sleep as :func:`seconds_of` says, and those that :func:`dies` names take their worker with them, once.
+cells sleep as :func:`seconds_of` says, and those that :func:`dies` names take their worker with them, once. ``python
+dask_cluster.py WORKERS kinds``: each worker is another kind of machine, by its number of threads.
 """
 
 from __future__ import annotations
@@ -105,16 +106,17 @@ def _sleep_through(scale: float, folder: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- processes
 
 
-def _fork(run) -> int:
+def _fork(run, threads: int = 1) -> int:
     pid = os.fork()
     if pid:
         return pid
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run())
     os._exit(0)
 
 
-def main(workers: int, scale: float | None = None, folder: str | None = None) -> None:
+def main(workers: int, scale: float | None = None, folder: str | None = None, kinds: bool = False) -> None:
     import dask
     from distributed import Scheduler, Worker
 
@@ -149,19 +151,22 @@ def main(workers: int, scale: float | None = None, folder: str | None = None) ->
         async with Worker(address, local_directory=space, death_timeout=10, **options) as worker:
             await worker.finished()
 
-    pids = {_fork(work) for _ in range(workers)}
+    pids = {(threads := 1 + index * kinds, _fork(work, threads)) for index in range(workers)}
     print(json.dumps({"address": address, "scheduler": scheduler}), flush=True)
     while not select.select([sys.stdin], [], [], 0.05)[0]:
-        for pid in list(pids):
+        for threads, pid in list(pids):
             if os.waitpid(pid, os.WNOHANG)[0]:
-                pids.remove(pid)
-                pids.add(_fork(work))
-    for pid in (*pids, scheduler):
+                pids.remove((threads, pid))
+                pids.add((threads, _fork(work, threads)))
+    for pid in (scheduler, *(pid for _, pid in pids)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     subprocess.run(["rm", "-rf", space], check=False)
 
 
 if __name__ == "__main__":
-    count, *simulated = sys.argv[1:]
-    main(int(count), *([float(simulated[0]), simulated[1]] if simulated else []))
+    count, *rest = sys.argv[1:]
+    if rest in ([], ["kinds"]):
+        main(int(count), kinds=bool(rest))
+    else:
+        main(int(count), float(rest[0]), rest[1])

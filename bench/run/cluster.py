@@ -422,5 +422,7 @@ class Run:
         found = self._result(future)
         if found["refused"]:
             raise UserError(f"--cluster: a worker cannot take part: {found['refused']}")
-        if not found["elsewhere"] and group.submitted > len(self.plan.cells) + MOST_DEATHS:
+        if found["elsewhere"]:
+            self.of_address[found["worker"]] = self.machines.label(**found["machine"])
+        elif group.submitted > len(self.plan.cells) + MOST_DEATHS:
             raise UserError(f"--cluster: {group.name} ends again and again without a result")

@@ -44,7 +44,7 @@ def run_group(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         {"refused": why this worker cannot take part, or None; "elsewhere": whether the group was begun on another kind
-        of machine, and has to go on there}.
+        of machine than this "worker", which is "machine", and has to go on there}.
     """
     from distributed import get_client, get_worker
 
@@ -56,7 +56,7 @@ def run_group(request: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: json.loads(text) for name, text in get_client().get_metadata([topic, group], default={}).items()}
     begun_on = kept.pop("fingerprint", None) or request["fingerprint"]
     if begun_on and begun_on != machine["fingerprint"]:
-        return {"refused": None, "elsewhere": True}
+        return {"refused": None, "elsewhere": True, "worker": worker.address, "machine": machine}
     kill_marked(RUN_MARK, request["mark"])  # what a worker that was killed left at work here
     folder = Path(tempfile.mkdtemp(prefix="nst-bench-", dir=worker.local_directory))
     try:
