@@ -20,7 +20,7 @@ from PIL import Image
 from bench.analysis.analysed import Analysed
 from bench.plan.engines import REFERENCE
 from bench.report import run_facts, training
-from bench.report.pictures import inputs, usable
+from bench.report.pictures import usable
 from bench.report.plots import Plot, finished
 from bench.report.wording import engine_name, status_name
 from nst_gluon.methods import GENERATES
@@ -86,9 +86,9 @@ def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Lay
 
 
 def _row_of(analysed: Analysed, record: Mapping[str, Any]) -> str:
-    """What a row has in common: the style and, to stylise, the content."""
-    roles = ("style",) if record["task"] == "texture" else ("content", "style")
-    return ", ".join(Path(str(record.get(role) or run_facts.setting(analysed.run.meta, role))).stem for role in roles)
+    """What a row has in common: the style and, to stylise, the photo; the cells of a run of one style name none."""
+    style = str(record.get("style_name") or run_facts.named(analysed.run.meta, "style"))
+    return style if record["task"] == "texture" else f"{run_facts.named(analysed.run.meta, 'content')}, {style}"
 
 
 def _rows(analysed: Analysed, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -104,12 +104,11 @@ def _rank(record: Mapping[str, Any]) -> tuple:
 
 def _given(analysed: Analysed, task: str, style: str) -> Shown:
     """The style; to stylise, the photo."""
-    found = {picture.title: picture for picture in inputs(analysed.run)}
-    picture = found.get("Style" if task == "texture" else "Photo")
-    text = clean(style.replace("_", " "), 40)
-    if picture is None:
-        return Shown(None, (text,))
-    return Shown(picture.file, (text,) if task == "texture" else (clean(picture.note, 40), f"as {text}"))
+    text, name = clean(style.replace("_", " "), 40), "style" if task == "texture" else "content"
+    own = usable(analysed.run, f"images/style-{style}.png") if task == "texture" else None
+    path = own or usable(analysed.run, f"images/{name}.png")
+    lines = (text,) if task == "texture" else (clean(run_facts.named(analysed.run.meta, "content"), 40), f"as {text}")
+    return Shown(path and analysed.run.directory / path, lines)
 
 
 def _shown(analysed: Analysed, record: Mapping[str, Any]) -> Shown:
@@ -122,18 +121,19 @@ def _shown(analysed: Analysed, record: Mapping[str, Any]) -> Shown:
 def _lines(analysed: Analysed, record: Mapping[str, Any]) -> Iterator[str]:
     """Time, memory, training time, objective."""
     method, medians = str(record["method"]), record.get("medians") or {}
-    nets = analysed.methods.kind(method) == GENERATES
-    seconds = medians.get("latency_s") if nets else run_facts.get(record, "info", "seconds")
+    made = analysed.methods.kind(method) == GENERATES
+    seconds = medians.get("latency_s") if made else run_facts.get(record, "info", "seconds")
     time = quantity(float(seconds), "s") if isinstance(seconds, (int, float)) else "time not known"
-    steps = "" if nets else f", {record.get('evaluations')} evaluations"
+    steps = "" if made else f", {record.get('evaluations')} evaluations"
     engine = "" if record.get("engine") == REFERENCE else f" ({engine_name(str(record['engine']))})"
     yield f"{time}{steps}{engine}"
     memory = medians.get("working_memory_bytes")
     yield f"memory {quantity(float(memory), 'B')}" if isinstance(memory, (int, float)) else "memory not known"
-    net = method if nets else run_facts.get(record, "info", "start_net")
+    net = method if made else run_facts.get(record, "info", "start_net")
     if net:
-        known = run_facts.get(analysed.run.meta, "inputs", "nets", f"{net}/{record['task']}")
-        trained, parts = training.seconds(known)
+        uses = ("/".join(filter(None, (style, net, record["task"]))) for style in (record.get("style_name"), ""))
+        nets = (run_facts.get(analysed.run.meta, "inputs", "nets", use) for use in uses)
+        trained, parts = training.seconds(next(filter(None, nets), None))
         least = " or more" if parts else ""
         yield f"training {quantity(trained, 's')}{least}" if trained else "training time not known"
     else:

@@ -96,13 +96,20 @@ class TrainConfig:
     workers: int = 1
 
     @property
+    def how(self) -> recipe.Recipe:
+        """Its recipe; of a method with a training of its own, the parts that go with any training."""
+        found = recipe.get(self.recipe)
+        own = methods.get(self.method).own_loss
+        return recipe.Recipe(cosine=found.cosine, average=found.average) if own else found
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """All sides that pictures have."""
         return (self.size, *self.more_sizes)
 
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
-        how = recipe.get(self.recipe)
+        how = self.how
         stages = how.texture_stages if self.task == "texture" else how.stages
         for until, eighths in () if self.start else stages:
             if iteration < until * self.iterations and self.size % STAGED == 0:
@@ -130,12 +137,10 @@ class Progress:
 
 
 def defaults(config: TrainConfig) -> TrainConfig:
-    """``config`` with its method's schedule where it has None; one that trains in its own way has its own recipe."""
-    method = methods.get(config.method)
-    config = replace(config, recipe="paper") if method.own_loss else config
-    own = method.schedule(config.iterations)
+    """``config`` with the method's own schedule where it has None."""
+    own = methods.get(config.method).schedule(config.iterations)
     schedule = {
-        "learning_rate": own.rate if config.start else recipe.get(config.recipe).rate or own.rate,
+        "learning_rate": own.rate if config.start else config.how.rate or own.rate,
         "decay_start": own.decay_start,
         "decay_every": own.decay_every,
         "decay": own.decay,
@@ -145,7 +150,7 @@ def defaults(config: TrainConfig) -> TrainConfig:
 
 def learning_rate(config: TrainConfig, iteration: int) -> float:
     """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
-    if recipe.get(config.recipe).cosine:
+    if config.how.cosine:
         return recipe.cosine(config.learning_rate, iteration, config.iterations)
     late = iteration - config.decay_start
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
@@ -210,7 +215,7 @@ def _photos(config: TrainConfig) -> list[np.ndarray]:
     if config.photos:
         return [images.load(path)[0] for path in images.list_folder(config.photos)]
     paths = assets.training_pictures(config.style)
-    if recipe.get(config.recipe).best:
+    if config.how.best:
         paths = [path for path in paths if path.stem != assets.JUDGED]
     return [images.load(path)[0] for path in paths]
 
@@ -220,7 +225,7 @@ def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]
     if config.task == "texture":
         yield from (None for _ in range(first, config.iterations))
         return
-    pictures, how = _photos(config), recipe.get(config.recipe)
+    pictures, how = _photos(config), config.how
     drawn = synthetic.Drawn(pictures, config.seed) if how.drawn and not config.photos else None
     crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, how, drawn)
     yield from streams.ahead(
@@ -251,7 +256,7 @@ class Trainer:
         self.together, part = together, config.batch // config.workers
         first = 0 if together is None else together.rank * part
         self.pictures = range(first, config.batch if together is None else first + part)
-        self.recipe = recipe.get(config.recipe)
+        self.recipe = config.how
         self.method, self.start = methods.get(config.method), None
         own = self.method.unsaturated if self.recipe.unsaturated else self.method.architecture
         self.architecture = {**own(config.task), **config.architecture}
@@ -388,8 +393,8 @@ class Trainer:
     def judge(self) -> tuple[Terms, float]:
         """The mean terms of the net on held-out pictures, and the part of their pixels that is saturated.
 
-        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far, unless it was trained
-        on something else.
+        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far
+        and the recipe asks for that.
         """
         config, parameters = self.config, self.parameters()
         generator = TrainedNet(parameters, self.meta(None, ""), self.ctx)
@@ -404,7 +409,7 @@ class Trainer:
             shares.append(recipe.saturated(pictures))
         terms = Terms(*np.mean(losses, axis=0).tolist())
         loss = terms.objective
-        if self.recipe.best and self.own is None and np.isfinite(loss) and (self.best is None or loss < self.best[0]):
+        if self.recipe.best and np.isfinite(loss) and (self.best is None or loss < self.best[0]):
             self.best = loss, parameters
         return terms, float(np.mean(shares))
 

@@ -209,7 +209,8 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     trainer.settle()
     images.save(preview(trainer), files.path(".preview.png"))
     last = np.array([[float(v) for v in row[3 : 3 + len(TERMS)]] for row in rows[-FINAL_WINDOW:]])
-    final = dict(zip(TERMS, np.nanmean(last, axis=0).tolist()))  # of an own training: where it was judged
+    last = last[np.isfinite(last[:, 0])]  # of a training of a method's own: where it was judged
+    final = dict(zip(TERMS, last.mean(axis=0).tolist()))
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
     if trainer.joules is not None:

@@ -9,8 +9,8 @@ import pytest
 from plans import SETTINGS, small_plan, with_settings
 
 from bench.cli import main
-from bench.plan import cells as plan
 from bench.plan import arguments, engines
+from bench.plan import cells as plan
 from bench.run import prepare
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import EngineMissing, UserError

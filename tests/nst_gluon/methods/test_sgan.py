@@ -34,7 +34,9 @@ def test_its_size_and_settings(name, layers):
     rates = {"sgan": (5e-4, 1e-5), "dcgan": (2e-4, 0.0)}
     schedule = method.schedule(100)
     assert (schedule.rate, schedule.weight_decay) == rates[name] and schedule.beta1 == 0.5
-    assert defaults(replace(CONFIG, method=name)).learning_rate == rates[name][0]
+    for recipe in ("paper", "tuned"):
+        config = replace(CONFIG, method=name, recipe=recipe)
+        assert defaults(config).learning_rate == rates[name][0] and not (config.how.normalised or config.how.best)
     assert method.facts().own_loss and not methods.facts("texture_net").own_loss
 
 
