@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis import metrics
+from bench.plan.cells import CELL_COLUMNS
 from bench.store.reader import parse_table
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
+from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import read_bounded
 
 MOST_BYTES = 16 << 20
 # Pictures that can be compared: the same picture was asked for, in the same precision.
-GROUP = ("engine", "task", "size", "dtype", "device")
+GROUP = tuple(name for name in CELL_COLUMNS if name not in ("method", "batch", "seed"))
 LEAST = 3  # pictures that an order says anything of
 
 
@@ -42,9 +44,9 @@ def noise(run: Path) -> pd.DataFrame:
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         text = read_bounded(path, MOST_BYTES).decode("utf-8", errors="replace")
-    except OSError:
-        text = ""
-    return parse_table(text, columns, path.name)
+        return parse_table(text, columns, path.name)
+    except (OSError, UserError):  # not there, or not what this version wrote: it can be made anew
+        return parse_table("", columns, path.name)
 
 
 def correlations(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

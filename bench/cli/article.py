@@ -7,11 +7,13 @@ import csv
 import dataclasses
 import io
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm import tqdm
 
 from bench.plan import articles, inputs
@@ -75,8 +77,9 @@ def main(options: argparse.Namespace) -> int:
             bar.set_postfix(objective=f"{evaluation.terms.objective:.5g}", refresh=False)
 
         picture, evaluations, rounds = reproduce(article, weights, style, content, seed, tell)
-    found = result(article, weights.identity(), names, evaluations, rounds)
-    found.update(seed=seed, seconds=round(time.perf_counter() - began, 1), evaluations=len(evaluations))
+    found = result(article, weights, names, evaluations, rounds)
+    found.update(command=_command(options), stages=len(article.stages), seed=seed,
+                 seconds=round(time.perf_counter() - began, 1))
     folder = Path(options.out) / article.name
     folder.mkdir(parents=True, exist_ok=True)
     images.save(picture, folder / "picture.jpg")
@@ -84,6 +87,13 @@ def main(options: argparse.Namespace) -> int:
     write_atomically(folder / "article.json", json.dumps(found, indent=2) + "\n")
     print(write_atomically(folder / "README.md", page(article, found)))
     return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    given = [("--style", options.style), ("--content", options.content), ("--weights", options.weights),
+             ("--stages", options.stages), ("--seed", None if options.seed == "0" else options.seed)]  # fmt: skip
+    words = [word for name, value in given if value is not None for word in (name, value)]
+    return shlex.join(["python", "-m", "bench", "article", options.name, *words])
 
 
 def load_weights(article: articles.Article, spec: str | None) -> VggWeights:
@@ -101,13 +111,14 @@ def load_weights(article: articles.Article, spec: str | None) -> VggWeights:
 
 
 def result(
-    article: articles.Article, weights: Mapping[str, Any], pictures: Mapping[str, str],
+    article: articles.Article, weights: VggWeights, pictures: Mapping[str, str],
     evaluations: Sequence[Evaluation], rounds: Sequence[float],
 ) -> dict[str, Any]:  # fmt: skip
     """The loss at each mark that the article prints, and the verdict on the ratio of the last to the first.
 
     Args:
-        weights: their identity; of random ones there is no verdict.
+        weights: of random ones there is no verdict, nor of those for another input scaling than the article's: how the
+            terms of its objective balance depends on it.
         pictures: the names of style and content.
     """
     from bench.analysis import claims  # brings pandas
@@ -120,15 +131,17 @@ def result(
     verdict = claims.judge(claims.ABOUT, (published, published), ratio, ratio)
     departures = [f"the pictures are {pictures['content']} in the style of {pictures['style']}; the article's are not "
                   "to be had"]  # fmt: skip
-    if weights["arch"] != article.arch:
-        departures.append(f"the descriptor is {weights['arch']}, where the article has {article.arch}")
-    departures.append(f"its weights are {weights['source']}, which need not be the article's")
+    if weights.arch != article.arch:
+        departures.append(f"the descriptor is {weights.arch}, where the article has {article.arch}")
+    comparable = not weights.random and np.allclose(weights.std, article.std, rtol=0.02)
+    departures.append(f"its weights are {weights.source}" + ("" if comparable else ", whose activations are of another "
+                      "scale than the article's, and with them the balance of the terms: no verdict"))  # fmt: skip
     return {
-        "article": article.name, "weights": dict(weights), **pictures, "departures": departures,
+        "article": article.name, "weights": weights.identity(), **pictures, "departures": departures,
         "marks": [{article.mark: mark, "published": value, "measured": mine}
                   for (mark, value), mine in zip(article.published, values)],
         "ratio": {"published": published, "measured": ratio}, "falls_throughout": falls,
-        "verdict": claims.NOT_MEASURED if weights["random"] else verdict,
+        "verdict": verdict if comparable else claims.NOT_MEASURED,
     }  # fmt: skip
 
 
@@ -153,11 +166,11 @@ def page(article: articles.Article, found: Mapping[str, Any]) -> str:
         f"{one['published'] / marks[0]['published']:.3f} | {one['measured'] / marks[0]['measured']:.3f} |"
         for one in marks
     ]
-    stages = ", then ".join(_stage(stage) for stage in article.stages)
+    stages = ", then ".join(_stage(stage) for stage in article.stages[: found["stages"]])
     ratio = found["ratio"]
     lines = [
         f"# {article.name}: {article.title}", "",
-        f"Made by `python -m bench article {article.name}`: {stages}. Printed values: {article.source}.", "",
+        f"Made by `{found['command']}`: {stages}. Printed values: {article.source}.", "",
         f"Last over first: published {ratio['published']:.3f}, measured {ratio['measured']:.3f}: "
         f"**{found['verdict']}** ({claims.RULES[claims.ABOUT]})", "",
         "Departures: " + "; ".join(found["departures"]) + ". So values compare by their shape alone.", "",

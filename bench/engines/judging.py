@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.machine.environment import file_sha256
 from bench.plan import engines
-from bench.plan.cells import CELL_COLUMNS, Settings
+from bench.plan.cells import BUNDLED, CELL_COLUMNS, NETS, Settings
 from bench.store import run_folder
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 from nst_gluon import methods
@@ -60,53 +60,55 @@ class _Judging:
         self._targets: dict[Any, Any] = {}
         self._nets: dict[str, Any] = {}
 
-    def given(self, role: str, size: int) -> np.ndarray:
-        """The style or content picture (1, 3, size, size), as the run kept it."""
-        if (role, size) not in self._targets:
-            self._targets[role, size] = images.load(self.path / "images" / f"{role}.png", size)
-        return self._targets[role, size]
+    def style(self, cell: Mapping[str, Any]) -> np.ndarray:
+        """The style picture (1, 3, M, M) of a cell, as the run kept it."""
+        own = self.path / "images" / f"style-{cell.get('style_name')}.png"
+        return images.load(own if own.is_file() else self.path / "images" / "style.png", self.settings.style_size)
+
+    def content(self, cell: Mapping[str, Any]) -> np.ndarray | None:
+        """The photo (1, 3, S, S) of a cell, as the run kept it; None for a texture."""
+        return images.load(self.path / "images" / "content.png", cell["size"]) if cell["task"] == "stylize" else None
 
     def features(self, picture: np.ndarray) -> list[np.ndarray]:
         found = self.backend.activations(self.descriptor, self.layers, self.preset.pooling, picture)
         return [one[0] for one in found]
 
-    def of_style(self, name: str) -> Any:
-        """``features`` or ``statistics`` of the style picture."""
-        if name not in self._targets:
-            style = self.given("style", self.settings.style_size)
-            self._targets[name] = self.features(style) if name == "features" else judges.statistics(style[0])
-        return self._targets[name]
+    def of_style(self, cell: Mapping[str, Any], name: str) -> Any:
+        """``features`` or ``statistics`` of a cell's style picture."""
+        key = (cell.get("style_name"), name)
+        if key not in self._targets:
+            style = self.style(cell)
+            self._targets[key] = self.features(style) if name == "features" else judges.statistics(style[0])
+        return self._targets[key]
 
-    def net(self, method: str, task: str) -> Any:
+    def net(self, cell: Mapping[str, Any]) -> Any:
         """The trained net that the run measured, or None where its file is not there any more, or is another."""
-        use = f"{method}/{task}"
+        use = "/".join(filter(None, (cell.get("style_name"), cell["method"], cell["task"])))
         if use not in self._nets:
-            file, known = self.settings.net(method, task), ((self.inputs.get("nets") or {}).get(use) or {})
-            same = file is not None and file.is_file() and file_sha256(file) == known.get("sha256")
+            name, known = dict(self.settings.nets).get(use, ""), (self.inputs.get("nets") or {}).get(use) or {}
+            file = NETS / name[len(BUNDLED) :] if name.startswith(BUNDLED) else Path(name)
+            same = file.is_file() and file_sha256(file) == known.get("sha256")
             self._nets[use] = self.backend.generator(file) if same else None
         return self._nets[use]
-
-    def content(self, cell: Mapping[str, Any]) -> np.ndarray | None:
-        return self.given("content", cell["size"]) if cell["task"] == "stylize" else None
 
     def judge(self, cell: Mapping[str, Any], picture: np.ndarray) -> Iterator[tuple[str, float]]:
         """(metric, value) of one picture (1, 3, S, S)."""
         if self.layers:
-            yield "judge_gram", judges.gram_distance(self.features(picture), self.of_style("features"))
+            yield "judge_gram", judges.gram_distance(self.features(picture), self.of_style(cell, "features"))
         sides = (picture.shape[2], self.settings.style_size)
         if not any(side % judges.SIDES for side in sides):
-            found = judges.statistics_distance(judges.statistics(picture[0]), self.of_style("statistics"))
+            found = judges.statistics_distance(judges.statistics(picture[0]), self.of_style(cell, "statistics"))
             yield "judge_statistics", found
         if cell["task"] == "stylize":
             yield "edge_ssim", judges.edge_ssim(picture[0], self.content(cell)[0])
         elif min(sides) >= 2 * judges.PATCH:
-            yield "copied_share", judges.copied_share(picture[0], self.given("style", self.settings.style_size)[0])
+            yield "copied_share", judges.copied_share(picture[0], self.style(cell)[0])
 
     def draws(self, cell: Mapping[str, Any], pictures: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """The pictures of a method that differ by their seed; of a net with one of them, further ones."""
         if len(pictures) > 1 or cell["kind"] != "generate":
             return pictures
-        net = self.net(cell["method"], cell["task"])
+        net = self.net(cell)
         size, content = (cell["size"],) * 2, self.content(cell)
         return [net.generate(content, size, seed) for seed in range(DRAWS)] if net else pictures
 
@@ -118,7 +120,7 @@ def write(path: Path) -> None:
                if record.get("status") == "ok" and record.get("batch") == 1]  # fmt: skip
     rows, draws = [], defaultdict(list)
     for record in records:
-        cell = [record[name] for name in CELL_COLUMNS]
+        cell = [record.get(name, "") for name in CELL_COLUMNS]
         for target, file, objective in _pictures(path, record):
             picture = images.load(file)
             if not target:
@@ -129,7 +131,7 @@ def write(path: Path) -> None:
         record = group[0][0]
         pictures = run.draws(record, [picture for _, picture in group])
         if len(pictures) > 1:
-            cell = [record[name] for name in CELL_COLUMNS]
+            cell = [record.get(name, "") for name in CELL_COLUMNS]
             rows.append((*cell, "", "diversity", judges.diversity([picture[0] for picture in pictures])))
     write_atomically(path / JUDGES, _csv(JUDGE_COLUMNS, rows))
     noise = list(_noise(run, records))
@@ -140,7 +142,7 @@ def write(path: Path) -> None:
 def _pictures(path: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, Path, float]]:
     """(target, file, objective) of a cell's own picture, and of those at equal loss."""
     equal = (record.get("info") or {}).get("equal_loss") or {}
-    objective = (record.get("medians") or {}).get("objective")
+    objective = (record.get("info") or {}).get("shown_objective", (record.get("medians") or {}).get("objective"))
     kept = [("", record.get("image"), objective)]
     kept += [(str(net), one.get("image"), one.get("objective")) for net, one in equal.items()]
     for target, named, value in kept:
@@ -152,13 +154,13 @@ def _pictures(path: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, Path
 def _noise(run: _Judging, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
     """The objective of each stylising net that takes noise, at the size nearest to the papers', against its scale."""
     able = [record for record in records if record["kind"] == "generate" and record["task"] == "stylize"]
-    nearest = {record["method"]: record for record in
-               sorted(able, key=lambda one: (-abs(one["size"] - PAPERS_SIZE), -one["seed"]))}  # fmt: skip
-    for method, record in nearest.items():
-        net = run.net(method, record["task"])
+    for method in dict.fromkeys(record["method"] for record in able):
+        own = [record for record in able if record["method"] == method]
+        record = min(own, key=lambda one: (abs(one["size"] - PAPERS_SIZE), one["seed"]))
+        net = run.net(record)
         if net is None or not any(isinstance(layer, Noise) for layer in net.description.inputs):
             continue
-        content, style = run.content(record), run.given("style", run.settings.style_size)
+        content, style = run.content(record), run.style(record)
         objective = run.backend.objective(run.preset, run.descriptor, "stylize", style, content)
         for scale in NOISE_SCALES:
             picture = net.generate(content, seed=record["seed"], noise_scale=scale)

@@ -14,9 +14,11 @@ from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 
 
 def judged(values: dict[str, list[float]], size: int = 256) -> pd.DataFrame:
-    rows = [("gluon", f"m{number}", "texture", size, 1, "float32", "cpu", 0, "", metric, value)
+    usual = {"engine": "gluon", "task": "texture", "size": size, "batch": 1, "dtype": "float32", "device": "cpu",
+             "seed": 0}  # fmt: skip
+    rows = [{**usual, "method": f"m{number}", "metric": metric, "value": value}
             for metric, column in values.items() for number, value in enumerate(column)]  # fmt: skip
-    return pd.DataFrame(rows, columns=list(JUDGE_COLUMNS))
+    return pd.DataFrame(rows, columns=list(JUDGE_COLUMNS)).fillna("")
 
 
 def test_correlations_are_spearmans_with_the_better_end_in_mind(tmp_path):
