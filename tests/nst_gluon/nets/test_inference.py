@@ -150,3 +150,28 @@ def test_strips_of_the_finest_scale_make_the_same_picture(monkeypatch, scales, r
     monkeypatch.setattr(inference_graph, "STRIP_ROWS", rows)
     assert difference(net, 64, 64) < TOLERANCE
     assert difference(net, 32, 64, batch=2) < TOLERANCE
+
+
+@pytest.mark.parametrize(("faster", "expected"), [(1, 1), (4, 4), (8, 8)])
+def test_a_batch_goes_through_in_the_groups_that_a_trial_finds_fastest(monkeypatch, faster, expected):
+    net = trained("texture_net", "texture", scales=3)
+    inputs = net.inputs(None, (32, 32), 8, seed=3)
+    single = np.concatenate([net.forward(*(x[i : i + 1] for x in inputs)).asnumpy() for i in range(8)])
+    run = Inference(net.description, net.params)
+    tried = []
+
+    def seconds(self, inputs, size):
+        tried.append(size)
+        return 0.5 if size == faster else 1.0
+
+    monkeypatch.setattr(Inference, "_seconds", seconds)
+    for _ in range(2):
+        np.testing.assert_array_equal(run(*inputs).asnumpy(), single)
+    assert tried == [1, 4, 8] and set(run._groups.values()) == {expected}
+
+
+def test_a_group_is_no_larger_than_a_cache(monkeypatch):
+    net = trained("texture_net", "texture", scales=3)
+    inputs, run = net.inputs(None, (32, 32), 4), Inference(net.description, net.params)
+    monkeypatch.setattr("nst_gluon.nets.inference.GROUP_PIXELS", 32 * 32)
+    assert run(*inputs).shape == (4, 3, 32, 32) and set(run._groups.values()) == {1}

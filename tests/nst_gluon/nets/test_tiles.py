@@ -49,6 +49,41 @@ def test_tiles_are_the_whole_picture(method, task, changes, size, side):
     assert (difference > 0).mean() < 0.01
 
 
+def test_what_is_kept_spares_the_work_and_changes_nothing(monkeypatch):
+    net, size = trained("johnson", "stylize", norm="instance", residuals=2), (150, 201)
+
+    def made() -> tuple[tiles.Tiling, np.ndarray]:
+        tiling = tiles.Tiling(net, photo(*size), size, 96)
+        return tiling, tiling.pixels()
+
+    tiling, kept = made()
+    first, *others = tiling._passes
+    assert first.takes_inputs and first.makes and not any(done.takes_inputs for done in others)
+    assert sorted(name for done in others for name in done.drops) == sorted(
+        name for done in tiling._passes for name in done.makes
+    )
+    monkeypatch.setattr(tiles, "KEPT_FLOATS", 0)
+    monkeypatch.setattr(tiles, "KEPT_BYTES", 0)
+    tiling, again = made()
+    assert all(done.takes_inputs and not done.makes for done in tiling._passes)
+    assert np.abs(kept.astype(int) - again).max() <= 1
+
+
+def test_statistics_of_a_thumbnail_are_those_of_the_small_picture():
+    net, size, content = trained("johnson", "stylize", norm="instance", residuals=1), (192, 192), photo(192, 192)
+    tiling = tiles.Tiling(net, content, size, 96, statistics="thumbnail")
+    calls = []
+    made = tiling.pixels(lambda: calls.append(1))
+    assert len(calls) == tiling.work < tiles.Tiling(net, content, size, 96).work
+    small = images.resize(content, (96, 96))
+    expected = tiles.Tiling(net, small, (96, 96), 96).statistics()
+    assert all(np.allclose(a, b) for name in expected for a, b in zip(expected[name], tiling.statistics()[name]))
+    exact = images.to_uint8(net.generate(content, size))
+    assert 8 < images.psnr(made / 255.0, exact / 255.0) < 60  # near the picture, and not the picture
+    whole = tiles.Tiling(net, content, size, 200, statistics="thumbnail")  # it fits one tile: nothing to estimate
+    assert np.abs(whole.pixels().astype(int) - exact).max() <= 1
+
+
 def test_the_reach_of_a_net_is_its_receptive_field():
     """What lies farther from a pixel than a tile sees changes nothing there; what lies within does."""
     net = trained("johnson", "stylize", norm="batch", residuals=2)
