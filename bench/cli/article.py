@@ -7,13 +7,14 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm import tqdm
 
 from bench.plan import articles, inputs
@@ -133,7 +134,7 @@ def result(
                   "to be had"]  # fmt: skip
     if weights.arch != article.arch:
         departures.append(f"the descriptor is {weights.arch}, where the article has {article.arch}")
-    comparable = not weights.random and np.allclose(weights.std, article.std, rtol=0.02)
+    comparable = not weights.random and all(map(partial(math.isclose, rel_tol=0.02), weights.std, article.std))
     departures.append(f"its weights are {weights.source}" + ("" if comparable else ", whose activations are of another "
                       "scale than the article's, and with them the balance of the terms: no verdict"))  # fmt: skip
     return {
