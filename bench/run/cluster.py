@@ -150,6 +150,7 @@ def _slurm(jobs: int) -> Any:
             cores=1, processes=1, memory="1GB", nanny=False, job_extra_directives=["--exclusive"],
             job_directives_skip=["--mem"], job_script_prologue=[f"export {n}={v}" for n, v in QUIET_WORKER.items()],
             worker_extra_args=["--resources", f"{RESOURCE}=1", "--memory-limit", "0"],
+            scheduler_options={"dashboard_address": ":0"},
         )  # fmt: skip
         cluster.scale(jobs=jobs)
     except (OSError, ValueError, RuntimeError) as error:
