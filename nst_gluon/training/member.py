@@ -42,9 +42,9 @@ class Together:
         """Replace ``arrays`` (of float32) by their sums over all workers, and return those of ``numbers``.
 
         All that was asked of the engine is waited for first: gradients that are still being computed are sent as they
-        were a step before, without a word, and the workers drift apart. The server adds up in the order of arrival, which
-        two numbers do not mind; of more workers each has a row of its own, and they are added up here, in one order, as
-        one process would: Adam makes whole steps of the rounding errors of gradients that should be zero.
+        were a step before, without a word, and the workers drift apart. The server adds up in the order of arrival,
+        which two numbers do not mind; of more workers each has a row of its own, and they are added up here, in one
+        order, as one process would: Adam makes whole steps of the rounding errors of gradients that should be zero.
         """
         nd = self._mx.nd
         flat = nd.concat(*(array.reshape((-1,)) for array in arrays), nd.array(numbers, dtype="float32"), dim=0)
