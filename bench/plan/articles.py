@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nst_gluon.descriptor.weights.model import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD, Triple
+from nst_gluon.descriptor.scaling import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD, Triple
 from nst_gluon.system.errors import UserError, did_you_mean
 
 
