@@ -196,7 +196,7 @@ def evaluations(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) ->
     same = (summary["metric"] == metrics.aimed_at("iterations_to_target", str(row["method"]))) & (
         summary["method"] == baseline
     )
-    for name in ("engine", "task", "size", "dtype", "device"):
+    for name in ("style_name", "engine", "task", "size", "dtype", "device"):
         same &= summary[name] == row[name]
     values = summary.loc[same, "value"]
     return float(values.iloc[0]) if len(values) else math.nan

@@ -104,7 +104,7 @@ def _strong(analysed: Analysed, rows: pd.DataFrame) -> str:
     """The same against the fastest variant of optimisation, at the same losses; empty where a run has none."""
     ratios, titles = [], set()
     for row in rows.to_dict("records"):
-        where = {name: row[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
+        where = {name: row[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
         best, latency = fastest_variant(analysed, row), analysed.row("latency_s", **where)
         if best is not None and latency is not None:
             ratios.append(best["value"] / latency["value"])
@@ -117,7 +117,7 @@ def _strong(analysed: Analysed, rows: pd.DataFrame) -> str:
 
 def _in_seconds(analysed: Analysed, row: Mapping) -> str:
     """One cell in full: both times, the ratio with its interval, and the memory."""
-    where = {name: row[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
+    where = {name: row[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
     latency, memory = (analysed.row(name, **where) for name in ("latency_s", "working_memory_ratio"))
     ratio = with_interval(*(row[name] for name in ("value", "low", "high", "unit", "status")))
     text = f"The {analysed.methods.title(row['method'])} at {size_name(row['size'])} ({task_name(row['task'])}): "

@@ -143,7 +143,7 @@ def _row(
     analysed: Analysed, net: Mapping[str, Any], optimised: Mapping[str, Any] | None, given: tuple[Picture, ...]
 ) -> Row:
     methods, made = analysed.methods, _output(analysed, net)
-    where = {name: net[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
+    where = {name: net[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
     speedup, latency = (analysed.row(metric, **where) for metric in (SPEEDUP_EQUAL, "latency_s"))
     objective = run_facts.get(net, "medians", "objective")
     told = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []

@@ -20,6 +20,7 @@ from typing import Any
 
 from bench.machine import environment
 from bench.plan.cells import Plan
+from bench.plan.durations import pictures_of
 from bench.run import output, prepare, result_table
 from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
@@ -84,7 +85,7 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
     if plan.settings.random_weights:
         warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
     _warn(store, warnings)
-    progress = Progress(plan.budget, level=how.level)
+    progress = Progress(plan.budget, level=how.level, pictures=lambda cell: pictures_of(cell, plan))
     for warning in warnings:  # now, while there is time to do something about it; the report has them too
         progress.screen.line(f"warning: {warning}", "open")
     options = Options(command=how.command, timeout_scale=how.timeout_scale)

@@ -14,7 +14,7 @@ from nst_gluon.system.documents import NUMBER, check
 
 _CELL = {
     "engine": str, "method!": str, "task!": str, "size!": int, "batch!": int, "dtype!": str, "device!": str,
-    "seed!": int, "kind": str, "variant_of": str,
+    "seed!": int, "kind": str, "variant_of": str, "style_name": str,
 }  # fmt: skip
 _FILE = {"file": str, "sha256": str}
 _SHARD = {"index!": int, "of!": int, "plan_fingerprint!": str, "total!": int, "positions": [int]}
@@ -61,7 +61,7 @@ RECORD: dict[str, Any] = {
     **_CELL, "key": str, "status!": str, "reason": str, "attempts": int, "duration_s": NUMBER, "exit_code": int,
     "garbage_lines": int, "stragglers": int, "drift": NUMBER, "foreign_cores": NUMBER, "targets": {"*": NUMBER},
     "medians": {"*": NUMBER}, "evaluations": int, "image": str, "log": str, "started": str, "killed": bool,
-    "rows": {"*": [int]},
+    "rows": {"*": [int]}, "scores": {"*": [NUMBER]},
     "info": {"memory": dict, "stopped_because": str, "cpu_mhz": [NUMBER], "timed_samples": int,
              "dropped_samples": int, "warm_up_calls": int, "warm_up_stable": bool, "targets": {"*": NUMBER}},
 }  # fmt: skip

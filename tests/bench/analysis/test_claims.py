@@ -35,7 +35,7 @@ SPEED = BY_ID["texture-net-speed"]
 
 def row(method: str, metric: str, task: str, size: int, unit: str, value: float, **fields) -> dict:
     ends = {"low": math.nan, "high": math.nan, "n": 3, "status": "ok"}
-    return {"engine": "gluon", "method": method, "task": task, "size": size, "batch": 1, "dtype": "float32",
+    return {"style_name": "", "engine": "gluon", "method": method, "task": task, "size": size, "batch": 1, "dtype": "float32",
             "device": "cpu", "metric": metric, "unit": unit, "value": value, **ends, **fields}  # fmt: skip
 
 
