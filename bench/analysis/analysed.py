@@ -22,7 +22,7 @@ class Analysed:
     """A run with its summary, the findings on the claims, and everything else that is computed from it.
 
     Attributes:
-        several: those of style, engine, dtype and device of which the run has more than one, so that a label must name them.
+        several: those of style, engine, dtype and device of which the run has several, so that a label must name them.
         engines: :func:`bench.analysis.engine_comparison.compare`.
         laws: :func:`bench.analysis.growth.laws`.
         peaks: what the machine does at most; None where that was not measured beside the run's folder.

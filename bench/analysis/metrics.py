@@ -104,8 +104,8 @@ _ENTRIES = (
         "time_to_target_s", "time to target", "s", LOWER, (GLANCE, HISTORY, ENGINES, RELATION),
         "The seconds until the end of the first evaluation at the full size, set-up excluded, and from there the "
         "evaluations until the objective first falls to the target, times the median step of that descent. The "
-        "crossing is interpolated between evaluations, linear in log(objective). The target is the net's own objective: "
-        "for a texture the median over its draws of noise, for a photo that of the same photo; without a name the "
+        "crossing is interpolated between evaluations, linear in log(objective). The target is the net's own objective:"
+        " for a texture the median over its draws of noise, for a photo that of the same photo; without a name the "
         "lowest of the nets' targets, or --target-loss. Of several photos and starts, the median over photos of the "
         "median over starts. "
         "time_to_target_<method>_s has the objective of that method as its target: a net's own, or where plain "
@@ -119,8 +119,8 @@ _ENTRIES = (
     ),
     Metric(
         "target", "target objective", "1", NEITHER, (RELATION,),
-        "The objective that optimisation has to reach: the net's own, median over its draws of noise or its photos; for "
-        "variants of optimisation also where plain optimisation ended.",
+        "The objective that optimisation has to reach: the net's own, median over its draws of noise or its photos; for"
+        " variants of optimisation also where plain optimisation ended.",
     ),
     Metric(
         "iteration_s", "time of one step of optimisation", "s", LOWER, (SIZE, GATE, HISTORY, ENGINES, GROWTH),
@@ -253,9 +253,9 @@ _FAMILIES = (
 
 STATISTICS = (
     "Values are medians over processes of the medians of their samples. Brackets are 95 % percentile-bootstrap "
-    "intervals; everything that could have come out otherwise is drawn again, level by level: processes and the calls in "
-    "each; photos, a net's draws of noise, and the starts of optimisation. n is the number of samples, for a ratio that "
-    "of the smaller side (starts and photos together for a time to target). With n = 1 a value has no interval, and a "
+    "intervals; everything that could have come out otherwise is drawn again, level by level: processes and the calls "
+    "in each; photos, a net's draws of noise, and the starts of optimisation. n is the number of samples, for a ratio "
+    "that of the smaller side (starts and photos together for a time to target). With n = 1 a value has no interval, and a "
     "ratio's covers the spread of its other side only. With n = 2 or 3 the interval is the whole range."
 )
 STATUSES = (

@@ -115,7 +115,8 @@ def targets(
     found = {}
     for generator in generators:
         for dtype in (setting["dtype"], "float32"):
-            own = _matching(samples, {**setting, "dtype": dtype, "method": generator, "batch": 1, "metric": "objective"})
+            own = _matching(samples, {**setting, "dtype": dtype, "method": generator, "batch": 1})
+            own = own[own["metric"] == "objective"]
             if len(own):
                 found[generator] = {
                     str(photo): values.to_numpy() if asked is None else np.array([asked])
@@ -229,7 +230,8 @@ def _speedups(
             estimate, status = NOTHING, NOT_REACHED
             if not missed:
                 estimate, status = _censored(times.least.over(latency).estimate(), times.most.over(latency).estimate())
-            rows.append(_row(group, name, "x", estimate, LOWER_BOUND if status == NOT_REACHED and not missed else status))
+            bounded = status == NOT_REACHED and not missed
+            rows.append(_row(group, name, "x", estimate, LOWER_BOUND if bounded else status))
         step = _by_process(_matching(samples, {**theirs, "metric": "iteration_s"}))
         if latency.n and step.n:
             rows.append(_row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK))

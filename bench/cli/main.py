@@ -89,9 +89,10 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         f"(default: {defaults['content']})")
     add("--device", metavar="LIST", help=f"cpu, gpu, gpu:1 (default: {defaults['device']})")
     add("--dtype", metavar="LIST", help=f"of: {', '.join(runtime.DTYPES)} (default: {defaults['dtype']})")
-    add("--batch", metavar="LIST", help="batch sizes for the nets' throughput; 1 is always measured (default: 1; with --budget full: 1,4)")
-    add("--repeats", metavar="N", help="fresh processes of each net, and starts of optimisation (default: 3; with --budget "
-        "quick: 1)")
+    add("--batch", metavar="LIST", help="batch sizes for the nets' throughput; 1 is always measured (default: 1; with "
+        "--budget full: 1,4)")
+    add("--repeats", metavar="N", help="fresh processes of each net, and starts of optimisation (default: 3; with "
+        "--budget quick: 1)")
     add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
     add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
     add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")

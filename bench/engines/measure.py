@@ -2,7 +2,8 @@
 
 On the clock: one forward pass of a generator on inputs that lie on the device already; on a clock of its own, the whole
 call as a user has it (:func:`whole_call`); or one evaluation of the objective and its gradient with the optimiser's own
-step; of a start from a net, that net's inputs and forward pass too. Not on it: reading and saving pictures, scoring. Every reading of a clock comes after the backend's
+step; of a start from a net, that net's inputs and forward pass too. Not on it: reading and saving
+pictures, scoring. Every reading of a clock comes after the backend's
 ``synchronise()``, and whether that was enough is checked on results that are brought to the host.
 """
 
@@ -13,6 +14,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -320,10 +322,8 @@ def _optimise(
             memory = _report_memory(context, meter.read())
             if steps:
                 # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
-                at = backend.place(result.picture)
-                meters.check_synchronised(
-                    lambda: problem.objective.value_and_gradient(at)[1], synchronise, backend.fetch, steps
-                )
+                evaluate = partial(objective.value_and_gradient, backend.place(result.picture))
+                meters.check_synchronised(evaluate, synchronise, lambda found: backend.fetch(found[1]), steps)
             info = {
                 "memory": memory,
                 "stopped_because": result.stopped_because,

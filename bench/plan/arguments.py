@@ -200,7 +200,7 @@ def _nets(
         if len(styles) > 1:
             trained_on = Path(str(meta.get("style"))).stem
             if trained_on not in names:
-                raise UserError(f"--net: {text} was trained on {trained_on!r}, which is not among --style; add it there")
+                raise UserError(f"--net: {text} was trained on {trained_on!r}, which is not in --style; add it there")
             use = f"{trained_on}/{use}"
         if use in given:
             raise UserError(f"--net: {given[use]} and {text} are both for {use}; give one of them")

@@ -24,7 +24,8 @@ class Budget:
 
     A net is timed in ``processes`` fresh processes; the first of them scores ``draws`` textures, each from its own
     noise (stylisation: one picture of each photo). Optimisation starts from ``seeds`` draws of noise, each in a process
-    of its own, but for a method that starts from a net's picture: that has one. Several photos are dealt out to these, unless ``crossed``: then each optimises all of them.
+    of its own, but for a method that starts from a net's picture: that has one. Several photos are
+    dealt out to these, unless ``crossed``: then each optimises all of them.
     """
 
     name: str

@@ -86,7 +86,7 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         fields = dataclasses.asdict(self)
-        return {name: value for name, value in fields.items() if value or name not in ("variant_of", "style_name")}
+        return {name: value for name, value in fields.items() if name != "variant_of" or value is not None}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Cell:
@@ -100,8 +100,8 @@ class Settings:
 
     ``style`` and ``content`` are the first style and photo, ``other_styles`` and ``other_contents`` those after them.
     ``nets`` maps "method/task" (with several styles "style/method/task") to the trained net: a file, or "bundled:" and
-    the name of one that comes with the suite. ``target_loss`` replaces the generators' own objectives as the target of the optimisation. The
-    style picture is always prepared at ``style_size``, so that its Grams are one and the same at every size.
+    the name of one that comes with the suite. ``target_loss`` replaces the generators' own objectives as the target of the optimisation.
+    The     style picture is always prepared at ``style_size``, so that its Grams are one and the same at every size.
     ``engine_options`` are those that are not at their default, as ("engine.option", value); ``methods`` are those that
     do not come with the suite, as (name, reference). ``bounds``: see BOUNDS.
     """

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.plan import older
 from bench.plan.arguments import PLAN_DEFAULTS
 from bench.plan.budgets import BUDGETS
 from bench.plan.cells import BUNDLED, GENERATE, OPTIMISE
@@ -44,7 +43,7 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
     settings = meta.get("settings") or {}
     budget = BUDGETS.get(str(run_facts.get(meta, "budget", "name")), BUDGETS["standard"])
     seeds = sorted({int(cell["seed"]) for cell in cells})
-    repeats = max(seeds[-1] - seeds[0] + 1, older.budget(meta.get("budget") or {})["processes"])
+    repeats = seeds[-1] - seeds[0] + 1
     of = {name: list(dict.fromkeys(str(cell[name]) for cell in cells)) for name in ("method", "task", "size", "engine")}
     dtypes = list(dict.fromkeys(str(cell["dtype"]) for cell in cells if cell["dtype"] != "float32"))
     devices = list(dict.fromkeys(str(cell["device"]).split(AT)[0] for cell in cells))

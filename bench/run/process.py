@@ -63,7 +63,8 @@ class Outcome:
     ``status`` is ok, oom, timeout, error or disk_full; ``ready`` says that it got through its imports, ``crashed`` that
     it ended without reporting a result, which a retry may cure, and ``killed`` that somebody ended it.
     A sample is (metric, unit, value, photo), a point of a curve (seconds, iteration, objective, content, style, tv,
-    photo); the photo is empty for what belongs to none. ``foreign_cores`` is the processor time that others used meanwhile, in cores; None if unknown.
+    photo); the photo is empty for what belongs to none. ``foreign_cores`` is the processor time that
+    others used meanwhile, in cores; None if unknown.
     """
 
     status: str

@@ -208,7 +208,8 @@ def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) ->
     photos = plan.share(cell)[0] or ("",)
     if asked is not None:
         names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task}
-        return {name: {Path(photo).stem: (asked, asked) for photo in photos} for name in sorted(names) or ["target_loss"]}
+        each = {Path(photo).stem: (asked, asked) for photo in photos}
+        return dict.fromkeys(sorted(names) or ["target_loss"], each)
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for record in records:
         same = all(record[name] == getattr(cell, name) for name in ("style_name", "engine", "task", "size", "device"))

@@ -1,7 +1,7 @@
 """One cell in one fresh process: ``python -m bench.run.worker --pipe FD``, started by :mod:`bench.run.process`.
 
-Reads one JSON line (cell, settings, budget, photos, draws, targets, run_dir) from standard input and writes JSON lines to
-the pipe. What libraries print goes to standard output and error, which are the cell's log file.
+Reads one JSON line (cell, settings, budget, photos, draws, targets, run_dir) from standard input and writes JSON lines
+to the pipe. What libraries print goes to standard output and error, which are the cell's log file.
 """
 
 from __future__ import annotations

@@ -216,7 +216,8 @@ class Store:
         columns = [cell.get(name, "") for name in CELL_COLUMNS]
         data = {
             "samples.csv": _csv(
-                [*(photo or [""]), *columns, metric, unit, repr(float(value))] for metric, unit, value, *photo in samples
+                [*(photo or [""]), *columns, metric, unit, repr(float(value))]
+                for metric, unit, value, *photo in samples
             ),
             "curves.csv": _csv([*(point[6:] or [""]), *columns, *point[:6]] for point in curve),
         }

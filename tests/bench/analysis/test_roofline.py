@@ -35,7 +35,8 @@ CAPTURED = {"cpu": {"model": "Imagined", "cores_used": 4}, "threads": 3, "gpus":
 def samples(*rows: tuple) -> pd.DataFrame:
     """Samples of (method, task, size, batch, dtype, device, seed, metric, seconds)."""
     names = ("method", "task", "size", "batch", "dtype", "device", "seed", "metric", "value")
-    return pd.DataFrame([dict(zip(names, row)) for row in rows]).assign(style_name="", photo="", engine="gluon", unit="s")
+    table = pd.DataFrame([dict(zip(names, row)) for row in rows])
+    return table.assign(style_name="", photo="", engine="gluon", unit="s")
 
 
 @pytest.fixture

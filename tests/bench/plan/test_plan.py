@@ -165,7 +165,8 @@ def test_the_budgets_keep_their_promises():
         seconds = (durations.estimate_s(cell, budget, durations.pictures_of(cell, built)) for cell in built.cells)
         assert sum(seconds) < 60 * minutes
     full = BUDGETS["full"]
-    assert full.seeds >= 3 and full.processes >= 3 and full.crossed and full.max_iterations >= 500 and not full.stop_early and full.min_samples >= 10
+    assert full.seeds >= 3 and full.processes >= 3 and full.crossed and full.draws >= 16
+    assert full.max_iterations >= 500 and not full.stop_early and full.min_samples >= 10
 
 
 def test_variants_are_left_out_of_all_methods_where_there_is_no_time_for_them():
