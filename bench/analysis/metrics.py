@@ -255,8 +255,8 @@ STATISTICS = (
     "Values are medians over processes of the medians of their samples. Brackets are 95 % percentile-bootstrap "
     "intervals; everything that could have come out otherwise is drawn again, level by level: processes and the calls "
     "in each; photos, a net's draws of noise, and the starts of optimisation. n is the number of samples, for a ratio "
-    "that of the smaller side (starts and photos together for a time to target). With n = 1 a value has no interval, and a "
-    "ratio's covers the spread of its other side only. With n = 2 or 3 the interval is the whole range."
+    "that of the smaller side (starts and photos together for a time to target). With n = 1 a value has no interval, "
+    "and a ratio's covers the spread of its other side only. With n = 2 or 3 the interval is the whole range."
 )
 STATUSES = (
     ("ok", "measured"),

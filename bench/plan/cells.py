@@ -100,10 +100,10 @@ class Settings:
 
     ``style`` and ``content`` are the first style and photo, ``other_styles`` and ``other_contents`` those after them.
     ``nets`` maps "method/task" (with several styles "style/method/task") to the trained net: a file, or "bundled:" and
-    the name of one that comes with the suite. ``target_loss`` replaces the generators' own objectives as the target of the optimisation.
-    The     style picture is always prepared at ``style_size``, so that its Grams are one and the same at every size.
-    ``engine_options`` are those that are not at their default, as ("engine.option", value); ``methods`` are those that
-    do not come with the suite, as (name, reference). ``bounds``: see BOUNDS.
+    the name of one that comes with the suite. ``target_loss`` replaces the generators' own objectives as the target of
+    the optimisation. The style picture is always prepared at ``style_size``, so that its Grams are the same at
+    every size. ``engine_options`` are those that are not at their default, as
+    ("engine.option", value); ``methods`` are those that do not come with the suite, as (name, reference). ``bounds``: see BOUNDS.
     """
 
     style: str

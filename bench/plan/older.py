@@ -13,6 +13,7 @@ from typing import Any
 from bench.plan.engines import REFERENCE
 from nst_gluon import methods
 from nst_gluon.methods import GENERATES, OPTIMISES, TASKS, Facts, Method
+from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
 
 # What older tables begin with, and what comes before it now: photo, style_name and perhaps engine.
@@ -23,6 +24,15 @@ def cell(record: Mapping[str, Any]) -> dict[str, Any]:
     """A cell's record with its engine, and the method that its method is a variant of."""
     known = methods.bundled().get(str(record.get("method")))
     return {"engine": REFERENCE, "variant_of": known and known.variant_of, "style_name": "", **record}
+
+
+def run(fields: dict[str, Any]) -> dict[str, Any]:
+    """A run.json whose preset has the name that it has now."""
+    settings = fields.get("settings")
+    if not settings or "preset" not in settings:
+        return fields
+    preset = presets.recorded(settings["preset"], fields["schema_version"])
+    return {**fields, "settings": {**settings, "preset": preset}}
 
 
 def budget(fields: Mapping[str, Any]) -> dict[str, Any]:

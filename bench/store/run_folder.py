@@ -47,7 +47,8 @@ from nst_gluon.system.files import (
     write_all,
 )  # fmt: skip
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READS = (1, 2)
 SAMPLE_COLUMNS = ("photo", *CELL_COLUMNS, "metric", "unit", "value")
 CURVE_COLUMNS = ("photo", *CELL_COLUMNS, "seconds", "iteration", "objective", "content", "style", "tv")
 TABLES = {"samples.csv": SAMPLE_COLUMNS, "curves.csv": CURVE_COLUMNS}
@@ -311,15 +312,16 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
         run = parse(read_bounded(path / RUN, LARGEST[RUN], follow=False))
         check(run, {"schema_version!": (int, str)}, "")
         version = run["schema_version"]
-        if version == SCHEMA_VERSION:
+        if version in READS:
             check_run(run)
+            run = older.run(run)
     except (FileNotFoundError, NotADirectoryError):
         raise NoRun(f"{argument}: {path} is not a run directory (it has no {RUN})") from None
     except ValueError as error:
         raise UserError(f"{argument}: {path / RUN} is damaged ({one_line(error)})") from None
     except OSError as error:
         raise UserError(f"{argument}: cannot read {path / RUN} ({one_line(error).lower()})") from None
-    if version != SCHEMA_VERSION:
+    if version not in READS:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         advice = "update this suite" if newer else "measure it again"
         known = f"this suite reads {SCHEMA_VERSION}"

@@ -12,6 +12,7 @@ from typing import Any
 from nst_gluon import api
 from nst_gluon.cli import options
 from nst_gluon.cli.console import whole_number
+from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import one_line, quoted
 
@@ -62,8 +63,10 @@ def like(folder: str, picture: str) -> dict[str, Any]:
     """The arguments of :func:`nst_gluon.score` with which a run of the harness scored its pictures."""
     path = Path(folder) / "run.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        settings = recorded["settings"]
         found = {name: settings[name] for name in ("style", "preset", "style_size", "weights", "random_weights")}
+        found["preset"] = presets.recorded(found["preset"], int(recorded.get("schema_version", 1)))
         content = settings["content"]
     except OSError as error:
         raise UserError(f"--like: cannot read {quoted(path)} ({one_line(error)}); give the folder of a run") from error

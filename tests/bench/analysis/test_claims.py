@@ -36,7 +36,8 @@ SPEED = BY_ID["texture-net-speed"]
 def row(method: str, metric: str, task: str, size: int, unit: str, value: float, **fields) -> dict:
     ends = {"low": math.nan, "high": math.nan, "n": 3, "status": "ok"}
     return {"style_name": "", "engine": "gluon", "method": method, "task": task, "size": size, "batch": 1,
-            "dtype": "float32", "device": "cpu", "metric": metric, "unit": unit, "value": value, **ends, **fields}  # fmt: skip
+            "dtype": "float32", "device": "cpu", "metric": metric, "unit": unit, "value": value, **ends,
+            **fields}  # fmt: skip
 
 
 def summary(claim: claims.Claim, value: float, low=math.nan, high=math.nan, steps=50.0, **fields) -> pd.DataFrame:

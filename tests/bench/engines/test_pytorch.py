@@ -106,7 +106,7 @@ def test_another_aim_shares_the_descriptor(objective, vgg19):
     found = objective()
     other = found.aimed_at(picture(7), picture(8))
     assert other.descriptor is found.descriptor
-    fresh = Objective(presets.get("texture_net"), vgg19, "stylize", picture(7), picture(8))
+    fresh = Objective(presets.get("texture_net_relative"), vgg19, "stylize", picture(7), picture(8))
     assert other.terms(picture(1)) == fresh.terms(picture(1)) != found.terms(picture(1))
 
 
@@ -121,7 +121,7 @@ def test_small_pictures_and_missing_content_are_one_line(objective, vgg19):
     with pytest.raises(UserError, match="both sides need at least 16"):
         objective().terms(picture(1, 8, 8))
     with pytest.raises(UserError, match="needs a content picture"):
-        Objective(presets.get("texture_net"), vgg19, "stylize", picture(2))
+        Objective(presets.get("texture_net_relative"), vgg19, "stylize", picture(2))
 
 
 # ------------------------------------------------------------------------------------------------------- optimisation

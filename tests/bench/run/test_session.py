@@ -324,7 +324,7 @@ def test_runs_that_cannot_be_read_are_listed_and_other_folders_are_not(capsys, f
         "20000101T000000Z-old": '{"schema_version": 0, "id": "old"}',
         "20000102T000000Z-bad": '{"schema_ver',
         "20000103T000000Z-odd": "[]",
-        "20000104T000000Z-new": '{"schema_version": 2}',
+        "20000104T000000Z-new": '{"schema_version": 3}',
         "20000105T000000Z-cells": '{"schema_version": 1, "cells": 5, "command": 7}',
     }.items():
         (tmp_path / name).mkdir()

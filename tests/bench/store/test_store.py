@@ -187,7 +187,7 @@ def test_the_real_error_of_a_full_device_is_understood(run):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"schema_version": 2}', "schema_version 2 .* update"),
+        ('{"schema_version": 3}', "schema_version 3 .* update"),
         ('{"schema_version": 0}', "schema_version 0 .* measure it again"),
         ('{"schema_version": "x"}', "schema_version 'x'"),
         ("{}", "damaged"),
