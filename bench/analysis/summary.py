@@ -115,7 +115,7 @@ def targets(
     found = {}
     for generator in generators:
         for dtype in (setting["dtype"], "float32"):
-            own = _matching(samples, {**setting, "dtype": dtype, "method": generator, "batch": 1})
+            own = matching(samples, {**setting, "dtype": dtype, "method": generator, "batch": 1})
             own = own[own["metric"] == "objective"]
             if len(own):
                 found[generator] = {
@@ -147,7 +147,7 @@ def compare(
     for key in everything.drop_duplicates().itertuples(index=False, name=None):
         setting = dict(zip(_SETTING, key))
         aims, goal = targets(samples, generators, setting, asked), _goal(samples, known, setting)
-        descents = {name: by_photo(_matching(curves, {**setting, "method": name})) for name in sorted(known.optimisers)}
+        descents = {name: by_photo(matching(curves, {**setting, "method": name})) for name in sorted(known.optimisers)}
         for optimiser, own in descents.items():
             rows += _times(own, aims, _group(setting, optimiser), asked, goal)
             if goal is not None and optimiser != known.baseline:
@@ -219,7 +219,7 @@ def _speedups(
     group = _group(setting, generator)
     missed = asked is not None and _select(samples, own, "objective").median() > asked
     for clock, ending in (("latency_s", ""), ("call_s", WHOLE_CALL)):
-        latency = _by_process(_matching(samples, {**own, "metric": clock}), SEED + 1)
+        latency = _by_process(matching(samples, {**own, "metric": clock}), SEED + 1)
         for optimiser, each in descents.items() if latency.n and aims is not None else ():
             times = to_targets(each, aims)
             if times is None:
@@ -232,12 +232,12 @@ def _speedups(
                 estimate, status = _censored(times.least.over(latency).estimate(), times.most.over(latency).estimate())
             bounded = status == NOT_REACHED and not missed
             rows.append(_row(group, name, "x", estimate, LOWER_BOUND if bounded else status))
-        step = _by_process(_matching(samples, {**theirs, "metric": "iteration_s"}))
+        step = _by_process(matching(samples, {**theirs, "metric": "iteration_s"}))
         if latency.n and step.n:
             rows.append(_row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK))
     for metric, ratio in _MEMORY_RATIOS.items():
-        estimate = _by_process(_matching(samples, {**theirs, "metric": metric})).over(
-            _by_process(_matching(samples, {**own, "metric": metric}), SEED + 1)
+        estimate = _by_process(matching(samples, {**theirs, "metric": metric})).over(
+            _by_process(matching(samples, {**own, "metric": metric}), SEED + 1)
         )
         if estimate.n:
             rows.append(_row(group, ratio, "x", estimate.estimate(), OK))
@@ -255,7 +255,7 @@ def _break_even(
 ) -> list[dict]:
     """After how many pictures a net's training has paid, against each optimisation: training over what one saves."""
     use = "/".join(filter(None, (str(setting["style_name"]), generator, str(setting["task"]))))
-    call = _by_process(_matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
+    call = _by_process(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
     if use not in training or not call.n:
         return []
     group = _group(setting, generator)
@@ -364,7 +364,8 @@ def _group_status(cells: pd.DataFrame) -> str:
     return OK if (cells["status"] == OK).any() else str(cells["status"].iloc[-1])
 
 
-def _matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
+def matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
+    """The rows of a table whose columns have these values."""
     chosen = np.ones(len(table), dtype=bool)
     for name, value in fields.items():
         chosen &= (table[name] == value).to_numpy(dtype=bool)
@@ -372,7 +373,7 @@ def _matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame
 
 
 def _select(samples: pd.DataFrame, fields: Mapping[str, object], metric: str) -> pd.Series:
-    return _matching(samples, {**fields, "metric": metric})["value"]
+    return matching(samples, {**fields, "metric": metric})["value"]
 
 
 def _row(group: tuple, metric: str, unit: str, estimate: Estimate, status: str) -> dict:

@@ -103,7 +103,8 @@ class Settings:
     the name of one that comes with the suite. ``target_loss`` replaces the generators' own objectives as the target of
     the optimisation. The style picture is always prepared at ``style_size``, so that its Grams are the same at
     every size. ``engine_options`` are those that are not at their default, as
-    ("engine.option", value); ``methods`` are those that do not come with the suite, as (name, reference). ``bounds``: see BOUNDS.
+    ("engine.option", value); ``methods`` are those that do not come with the suite, as
+    (name, reference). ``bounds``: see BOUNDS.
     """
 
     style: str

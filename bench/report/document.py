@@ -10,7 +10,19 @@ from importlib import metadata
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import Analysed
 from bench.analysis.summary import NOT_REACHED, OK
-from bench.report import headline, machines, numbers, pictures, plots, records, roofline, run_facts, tables, training
+from bench.report import (
+    headline,
+    machines,
+    numbers,
+    pictures,
+    plots,
+    records,
+    referee,
+    roofline,
+    run_facts,
+    tables,
+    training,
+)
 from bench.report.notes import FEW, Note
 from bench.report.numbers import Number
 from bench.report.pictures import Picture, Row
@@ -129,6 +141,8 @@ def _sections(
         Section("warnings", "Keep in mind", items=tuple(warnings(analysed))),
         Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}",
                 tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
+        Section("referee", "For a referee", items=tuple(referee.items(analysed)),
+                tables=_there(referee.over_styles(analysed), referee.baselines(analysed), referee.variance(analysed))),
         Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
         Section("troubled", "Failed, skipped and time-limited cells", tables=_there(tables.troubled_cells(analysed))),
         Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
@@ -230,8 +244,8 @@ def warnings(analysed: Analysed) -> list[str]:
     timed = summary[summary["metric"].str.startswith("time_to_target") & (summary["n"] == 1)]
     if len(timed):
         found.append(
-            "Times to target rest on one seed: the interval of a speed-up at equal loss covers the spread of the net's "
-            "latency only. Use --repeats 3 or --budget full."
+            "Some times to target rest on one start of optimisation: what another start would change is not in their "
+            "intervals. Use --repeats 3."
         )
     few = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["n"].between(1, FEW - 1)]
     if len(few):

@@ -204,8 +204,11 @@ def claims_table(analysed: Analysed, book: Book = NOTHING) -> Table:
             Entry(claim.text, claim.paper.name, _rule(claim), source=claim.paper.url),
             _published(claim), _result(finding, book),
             Entry(finding.verdict, small, f"{reasons[0]}. {_rule(claim)}", tone=tone),
+            Entry(analysed.untrained.get(claim.id, MISSING)),
         ])  # fmt: skip
-    columns = ["claim", "published", "measured", "verdict"]
+    columns = ["claim", "published", "measured", "verdict",
+               Entry("before training", hover="the verdict on the same nets untrained: as fast and as small, with the "
+                     "loss that optimisation starts from")]  # fmt: skip
     return table("claims", "The papers' claims, checked", columns, rows, (1, 2))
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from bench.machine.environment import BUSY_CORES
 from bench.plan.budgets import Budget
 from bench.plan.cells import OPTIMISE, Cell
 from bench.plan.durations import estimate_s, usual_evaluations
@@ -187,6 +188,7 @@ class Progress:
         self.last = ""
         self.total = self.count = 0
         self._told = 0.0
+        self._busy = False
         self._taken: list[tuple[float, float]] = []  # seconds that cells took, and that were estimated for them
 
     def begin(self, cells: Sequence[Cell], records: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -255,6 +257,11 @@ class Progress:
             self.screen.line(f"[{self.count}/{self.total}] {self.last}; {rest}")
         if not failed:
             self.screen.line(f"  {result_details(record)}", least=output.VERBOSE)
+        foreign = record.get("foreign_cores") or 0.0
+        if foreign > BUSY_CORES and not self._busy:
+            self._busy = True
+            self.screen.line(f"busy machine: other processes used {foreign:.1f} cores while that was measured; its "
+                             "times may be too long, and the report says so", "open")  # fmt: skip
         if len(self._taken) == FIRST_CELLS and not failed and self.waiting:
             taken, estimated = map(sum, zip(*self._taken))
             if taken > SLOW * estimated:
