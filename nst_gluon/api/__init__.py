@@ -177,7 +177,7 @@ def train(
     force: bool = False,
     preset: str = presets.DEFAULT,
     style_weight: float = 1.0,
-    recipe: str | None = None,
+    recipe: str = recipes.DEFAULT,
     iterations: int | None = None,
     size: int | Sequence[int] = 256,
     batch: int = 1,
@@ -207,8 +207,7 @@ def train(
         photos: a folder of photos to train on; None: the bundled ones. Textures need none.
         force: replace a net that is there.
         preset, style_weight: the objective, and what its style weights are multiplied by.
-        recipe: how it is trained: ``tuned``, or ``paper`` as in the papers; None: tuned from a net, paper from random
-            weights, from which the tuned one has not made a good net yet.
+        recipe: how it is trained: ``tuned``, or ``paper`` as in the papers.
         iterations, batch: steps of Adam (None: 600 from a net, 1500 from random weights), and pictures in each.
         size: side of the pictures, or several that are taken in turn; the style has the first.
         architecture: what the method's nets can vary (its ``choices()``), such as ``{"width": 0.5}``.
@@ -239,15 +238,13 @@ def train(
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
         with inputs.naming("--photos"):
             images.list_folder(photos)
-    if recipe is not None:
-        recipes.get(recipe)
+    recipes.get(recipe)
     if start == "random":
         start = None
     elif start is not None:
         start = net_path(start, "--start")
-    elif task == "stylize" and recipe in (None, recipes.FROM_NET) and not (architecture or random_weights):
+    elif task == "stylize" and recipe == recipes.DEFAULT and not (architecture or random_weights):
         start = first_net(chosen, task, str(style))
-    recipe = recipe or (recipes.FROM_NET if start else recipes.FROM_RANDOM)
     enough = recipes.STEPS if start else recipes.STEPS_FROM_RANDOM
     iterations = enough if iterations is None else iterations
     if not quiet and iterations < enough // 2 and not random_weights:

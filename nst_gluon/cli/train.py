@@ -61,8 +61,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--recipe",
         choices=tuple(recipe.RECIPES),
         metavar="RECIPE",
-        help=f"how it is trained: {' or '.join(recipe.RECIPES)} (default: {recipe.FROM_NET} from a net, "
-        f"{recipe.FROM_RANDOM} from random weights)",
+        help=f"how it is trained: {' or '.join(recipe.RECIPES)} (default: %(default)s)",
     )
     add(
         "--size",

@@ -1,4 +1,4 @@
-"""Adam (Kingma & Ba 2014, algorithm 1), gradient clipping and the moving average of the weights, in plain arrays."""
+"""Adam (Kingma & Ba 2014, algorithm 1), normalised gradients and the moving average of the weights, in plain arrays."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from nst_gluon.system.engine import mx
-from nst_gluon.training.recipe import Recipe, average_decay, clipped
+from nst_gluon.training.recipe import Recipe, average_decay
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-# How slowly the mean of gradient norms follows.
-NORM_DECAY = 0.98
 MEAN, VARIANCE, AVERAGE = "adam_mean.", "adam_variance.", "average."
 
 
@@ -35,7 +33,6 @@ class Adam:
             for prefix in (MEAN, VARIANCE)
         }
         self.averages = {name: p.data(ctx).copy() for name, p in self._parameters.items()} if recipe.average else {}
-        self.norm_mean = 0.0
 
     def zero_gradients(self) -> None:
         """Forget the gradients of the last step."""
@@ -46,12 +43,9 @@ class Adam:
         """Iteration ``iteration`` (the first is 0) with gradients that are sums over ``batch`` pictures."""
         gradients = {name: p.grad(self._ctx) for name, p in self._learnt.items()}
         rescale = 1.0 / batch
-        if self._recipe.clip is not None:
+        if self._recipe.normalised:
             norm = rescale * float(np.sqrt(sum(float(mx.nd.square(g).sum().asscalar()) for g in gradients.values())))
-            factor = clipped(norm, self.norm_mean, self._recipe.clip)
-            rescale *= factor
-            seen = norm * factor
-            self.norm_mean = NORM_DECAY * self.norm_mean + (1 - NORM_DECAY) * seen if self.norm_mean else seen
+            rescale *= 1.0 / norm if norm > 0 else 1.0
         time = iteration + 1
         rate *= np.sqrt(1 - BETA2**time) / (1 - BETA1**time)
         for name, parameter in self._learnt.items():
@@ -66,10 +60,10 @@ class Adam:
                 average += part * (self._parameters[name].data(self._ctx) - average)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the next step depends on besides the parameters: moments and averages, by name, and ``norm_mean``."""
+        """What the next step depends on besides the parameters: moments and averages, by name."""
         found = {name: array.asnumpy() for name, array in self._moments.items()}
         found.update((AVERAGE + name, array.asnumpy()) for name, array in self.averages.items())
-        return {**found, "norm_mean": np.array(self.norm_mean)}
+        return found
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes back what :meth:`arrays` gave; KeyError or ValueError if it is not of these parameters."""
@@ -77,4 +71,3 @@ class Adam:
             array[:] = arrays[name]
         for name, array in self.averages.items():
             array[:] = arrays[AVERAGE + name]
-        self.norm_mean = float(arrays["norm_mean"])

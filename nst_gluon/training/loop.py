@@ -69,7 +69,7 @@ class TrainConfig:
     style: str
     preset: str = presets.DEFAULT
     photos: str | None = None
-    recipe: str = recipe.FROM_NET
+    recipe: str = recipe.DEFAULT
     iterations: int = 2000
     size: int = 256
     batch: int = 4
@@ -122,7 +122,7 @@ def defaults(config: TrainConfig) -> TrainConfig:
     """``config`` with the method's own schedule where it has None."""
     own = methods.get(config.method).schedule(config.iterations)
     schedule = {
-        "learning_rate": own.rate,
+        "learning_rate": own.rate if config.start else recipe.get(config.recipe).rate or own.rate,
         "decay_start": own.decay_start,
         "decay_every": own.decay_every,
         "decay": own.decay,
@@ -132,9 +132,8 @@ def defaults(config: TrainConfig) -> TrainConfig:
 
 def learning_rate(config: TrainConfig, iteration: int) -> float:
     """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
-    warm_up = recipe.get(config.recipe).warm_up
-    if warm_up is not None:
-        return recipe.warm_cosine(config.learning_rate, iteration, config.iterations, warm_up)
+    if recipe.get(config.recipe).cosine:
+        return recipe.cosine(config.learning_rate, iteration, config.iterations)
     late = iteration - config.decay_start
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
 

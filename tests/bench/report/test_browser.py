@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import browser
 import pytest
 from synthetic import make_run
@@ -59,6 +61,24 @@ def test_a_telephone_need_not_scroll_sideways(chromium, results, number, width):
         chromium.run(f"{wide}.scrollLeft = 99")
         assert chromium.run(f"{wide}.querySelector('tbody th').getBoundingClientRect().left") >= 0
     assert chromium.complaints() == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+def test_axe_finds_no_barrier(chromium, results, width, scheme):
+    """axe-core's rules for WCAG, with all parts unfolded, in both colour schemes."""
+    axe = pytest.importorskip("axe_core_python", reason="needs axe-core-python (Python 3.10 or newer)")
+    rules = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    chromium.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    chromium.send("Page.setBypassCSP", enabled=True)
+    try:
+        chromium.open(results["plain"], width, 800)
+        chromium.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        chromium.run(f"{rules}; 0")
+        found = chromium.run("axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html.slice(0, 200)))")
+    finally:
+        chromium.send("Page.setBypassCSP", enabled=False)
+        chromium.send("Emulation.setEmulatedMedia", features=[])
+    assert found == []
 
 
 def test_a_script_that_is_not_the_pages_own_does_not_run(chromium, results, tmp_path):
