@@ -26,7 +26,7 @@ from nst_gluon.objective import presets
 # What goes without saying in a cell's name.
 USUAL = {"engine": registry.REFERENCE, "dtype": "float32", "device": "cpu"}
 CELL_COLUMNS = ("style_name", "engine", "method", "task", "size", "batch", "dtype", "device", "seed")
-STYLE_SIZE = 256
+STYLE_SIZE = presets.STYLE_SIZE
 BUNDLED = "bundled:"
 NETS = assets.FOLDER / "nets"
 

@@ -51,7 +51,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--style-size",
         type=whole_number("--style-size", 1),
         metavar="M",
-        help="side of the style picture in pixels (default: as --size)",
+        help="side of the style picture in pixels (default: %(default)s, as in benchmarks)",
     )
     add("--json", action="store_true", help="print one JSON object on stdout")
     options.add_engine_options(parser)
@@ -72,6 +72,9 @@ def like(folder: str, picture: str) -> dict[str, Any]:
         raise UserError(f"--like: cannot read {quoted(path)} ({one_line(error)}); give the folder of a run") from error
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"--like: {quoted(path)} does not describe a run; give the folder of a run") from error
+    for other in settings.get("other_styles") or ():
+        if Path(picture).name.startswith(f"{re.sub(r'[^0-9A-Za-z_]', '_', Path(other).stem)}-"):
+            found["style"] = other
     texture = re.search(r"(?:^|-)texture(?:-|\.|$)", Path(picture).name)
     return {**found, "content": None if texture else content}
 

@@ -175,6 +175,8 @@ PRESETS: dict[str, Preset] = {
     )
 }
 DEFAULT = "texture_net_relative"
+# Side of the style picture in benchmarks, whatever the size of the pictures: a Gram of another size is another target.
+STYLE_SIZE = 256
 
 
 def recorded(name: str, version: int) -> str:
