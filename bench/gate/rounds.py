@@ -167,7 +167,7 @@ class Gate:
             if outcome.foreign_cores is not None:
                 self.foreign.append(outcome.foreign_cores)
             head = (side, number, position, cell_name(cell.columns()), *cell.columns().values())
-            rows = [(*head, metric, unit, value) for metric, unit, value, _ in outcome.samples]
+            rows = [(*head, metric, unit, value) for metric, unit, value, *_ in outcome.samples]
             table.writerows(rows)
             self.samples += rows
         mine = self.rows()
