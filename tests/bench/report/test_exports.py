@@ -14,8 +14,7 @@ from bench.cli import main
 from bench.report import exports
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
-COLUMNS = ["style_name", "engine", "method", "task", "size", "batch", "dtype", "device", "metric", "unit", "value", "low",
-           "high",
+COLUMNS = ["engine", "method", "task", "size", "batch", "dtype", "device", "metric", "unit", "value", "low", "high",
            "n", "status"]  # fmt: skip
 SUMMARY = pd.DataFrame(
     [
