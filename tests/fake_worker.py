@@ -33,7 +33,9 @@ def main() -> None:
             for value in (0.1, 0.2, 0.3):
                 emit("sample", metric="latency_s", unit="s", value=value)
                 time.sleep(pause)
-            emit("sample", metric="objective", unit="1", value=100.0 + cell["seed"])
+            photos = [Path(photo).stem for photo in spec["photos"]] or [""] * spec["draws"]
+            for number, photo in enumerate(photos if spec["draws"] else []):
+                emit("sample", metric="objective", unit="1", value=100.0 + number, photo=photo)
         else:
             for iteration in range(5):
                 emit("curve", seconds=0.5 * iteration, iteration=iteration, objective=1000.0 / (iteration + 1),

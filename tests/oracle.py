@@ -77,6 +77,16 @@ def _mean_style(p, s, names) -> float:
 
 
 def texture_net(picture, style, content, weights) -> tuple[float, float, float]:
+    """The paper's ||G - A||^2, summed over the layers."""
+    p, s, c = (describe(v, weights) for v in (picture, style, content))
+    total = 0.0
+    for name in ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"):
+        a, b = (gram(v[name]) / v[name].size for v in (p, s))
+        total += ((a - b) ** 2).sum()
+    return 5e4 * np.mean((p["relu4_2"] - c["relu4_2"]) ** 2), total, 0.0
+
+
+def texture_net_relative(picture, style, content, weights) -> tuple[float, float, float]:
     """Every difference relative to the mean square of its target."""
     p, s, c = (describe(v, weights) for v in (picture, style, content))
     total = 0.0

@@ -157,7 +157,7 @@ def _meta(
         "settings": {
             "style": style,
             "content": "astronaut",
-            "preset": "texture_net",
+            "preset": "texture_net_relative",
             "style_size": 256,
             "random_weights": random_weights,
             "target_loss": target_loss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from bench.analysis.summary import SPEEDUP_EQUAL
 from bench.store.reader import RunData
 from nst_gluon.system.errors import UserError
 
-EXTRAS = ("engine", "dtype", "device")
+EXTRAS = ("style_name", "engine", "dtype", "device")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Analysed:
     """A run with its summary, the findings on the claims, and everything else that is computed from it.
 
     Attributes:
-        several: those of engine, dtype and device of which the run has more than one, so that a label must name them.
+        several: those of style, engine, dtype and device of which the run has several, so that a label must name them.
+        untrained: the verdict on each claim for the same nets before their training, by the claim's id.
         engines: :func:`bench.analysis.engine_comparison.compare`.
         laws: :func:`bench.analysis.growth.laws`.
         peaks: what the machine does at most; None where that was not measured beside the run's folder.
@@ -39,6 +41,7 @@ class Analysed:
     laws: tuple[Any, ...]
     peaks: roofline.Peaks | None
     roofline: pd.DataFrame = field(default_factory=pd.DataFrame)
+    untrained: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self, metric: str | None = None, **fields: Any) -> pd.DataFrame:
         """The rows of the summary with these fields, at batch 1 unless it is given."""
@@ -79,6 +82,9 @@ def analyse(run: RunData) -> Analysed:
         laws=tuple(growth.laws(table)),
         peaks=peaks,
         roofline=pd.DataFrame() if peaks is None else _roofline(run, peaks),
+        untrained={
+            found.claim.id: found.verdict for found in claims.of_run(run, claims.untrained(table, known), known)
+        },
     )
 
 

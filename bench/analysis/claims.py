@@ -28,7 +28,7 @@ import pandas as pd
 from bench.analysis import metrics
 from bench.analysis import summary as analysis
 from bench.analysis.methods import Methods
-from bench.store.reader import RunData
+from bench.store.reader import GROUP_COLUMNS, RunData
 from nst_gluon.system.files import write_atomically
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
@@ -196,7 +196,7 @@ def evaluations(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) ->
     same = (summary["metric"] == metrics.aimed_at("iterations_to_target", str(row["method"]))) & (
         summary["method"] == baseline
     )
-    for name in ("engine", "task", "size", "dtype", "device"):
+    for name in ("style_name", "engine", "task", "size", "dtype", "device"):
         same &= summary[name] == row[name]
     values = summary.loc[same, "value"]
     return float(values.iloc[0]) if len(values) else math.nan
@@ -280,6 +280,30 @@ def _judge_bound(claim: Claim, published: tuple[float, float], bound: float) -> 
     if claim.rule != AT_LEAST and bound > published[1] * SAME_ORDER:
         return NOT_REPRODUCED, "a lower bound, already beyond three times the published value"
     return NOT_MEASURED, "only a lower bound is known: the target was not reached in the time allowed"
+
+
+def untrained(summary: pd.DataFrame, known: Methods) -> pd.DataFrame:
+    """What the summary would say of the same nets before their training.
+
+    They are as fast and as small; their pictures have the loss that optimisation starts from, which it therefore
+    reaches at its first evaluation.
+    """
+    table = summary.copy()
+    families = table["metric"].map(lambda name: metrics.split(str(name))[0])
+    aimed = table["metric"].map(lambda name: metrics.split(str(name))[1]).isin(known.nets)
+    steps = (table["metric"] == analysis.SPEEDUP_500).map(float)
+    for name, value in (("iterations_to_target", 1.0), ("time_to_target_s", math.nan)):
+        chosen = (families == name) & (aimed | (table["metric"] == name))
+        table.loc[chosen, ["value", "low", "high", "status"]] = [value, value, value, analysis.OK]
+    keys = list(GROUP_COLUMNS)
+    fixed = table[steps == 1].set_index(keys)
+    for index, row in table[table["metric"] == analysis.SPEEDUP_EQUAL].iterrows():
+        place = tuple(row[name] for name in keys)
+        if place in fixed.index:  # one step over one call
+            values = fixed.loc[place, ["value", "low", "high"]].astype(float) / analysis.REFERENCE_ITERATIONS
+            table.loc[index, ["value", "low", "high"]] = values.to_numpy()
+            table.loc[index, "status"] = analysis.OK
+    return table
 
 
 def to_table(findings: Sequence[Finding]) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from bench.analysis.summary import OK
 LEAST_SIZES = 3
 WIDEST = 0.5
 METRICS = metrics.named(metrics.GROWTH)
-SERIES = ("metric", "unit", "task", "method", "engine", "dtype", "device")
+SERIES = ("metric", "unit", "style_name", "task", "method", "engine", "dtype", "device")
 
 
 @dataclass(frozen=True)

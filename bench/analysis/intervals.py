@@ -27,18 +27,67 @@ class Estimate:
     n: int
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """A value and what it became when its samples were drawn again: ``values`` (RESAMPLES,), None if it cannot vary.
+
+    ``n`` is the number of samples.
+    """
+
+    value: float
+    values: np.ndarray | None
+    n: int
+
+    def over(self, other: Resampled, factor: float = 1.0) -> Resampled:
+        """``factor`` times the ratio to another, resampled independently. A ratio to zero is no number (n = 0)."""
+        n = min(self.n, other.n)
+        least = other.value if other.values is None else min(other.value, other.values.min())
+        if n == 0 or not least > 0:
+            return Resampled(np.nan, None, 0)
+        value = factor * self.value / other.value
+        if self.values is None and other.values is None:
+            return Resampled(value, None, n)
+        above, below = (side.value if side.values is None else side.values for side in (self, other))
+        return Resampled(value, factor * above / below, n)
+
+    def estimate(self) -> Estimate:
+        """The value with its 95 % percentile interval."""
+        low, high = (np.nan, np.nan) if self.values is None else _interval(self.values)
+        return Estimate(self.value, low, high, self.n)
+
+
+def resampled(groups: Iterable[Iterable[float]], seed: int = SEED) -> Resampled:
+    """The median over groups (processes) of the medians of their samples; both levels are drawn again.
+
+    Samples that are NaN are left out; infinite ones are allowed. With one group only its samples are drawn again, with
+    one sample nothing is.
+    """
+    ordered = [found for found in map(_ordered, groups) if len(found)]
+    n = sum(map(len, ordered))
+    if not n:
+        return Resampled(np.nan, None, 0)
+    value = float(np.median([np.median(found) for found in ordered]))
+    if n == 1:
+        return Resampled(value, None, 1)
+    if len(ordered) == 1:
+        return Resampled(value, _bootstrap_medians(ordered[0], seed), n)
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(len(ordered), size=(RESAMPLES, len(ordered)))
+    medians = np.empty(chosen.shape)
+    for index, found in enumerate(ordered):
+        places = chosen == index
+        drawn = _bootstrap_medians(found, seed + 1 + index, int(places.sum()))
+        medians[places] = drawn
+    return Resampled(value, np.median(medians, axis=1), n)
+
+
 def median_interval(samples: Iterable[float]) -> Estimate:
     """The median and its 95 % percentile-bootstrap interval; samples that are NaN are left out.
 
     Infinite samples are allowed (a time that is known only to be longer than everything measured). With n =
     1 the interval is NaN, with n = 2 or 3 it is the whole range of the samples: read ``n`` beside it.
     """
-    ordered = _ordered(samples)
-    n = len(ordered)
-    if n == 0:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    low, high = _interval(_bootstrap_medians(ordered)) if n > 1 else (np.nan, np.nan)
-    return Estimate(float(np.median(ordered)), low, high, n)
+    return resampled([samples]).estimate()
 
 
 def ratio_interval(numerator: Iterable[float], denominator: Iterable[float], factor: float = 1.0) -> Estimate:
@@ -49,15 +98,7 @@ def ratio_interval(numerator: Iterable[float], denominator: Iterable[float], fac
     spread of the other side only, which n = 1 tells; with n = 1 on both sides it is NaN. A ratio to zero is
     no number (n = 0).
     """
-    above, below = _ordered(numerator), _ordered(denominator)
-    n = min(len(above), len(below))
-    if n == 0 or below[0] <= 0:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    value = factor * float(np.median(above)) / float(np.median(below))
-    if max(len(above), len(below)) == 1:
-        return Estimate(value, np.nan, np.nan, 1)
-    low, high = _interval(factor * _bootstrap_medians(above) / _bootstrap_medians(below, SEED + 1))
-    return Estimate(value, low, high, n)
+    return resampled([numerator]).over(resampled([denominator], SEED + 1), factor).estimate()
 
 
 def _ordered(samples: Iterable[float]) -> np.ndarray:
@@ -65,8 +106,8 @@ def _ordered(samples: Iterable[float]) -> np.ndarray:
     return np.sort(values[~np.isnan(values)])
 
 
-def _bootstrap_medians(ordered: np.ndarray, seed: int = SEED) -> np.ndarray:
-    """Medians of RESAMPLES resamples of sorted samples, without drawing the resamples.
+def _bootstrap_medians(ordered: np.ndarray, seed: int = SEED, count: int = RESAMPLES) -> np.ndarray:
+    """Medians of ``count`` resamples of sorted samples, without drawing the resamples.
 
     A resample is n uniform positions in the sorted samples, and the middle one of n uniform numbers has a
     beta distribution: drawing that one number is the same as drawing all n and sorting them. An even n has
@@ -75,11 +116,11 @@ def _bootstrap_medians(ordered: np.ndarray, seed: int = SEED) -> np.ndarray:
     rng = np.random.default_rng(seed)
     n = len(ordered)
     rank = (n + 1) // 2
-    lower = rng.beta(rank, n - rank + 1, RESAMPLES)
+    lower = rng.beta(rank, n - rank + 1, count)
     medians = ordered[_position(lower, n)]
     if n % 2:
         return medians
-    upper = lower + (1 - lower) * rng.beta(1, n - rank, RESAMPLES)
+    upper = lower + (1 - lower) * rng.beta(1, n - rank, count)
     return (medians + ordered[_position(upper, n)]) / 2
 
 

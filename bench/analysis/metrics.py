@@ -47,14 +47,46 @@ class Metric:
 _ENTRIES = (
     Metric(
         "speedup_at_equal_loss", "speed-up at equal loss", "x", HIGHER, (GLANCE, SIZE, HISTORY, RELATION),
-        "Median time for optimisation to reach this net's own objective, divided by this net's median latency at "
-        "batch 1; same engine, task, size, dtype and device. A lower bound where optimisation did not reach the "
-        "target in its time.",
+        "Time to target of optimisation for this net's own objective, divided by this net's latency at batch 1, which "
+        "is that of the forward pass alone; same style, engine, task, size, dtype and device. A lower bound where "
+        "optimisation did not reach the target in its time.",
+    ),
+    Metric(
+        "speedup_at_equal_loss_whole_call", "speed-up at equal loss, whole call", "x", HIGHER, (GLANCE, RELATION),
+        "The same, divided by the time of the whole call (call_s).",
+    ),
+    Metric(
+        "speedup_over_variant", "speed-up at equal loss over the variant", "x", HIGHER, (RELATION,),
+        "The speed-up at equal loss against a faster way of optimising: speedup_over_<method> has its time to this "
+        "net's objective, coarse levels included.",
+    ),
+    Metric(
+        "speedup_over_variant_whole_call", "speed-up over the variant, whole call", "x", HIGHER, (RELATION,),
+        "The same, divided by the time of the whole call.",
     ),
     Metric(
         "speedup_at_500_iterations", "speed-up at 500 iterations", "x", HIGHER, (GLANCE, SIZE, HISTORY, RELATION),
         "500 times the median step of optimisation, divided by this net's median latency at batch 1, whatever the"
         " loss of either picture.",
+    ),
+    Metric(
+        "speedup_at_500_iterations_whole_call", "speed-up at 500 iterations, whole call", "x", HIGHER, (RELATION,),
+        "The same, divided by the time of the whole call (call_s).",
+    ),
+    Metric(
+        "call_s", "time of a whole call", "s", LOWER, (HISTORY, ENGINES),
+        "Seconds of one call as a user has it, from a photo in memory (for a texture, from nothing) to 8-bit pixels on "
+        "the host: drawing the noise, bringing the inputs to the device, the forward pass, cropping, clipping, "
+        "rounding. Not included: loading the net, reading and writing files.",
+    ),
+    Metric(
+        "training_s", "training", "s", LOWER, (RELATION,),
+        "Seconds that training the net took, all its stages together, on whatever machine it was trained.",
+    ),
+    Metric(
+        "break_even", "pictures until training has paid", "1", LOWER, (RELATION,),
+        "The seconds of training, divided by what one whole call saves against the time to the net's objective: "
+        "break_even_<method> against that optimisation.",
     ),
     Metric(
         "speedup_over_optimisation", "speed-up over plain optimisation", "x", HIGHER, (RELATION,),
@@ -71,9 +103,12 @@ _ENTRIES = (
     ),
     Metric(
         "time_to_target_s", "time to target", "s", LOWER, (GLANCE, HISTORY, ENGINES, RELATION),
-        "Seconds on the optimisation's own clock, set-up excluded, until its objective first falls to the target;"
-        " interpolated between evaluations, linear in log(objective). The target is the lowest of the nets' "
-        "objectives on the same picture under the same objective (median over seeds), or --target-loss. "
+        "The seconds until the end of the first evaluation at the full size, set-up excluded, and from there the "
+        "evaluations until the objective first falls to the target, times the median step of that descent. The "
+        "crossing is interpolated between evaluations, linear in log(objective). The target is the net's own objective:"
+        " for a texture the median over its draws of noise, for a photo that of the same photo; without a name the "
+        "lowest of the nets' targets, or --target-loss. Of several photos and starts, the median over photos of the "
+        "median over starts. "
         "time_to_target_<method>_s has the objective of that method as its target: a net's own, or where plain "
         "optimisation ended. Only evaluations at the full size can reach a target; coarse levels before them "
         "count with their seconds. 'Not reached' carries the time spent, a lower bound.",
@@ -85,8 +120,8 @@ _ENTRIES = (
     ),
     Metric(
         "target", "target objective", "1", NEITHER, (RELATION,),
-        "The objective that optimisation has to reach: the net's own, median over its seeds; for variants of "
-        "optimisation also where plain optimisation ended.",
+        "The objective that optimisation has to reach: the net's own, median over its draws of noise or its photos; for"
+        " variants of optimisation also where plain optimisation ended.",
     ),
     Metric(
         "iteration_s", "time of one step of optimisation", "s", LOWER, (SIZE, GATE, HISTORY, ENGINES, GROWTH),
@@ -122,6 +157,11 @@ _ENTRIES = (
         "objective", "objective", "1", LOWER, (GLANCE, QUALITY, ENGINES),
         "content + style + total variation of the finished picture under the run's preset, in float32: the number"
         " by which methods are compared. Comparable only within one task, size, preset and set of weights.",
+    ),
+    Metric(
+        "objective_of_file", "objective once rounded to 8 bits", "1", LOWER, (QUALITY,),
+        "The objective of an optimised picture after rounding to the 256 levels of a file. The difference to the "
+        "objective is what saving adds.",
     ),
     Metric(
         "content", "content term", "1", LOWER, (QUALITY,),
@@ -233,12 +273,20 @@ _ENTRIES = (
 )  # fmt: skip
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ENTRIES}
 # Families: one metric for each method that can be aimed at.
-_FAMILIES = (("time_to_target_", "_s", "time_to_target_s"), ("iterations_to_target_", "", "iterations_to_target"),
-             ("target_", "", "target"))  # fmt: skip
+_FAMILIES = (
+    ("time_to_target_", "_s", "time_to_target_s"),
+    ("iterations_to_target_", "", "iterations_to_target"),
+    ("target_", "", "target"),
+    ("break_even_", "", "break_even"),
+    ("speedup_over_", "_whole_call", "speedup_over_variant_whole_call"),
+    ("speedup_over_", "", "speedup_over_variant"),
+)
 
 STATISTICS = (
-    "Values are medians. Brackets are 95 % percentile-bootstrap intervals of the median; for a ratio both sides are "
-    "resampled. n is the number of samples, for a ratio that of the smaller side. With n = 1 a value has no interval, "
+    "Values are medians over processes of the medians of their samples. Brackets are 95 % percentile-bootstrap "
+    "intervals; everything that could have come out otherwise is drawn again, level by level: processes and the calls "
+    "in each; photos, a net's draws of noise, and the starts of optimisation. n is the number of samples, for a ratio "
+    "that of the smaller side (starts and photos together for a time to target). With n = 1 a value has no interval, "
     "and a ratio's covers the spread of its other side only. With n = 2 or 3 the interval is the whole range."
 )
 STATUSES = (

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench.analysis import methods, metrics
-from bench.analysis.intervals import Estimate, median_interval, ratio_interval
+from bench.analysis.descents import Aims, Crossing, Descent, by_photo, lowest, to_targets
+from bench.analysis.intervals import RESAMPLES, SEED, Estimate, Resampled, median_interval, resampled
 from bench.analysis.methods import Methods
 from bench.analysis.metrics import REFERENCE_ITERATIONS
 from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE
@@ -30,6 +32,7 @@ LOWER_BOUND = "lower bound"
 SPEEDUP_EQUAL = "speedup_at_equal_loss"
 SPEEDUP_500 = f"speedup_at_{REFERENCE_ITERATIONS}_iterations"
 SPEEDUP_OF_VARIANT = "speedup_over_optimisation"
+WHOLE_CALL = "_whole_call"
 
 # What a reader looks for first in a cell; shown as missing, with the reason, when the cell failed.
 EXPECTED = {
@@ -37,66 +40,10 @@ EXPECTED = {
     OPTIMISE: (("iteration_s", "s"), ("peak_memory_bytes", "B"), ("time_to_target_s", "s")),
 }
 _SPEEDUPS = ((SPEEDUP_EQUAL, "x"), (SPEEDUP_500, "x"))
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
+Descents = Mapping[str, list[Descent]]  # by photo
 _MEMORY_RATIOS = {"peak_memory_bytes": "memory_ratio", "working_memory_bytes": "working_memory_ratio"}
-_SETTING = ("engine", "task", "size", "dtype", "device")  # what two cells must share to be compared
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """Where an optimisation's curve first comes down to a target.
-
-    Reached: ``seconds`` and ``iteration`` are those of the crossing. Not reached: they are what was spent,
-    which is a lower bound on what it would have taken.
-    """
-
-    reached: bool
-    seconds: float
-    iteration: float
-
-
-@dataclass(frozen=True)
-class Target:
-    """An objective to come down to: a generator's own, or the one that the user asked for (``asked``)."""
-
-    generator: str
-    estimate: Estimate
-    asked: bool = False
-
-    @property
-    def value(self) -> float:
-        return self.estimate.value
-
-
-def time_to_target(curve: pd.DataFrame, target: float) -> Crossing:
-    """The first crossing of ``target`` by a curve with columns seconds, iteration and objective, in order
-    of time.
-
-    Between the last evaluation above the target and the first at or below it, log(objective) is taken as
-    linear in seconds and in iterations. Evaluations whose objective is not finite are left out. A curve
-    that starts at or below the target crosses at its first evaluation.
-    """
-    curve = curve[np.isfinite(curve["objective"])]
-    if curve.empty:
-        return Crossing(False, math.nan, math.nan)
-    seconds, iterations, objective = (
-        curve[name].to_numpy(dtype=float) for name in ("seconds", "iteration", "objective")
-    )
-    below = np.flatnonzero(objective <= target)
-    if not len(below):
-        return Crossing(False, float(seconds[-1]), float(iterations[-1]))
-    after = int(below[0])
-    if after == 0:
-        return Crossing(True, float(seconds[0]), float(iterations[0]))
-    before = after - 1
-    if target > 0 and objective[after] > 0:
-        part = np.log(objective[before] / target) / np.log(objective[before] / objective[after])
-    else:
-        part = (objective[before] - target) / (objective[before] - objective[after])
-    return Crossing(
-        True,
-        float(seconds[before] + part * (seconds[after] - seconds[before])),
-        float(iterations[before] + part * (iterations[after] - iterations[before])),
-    )
+_SETTING = ("style_name", "engine", "task", "size", "dtype", "device")  # what two cells must share to be compared
 
 
 def median_to_target(crossings: Iterable[Crossing], axis: str = "seconds") -> tuple[Estimate, str]:
@@ -106,24 +53,10 @@ def median_to_target(crossings: Iterable[Crossing], axis: str = "seconds") -> tu
     the status is ok, and the interval's high end is infinite if it rests on such a seed. Where it does not,
     the value is the lower bound of the median and the status is 'not reached'.
     """
-    least, most = _bounds(crossings, axis)
-    return _censored(median_interval(least), median_interval(most))
-
-
-def speedup(crossings: Iterable[Crossing], latencies: Iterable[float]) -> tuple[Estimate, str]:
-    """Median time to target over median latency, with its status: 'lower bound' if the median is only
-    bounded.
-    """
-    least, most = _bounds(crossings, "seconds")
-    latencies = list(latencies)
-    estimate, status = _censored(ratio_interval(least, latencies), ratio_interval(most, latencies))
-    return estimate, LOWER_BOUND if status == NOT_REACHED else status
-
-
-def _bounds(crossings: Iterable[Crossing], axis: str) -> tuple[list[float], list[float]]:
     crossings = list(crossings)
     least = [getattr(crossing, axis) for crossing in crossings]
-    return least, [value if crossing.reached else math.inf for crossing, value in zip(crossings, least)]
+    most = [value if crossing.reached else math.inf for crossing, value in zip(crossings, least)]
+    return _censored(median_interval(least), median_interval(most))
 
 
 def _censored(least: Estimate, most: Estimate) -> tuple[Estimate, str]:
@@ -156,146 +89,188 @@ def with_status(samples: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def medians(samples: pd.DataFrame) -> pd.DataFrame:
-    """One row per group and metric: the median of all its samples with its interval. ``samples`` has a
-    status.
+    """One row per group and metric: the median over processes of the median of their samples, with its interval.
+
+    ``samples`` has a status.
     """
     rows = []
     for key, group in samples.groupby([*GROUP_COLUMNS, "metric", "unit"], sort=False):
-        estimate = median_interval(group["value"])
-        rows.append(_row(key[:-2], key[-2], key[-1], estimate, group["status"].iloc[-1]))
+        rows.append(_row(key[:-2], key[-2], key[-1], _by_process(group).estimate(), group["status"].iloc[-1]))
     return _table(rows)
+
+
+def _by_process(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
+    return resampled((values for _, values in samples.groupby("seed")["value"]), seed)
 
 
 def targets(
     samples: pd.DataFrame, generators: Iterable[str], setting: Mapping[str, object], asked: float | None = None
-) -> dict[str, Target]:
-    """For each generator, the objective that the optimisation of ``setting`` has to reach.
+) -> dict[str, Aims]:
+    """For each generator, the objectives that the optimisation of ``setting`` has to reach, by photo.
 
-    It is the median over seeds of the generator's own objective at batch 1, in the same setting; where a
-    reduced precision was not scored, the float32 one. ``asked`` (--target-loss) replaces the value for all
-    of them.
+    Those of the generator's own pictures of that photo, or of its draws of a texture, at batch 1 in the same setting:
+    the target is their median. Where a reduced precision was not scored, the float32 ones. ``asked`` (--target-loss)
+    replaces them for all generators.
     """
     found = {}
     for generator in generators:
         for dtype in (setting["dtype"], "float32"):
-            own = _select(samples, {**setting, "dtype": dtype, "method": generator, "batch": 1}, "objective")
+            own = matching(samples, {**setting, "dtype": dtype, "method": generator, "batch": 1})
+            own = own[own["metric"] == "objective"]
             if len(own):
-                estimate = median_interval(own)
-                if asked is not None:
-                    estimate = Estimate(asked, math.nan, math.nan, estimate.n)
-                found[generator] = Target(generator, estimate, asked is not None)
+                found[generator] = {
+                    str(photo): values.to_numpy() if asked is None else np.array([asked])
+                    for photo, values in own.groupby("photo")["value"]
+                }
                 break
     return found
 
 
 def compare(
-    samples: pd.DataFrame, curves: pd.DataFrame, known: Methods, asked: float | None = None
+    samples: pd.DataFrame,
+    curves: pd.DataFrame,
+    known: Methods,
+    asked: float | None = None,
+    training: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Rows that relate methods to each other: times to target, speed-ups, memory ratios.
+    """Rows that relate methods to each other: times to target, speed-ups, break-even, memory ratios.
 
     Times and iterations to target are rows of the optimisation: ``time_to_target_<net>_s`` for each net's objective,
-    and ``time_to_target_s`` for the lowest of them (or the target that was ``asked`` for). Speed-ups and memory ratios
-    are rows of the net, against the baseline (the optimisation that is nobody's variant) of the same setting. Where
-    the run has variants of it, what the baseline ended at is a target for it and for them; no net's speed-up depends
-    on that.
+    and ``time_to_target_s`` for the lowest of them (or the target that was ``asked`` for). Speed-ups, break-even and
+    memory ratios are rows of the net: against the baseline (the optimisation that is nobody's variant) of the same
+    setting, and against each of its variants. Where the run has variants, what the baseline ended at is a target for
+    it and for them; no net's speed-up depends on that. ``training`` has the seconds that each net took, by its name in
+    the plan.
     """
-    generators = sorted(known.nets)
+    generators, rows = sorted(known.nets), []
     aimed_at = [name for name in generators if not known.own_loss(name)]
-    rows: list[dict] = []
-    for optimiser in sorted(name for name in known.optimisers if not known.own_loss(name)):
-        everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
-        for key in everything.drop_duplicates().itertuples(index=False, name=None):
-            setting = dict(zip(_SETTING, key))
-            aims = targets(samples, aimed_at, setting, asked)
-            mine = _matching(curves, {**setting, "method": optimiser})
-            by_seed = [curve for _, curve in mine.groupby("seed")]
-            goal = _goal(samples, known, setting)
-            rows += _times(by_seed, aims, _group(setting, optimiser), asked, goal)
-            if goal is not None and optimiser != goal.generator:
-                plain = _matching(curves, {**setting, "method": goal.generator})
-                rows += _speedup_of_variant(plain, by_seed, goal, _group(setting, optimiser))
-            if optimiser == known.baseline:
-                for generator in generators:
-                    rows += _speedups(samples, by_seed, aims.get(generator), setting, optimiser, generator)
+    optimisers = sorted(name for name in known.optimisers if not known.own_loss(name))
+    everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
+    for key in everything.drop_duplicates().itertuples(index=False, name=None):
+        setting = dict(zip(_SETTING, key))
+        aims, goal = targets(samples, aimed_at, setting, asked), _goal(samples, known, setting)
+        descents = {name: by_photo(matching(curves, {**setting, "method": name})) for name in optimisers}
+        for optimiser, own in descents.items():
+            rows += _times(own, aims, _group(setting, optimiser), asked, goal)
+            if goal is not None and optimiser != known.baseline:
+                rows += _speedup_of_variant(descents.get(known.baseline, {}), own, goal[1], _group(setting, optimiser))
+        if known.baseline:
+            for generator in generators:
+                rows += _speedups(samples, descents, aims.get(generator), setting, known, generator, asked)
+                rows += _break_even(samples, descents, aims.get(generator), setting, known, generator, training or {})
     return _table(rows)
 
 
-def _goal(samples: pd.DataFrame, known: Methods, setting: Mapping[str, object]) -> Target | None:
+def _goal(samples: pd.DataFrame, known: Methods, setting: Mapping[str, object]) -> tuple[str, Aims] | None:
     """What the optimisation of ``setting`` ended at, for its variants; None where there are none."""
     plain = known.baseline
     if not plain or not any(known.is_variant(name) for name in known):
         return None
-    ended = _select(samples, {**setting, "method": plain, "batch": 1}, "objective")
-    return Target(plain, median_interval(ended)) if len(ended) else None
+    aims = targets(samples, [plain], setting).get(plain)
+    return None if aims is None else (plain, aims)
 
 
-def _speedup_of_variant(plain: pd.DataFrame, curves: list[pd.DataFrame], goal: Target, group: tuple) -> list[dict]:
+def _speedup_of_variant(plain: Descents, own: Descents, goal: Aims, group: tuple) -> list[dict]:
     """How many times sooner a variant is down to what the optimisation ended at; unknown if one of them never is."""
-    theirs, own = (
-        [time_to_target(curve, goal.value) for curve in each]
-        for each in ([curve for _, curve in plain.groupby("seed")], curves)
-    )
-    if not theirs or not own:
+    theirs, ours = (to_targets(each, goal, seed=seed) for seed, each in enumerate((plain, own)))
+    if theirs is None or ours is None:
         return []
-    if all(crossing.reached for crossing in theirs + own):
-        estimate = ratio_interval([c.seconds for c in theirs], [c.seconds for c in own])
-        return [_row(group, SPEEDUP_OF_VARIANT, "x", estimate, OK)]
-    return [_row(group, SPEEDUP_OF_VARIANT, "x", Estimate(math.nan, math.nan, math.nan, 0), NOT_REACHED)]
+    if math.isinf(theirs.most.value) or math.isinf(ours.most.value):
+        return [_row(group, SPEEDUP_OF_VARIANT, "x", NOTHING, NOT_REACHED)]
+    return [_row(group, SPEEDUP_OF_VARIANT, "x", theirs.least.over(ours.least).estimate(), OK)]
 
 
 def _times(
-    curves: list[pd.DataFrame],
-    aims: Mapping[str, Target],
-    group: tuple,
-    asked: float | None,
-    goal: Target | None = None,
+    descents: Descents, aims: Mapping[str, Aims], group: tuple, asked: float | None, goal: tuple[str, Aims] | None
 ) -> list[dict]:
     rows: list[dict] = []
-    if not curves:
+    if not descents:
         return rows
     named = {} if asked is not None else {f"_{name}": target for name, target in aims.items()}
-    hardest = asked if asked is not None else min((target.value for target in aims.values()), default=None)
-    if hardest is not None:
-        named[""] = Target("", Estimate(hardest, math.nan, math.nan, 1))
+    if asked is not None:
+        named[""] = {photo: np.array([asked]) for photo in descents}
+    elif aims:
+        named[""] = lowest(aims.values())
     if goal is not None:
-        named[f"_{goal.generator}"] = goal
+        named[f"_{goal[0]}"] = goal[1]
     for suffix, target in named.items():
-        crossings = [time_to_target(curve, target.value) for curve in curves]
-        seconds, status = median_to_target(crossings)
-        iterations, _ = median_to_target(crossings, "iteration")
-        rows.append(_row(group, f"time_to_target{suffix}_s", "s", seconds, status))
-        rows.append(_row(group, f"iterations_to_target{suffix}", "1", iterations, status))
+        for metric, unit, axis in (
+            (f"time_to_target{suffix}_s", "s", "seconds"), (f"iterations_to_target{suffix}", "1", "iteration")
+        ):  # fmt: skip
+            times = to_targets(descents, target, axis)
+            if times is not None:
+                rows.append(_row(group, metric, unit, *_censored(times.least.estimate(), times.most.estimate())))
         if suffix or asked is not None:
-            rows.append(_row(group, f"target{suffix}", "1", target.estimate, OK))
+            estimate = resampled([[float(np.median(draws)) for draws in target.values()]] if len(target) > 1
+                                 else target.values()).estimate()  # fmt: skip
+            rows.append(_row(group, f"target{suffix}", "1", estimate, OK))
     return rows
 
 
 def _speedups(
     samples: pd.DataFrame,
-    curves: list[pd.DataFrame],
-    target: Target | None,
+    descents: Mapping[str, Descents],
+    aims: Aims | None,
     setting: Mapping[str, object],
-    optimiser: str,
+    known: Methods,
     generator: str,
+    asked: float | None,
 ) -> list[dict]:
     rows: list[dict] = []
-    theirs, own = ({**setting, "method": name, "batch": 1} for name in (optimiser, generator))
+    theirs, own = ({**setting, "method": name, "batch": 1} for name in (known.baseline, generator))
     group = _group(setting, generator)
-    latency = _select(samples, own, "latency_s")
-    if len(latency) and curves and target is not None:
-        if target.asked and _select(samples, own, "objective").median() > target.value:
-            estimate, status = Estimate(math.nan, math.nan, math.nan, 0), NOT_REACHED
-        else:
-            estimate, status = speedup((time_to_target(curve, target.value) for curve in curves), latency)
-        rows.append(_row(group, SPEEDUP_EQUAL, "x", estimate, status))
-    step = _select(samples, theirs, "iteration_s")
-    if len(latency) and len(step):
-        estimate = ratio_interval(step, latency, REFERENCE_ITERATIONS)
-        rows.append(_row(group, SPEEDUP_500, "x", estimate, OK))
+    missed = asked is not None and _select(samples, own, "objective").median() > asked
+    for clock, ending in (("latency_s", ""), ("call_s", WHOLE_CALL)):
+        latency = _by_process(matching(samples, {**own, "metric": clock}), SEED + 1)
+        for optimiser, each in descents.items() if latency.n and aims is not None else ():
+            times = to_targets(each, aims)
+            if times is None:
+                continue
+            name = SPEEDUP_EQUAL + ending
+            if optimiser != known.baseline:
+                name = metrics.aimed_at("speedup_over_variant" + ending, optimiser)
+            estimate, status = NOTHING, NOT_REACHED
+            if not missed:
+                estimate, status = _censored(times.least.over(latency).estimate(), times.most.over(latency).estimate())
+            bounded = status == NOT_REACHED and not missed
+            rows.append(_row(group, name, "x", estimate, LOWER_BOUND if bounded else status))
+        step = _by_process(matching(samples, {**theirs, "metric": "iteration_s"}))
+        if latency.n and step.n:
+            rows.append(_row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK))
     for metric, ratio in _MEMORY_RATIOS.items():
-        estimate = ratio_interval(_select(samples, theirs, metric), _select(samples, own, metric))
+        estimate = _by_process(matching(samples, {**theirs, "metric": metric})).over(
+            _by_process(matching(samples, {**own, "metric": metric}), SEED + 1)
+        )
         if estimate.n:
-            rows.append(_row(group, ratio, "x", estimate, OK))
+            rows.append(_row(group, ratio, "x", estimate.estimate(), OK))
+    return rows
+
+
+def _break_even(
+    samples: pd.DataFrame,
+    descents: Mapping[str, Descents],
+    aims: Aims | None,
+    setting: Mapping[str, object],
+    known: Methods,
+    generator: str,
+    training: Mapping[str, float],
+) -> list[dict]:
+    """After how many pictures a net's training has paid, against each optimisation: training over what one saves."""
+    use = "/".join(filter(None, (str(setting["style_name"]), generator, str(setting["task"]))))
+    call = _by_process(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
+    if use not in training or not call.n:
+        return []
+    group = _group(setting, generator)
+    rows = [_row(group, "training_s", "s", Estimate(training[use], math.nan, math.nan, 1), OK)]
+    for optimiser, each in descents.items() if aims is not None else ():
+        times = to_targets(each, aims)
+        if times is None or math.isinf(times.most.value) or times.least.value <= call.value:
+            continue
+        theirs, ours = (side.value if side.values is None else side.values for side in (times.least, call))
+        saved = np.broadcast_to(theirs - ours, (RESAMPLES,))
+        values = np.where(saved > 0, training[use] / np.where(saved > 0, saved, 1), math.inf)
+        pictures = Resampled(training[use] / (times.least.value - call.value), values, times.least.n)
+        rows.append(_row(group, metrics.aimed_at("break_even", optimiser), "1", pictures.estimate(), OK))
     return rows
 
 
@@ -325,7 +300,7 @@ def summarise_run(run: RunData) -> pd.DataFrame:
     """The whole summary (columns SUMMARY_COLUMNS) of a run that has been read."""
     asked = (run.meta.get("settings") or {}).get("target_loss")
     asked = None if asked is None else float(asked)
-    return summarise_tables(run.cells, run.samples, run.curves, asked, methods.of_run(run))
+    return summarise_tables(run.cells, run.samples, run.curves, asked, methods.of_run(run), training_seconds(run.meta))
 
 
 def summarise_tables(
@@ -334,8 +309,9 @@ def summarise_tables(
     curves: pd.DataFrame,
     asked: float | None = None,
     known: Methods | None = None,
+    training: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """The same from tables. ``asked`` is the run's --target-loss.
+    """The same from tables. ``asked`` is the run's --target-loss, ``training`` as :func:`training_seconds` has it.
 
     Raises UserError for samples of a metric that :mod:`bench.analysis.metrics` has no entry of.
     """
@@ -346,13 +322,26 @@ def summarise_tables(
     followed = with_status(curves, cells)
     followed = followed[followed["status"].isin([OK, "timeout"])]  # a curve that broke off in an error bounds nothing
     fine = plain[plain["status"] == OK]
-    parts = [medians(plain), medians(throughput(counted)), compare(fine, followed, known, asked)]
+    parts = [medians(plain), medians(throughput(counted)), compare(fine, followed, known, asked, training)]
     summary = pd.concat([part for part in parts if len(part)] or [_table([])], ignore_index=True)
     lost = missing(cells, summary, known.baseline)
     if len(lost):
         summary = pd.concat([summary, lost], ignore_index=True)
-    return summary.sort_values(["task", "size", "method", "batch", "dtype", "device", "engine", "metric"],
+    return summary.sort_values(["style_name", "task", "size", "method", "batch", "dtype", "device", "engine", "metric"],
                                kind="stable", ignore_index=True)  # fmt: skip
+
+
+def training_seconds(meta: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds that the nets of a run took to train, all their stages together, by their names in the plan."""
+    found = {}
+    for use, net in ((meta.get("inputs") or {}).get("nets") or {}).items():
+        stage, total = (net or {}).get("meta") or {}, 0.0
+        while isinstance(stage, Mapping) and isinstance(stage.get("seconds"), (int, float)):
+            total += stage["seconds"]
+            stage = stage.get("start")
+        if total:
+            found[use] = total
+    return found
 
 
 def write(summary: pd.DataFrame, directory: Path) -> None:
@@ -377,7 +366,8 @@ def _group_status(cells: pd.DataFrame) -> str:
     return OK if (cells["status"] == OK).any() else str(cells["status"].iloc[-1])
 
 
-def _matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
+def matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
+    """The rows of a table whose columns have these values."""
     chosen = np.ones(len(table), dtype=bool)
     for name, value in fields.items():
         chosen &= (table[name] == value).to_numpy(dtype=bool)
@@ -385,7 +375,7 @@ def _matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame
 
 
 def _select(samples: pd.DataFrame, fields: Mapping[str, object], metric: str) -> pd.Series:
-    return _matching(samples, {**fields, "metric": metric})["value"]
+    return matching(samples, {**fields, "metric": metric})["value"]
 
 
 def _row(group: tuple, metric: str, unit: str, estimate: Estimate, status: str) -> dict:

@@ -93,12 +93,16 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "that needs the base package's requirements and no MXNet; may be repeated",
     )
     add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} (default: {defaults['task']})")
-    add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture (default: {defaults['style']})")
-    add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture (default: {defaults['content']})")
+    add("--style", metavar="LIST", help="all, or bundled styles, pictures and folders of pictures "
+        f"(default: {defaults['style']})")
+    add("--content", metavar="LIST", help="all, or bundled photos, pictures and folders of pictures "
+        f"(default: {defaults['content']})")
     add("--device", metavar="LIST", help=f"cpu, gpu, gpu:1 (default: {defaults['device']})")
     add("--dtype", metavar="LIST", help=f"of: {', '.join(runtime.DTYPES)} (default: {defaults['dtype']})")
-    add("--batch", metavar="LIST", help="batch sizes for the nets' throughput; 1 is always measured (default: 1,4)")
-    add("--repeats", metavar="N", help="number of seeds per cell (default: 1; with --budget full: 3)")
+    add("--batch", metavar="LIST", help="batch sizes for the nets' throughput; 1 is always measured (default: 1; with "
+        "--budget full: 1,4)")
+    add("--repeats", metavar="N", help="fresh processes of each net, and starts of optimisation (default: 3; with "
+        "--budget quick: 1)")
     add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
     add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
     add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,25 @@ from bench.plan.cells import Cell
 class Context:
     """The worker's end of the pipe.
 
-    ``targets``: objectives, by generator, that an optimisation is to come down to. ``spawned`` is the
-    monotonic time at which the orchestrator started this process.
+    ``targets``: by generator and photo (its file's name without folder and ending; "" for a texture), the objective
+    that an optimisation is to come down to and the one at which it may end. ``photos`` and ``draws``: see
+    :meth:`bench.plan.cells.Plan.share`. ``spawned`` is the monotonic time at which the orchestrator started this
+    process.
     """
 
-    def __init__(self, pipe: int, run_dir: Path, cell: Cell, targets: Mapping[str, float], spawned: float):
+    def __init__(
+        self,
+        pipe: int,
+        run_dir: Path,
+        cell: Cell,
+        targets: Mapping[str, Mapping[str, Sequence[float]]],
+        spawned: float,
+        photos: Sequence[str] = (),
+        draws: int = 0,
+    ):
         self._pipe = pipe
         self.run_dir, self.cell, self.targets, self.spawned = run_dir, cell, dict(targets), spawned
+        self.photos, self.draws = tuple(photos), draws
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one line of the protocol. Ends this process if nobody reads any more."""
@@ -32,11 +44,11 @@ class Context:
         except BrokenPipeError:
             os._exit(1)
 
-    def sample(self, metric: str, value: float, unit: str) -> None:
-        """One raw sample of a metric."""
-        self.emit("sample", metric=metric, value=float(value), unit=unit)
+    def sample(self, metric: str, value: float, unit: str, photo: str = "") -> None:
+        """One raw sample of a metric; of a picture that was made of a photo, with that photo's name."""
+        self.emit("sample", metric=metric, value=float(value), unit=unit, **({"photo": photo} if photo else {}))
 
-    def curve(self, seconds: float, iteration: int, terms: Any) -> None:
+    def curve(self, seconds: float, iteration: int, terms: Any, photo: str = "") -> None:
         """One evaluation of the loss; ``terms`` has objective, content, style and tv."""
         names = ("objective", "content", "style", "tv")
         self.emit(
@@ -44,6 +56,7 @@ class Context:
             seconds=float(seconds),
             iteration=int(iteration),
             **{name: float(getattr(terms, name)) for name in names},
+            **({"photo": photo} if photo else {}),
         )
 
     def progress(self, text: str) -> None:

@@ -1,8 +1,9 @@
 """How a cell is measured, by whatever engine: what is on the clock, and what is reported. Imports no engine.
 
-On the clock: one forward pass of a generator on inputs that lie on the device already, or one evaluation of the
-objective and its gradient with the optimiser's own step; of a start from a net, that net's inputs and forward pass too.
-Not on it: reading and saving pictures, drawing noise, scoring. Every reading of a clock comes after the backend's
+On the clock: one forward pass of a generator on inputs that lie on the device already; on a clock of its own, the whole
+call as a user has it (:func:`whole_call`); or one evaluation of the objective and its gradient with the optimiser's own
+step; of a start from a net, that net's inputs and forward pass too. Not on it: reading and saving
+pictures, scoring. Every reading of a clock comes after the backend's
 ``synchronise()``, and whether that was enough is checked on results that are brought to the host.
 """
 
@@ -13,6 +14,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +24,7 @@ from bench.engines.context import Context
 from bench.machine import environment, meters
 from bench.plan.budgets import Budget
 from bench.plan.cells import GENERATE, Cell, Settings
-from bench.plan.inputs import prepared
+from bench.plan.inputs import loaded
 from bench.plan.memory import segments_for
 from nst_gluon import methods
 from nst_gluon.descriptor import weights
@@ -127,8 +129,15 @@ def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, s
     return {"energy_source": meter.source}
 
 
-def _content(cell: Cell, settings: Settings):
-    return prepared("content", settings, [cell.size]) if cell.task == "stylize" else None
+def _contents(cell: Cell, context: Context) -> dict[str, np.ndarray | None]:
+    """The cell's photos by name; of a texture, None by ""."""
+    if cell.task != "stylize":
+        return {"": None}
+    return {Path(photo).stem: loaded("content", photo, cell.size) for photo in context.photos}
+
+
+def _style(cell: Cell, settings: Settings) -> np.ndarray:
+    return loaded("style", settings.style_of(cell), settings.style_size)
 
 
 def _objective(backend: Any, cell: Cell, settings: Settings, dtype: str, content) -> Any:
@@ -136,7 +145,7 @@ def _objective(backend: Any, cell: Cell, settings: Settings, dtype: str, content
         presets.get(settings.preset),
         weights.load(settings.weights, random=settings.random_weights, progress=False),
         cell.task,
-        prepared("style", settings, [cell.size]),
+        _style(cell, settings),
         content,
         dtype,
         segments_for(cell, _available(cell)),
@@ -154,9 +163,14 @@ def _save(picture: np.ndarray, context: Context) -> None:
     context.saved(path)
 
 
-def _report_terms(context: Context, terms) -> None:
+def _report_terms(context: Context, terms, photo: str) -> None:
     for name in ("objective", "content", "style", "tv"):
-        context.sample(name, getattr(terms, name), meters.PURE)
+        context.sample(name, getattr(terms, name), meters.PURE, photo)
+
+
+def in_bytes(picture: np.ndarray) -> np.ndarray:
+    """A picture (1, 3, H, W) in [0, 1] as a file has it: whole numbers of 0 to 255, over 255."""
+    return np.round(np.clip(picture, 0, 1) * 255).astype("float32") / np.float32(255)
 
 
 # ------------------------------------------------------------------------------------------------- generators
@@ -165,10 +179,11 @@ def _report_terms(context: Context, terms) -> None:
 def _generate(
     backend: Any, cell: Cell, settings: Settings, budget: Budget, context: Context, meter: Any
 ) -> dict[str, Any]:
-    net_file = settings.net(cell.method, cell.task)
+    net_file = settings.net(cell)
     if net_file is None:
-        raise UserError(f"--style: no trained net of {cell.method} for {cell.task} of {settings.style}")
-    content, synchronise = _content(cell, settings), backend.synchronise
+        raise UserError(f"--style: no trained net of {cell.method} for {cell.task} of {settings.style_of(cell)}")
+    contents, synchronise = _contents(cell, context), backend.synchronise
+    content = next(iter(contents.values()))
     generator = backend.generator(net_file)
     inputs = generator.inputs(content, (cell.size, cell.size), cell.batch, cell.seed)
     synchronise()
@@ -192,6 +207,10 @@ def _generate(
     memory = _report_memory(context, meter.read())
     meters.check_synchronised(forward, synchronise, backend.fetch, times)
     facts = _report_times(context, "latency_s", times, (mhz, mhz_after))
+    if cell.batch == 1:
+        context.progress("timing whole calls")
+        for seconds in whole_call(backend, generator, content, cell, budget):
+            context.sample("call_s", seconds, meters.SECONDS)
     for seconds in backend.device_seconds(forward, budget.min_samples):
         context.sample("device_latency_s", seconds, meters.SECONDS)
     context.sample("parameters", generator.parameter_count, meters.PURE)
@@ -203,15 +222,41 @@ def _generate(
         **energy,
         **facts,
     }
-    if cell.batch == 1 and budget.score:
+    if cell.batch == 1 and budget.score and context.draws:
         context.progress("scoring")
-        picture = generator.generate(content, (cell.size, cell.size), seed=cell.seed)
-        _save(picture, context)
         # Always in float32: the target is one number, whatever precision the optimisation works in.
         objective = _objective(backend, cell, settings, "float32", content)
-        if objective is not None:
-            _report_terms(context, objective.terms(picture))
+        drawn = [*contents.items()] if content is not None else [("", None)] * context.draws
+        for number, (photo, given) in enumerate(drawn):
+            picture = generator.generate(given, (cell.size, cell.size), seed=cell.seed + number)
+            if number == 0:
+                _save(picture, context)
+            if objective is not None:
+                at = objective if number == 0 or given is None else objective.aimed_at(_style(cell, settings), given)
+                terms = at.terms(picture)
+                _report_terms(context, terms, photo)
+                if number == 0:
+                    info["shown_objective"] = terms.objective
     return info
+
+
+def whole_call(
+    backend: Any, generator: Any, content: np.ndarray | None, cell: Cell, budget: Budget
+) -> list[float]:
+    """Seconds of single calls as a user has them: the photo, or fresh noise, in memory; 8-bit pixels on the host.
+
+    Drawing the noise, bringing inputs to the device, the forward pass, cropping, clipping and rounding.
+    """
+    size, seeds = (cell.size, cell.size), itertools.count(cell.seed)
+
+    def call() -> np.ndarray:
+        inputs = generator.inputs(content, size, 1, next(seeds))
+        made = backend.fetch(generator.forward(*inputs))[0, :, : cell.size, : cell.size]
+        return np.round(np.clip(made, 0, 1) * 255).astype(np.uint8)
+
+    for _ in range(2):
+        call()
+    return meters.sample(call, budget.min_samples, budget.min_seconds / 2, budget.max_seconds / 2, backend.synchronise)
 
 
 # ----------------------------------------------------------------------------------------------- optimisation
@@ -220,100 +265,135 @@ def _generate(
 def _optimise(
     backend: Any, cell: Cell, settings: Settings, budget: Budget, context: Context, meter: Any
 ) -> dict[str, Any]:
-    content, size, synchronise = _content(cell, settings), (cell.size, cell.size), backend.synchronise
-    objective = _objective(backend, cell, settings, cell.dtype, content)
-    style = prepared("style", settings, [cell.size])
-    method = methods.named(cell.method)
-    config = config_of(
-        presets.get(settings.preset),
-        start="noise" if content is None else None,
-        iterations=budget.max_iterations,
-        time_limit_s=budget.limit_s(cell.size, method.variant_of is not None),
-        target=min(context.targets.values()) if context.targets and budget.stop_early else None,
-        least_iterations=budget.least_iterations if method.variant_of is None else 0,
-        seed=cell.seed,
-    )
-    if settings.bounds == "none":
-        config = replace(config, bounds=None)
-    net, make = None, None
+    size, synchronise, method = (cell.size, cell.size), backend.synchronise, methods.named(cell.method)
+    contents, style = _contents(cell, context), _style(cell, settings)
+    first = next(iter(contents.values()))
+    objective = _objective(backend, cell, settings, cell.dtype, first)
+    net, generator = None, None
     if method.from_net:
         net, net_file = _best_net(cell, settings, context)
         generator = backend.generator(net_file)
+    steps: list[float] = []
+    equal: dict[str, dict[str, Any]] = {}  # by net: the first photo's picture when it reached that net's objective
+    results: list[tuple[str, Result]] = []
+    short: set[str] = set()
+    info: dict[str, Any] = {}
+
+    def problem_of(photo: str, content: np.ndarray | None, objective: Any) -> Problem:
+        aims = {name: by_photo[photo] for name, by_photo in context.targets.items() if photo in by_photo}
+        config = config_of(
+            presets.get(settings.preset),
+            start="noise" if content is None else None,
+            iterations=budget.max_iterations,
+            time_limit_s=budget.limit_s(cell.size, method.variant_of is not None),
+            target=min(end for _, end in aims.values()) if aims and budget.stop_early else None,
+            least_iterations=budget.least_iterations if method.variant_of is None else 0,
+            seed=cell.seed,
+        )
+        if settings.bounds == "none":
+            config = replace(config, bounds=None)
 
         def make() -> np.ndarray:
             return generator.generate(content, size, seed=cell.seed)
 
-    equal: dict[str, dict[str, Any]] = {}  # by net: the picture with which the descent reached that net's objective
+        def show(step: Step) -> None:
+            if step.size != size:  # the objective of a smaller picture is another one
+                return
+            context.curve(step.seconds, step.iteration, step.terms, photo)
+            shown = budget.score and method.variant_of is None and content is first
+            for name, (target, _) in aims.items() if shown else ():
+                if name not in equal and step.terms.objective <= target:
+                    path = context.image(f"-at-{name}")
+                    images.save(np.clip(problem.best_picture(), 0, 1), path)
+                    equal[name] = {
+                        "image": str(path.relative_to(context.run_dir)), "objective": step.terms.objective,
+                        "evaluations": step.iteration, "seconds": step.seconds,
+                    }  # fmt: skip
 
-    def show(step: Step) -> None:
-        if step.size != size:  # the objective of a smaller picture is another one
-            return
-        context.curve(step.seconds, step.iteration, step.terms)
-        for name, target in context.targets.items() if budget.score and method.variant_of is None else ():
-            if name not in equal and step.terms.objective <= target:
-                path = context.image(f"-at-{name}")
-                images.save(np.clip(problem.best_picture(), 0, 1), path)
-                equal[name] = {
-                    "image": str(path.relative_to(context.run_dir)), "objective": step.terms.objective,
-                    "evaluations": step.iteration, "seconds": step.seconds,
-                }  # fmt: skip
+        problem = Problem(
+            objective, size, config, content, lambda side: images.resize(style, (side, side)), settings.style_size,
+            make if generator is not None else None, callback=show, host=backend,
+        )  # fmt: skip
+        problem.rehearse(method.descend, 0)
+        return problem
 
-    problem = Problem(
-        objective, size, config, content, lambda side: images.resize(style, (side, side)), settings.style_size, make,
-        callback=show, host=backend,
-    )  # fmt: skip
-    problem.rehearse(method.descend, 0)
+    problem = problem_of(next(iter(contents)), first, objective)
     synchronise()
     context.ready()
     meter.start()
     # Builds the graphs and is on no other clock.
     context.sample("first_call_s", meters.timed(lambda: problem.rehearse(method.descend, 1), synchronise),
                    meters.SECONDS)  # fmt: skip
-    mhz, joules = environment.cpu_mhz(), _energy(cell)
-    result = problem.run(method.descend)
-    energy = _report_energy(context, joules, 1)
+    mhz, energy = environment.cpu_mhz(), {}
+    for photo, content in contents.items():
+        if results:
+            objective = objective.aimed_at(style, content)
+            problem = problem_of(photo, content, objective)
+            problem.rehearse(method.descend, 1)
+        joules = _energy(cell)
+        result = problem.run(method.descend)
+        energy = _report_energy(context, joules, 1)
+        if result.stopped_because == "diverged":
+            raise NotFinite(f"diverged after {len(result.steps)} evaluations")
+        results.append((photo, result))
+        fine = [step for step in result.steps if step.size == size]
+        steps += step_times([step.seconds for step in fine])
+        reached = min(step.terms.objective for step in fine)
+        short |= {name for name, aims in context.targets.items() if photo in aims and reached > aims[photo][0]}
+        if len(results) == 1:
+            memory = _report_memory(context, meter.read())
+            if steps and not method.own_loss:
+                # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
+                evaluate = partial(objective.value_and_gradient, backend.place(result.picture))
+                meters.check_synchronised(evaluate, synchronise, lambda found: backend.fetch(found[1]), steps)
+            info = {
+                "memory": memory,
+                "stopped_because": result.stopped_because,
+                "evaluations": len(fine),
+                "coarse": coarse_facts(result, size),
+                "seconds": result.seconds,
+                "best_objective_seen": result.terms.objective,
+                "start": result.began,
+            }
+        if budget.score:
+            _score(backend, cell, settings, objective, content, photo, result, context, info)
     mhz_after = environment.cpu_mhz()
-    memory = _report_memory(context, meter.read())
-    fine = [step for step in result.steps if step.size == size]
-    times = step_times([step.seconds for step in fine])
-    if times and not method.own_loss:
-        # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
-        at = backend.place(result.picture)
-        meters.check_synchronised(lambda: objective.value_and_gradient(at)[1], synchronise, backend.fetch, times)
-    facts = _report_times(context, "iteration_s", times, (mhz, mhz_after))
-    if result.stopped_because == "diverged":
-        raise NotFinite(f"diverged after {len(result.steps)} evaluations")
-    if budget.score:
-        _save(result.picture, context)
-        if cell.dtype != "float32":
-            objective = _objective(backend, cell, settings, "float32", content)
-        # In float32, whatever precision the curve has.
-        _report_terms(context, objective.terms(result.picture))
     return {
-        "memory": memory,
-        "stopped_because": result.stopped_because,
-        "evaluations": len(fine),
-        "coarse": coarse_facts(result, size),
-        "seconds": result.seconds,
-        "best_objective_seen": result.terms.objective,
-        "start": result.began,
+        **info,
+        "not_reached": sorted(short),
         "start_net": net,
         "equal_loss": equal,
         "segments": objective.segments,
-        "optimizer": config.optimizer,
-        "corrections": config.corrections,
+        "optimizer": problem.config.optimizer,
+        "corrections": problem.config.corrections,
         **energy,
-        **facts,
+        **_report_times(context, "iteration_s", steps, (mhz, mhz_after)),
     }
+
+
+def _score(
+    backend: Any, cell: Cell, settings: Settings, objective: Any, content: np.ndarray | None, photo: str,
+    result: Result, context: Context, info: dict[str, Any],
+) -> None:  # fmt: skip
+    """Report the terms of a finished picture, and its objective once it is rounded to 8 bits; save the first."""
+    if cell.dtype != "float32":  # in float32, whatever precision the curve has
+        objective = _objective(backend, cell, settings, "float32", content)
+    terms = objective.terms(result.picture)
+    _report_terms(context, terms, photo)
+    context.sample("objective_of_file", objective.terms(in_bytes(result.picture)).objective, meters.PURE, photo)
+    if "shown_objective" not in info:
+        info["shown_objective"] = terms.objective
+        _save(result.picture, context)
 
 
 def _best_net(cell: Cell, settings: Settings, context: Context) -> tuple[str, Path]:
     """The method, and its net's file, whose picture has the lowest objective of those that were measured."""
-    able = {use.split("/")[0] for use, _ in settings.nets if use.endswith(f"/{cell.task}")}
+    able = {other: file for other in methods.names() if (file := settings.net(cell, other)) is not None}
     if not able:
-        raise UserError(f"--style: no trained net for {cell.task} of {settings.style} to start from")
-    name = min(sorted(able), key=lambda method: context.targets.get(method, math.inf))
-    return name, settings.net(name, cell.task)
+        raise UserError(f"--style: no trained net for {cell.task} of {settings.style_of(cell)} to start from")
+    aims = {name: min(target for target, _ in by_photo.values()) for name, by_photo in context.targets.items()}
+    name = min(sorted(able), key=lambda method: aims.get(method, math.inf))
+    return name, able[name]
 
 
 def coarse_facts(result: Result, size: tuple[int, int]) -> list[dict[str, float]]:

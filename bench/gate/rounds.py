@@ -167,7 +167,7 @@ class Gate:
             if outcome.foreign_cores is not None:
                 self.foreign.append(outcome.foreign_cores)
             head = (side, number, position, cell_name(cell.columns()), *cell.columns().values())
-            rows = [(*head, metric, unit, value) for metric, unit, value in outcome.samples]
+            rows = [(*head, metric, unit, value) for metric, unit, value, *_ in outcome.samples]
             table.writerows(rows)
             self.samples += rows
         mine = self.rows()
@@ -192,7 +192,8 @@ class Gate:
         spec = {name: fields[name] for name in ("settings", "budget")}
         outcome = self.run_block(
             command,
-            {**spec, "cell": cell.to_dict(), "targets": {}, "run_dir": str(self.folder.resolve())},
+            {**spec, "cell": cell.to_dict(), "photos": self.plan.share(cell)[0], "draws": 0, "targets": {},
+             "run_dir": str(self.folder.resolve())},
             timeout_s=min(timeout_s(cell, self.plan.budget), self.patience.get(cell, math.inf)),
             log_path=self.folder / "logs" / f"{side}-{cell.key}.log",
             marks=marks,

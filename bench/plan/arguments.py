@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,16 +80,19 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     chosen = outside.facts(method_names)
     for missing in filter(None, (method.missing() for method in chosen)):
         raise UserError(f"--method: {missing}")
+    styles, contents = (_pictures(name, given[name]) for name in ("style", "content"))
     settings = cells.Settings(
-        style=_picture("style", given["style"]),
-        content=_picture("content", given["content"]),
+        style=styles[0],
+        content=contents[0],
+        other_styles=styles[1:],
+        other_contents=contents[1:] if "stylize" in tasks else (),
         preset=given["preset"],
         weights=_weights(given["weights"]),
         random_weights=bool(given["random_weights"]),
         threads=given["threads"] and console.whole_number("--threads", 1, 2)(given["threads"]),
         target_loss=_target_loss(given["target_loss"]),
         bounds=given["bounds"],
-        nets=_nets(given["style"], chosen, tasks, given["net"] or []),
+        nets=_nets(styles, chosen, tasks, given["net"] or []),
         engine_options=engines.parse_options(given["engine_option"] or [], engine_names),
         methods=tuple((method.name, method.reference) for method in chosen if method.reference),
         engine_pythons=pythons,
@@ -125,10 +129,25 @@ def _items(argument: str, text: str) -> list[str]:
     return found
 
 
-def _picture(argument: str, text: str) -> str:
-    """A bundled name as it is, a file as an absolute path, so that a resumed run finds it from anywhere."""
-    path = inputs.picture(argument, text)
-    return text if text in (*assets.styles(), *assets.contents()) else str(path.resolve())
+def _pictures(argument: str, text: str) -> tuple[str, ...]:
+    """The pictures of a list: bundled names, files, folders of files, and "all" for every bundled one.
+
+    A bundled name stays as it is, a file becomes an absolute path, so that a resumed run finds it from anywhere.
+    """
+    bundled = {"style": assets.styles(), "content": assets.contents()}[argument]
+    items = [text] if text in bundled or Path(text).is_file() else _items(f"--{argument}", text)  # a path with a comma
+    found: list[str] = []
+    for item in items:
+        names = bundled if item == "all" else inputs.in_folder(argument, item)
+        paths = {name: inputs.picture(argument, name) for name in names}
+        known = (*assets.styles(), *assets.contents())
+        found += [name if name in known else os.path.abspath(path) for name, path in paths.items()]
+    found = list(dict.fromkeys(found))
+    stems = [Path(name).stem for name in found]
+    twice = next((name for name, stem in zip(found, stems) if stems.count(stem) > 1), None)
+    if twice:
+        raise UserError(f"--{argument}: two pictures are called {Path(twice).stem!r}; give them different names")
+    return tuple(found)
 
 
 def _weights(text: str | None) -> str | None:
@@ -161,15 +180,21 @@ def _target_loss(text: str | None) -> float | None:
 
 
 def _nets(
-    style: str, chosen: Sequence[methods.Facts], tasks: Sequence[str], files: Sequence[str]
+    styles: Sequence[str], chosen: Sequence[methods.Facts], tasks: Sequence[str], files: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """("method/task", net) for every generator that has one: the files given, else the bundled ones."""
+    """("method/task", net) for every generator that has one: the files given, else the bundled ones.
+
+    With several styles each is named ("style/method/task"), and a file is for the style that it was trained on.
+    """
     found = {}
-    for method in chosen:
-        for task in tasks:
-            path = assets.find_net(style, method.name, task)
-            if path is not None:
-                found[f"{method.name}/{task}"] = f"{cells.BUNDLED}{path.name}"
+    names = [Path(style).stem for style in styles]
+    for style in styles:
+        prefix = f"{Path(style).stem}/" if len(styles) > 1 else ""
+        for method in chosen:
+            for task in tasks:
+                path = assets.find_net(style, method.name, task)
+                if path is not None:
+                    found[f"{prefix}{method.name}/{task}"] = f"{cells.BUNDLED}{path.name}"
     given: dict[str, str] = {}
     for text in files:
         from nst_gluon.nets import netfile
@@ -180,6 +205,11 @@ def _nets(
         except UserError as error:
             raise UserError(f"--net: {error}") from error
         use = f"{meta.get('method')}/{meta.get('task')}"
+        if len(styles) > 1:
+            trained_on = Path(str(meta.get("style"))).stem
+            if trained_on not in names:
+                raise UserError(f"--net: {text} was trained on {trained_on!r}, which is not in --style; add it there")
+            use = f"{trained_on}/{use}"
         if use in given:
             raise UserError(f"--net: {given[use]} and {text} are both for {use}; give one of them")
         given[use] = f"{cells.BUNDLED}{file.name}" if file.parent == cells.NETS else str(file.resolve())

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.plan import older
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -15,10 +17,15 @@ class Budget:
     over (but never fewer than 3 samples). An optimisation ends after
     ``max_iterations`` evaluations, or after ``optimise_seconds`` at 256x256, which grow with the pixels to
     the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed and
-    ``least_iterations`` evaluations are done, which show where the curve goes from there. A variant of the optimisation
-    (coarse to fine, from a net's picture) has ``variant_seconds`` instead (None: as long) and no least number of
-    evaluations; without ``variants`` they do not belong to "all methods" and are measured when named. Without ``score``
-    no picture is made of what was timed, and no objective of it.
+    ``least_iterations`` evaluations are done. A variant of the optimisation (coarse to fine, from a net's picture) has
+    ``variant_seconds`` instead (None: as long) and no least number of evaluations; without ``variants`` they do not
+    belong to "all methods" and are measured when named. Without ``score`` no picture is made of what was timed, and no
+    objective of it.
+
+    A net is timed in ``processes`` fresh processes; the first of them scores ``draws`` textures, each from its own
+    noise (stylisation: one picture of each photo). Optimisation starts from ``seeds`` draws of noise, each in a process
+    of its own, but for a method that starts from a net's picture: that has one. Several photos are
+    dealt out to these, unless ``crossed``: then each optimises all of them.
     """
 
     name: str
@@ -32,10 +39,13 @@ class Budget:
     least_iterations: int
     max_iterations: int
     batches: tuple[int, ...]
-    repeats: int
+    draws: int
+    seeds: int
+    processes: int
     score: bool = True
     variant_seconds: float | None = None
     variants: bool = True
+    crossed: bool = False
 
     def optimise_limit_s(self, size: int) -> float:
         """Seconds that an optimisation of a size x size picture may take."""
@@ -49,7 +59,8 @@ class Budget:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Budget:
-        return cls(**{**fields, "batches": tuple(fields["batches"])})
+        known = older.budget(fields)
+        return cls(**{**known, "batches": tuple(known["batches"])})
 
 
 BUDGETS = {
@@ -67,23 +78,27 @@ BUDGETS = {
             least_iterations=5,  # a step has a time even where the first evaluation is at the target
             max_iterations=200,
             batches=(1,),
-            repeats=1,
+            draws=4,
+            seeds=1,
+            processes=1,
             variant_seconds=4.0,
             variants=False,
         ),
         Budget(
             name="standard",
             min_samples=10,
-            min_seconds=5.0,
+            min_seconds=1.5,  # in each of three processes
             max_seconds=60.0,
-            warm_up_seconds=5.0,
+            warm_up_seconds=2.0,
             optimise_seconds=60.0,
             optimise_growth=0.87,
             stop_early=True,
-            least_iterations=100,
+            least_iterations=10,
             max_iterations=500,
-            batches=(1, 4),
-            repeats=1,
+            batches=(1,),
+            draws=16,
+            seeds=3,
+            processes=3,
             variant_seconds=16.0,
         ),
         Budget(
@@ -98,7 +113,10 @@ BUDGETS = {
             least_iterations=500,
             max_iterations=500,
             batches=(1, 4),
-            repeats=3,
+            draws=16,
+            seeds=3,
+            processes=3,
+            crossed=True,
         ),
     )
 }
@@ -117,6 +135,8 @@ GATE = Budget(
     least_iterations=0,
     max_iterations=50,
     batches=(1,),
-    repeats=1,
+    draws=1,
+    seeds=1,
+    processes=1,
     score=False,
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bench.plan import engines as registry
 from bench.plan.budgets import Budget
-from bench.plan.cells import GENERATE, KINDS, Cell, Plan, Settings
+from bench.plan.cells import GENERATE, KINDS, OPTIMISE, Cell, Plan, Settings
 from nst_gluon import methods as known
 from nst_gluon.methods import GENERATES, Facts
 from nst_gluon.system.errors import UserError, did_you_mean
@@ -58,12 +59,14 @@ def build(
     """All combinations that exist, in the order in which they are to be measured.
 
     Generators are measured at batch 1 (latency, memory, objective) and at each of ``batches`` (throughput;
-    None takes the budget's). Optimisers work on one picture. Repeat r uses seed + r; the repeats of a kind
-    come one after another, so that an early end leaves whole rounds. Where all methods are asked for, a budget may have
-    no time for variants. Raises a UserError where nothing is left.
+    None takes the budget's). Optimisers work on one picture at a time. ``repeats`` replaces the budget's numbers of
+    processes of a net and of seeds of an optimisation; number r has seed + r. Within one setting (size, task, style)
+    nets and optimisation take turns: A B B A A B. Where all methods are asked for, a budget may have no time for
+    variants. Raises a UserError where nothing is left.
     """
     batches = sorted({1, *(budget.batches if batches is None else batches)})
-    seeds = [seed + repeat for repeat in range(budget.repeats if repeats is None else repeats)]
+    counts = {GENERATE: repeats or budget.processes, OPTIMISE: repeats or budget.seeds}
+    styles = [Path(style).stem for style in settings.styles] if settings.other_styles else [""]
     for method in methods:
         for name in method.engines:
             if name not in registry.ENGINES:
@@ -72,17 +75,21 @@ def build(
     spared = not budget.variants and {method.name for method in methods} >= set(known.usual())
     chosen = [method for method in methods if not (spared and method.variant_of)]
     cells = [
-        Cell(engine, method.name, task, size, batch, dtype, device, cell_seed, KINDS[method.kind], method.variant_of)
+        Cell(
+            engine, method.name, task, size, batch, dtype, device, seed + number, KINDS[method.kind], method.variant_of,
+            style,
+        )
+        for style in styles
         for engine in engines
         for method in chosen
         if not method.engines or engine in method.engines
         for task in tasks
         if task in method.tasks
         for size in sizes
-        for batch in (batches if method.kind == GENERATES else [1])
+        for number in range(1 if method.from_net else counts[KINDS[method.kind]])
+        for batch in (batches if method.kind == GENERATES and number == 0 else [1])
         for dtype in _dtypes(engine, method.kind, dtypes)
         for device in devices
-        for cell_seed in seeds
     ]
     names = ", ".join(method.name for method in chosen)
     if not cells:
@@ -94,12 +101,22 @@ def build(
     order = {name: index for index, name in enumerate((*tasks, *(method.name for method in methods)))}
     cells.sort(
         key=lambda c: (
-            c.kind != GENERATE, c.seed, c.size, order[c.task], order[c.method], c.batch, c.dtype, c.device,
-            c.engine
+            c.size, order[c.task], styles.index(c.style_name), in_turns(c.kind, c.seed - seed, counts), order[c.method],
+            c.batch, c.dtype, c.device, c.engine,
         )
     )  # fmt: skip
     used = {cell.method for cell in cells}
     return Plan(tuple(cells), budget, settings, methods=tuple(method for method in chosen if method.name in used))
+
+
+def in_turns(kind: str, number: int, counts: Mapping[str, int]) -> int:
+    """The place of process ``number`` of a kind, where nets (A) and optimisations (B) alternate: A B B A A B B A ...
+
+    What one kind has more of than the other comes at the end.
+    """
+    turns = [GENERATE, OPTIMISE, OPTIMISE, GENERATE] * max(counts.values())
+    places = [place for place, turn in enumerate(turns) if turn == kind]
+    return places[number]
 
 
 def _dtypes(engine: str, kind: str, asked: Sequence[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """What a run measures: a list of cells, and the budget that says how long each may take. Imports no engine.
 
-A cell is one point of engine x method x task x size x batch x dtype x device x seed. Generators come first,
-because the objective of their pictures is the target that the optimisation is timed against; sizes ascend, so
-that an out-of-memory at one size spares the larger ones.
+A cell is one process: a point of style x engine x method x task x size x batch x dtype x device x seed. Nets and
+optimisation of one setting are measured in turns, a net first, because the objectives of its pictures are the targets
+of the optimisation; sizes ascend, so that an out-of-memory at one size spares the larger ones.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from nst_gluon.objective import presets
 
 # What goes without saying in a cell's name.
 USUAL = {"engine": registry.REFERENCE, "dtype": "float32", "device": "cpu"}
-CELL_COLUMNS = ("engine", "method", "task", "size", "batch", "dtype", "device", "seed")
-STYLE_SIZE = 256
+CELL_COLUMNS = ("style_name", "engine", "method", "task", "size", "batch", "dtype", "device", "seed")
+STYLE_SIZE = presets.STYLE_SIZE
 BUNDLED = "bundled:"
 NETS = assets.FOLDER / "nets"
 
@@ -34,6 +35,7 @@ OPTIMISE = "optimise"
 # Whether optimised pictures stay within [0, 1], as in Johnson et al. 2016, section 4.1, or are only clipped when saved.
 BOUNDS = ("pixels", "none")
 _PAIRS = ("nets", "engine_options", "methods", "engine_pythons")  # of Settings
+_LISTS = ("other_styles", "other_contents")
 KINDS = {GENERATES: GENERATE, OPTIMISES: OPTIMISE}
 
 
@@ -42,7 +44,8 @@ class Cell:
     """One measurement in one process.
 
     ``kind`` is "generate" or "optimise", ``variant_of`` the method that its method is a faster way of; the other
-    fields are CELL_COLUMNS.
+    fields are CELL_COLUMNS. ``style_name`` is empty in a run of one style. ``seed`` is that of the noise which an
+    optimisation starts from; of a net it numbers the processes, and the first is also the seed of its first draw.
     """
 
     engine: str
@@ -55,12 +58,14 @@ class Cell:
     seed: int
     kind: str
     variant_of: str | None = dataclasses.field(default=None, compare=False)
+    style_name: str = ""
 
     @property
     def key(self) -> str:
         """A stable name of the cell, fit for a file name: its identity columns."""
         device = self.device.replace(":", "")
-        what = f"{self.engine}-{self.method}-{self.task}-{self.size}-b{self.batch}"
+        style = f"{re.sub(r'[^0-9A-Za-z_]', '_', self.style_name)}-" if self.style_name else ""
+        what = f"{style}{self.engine}-{self.method}-{self.task}-{self.size}-b{self.batch}"
         return f"{what}-{self.dtype}-{device}-s{self.seed}"
 
     def columns(self) -> dict[str, Any]:
@@ -76,7 +81,8 @@ class Cell:
         """A short name for people: what differs most from cell to cell, and what is not usual."""
         unusual = [f"batch {self.batch}"] if self.batch > 1 else []
         unusual += [getattr(self, name) for name, usual in USUAL.items() if getattr(self, name) != usual]
-        return " ".join([self.method, self.task, str(self.size), *unusual])
+        style = [self.style_name] if self.style_name else []
+        return " ".join([self.method, self.task, *style, str(self.size), *unusual])
 
     def to_dict(self) -> dict[str, Any]:
         fields = dataclasses.asdict(self)
@@ -92,12 +98,13 @@ class Cell:
 class Settings:
     """What all cells of a run share: pictures, objective, weights, nets and threads.
 
-    ``nets`` maps "method/task" to the trained net: a file, or "bundled:" and the name of one that comes with
-    the suite. ``target_loss`` replaces the generators' own objectives as the target of the optimisation. The
-    style picture is always prepared at ``style_size``, so that its Grams are one and the same at every size.
-    ``engine_options`` are those that are not at their default, as ("engine.option", value); ``methods`` are those that
-    do not come with the suite, as (name, reference). ``bounds``: see BOUNDS. ``engine_pythons``: the interpreters of
-    the engines that are installed in an environment of their own, as (engine, path).
+    ``style`` and ``content`` are the first style and photo, ``other_styles`` and ``other_contents`` those after them.
+    ``nets`` maps "method/task" (with several styles "style/method/task") to the trained net: a file, or "bundled:" and
+    the name of one that comes with the suite. ``target_loss`` replaces the generators' own objectives as the target of
+    the optimisation. The style picture is always prepared at ``style_size``, so that its Grams are the same at every
+    size. ``engine_options`` are those that are not at their default, as ("engine.option", value); ``methods`` are those
+    that do not come with the suite, as (name, reference). ``bounds``: see BOUNDS. ``engine_pythons``: the interpreters
+    of the engines that are installed in an environment of their own, as (engine, path).
     """
 
     style: str
@@ -113,15 +120,35 @@ class Settings:
     methods: tuple[tuple[str, str], ...] = ()
     bounds: str = BOUNDS[0]
     engine_pythons: tuple[tuple[str, str], ...] = ()
+    other_styles: tuple[str, ...] = ()
+    other_contents: tuple[str, ...] = ()
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """Every photo, a bundled name or a file."""
+        return (self.content, *self.other_contents)
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Every style, a bundled name or a file."""
+        return (self.style, *self.other_styles)
+
+    def style_of(self, cell: Cell) -> str:
+        """The style of a cell."""
+        return next((style for style in self.styles if Path(style).stem == cell.style_name), self.style)
 
     def options_of(self, engine: str) -> dict[str, str]:
         """Every option of an engine with its value, chosen or default."""
         chosen = {name.split(".", 1)[1]: value for name, value in self.engine_options if name.startswith(f"{engine}.")}
         return registry.get(engine).settle(chosen)
 
-    def net(self, method: str, task: str) -> Path | None:
-        """The file of the trained net for a method and task, or None where there is none."""
-        name = dict(self.nets).get(f"{method}/{task}")
+    def net(self, cell: Cell, method: str | None = None) -> Path | None:
+        """The file of the trained net for a cell, or for its task with another method; None where there is none."""
+        return self.net_file("/".join(filter(None, (cell.style_name, method or cell.method, cell.task))))
+
+    def net_file(self, use: str) -> Path | None:
+        """The file of the trained net by its name in ``nets``."""
+        name = dict(self.nets).get(use)
         if name is None:
             return None
         return NETS / name[len(BUNDLED) :] if name.startswith(BUNDLED) else Path(name)
@@ -129,7 +156,8 @@ class Settings:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Settings:
         pairs = {name: tuple(tuple(pair) for pair in fields.get(name, ())) for name in _PAIRS}
-        return cls(**{**fields, **pairs})
+        lists = {name: tuple(fields.get(name, ())) for name in _LISTS}
+        return cls(**{**fields, **pairs, **lists})
 
 
 @dataclass(frozen=True)
@@ -176,20 +204,20 @@ class Plan:
 
     def unavailable(self) -> dict[str, str]:
         """The cells that cannot be measured because no net was trained for their style, by key, with the reason."""
-        style = Path(self.settings.style).stem
         references = dict(self.settings.methods)
         return {
-            cell.key: f"no trained net for the style {style!r}: python -m nst_gluon train "
+            cell.key: f"no trained net for the style {Path(self.settings.style_of(cell)).stem!r}: "
+            "python -m nst_gluon train "
             f"--method {references.get(cell.method, cell.method)} --task {cell.task} --style ..., then --net FILE"
             for cell in self.cells
-            if cell.kind == GENERATE and self.settings.net(cell.method, cell.task) is None
+            if cell.kind == GENERATE and self.settings.net(cell) is None
         }
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it. What was not always there is left out where it says nothing: older suites read it too."""
         fields = dataclasses.asdict(self)
         fields["cells"] = [cell.to_dict() for cell in self.cells]
-        for name in ("engine_options", "methods", "engine_pythons"):
+        for name in ("engine_options", "methods", "engine_pythons", *_LISTS):
             if not fields["settings"][name]:
                 del fields["settings"][name]
         if self.settings.bounds == BOUNDS[0]:
@@ -205,6 +233,22 @@ class Plan:
             shard=Shard.from_dict(fields["shard"]) if fields.get("shard") else None,
             methods=tuple(older.facts(fields, fields["cells"]).values()),
         )
+
+    def share(self, cell: Cell) -> tuple[tuple[str, ...], int]:
+        """What a cell's process makes pictures of: its photos, and how many draws of noise it scores.
+
+        The first process of a net makes all that are scored. The photos are dealt out to the seeds of an optimisation,
+        so that each has as many as any other; fewer photos than seeds are taken in turns.
+        """
+        photos = self.settings.contents if cell.task == "stylize" else ()
+        if cell.kind == GENERATE:
+            first = cell.seed == min(other.seed for other in self.cells if other.kind == GENERATE)
+            return (photos, self.budget.draws) if first else (photos[:1], 0)
+        seeds = sorted({other.seed for other in self.cells if other.kind == OPTIMISE})
+        if self.budget.crossed or not photos:
+            return photos, 0
+        place = seeds.index(cell.seed)
+        return photos[place :: len(seeds)] or (photos[place % len(photos)],), 0
 
     def only(self, wanted: Callable[[Cell], bool]) -> Plan:
         """The plan with those of its cells alone that are ``wanted``; a shard keeps their places in the whole."""

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from bench.plan.budgets import Budget
-from bench.plan.cells import GENERATE, Cell
+from bench.plan.cells import GENERATE, Cell, Plan
 
-START_UP_S = 5.0  # import, weights, net; and scoring the picture afterwards
+START_UP_S = 5.0  # import, weights, net
+SCORE_S_PER_PIXEL = 3e-6
 FORWARD_S_PER_PIXEL = 1e-6
 STEP_S_PER_PIXEL = 5e-6
-USUAL_EVALUATIONS = 100  # of an optimisation that may stop at its targets
+USUAL_EVALUATIONS = 35  # of an optimisation that may stop at its targets
 
 
-def estimate_s(cell: Cell, budget: Budget) -> float:
+def estimate_s(cell: Cell, budget: Budget, pictures: int = 1) -> float:
     """About how long a cell takes on two cores; only the progress bar's first guess, replaced by what is
-    measured.
+    measured. ``pictures``: see :func:`pictures_of`.
     """
     pixels = cell.size * cell.size
     if cell.kind == GENERATE:
         call = FORWARD_S_PER_PIXEL * pixels * cell.batch
         sampling = max(budget.min_seconds, budget.min_samples * call)
-        return START_UP_S + 5 * call + min(sampling, budget.max_seconds) + STEP_S_PER_PIXEL * pixels
+        scoring = pictures * (call + SCORE_S_PER_PIXEL * pixels)
+        return START_UP_S + 5 * call + min(1.5 * sampling, budget.max_seconds) + scoring
     step = STEP_S_PER_PIXEL * pixels
-    return START_UP_S + 2 * step + min(budget.limit_s(cell.size, cell.variant), usual_evaluations(budget) * step)
+    evaluations = usual_evaluations(budget) / (3 if cell.variant and budget.stop_early else 1)
+    descent = min(budget.limit_s(cell.size, cell.variant), evaluations * step)
+    return START_UP_S + pictures * (2 * step + descent)
+
+
+def pictures_of(cell: Cell, plan: Plan) -> int:
+    """How many pictures a cell scores, or optimises."""
+    if cell.batch > 1 or (cell.kind == GENERATE and not plan.budget.score):
+        return 0
+    photos, draws = plan.share(cell)
+    return len(photos) or (draws if cell.kind == GENERATE else 1)
 
 
 def usual_evaluations(budget: Budget) -> int:
@@ -29,11 +41,11 @@ def usual_evaluations(budget: Budget) -> int:
     return max(USUAL_EVALUATIONS, budget.least_iterations) if budget.stop_early else budget.max_iterations
 
 
-def timeout_s(cell: Cell, budget: Budget, scale: float = 1.0) -> float:
+def timeout_s(cell: Cell, budget: Budget, scale: float = 1.0, pictures: int = 1) -> float:
     """Seconds after which a cell counts as hung. Generous: a worker itself ends when its budget is spent."""
     if cell.kind == GENERATE:
-        longest = budget.warm_up_seconds + budget.max_seconds
+        longest = budget.warm_up_seconds + 1.5 * budget.max_seconds
     else:
-        longest = budget.limit_s(cell.size, cell.variant)
+        longest = budget.limit_s(cell.size, cell.variant) * pictures
     pixels = cell.size * cell.size * cell.batch
-    return scale * (180.0 + 2.0 * longest + 100.0 * STEP_S_PER_PIXEL * pixels)
+    return scale * (180.0 + 2.0 * longest + 100.0 * STEP_S_PER_PIXEL * pixels * max(1, pictures))

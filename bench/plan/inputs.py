@@ -10,6 +10,8 @@ from bench.plan.cells import Settings
 from nst_gluon import assets
 from nst_gluon.system.errors import UserError
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,13 +25,28 @@ def picture(argument: str, name_or_file: str) -> Path:
         raise UserError(f"--{text}" if text.startswith(f"{argument}:") else f"--{argument}: {text}") from error
 
 
-def prepared(name: str, settings: Settings, sizes: Sequence[int]) -> np.ndarray:
-    """The style or content picture as the methods see it (at the largest size): (1, 3, S, S) in [0, 1]."""
+def in_folder(argument: str, name: str) -> list[str]:
+    """The pictures of a folder, sorted by name; anything else as it is."""
+    folder = Path(name)
+    if name in (*assets.styles(), *assets.contents()) or not folder.is_dir():
+        return [name]
+    found = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UserError(f"--{argument}: {name} has no pictures ({', '.join(SUFFIXES)}); give another folder")
+    return found
+
+
+def loaded(argument: str, name_or_file: str, size: int) -> np.ndarray:
+    """A picture as the methods see it: (1, 3, size, size) in [0, 1]."""
     from nst_gluon.pictures import images
 
-    size = settings.style_size if name == "style" else max(sizes)
     try:
-        return images.load(picture(name, getattr(settings, name)), size)
+        return images.load(picture(argument, name_or_file), size)
     except UserError as error:
         text = str(error)
-        raise UserError(text if text.startswith("--") else f"--{name}: {text}") from error
+        raise UserError(text if text.startswith("--") else f"--{argument}: {text}") from error
+
+
+def prepared(name: str, settings: Settings, sizes: Sequence[int]) -> np.ndarray:
+    """The first style or content picture as the methods see it (at the largest size): (1, 3, S, S) in [0, 1]."""
+    return loaded(name, getattr(settings, name), settings.style_size if name == "style" else max(sizes))

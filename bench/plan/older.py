@@ -1,6 +1,7 @@
 """What older versions of the suite wrote, read as if they had written what this one does. Imports no engine.
 
-Cells did not always name their engine, as there was one, nor did runs keep what was known of their methods.
+Cells did not always name their engine, as there was one, nor did runs keep what was known of their methods. A net had
+one draw of noise in each of as many processes as optimisation had seeds, one photo, one style.
 """
 
 from __future__ import annotations
@@ -12,15 +13,33 @@ from typing import Any
 from bench.plan.engines import REFERENCE
 from nst_gluon import methods
 from nst_gluon.methods import GENERATES, OPTIMISES, TASKS, Facts, Method
+from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
 
-FIRST_COLUMN = "method"  # of their tables
+# What older tables begin with, and what comes before it now: photo, style_name and perhaps engine.
+FIRST_COLUMNS = {"engine": ("photo,style_name,", ",,"), "method": ("photo,style_name,engine,", f",,{REFERENCE},")}
 
 
 def cell(record: Mapping[str, Any]) -> dict[str, Any]:
     """A cell's record with its engine, and the method that its method is a variant of."""
     known = methods.bundled().get(str(record.get("method")))
-    return {"engine": REFERENCE, "variant_of": known and known.variant_of, **record}
+    return {"engine": REFERENCE, "variant_of": known and known.variant_of, "style_name": "", **record}
+
+
+def run(fields: dict[str, Any]) -> dict[str, Any]:
+    """A run.json whose preset has the name that it has now."""
+    settings = fields.get("settings")
+    if not settings or "preset" not in settings:
+        return fields
+    preset = presets.recorded(settings["preset"], fields["schema_version"])
+    return {**fields, "settings": {**settings, "preset": preset}}
+
+
+def budget(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A budget with its numbers of draws, seeds and processes."""
+    repeats = fields.get("repeats", 1)
+    known = {name: value for name, value in fields.items() if name != "repeats"}
+    return {"draws": 1, "seeds": repeats, "processes": repeats, **known}
 
 
 def facts(run: Mapping[str, Any], cells: Iterable[Mapping[str, Any]]) -> dict[str, Facts]:
@@ -38,16 +57,17 @@ def facts(run: Mapping[str, Any], cells: Iterable[Mapping[str, Any]]) -> dict[st
 
 
 def table(text: str) -> str:
-    """A CSV table whose rows name their engine first."""
+    """A CSV table whose rows name photo, style and engine first."""
     header, *rows = text.splitlines(keepends=True) or [""]
-    if not header.startswith(f"{FIRST_COLUMN},"):
+    if header.split(",")[0] not in FIRST_COLUMNS:
         return text
-    return "".join([f"engine,{header}", *(f"{REFERENCE},{row}" for row in rows)])
+    names, values = FIRST_COLUMNS[header.split(",")[0]]
+    return "".join([f"{names}{header}", *(f"{values}{row}" for row in rows)])
 
 
 def refuse_to_resume(tables: Iterable[Path]) -> None:
-    """Raise a UserError if one of the tables has no engines: rows of another form must not follow."""
+    """Raise a UserError if one of the tables is of an older form: rows of another form must not follow."""
     for path in filter(Path.is_file, tables):
         with open(path, encoding="utf-8", errors="replace") as stream:
-            if stream.readline().startswith(f"{FIRST_COLUMN},"):
+            if stream.readline().split(",")[0] in FIRST_COLUMNS:
                 raise UserError(f"--resume: {path} is of an older version of this suite; start a new run")

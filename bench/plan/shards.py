@@ -12,10 +12,10 @@ import re
 from pathlib import Path
 
 from bench.plan.cells import Cell, Plan, Settings, Shard
-from bench.plan.durations import estimate_s
+from bench.plan.durations import estimate_s, pictures_of
 from nst_gluon.system.errors import UserError
 
-Group = tuple[str, str, int, str]
+Group = tuple[str, str, str, int, str]
 
 
 def parse(text: str) -> tuple[int, int]:
@@ -31,15 +31,15 @@ def parse(text: str) -> tuple[int, int]:
 
 
 def group_of(cell: Cell) -> Group:
-    """What a cell must not be parted from: the cells of the same engine, task, size and device."""
-    return (cell.engine, cell.task, cell.size, cell.device)
+    """What a cell must not be parted from: the cells of the same style, engine, task, size and device."""
+    return (cell.style_name, cell.engine, cell.task, cell.size, cell.device)
 
 
 def loads(plan: Plan) -> dict[Group, float]:
     """About how many seconds each group takes."""
     found: dict[Group, float] = {}
     for cell in plan.cells:
-        found[group_of(cell)] = found.get(group_of(cell), 0.0) + estimate_s(cell, plan.budget)
+        found[group_of(cell)] = found.get(group_of(cell), 0.0) + estimate_s(cell, plan.budget, pictures_of(cell, plan))
     return found
 
 
@@ -80,6 +80,8 @@ def _by_name(settings: Settings) -> Settings:
         settings,
         style=Path(settings.style).name,
         content=Path(settings.content).name,
+        other_styles=tuple(Path(style).name for style in settings.other_styles),
+        other_contents=tuple(Path(content).name for content in settings.other_contents),
         weights=settings.weights and Path(settings.weights).name,
         nets=tuple((use, Path(net).name) for use, net in settings.nets),
         methods=tuple((name, Path(reference).name) for name, reference in settings.methods),

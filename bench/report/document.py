@@ -19,6 +19,7 @@ from bench.report import (
     pictures,
     plots,
     records,
+    referee,
     roofline,
     run_facts,
     tables,
@@ -122,7 +123,7 @@ def _origin(analysed: Analysed) -> list[tuple[str, str]]:
 
 def _first_loss(analysed: Analysed, drawn: Sequence[Plot]) -> Plot | None:
     """The loss plot of the first screens: textures before stylisation, the size nearest to the papers'."""
-    curves = analysed.run.curves[["engine", "task", "size", "dtype", "device"]].drop_duplicates().to_dict("records")
+    curves = analysed.run.curves[[*plots.SETTING]].drop_duplicates().to_dict("records")
     order = sorted(curves, key=lambda row: (row["engine"] != "gluon", row["task"] != "texture",
                                             run_facts.from_papers_size(row["size"])))  # fmt: skip
     by_name = {plot.name: plot for plot in drawn}
@@ -144,6 +145,8 @@ def _sections(
         Section("warnings", "Keep in mind", items=tuple(warnings(analysed))),
         Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}",
                 tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
+        Section("referee", "For a referee", items=tuple(referee.items(analysed)),
+                tables=_there(referee.over_styles(analysed), referee.baselines(analysed), referee.variance(analysed))),
         Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
         Section("troubled", "Failed, skipped and time-limited cells", tables=_there(tables.troubled_cells(analysed))),
         Section("figure", "Styles down, methods across", plots=by_section["figure"]),
@@ -250,8 +253,8 @@ def warnings(analysed: Analysed) -> list[str]:
     timed = summary[summary["metric"].str.startswith("time_to_target") & (summary["n"] == 1)]
     if len(timed):
         found.append(
-            "Times to target rest on one seed: the interval of a speed-up at equal loss covers the spread of the net's "
-            "latency only. Use --repeats 3 or --budget full."
+            "Some times to target rest on one start of optimisation: what another start would change is not in their "
+            "intervals. Use --repeats 3."
         )
     few = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["n"].between(1, FEW - 1)]
     if len(few):

@@ -23,10 +23,11 @@ USUAL = {"engine": "gluon", "batch": 1, "dtype": "float32", "device": "cpu"}
 
 
 def benchmark_name(row: pd.Series) -> str:
-    """A cell's name: method, task and size, and what is not usual about it."""
+    """A cell's name: method, task, style (in a run of several) and size, and what is not usual about it."""
     unusual = [f"batch {row.batch}" if name == "batch" else str(row[name]) for name, usual in USUAL.items()
                if row[name] != usual]  # fmt: skip
-    return " ".join([row.method, row.task, str(row["size"]), *unusual])
+    style = [str(row["style_name"])] if row.get("style_name") and pd.notna(row["style_name"]) else []
+    return " ".join([row.method, row.task, *style, str(row["size"]), *unusual])
 
 
 def _exported(summary: pd.DataFrame) -> Iterator[pd.Series]:

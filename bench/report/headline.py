@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from bench.analysis import metrics
 from bench.analysis.analysed import Analysed
 from bench.analysis.claims import QUALITY_FLOOR
 from bench.analysis.summary import LOWER_BOUND, REFERENCE_ITERATIONS, SPEEDUP_500, SPEEDUP_EQUAL
@@ -87,12 +88,20 @@ def subject(analysed: Analysed) -> str:
     sizes = listing([f"{size}" for size in sorted(run.cells["size"].unique())])
     tasks = listing([task_name(task) for task in sorted(run.cells["task"].unique())])
     style, content, preset = (clean(run_facts.named(run.meta, name), 60) for name in ("style", "content", "preset"))
-    text = f"{tasks} at {sizes} pixels; one style, {style}, one photo, {content}, one objective, preset {preset}"
+    others = {name: len(run_facts.setting(run.meta, name) or ()) for name in ("other_styles", "other_contents")}
+    styles = f"{1 + others['other_styles']} styles, {style} first" if others["other_styles"] else f"one style, {style}"
+    photos = others["other_contents"]
+    photos = f"{1 + photos} photos, {content} first" if photos else f"one photo, {content}"
+    text = f"{tasks} at {sizes} pixels; {styles}; {photos}; one objective, preset {preset}"
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def _range(rows: pd.DataFrame) -> str:
     """ "561× to 819× faster", "at least 80.0× faster", "0.500× to 2.00× as fast"."""
+    styles = rows["style_name"].nunique() if "style_name" in rows else 1
+    if styles > 1:
+        median, ends = quantity(float(rows["value"].median()), "x"), (rows["value"].min(), rows["value"].max())
+        return f"{median} faster (median over {styles} styles; {quantity(ends[0], 'x')} to {quantity(ends[1], 'x')})"
     low, high = rows["value"].min(), rows["value"].max()
     least, most = quantity(low, "x"), quantity(high, "x")
     text = least if least == most else f"{least} to {most}"
@@ -102,22 +111,24 @@ def _range(rows: pd.DataFrame) -> str:
 
 def _strong(analysed: Analysed, rows: pd.DataFrame) -> str:
     """The same against the fastest variant of optimisation, at the same losses; empty where a run has none."""
-    ratios, titles = [], set()
+    found, titles = [], set()
     for row in rows.to_dict("records"):
-        where = {name: row[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
-        best, latency = fastest_variant(analysed, row), analysed.row("latency_s", **where)
-        if best is not None and latency is not None:
-            ratios.append(best["value"] / latency["value"])
+        where = {name: row[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
+        best = fastest_variant(analysed, row)
+        ratio = best and analysed.row(metrics.aimed_at("speedup_over_variant", best["method"]), **where)
+        if ratio:
+            found.append(ratio)
             titles.add(analysed.methods.title(best["method"]))
-    if not ratios:
+    if not found:
         return ""
-    values = pd.DataFrame({"value": ratios, "status": "ok"})
-    return f" ({_range(values)} than {listing(sorted(titles))})"
+    groups = sorted(pd.DataFrame(found).groupby("task"), reverse=True)
+    parts = [f"{task_name(task)} {_range(group)}" for task, group in groups]
+    return f"; than {listing(sorted(titles))} does: {listing(parts)}"
 
 
 def _in_seconds(analysed: Analysed, row: Mapping) -> str:
     """One cell in full: both times, the ratio with its interval, and the memory."""
-    where = {name: row[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
+    where = {name: row[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
     latency, memory = (analysed.row(name, **where) for name in ("latency_s", "working_memory_ratio"))
     ratio = with_interval(*(row[name] for name in ("value", "low", "high", "unit", "status")))
     text = f"The {analysed.methods.title(row['method'])} at {size_name(row['size'])} ({task_name(row['task'])}): "

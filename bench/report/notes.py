@@ -63,8 +63,8 @@ def texts_of(row: Row, analysed: Analysed, records: Sequence[Mapping[str, Any]])
         yield "Not reached: the time that was spent without reaching the target."
     if family in OF_SEEDS and n == 1:
         yield (
-            "One seed: optimisation was run once, so the interval, if there is one, covers the spread of the net's "
-            "latency only."
+            "One start: optimisation was run once, so what another start would change is not in the interval, if there "
+            "is one."
         )
     if family in ("latency_s", "iteration_s", "throughput_images_per_s") and 0 < n < FEW:
         yield f"Few samples: fewer than {FEW}."

@@ -20,7 +20,7 @@ from nst_gluon.pages.wording import clean, listing, quantity
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
-SETTING = ("engine", "task", "size", "dtype", "device")
+SETTING = ("style_name", "engine", "task", "size", "dtype", "device")
 RATIOS = {
     "memory_ratio": ("peak_memory_bytes", "peak_memory_bytes"),
     "working_memory_ratio": ("working_memory_bytes", "working_memory_bytes"),

@@ -81,7 +81,10 @@ def outputs(analysed: Analysed) -> list[Picture]:
 
 def _chosen(run: RunData) -> dict[tuple[str, int, str], Mapping[str, Any]]:
     chosen: dict[tuple[str, int, str], Mapping[str, Any]] = {}
+    first = ("", Path(str(run_facts.setting(run.meta, "style") or "")).stem)
     for record in run.records:
+        if record.get("style_name") not in first:  # of several styles the first
+            continue
         if record.get("status") != "ok" or record.get("batch") != 1 or not usable(run, record.get("image")):
             continue
         identity = (str(record["task"]), int(record["size"]), str(record["method"]))
@@ -95,7 +98,7 @@ def _output(analysed: Analysed, record: Mapping[str, Any]) -> Picture:
     run, title = analysed.run, analysed.methods.title(str(record["method"]))
     path = str(usable(run, record["image"]))
     task, size = str(record["task"]), int(record["size"])
-    objective = run_facts.get(record, "medians", "objective")
+    objective = run_facts.get(record, "info", "shown_objective") or run_facts.get(record, "medians", "objective")
     note = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
     note += [f"{record['evaluations']} evaluations"] if record.get("evaluations") else []
     words = ", ".join([task_name(task), size_name(size), *note])
@@ -145,9 +148,9 @@ def _row(
     analysed: Analysed, net: Mapping[str, Any], optimised: Mapping[str, Any] | None, given: tuple[Picture, ...]
 ) -> Row:
     methods, made = analysed.methods, _output(analysed, net)
-    where = {name: net[name] for name in ("engine", "method", "task", "size", "dtype", "device")}
+    where = {name: net[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
     speedup, latency = (analysed.row(metric, **where) for metric in (SPEEDUP_EQUAL, "latency_s"))
-    objective = run_facts.get(net, "medians", "objective")
+    objective = run_facts.get(net, "info", "shown_objective") or run_facts.get(net, "medians", "objective")
     told = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
     told += [quantity(latency["value"], "s")] if latency else []
     picture, equal = (None, False) if optimised is None else _equal(analysed, optimised, str(net["method"]))

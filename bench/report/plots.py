@@ -15,14 +15,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import EXTRAS, Analysed
-from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, median_to_target, time_to_target
+from bench.analysis.descents import time_to_target
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, median_to_target, targets
 from bench.plan.engines import REFERENCE
 from bench.report.wording import measured, series_label, setting_name, status_name, with_interval
 from nst_gluon.pages import style
 from nst_gluon.pages.wording import harmless, listing, quantity, size_name, task_name
 from nst_gluon.system.files import write_atomically
 
-SETTING = ("engine", "task", "size", "dtype", "device")
+SETTING = ("style_name", "engine", "task", "size", "dtype", "device")
 ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">", "openvino": "^"}  # a peer's; the reference has the method's own
 PANEL = 1.75  # inches: the height of one of several axes in a figure
 
@@ -84,11 +85,12 @@ def series_of(analysed: Analysed, rows: pd.DataFrame) -> Iterator[Series]:
     look = looks(analysed)
     several = [name for name in EXTRAS if rows[name].nunique() > 1]
     computers = sorted(set(zip(rows["device"], rows["engine"])), key=lambda pair: (pair[1] != REFERENCE, *pair))
-    for (method, engine, dtype, device), group in rows.groupby(["method", *EXTRAS], sort=True):
-        text = series_label(method, {"engine": engine, "dtype": dtype, "device": device}, several, analysed.methods)
+    for (method, *extras), group in rows.groupby(["method", *EXTRAS], sort=True):
+        own = dict(zip(EXTRAS, extras))
+        text = series_label(method, own, several, analysed.methods)
         color, marker = look.get(method, (style.MUTED, "o"))
-        color = style.tint(color, 0.75 * computers.index((device, engine)) / len(computers))
-        yield Series(text, color, ENGINE_MARKS.get(engine, marker), group)
+        color = style.tint(color, 0.75 * computers.index((own["device"], own["engine"])) / len(computers))
+        yield Series(text, color, ENGINE_MARKS.get(own["engine"], marker), group)
 
 
 def draw_points(axes: Axes, series: Series, axis: str) -> list[str]:
@@ -142,12 +144,14 @@ def loss_plots(analysed: Analysed) -> Iterator[Plot]:
 
 def loss_name(setting: Mapping[str, Any]) -> str:
     """The name of the plot of a setting."""
-    return style.slug("loss", *(setting[name] for name in SETTING))
+    return style.slug("loss", *filter(None, (setting[name] for name in SETTING)))
 
 
 def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, Any]) -> Plot:
     drawn, (axes,) = style.figure()
     look, methods, told = looks(analysed), analysed.methods, []
+    photo = curves["photo"].iloc[0]  # of several the first
+    curves = curves[curves["photo"] == photo]
     for (method, _), curve in curves.groupby(["method", "seed"]):
         alone = len(curve) == 1  # a line of one point is none
         axes.plot(curve["seconds"].clip(lower=1e-3), curve["objective"], color=look[method][0], lw=1.4,
@@ -160,13 +164,14 @@ def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, A
     plain = curves[curves["method"] == methods.baseline] if methods.baseline in set(curves["method"]) else curves
     factors, seen = [], []
     for net in methods.nets:
-        target = analysed.row(metrics.aimed_at("target", net), **setting)
+        scores = targets(analysed.run.samples, [net], setting).get(net, {}).get(photo)
         latency = analysed.row("latency_s", method=net, **setting)
-        if target is None or latency is None or not latency["value"] > 0:
+        if scores is None or latency is None or not latency["value"] > 0:
             continue
-        crossings = [time_to_target(curve, target["value"]) for _, curve in plain.groupby(["method", "seed"])]
+        target = float(np.median(scores))
+        crossings = [time_to_target(curve, target) for _, curve in plain.groupby(["method", "seed"])]
         median, status = median_to_target(crossings)
-        start, level, color = latency["value"], target["value"], look[net][0]
+        start, level, color = latency["value"], target, look[net][0]
         factor = measured(median.value / start, "x", OK if status == OK else LOWER_BOUND)
         axes.plot([start, median.value], [level, level], color=color, lw=1.4, ls=style.LINES["texture"])
         axes.plot([start], [level], color=color, marker=look[net][1], ms=7, ls="none",

@@ -20,7 +20,7 @@ Meta = Mapping[str, Any]
 
 def needed(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
     """The cells to measure for ``cell``'s numbers: its seeds, and for an optimisation the nets it aims at."""
-    setting = ("engine", "task", "size", "device")
+    setting = ("style_name", "engine", "task", "size", "device")
     alike = [other for other in cells if all(other.get(name) == cell.get(name) for name in setting)]
     own = [other for other in alike if all(other.get(name) == cell.get(name) for name in ("method", "batch", "dtype"))]
     if cell.get("kind") != OPTIMISE:
@@ -50,9 +50,11 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
     given: dict[str, Any] = {name: ",".join(values) for name, values in of.items()}
     given["batch"] = max(int(cell["batch"]) for cell in cells)
     given |= {"dtype": ",".join(dtypes) or "float32", "device": ",".join(devices)}
-    given |= {"seed": seeds[0], "repeats": None if repeats == budget.repeats else repeats, "budget": budget.name}
+    given |= {"seed": seeds[0], "repeats": None if repeats == budget.seeds else repeats, "budget": budget.name}
     for name in ("style", "content", "preset", "weights", "random_weights", "threads", "target_loss", "bounds"):
         given[name] = settings.get(name) or None
+    for name, others in (("style", "other_styles"), ("content", "other_contents")):
+        given[name] = ",".join(map(str, filter(None, [given[name], *(settings.get(others) or ())]))) or None
     always = ("method", "task", "size", "batch")
     found = [
         (name, value)

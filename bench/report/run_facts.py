@@ -49,7 +49,12 @@ def setting(meta: Meta, name: str) -> Any:
 
 def named(meta: Meta, name: str) -> str:
     """A setting as a page names it: of a picture, its file without folder and ending."""
-    return Path(str(setting(meta, name) or "?")).stem
+    return stem(setting(meta, name) or "?")
+
+
+def stem(file: Any) -> str:
+    """A file without folder and ending, as a page shows it."""
+    return clean(Path(str(file)).stem, 60)
 
 
 def machine(meta: Meta) -> str:

@@ -106,7 +106,7 @@ def value_entry(row: Mapping[str, Any] | None, book: Book = NOTHING) -> Entry:
 def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
     """The few numbers that most readers want: one row for each task, size and method at batch 1."""
     methods, rows = analysed.methods, []
-    grouping = ["task", "size", "method", "engine", "dtype", "device"]
+    grouping = ["style_name", "task", "size", "method", "engine", "dtype", "device"]
     for key, group in analysed.rows().groupby(grouping, sort=True):
         setting = dict(zip(grouping, key))
         by_metric = {row["metric"]: row for row in group.to_dict("records")}
@@ -141,7 +141,7 @@ def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
 def _optimised(analysed: Analysed, net: Mapping[str, Any], book: Book) -> Entry:
     """What the baseline takes to the loss of a net's picture, and below it its fastest variant that needs no net."""
     metric = metrics.aimed_at("time_to_target_s", net["method"])
-    where = {name: net[name] for name in ("task", "size", "engine", "dtype", "device")}
+    where = {name: net[name] for name in ("style_name", "task", "size", "engine", "dtype", "device")}
     entry = value_entry(analysed.row(metric, method=analysed.methods.baseline, **where), book)
     best = fastest_variant(analysed, net)
     if best is None:
@@ -154,7 +154,7 @@ def fastest_variant(analysed: Analysed, net: Mapping[str, Any]) -> dict[str, Any
     loss of a net's picture; None without any.
     """
     methods = analysed.methods
-    where = {name: net[name] for name in ("task", "size", "engine", "dtype", "device")}
+    where = {name: net[name] for name in ("style_name", "task", "size", "engine", "dtype", "device")}
     rows = analysed.rows(metrics.aimed_at("time_to_target_s", net["method"]), status=OK, **where).to_dict("records")
     able = [row for row in rows if methods.is_variant(row["method"]) and not methods[row["method"]].from_net]
     return min(able, key=lambda row: row["value"], default=None)
@@ -206,8 +206,11 @@ def claims_table(analysed: Analysed, book: Book = NOTHING) -> Table:
             Entry(claim.text, claim.paper.name, _rule(claim), source=claim.paper.url),
             _published(claim), _result(finding, book),
             Entry(finding.verdict, small, f"{reasons[0]}. {_rule(claim)}", tone=tone),
+            Entry(analysed.untrained.get(claim.id, MISSING)),
         ])  # fmt: skip
-    columns = ["claim", "published", "measured", "verdict"]
+    columns = ["claim", "published", "measured", "verdict",
+               Entry("before training", hover="the verdict on the same nets untrained: as fast and as small, with the "
+                     "loss that optimisation starts from")]  # fmt: skip
     return table("claims", "The papers' claims, checked", columns, rows, (1, 2))
 
 

@@ -153,7 +153,8 @@ def side_by_side(found: pd.DataFrame, methods: Methods) -> Table:
     order = {metric: index for index, metric in enumerate(METRICS)}
     cells: dict[tuple, dict[str, Mapping]] = {}
     for row in newest.to_dict("records"):
-        key = (order[row["metric"]], *(row[name] for name in ("task", "size", "method", "engine", "dtype", "device")))
+        place = ("style_name", "task", "size", "method", "engine", "dtype", "device")
+        key = (order[row["metric"]], *(row[name] for name in place))
         cells.setdefault(key, {})[row["machine"]] = row
     rows = []
     for key in sorted(cells):

@@ -42,6 +42,7 @@ def metric_label(name: str, methods: Methods) -> str:
 def cell_label(row: Mapping[str, Any], methods: Methods) -> str:
     """A cell in words; engine, precision and device only where they are not the usual ones."""
     words = [methods.title(str(row["method"])), task_name(str(row["task"])), size_name(row["size"])]
+    words[2:2] = [clean(row["style_name"], 40)] if row.get("style_name") else []
     words += [f"batch {row['batch']}"] if int(row["batch"]) != 1 else []
     return ", ".join([*words, *(clean(row[name], 40) for name, value in USUAL.items() if row[name] != value)])
 

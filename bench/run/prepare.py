@@ -18,7 +18,7 @@ from bench.machine.environment import file_sha256
 from bench.plan.cells import Settings
 from bench.plan.child import answer
 from bench.plan.child import ask as ask_child
-from bench.plan.inputs import picture, prepared
+from bench.plan.inputs import loaded, picture, prepared
 from nst_gluon import methods
 from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
@@ -57,16 +57,20 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
         foreign[name] = {"file": file.name, "sha256": file_sha256(file)}
     presets.get(settings.preset)
     pictures = {}
-    for name in ("style", "content"):
-        path = picture(name, getattr(settings, name))
-        prepared(name, settings, sizes)
-        pictures[name] = {"file": path.name, "sha256": file_sha256(path)}
+    for name, size, found in (
+        ("style", settings.style_size, settings.styles), ("content", max(sizes), settings.contents)
+    ):  # fmt: skip
+        for number, given in enumerate(found):
+            path = picture(name, given)
+            loaded(name, given, size)
+            role = f"{name} {path.stem}" if number else name
+            pictures[role] = {"file": path.name, "sha256": file_sha256(path)}
     nets = {}
     for use, _ in settings.nets:
-        path = settings.net(*use.split("/"))
+        path = settings.net_file(use)
         meta = netfile.describe(path)
         trained = f"{meta.get('method')}/{meta.get('task')}"
-        if use != trained:
+        if use != trained and not use.endswith(f"/{trained}"):
             raise UserError(f"--net: {path} is a net for {trained}, not for {use}")
         nets[use] = {"file": path.name, "sha256": file_sha256(path), "meta": meta}
     identity = weights.load(settings.weights, random=settings.random_weights).identity()
@@ -88,11 +92,13 @@ def try_engine(name: str, program: str | None = None) -> dict[str, Any]:
 
 
 def keep_pictures(folder: Path, sizes: Sequence[int], settings: Settings) -> None:
-    """Put the style and the content picture into the run directory, which is then complete in itself."""
+    """Put the styles and the first photo into the run directory, which then has all that its pictures were made of."""
     from nst_gluon.pictures import images
 
     for name in ("style", "content"):
         images.save(prepared(name, settings, sizes), folder / f"{name}.png")
+    for style in settings.other_styles:
+        images.save(loaded("style", style, settings.style_size), folder / f"style-{Path(style).stem}.png")
 
 
 def ask(

@@ -62,7 +62,9 @@ class Outcome:
 
     ``status`` is ok, oom, timeout, error or disk_full; ``ready`` says that it got through its imports, ``crashed`` that
     it ended without reporting a result, which a retry may cure, and ``killed`` that somebody ended it.
-    ``foreign_cores`` is the processor time that others used meanwhile, in cores; None if unknown.
+    A sample is (metric, unit, value, photo), a point of a curve (seconds, iteration, objective, content, style, tv,
+    photo); the photo is empty for what belongs to none. ``foreign_cores`` is the processor time that
+    others used meanwhile, in cores; None if unknown.
     """
 
     status: str
@@ -70,8 +72,8 @@ class Outcome:
     crashed: bool = False
     killed: bool = False
     user_error: bool = False
-    samples: list[tuple[str, str, float]] = field(default_factory=list)
-    curve: list[tuple[float, ...]] = field(default_factory=list)
+    samples: list[tuple[Any, ...]] = field(default_factory=list)
+    curve: list[tuple[Any, ...]] = field(default_factory=list)
     image: str | None = None
     ready: bool = False
     info: dict[str, Any] = field(default_factory=dict)
@@ -84,14 +86,23 @@ class Outcome:
     def record(self, event: Mapping[str, Any]) -> None:
         """Take in what an event (of :func:`parse_event`) measured."""
         if event["event"] == "sample":
-            self.samples.append((event["metric"], event["unit"], float(event["value"])))
+            self.samples.append((event["metric"], event["unit"], float(event["value"]), str(event.get("photo", ""))))
         elif event["event"] == "curve":
             terms = (float(event[name]) for name in ("objective", "content", "style", "tv"))
-            self.curve.append((float(event["seconds"]), int(event["iteration"]), *terms))
+            photo = str(event.get("photo", ""))
+            self.curve.append((float(event["seconds"]), int(event["iteration"]), *terms, photo))
         elif event["event"] == "image":
             self.image = event["path"]
         elif event["event"] == "ready":
             self.ready = True
+
+    def scores(self) -> dict[str, list[float]]:
+        """The objectives of finished pictures by photo; those of a texture's draws by ""."""
+        found: dict[str, list[float]] = {}
+        for metric, _, value, photo in self.samples:
+            if metric == "objective":
+                found.setdefault(photo, []).append(value)
+        return found
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:

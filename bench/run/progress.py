@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from bench.machine.environment import BUSY_CORES
 from bench.plan.budgets import Budget
 from bench.plan.cells import OPTIMISE, Cell
 from bench.plan.durations import estimate_s, usual_evaluations
@@ -39,14 +40,18 @@ def milliseconds(seconds: float) -> str:
 class Estimator:
     """How long cells take: the plan's estimates, corrected by how long the finished ones took."""
 
-    def __init__(self, budget: Budget):
-        self.budget = budget
+    def __init__(self, budget: Budget, pictures: Callable[[Cell], int] = lambda cell: 1):
+        self.budget, self.pictures = budget, pictures
         self.measured: dict[tuple, float] = {}
         self.sums: dict[tuple, list[float]] = {}
 
-    @staticmethod
-    def _same(cell: Cell) -> tuple:
-        return (cell.engine, cell.method, cell.task, cell.size, cell.batch, cell.dtype, cell.device)
+    def _same(self, cell: Cell) -> tuple:
+        return (cell.engine, cell.method, cell.task, cell.size, cell.batch, cell.dtype, cell.device,
+                self.pictures(cell))  # fmt: skip
+
+    def guess(self, cell: Cell) -> float:
+        """How long it will take by the plan alone."""
+        return estimate_s(cell, self.budget, self.pictures(cell))
 
     @staticmethod
     def _alike(cell: Cell) -> tuple[tuple, ...]:
@@ -59,7 +64,7 @@ class Estimator:
         for group in self._alike(cell):
             sums = self.sums.setdefault(group, [0.0, 0.0])
             sums[0] += seconds
-            sums[1] += estimate_s(cell, self.budget)
+            sums[1] += self.guess(cell)
 
     def knows(self, cell: Cell) -> bool:
         """Whether the cell, with another seed, was measured."""
@@ -72,8 +77,8 @@ class Estimator:
         for group in self._alike(cell):
             if group in self.sums:
                 taken, guessed = self.sums[group]
-                return estimate_s(cell, self.budget) * taken / guessed
-        return estimate_s(cell, self.budget)
+                return self.guess(cell) * taken / guessed
+        return self.guess(cell)
 
 
 class Current:
@@ -110,7 +115,7 @@ class Current:
         An optimisation that is on its way goes by its own pace and its budget's limit, unless another seed's time is
         known.
         """
-        if self.curve_seconds > 0 and not estimator.knows(self.cell):
+        if self.curve_seconds > 0 and not estimator.knows(self.cell) and estimator.pictures(self.cell) == 1:
             budget, pace = estimator.budget, self.curve_seconds / max(1, self.evaluations)
             by_count = (usual_evaluations(budget) - self.evaluations) * pace
             by_clock = budget.limit_s(self.cell.size, self.cell.variant) - self.curve_seconds
@@ -169,14 +174,21 @@ def result_details(record: Mapping[str, Any]) -> str:
 class Progress:
     """Follows the scheduler of a run. ``level`` is one of bench.run.output; at QUIET it says nothing at all."""
 
-    def __init__(self, budget: Budget, stream: TextIO | None = None, level: int = output.USUAL):
+    def __init__(
+        self,
+        budget: Budget,
+        stream: TextIO | None = None,
+        level: int = output.USUAL,
+        pictures: Callable[[Cell], int] = lambda cell: 1,
+    ):
         self.screen = Screen(stream, level)
-        self.estimator = Estimator(budget)
+        self.estimator = Estimator(budget, pictures)
         self.waiting: list[Cell] = []
         self.current: Current | None = None
         self.last = ""
         self.total = self.count = 0
         self._told = 0.0
+        self._busy = False
         self._taken: list[tuple[float, float]] = []  # seconds that cells took, and that were estimated for them
 
     def begin(self, cells: Sequence[Cell], records: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -233,7 +245,7 @@ class Progress:
         self._take(cell)
         self.current = None
         if record["status"] == "ok":
-            self._taken.append((record["duration_s"], estimate_s(cell, self.estimator.budget)))
+            self._taken.append((record["duration_s"], self.estimator.guess(cell)))
         self._learn(cell, record)
         self.count += 1
         self.last = result_line(cell, record)
@@ -245,6 +257,11 @@ class Progress:
             self.screen.line(f"[{self.count}/{self.total}] {self.last}; {rest}")
         if not failed:
             self.screen.line(f"  {result_details(record)}", least=output.VERBOSE)
+        foreign = record.get("foreign_cores") or 0.0
+        if foreign > BUSY_CORES and not self._busy:
+            self._busy = True
+            self.screen.line(f"busy machine: other processes used {foreign:.1f} cores while that was measured; its "
+                             "times may be too long, and the report says so", "open")  # fmt: skip
         if len(self._taken) == FIRST_CELLS and not failed and self.waiting:
             taken, estimated = map(sum, zip(*self._taken))
             if taken > SLOW * estimated:

@@ -10,9 +10,9 @@ from typing import Any
 
 from bench.run.progress import milliseconds
 
-IDENTITY = ("engine", "method", "task", "size", "batch", "dtype", "device")
+IDENTITY = ("style_name", "engine", "method", "task", "size", "batch", "dtype", "device")
 HEADER = ("method", "task", "size", "time", "equal-loss speed-up", "memory", "objective")
-OPTIONAL = ("engine", "batch", "dtype", "device")  # shown where a run has several
+OPTIONAL = ("style_name", "engine", "batch", "dtype", "device")  # shown where a run has several
 
 
 def read_summary(path: Path) -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def short_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line per cell (seeds taken together), as aligned text."""
     cells: dict[tuple, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
-        cells.setdefault(tuple(row[name] for name in IDENTITY), {})[row["metric"]] = row
+        cells.setdefault(tuple(row.get(name, "") for name in IDENTITY), {})[row["metric"]] = row
     several = [
         name for index, name in enumerate(IDENTITY)
         if name in OPTIONAL and len({key[index] for key in cells}) > 1

@@ -7,6 +7,7 @@ end it early: Ctrl-C, a full disk, and a run directory that cannot be written an
 from __future__ import annotations
 
 import datetime
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from bench.machine import meters
 from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan
-from bench.plan.durations import timeout_s
+from bench.plan.durations import pictures_of, timeout_s
 from bench.run.process import RUN_MARK, Outcome, run_worker, worker_command
 from bench.run.progress import Progress
 from bench.store.run_folder import FULL, DiskFull, Store
@@ -25,6 +26,8 @@ HEADLINES = (
     "objective",
 )  # fmt: skip
 TIMES = ("latency_s", "iteration_s")
+# By method and photo (textures: ""): the objective to come down to, and the one at which the descent ends.
+Targets = dict[str, dict[str, tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def run_cells(
     records = [record for record in records if not record.get("killed")]
     done = {record["key"] for record in records}
     progress.begin([cell for cell in plan.cells if cell.key not in done], records)
-    limit_of = timeout_of or (lambda cell: timeout_s(cell, plan.budget, options.timeout_scale))
+    limit_of = timeout_of or (lambda cell: timeout_s(cell, plan.budget, options.timeout_scale, pictures_of(cell, plan)))
     try:
         for cell in plan.cells:
             if cell.key in done:
@@ -70,10 +73,10 @@ def run_cells(
             targets = targets_for(cell, plan, records)
             reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
             if reason:
-                record = cell_record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
+                record = cell_record(cell, Outcome("skipped", reason), attempts=0, targets={})
                 store.append(record)
             else:
-                progress.started(cell, targets)
+                progress.started(cell, medians_of(targets))
                 record = _run_cell(cell, plan, store, options, progress, targets, limit_of(cell))
             records.append(record)
             progress.finished(cell, record)
@@ -88,7 +91,7 @@ def _run_cell(
     store: Store,
     options: Options,
     progress: Progress,
-    targets: Mapping[str, float],
+    targets: Targets,
     limit_s: float,
 ) -> dict[str, Any]:
     started = datetime.datetime.now(datetime.timezone.utc)
@@ -97,7 +100,8 @@ def _run_cell(
         "cell": cell.to_dict(),
         "settings": plan.to_dict()["settings"],
         "budget": plan.to_dict()["budget"],
-        "targets": dict(targets),
+        **dict(zip(("photos", "draws"), plan.share(cell))),
+        "targets": targets,
         "run_dir": str(store.path.resolve()),
     }
     program = dict(plan.settings.engine_pythons).get(cell.engine)
@@ -122,7 +126,7 @@ def _run_cell(
             raise
     if outcome.status == "disk_full":
         raise DiskFull.at(store.path)
-    record = cell_record(cell, outcome, attempts, targets)
+    record = cell_record(cell, outcome, attempts, medians_of(targets))
     record.update(started=started.isoformat(timespec="seconds"), log=str(log))
     if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
         store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
@@ -135,7 +139,7 @@ def cell_record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[st
     """The line of cells.jsonl."""
     headline: dict[str, float] = {}
     for metric in HEADLINES:
-        values = [value for name, _, value in outcome.samples if name == metric]
+        values = [value for name, _, value, *_ in outcome.samples if name == metric]
         if values:
             headline[metric] = statistics.median(values)
     return {
@@ -154,14 +158,15 @@ def cell_record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[st
         "targets": dict(targets),
         "medians": headline,
         "evaluations": len(outcome.curve),
+        "scores": outcome.scores(),
         "image": outcome.image,
         "info": outcome.info,
     }
 
 
-def _drift(samples: Sequence[tuple[str, str, float]]) -> float | None:
+def _drift(samples: Sequence[Sequence[Any]]) -> float | None:
     """How much a cell's times changed while they were taken (see :func:`meters.drift`); None without any."""
-    values = [value for name, _, value in samples if name in TIMES]
+    values = [value for name, _, value, *_ in samples if name in TIMES]
     return round(meters.drift(values), 4) if values else None
 
 
@@ -174,7 +179,8 @@ def skip_reason(cell: Cell, records: Iterable[Mapping[str, Any]]) -> str | None:
     Smaller: neither more pixels nor a larger batch, and at least one of them less.
     """
     for record in records:
-        same = all(record[name] == getattr(cell, name) for name in ("engine", "method", "task", "dtype", "device"))
+        names = ("style_name", "engine", "method", "task", "dtype", "device")
+        same = all(record[name] == getattr(cell, name) for name in names)
         smaller = record["size"] <= cell.size and record["batch"] <= cell.batch
         equal = record["size"] == cell.size and record["batch"] == cell.batch
         if same and smaller and not equal and record["status"] == "oom":
@@ -186,39 +192,59 @@ def without_net(cell: Cell, plan: Plan) -> str | None:
     """Why a cell that begins with a net's picture cannot be measured: the run has no net for its task."""
     if not plan.facts(cell.method).from_net:
         return None
-    if any(use.endswith(f"/{cell.task}") for use, _ in plan.settings.nets):
+    if any(plan.settings.net(cell, other.method) for other in plan.cells):
         return None
     return f"no trained net to begin with: measure a method that generates too, with a net for {cell.task}"
 
 
-def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The objectives that an optimisation is to come down to, by generator; empty for a generator's cell.
+def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> Targets:
+    """The objectives that an optimisation is to come down to, by generator and photo; empty for a generator's cell.
 
     Nothing is aimed at a generator that was trained on another loss, nor does a method of another loss aim at any.
-    Each generator's own objective on the same picture under the same objective: the median over its seeds, in
-    the same precision where it was measured in it, else in float32. ``--target-loss`` replaces them all. A variant of
-    the optimisation is also to come down to what that ended at.
+    Each generator's own objective of the same photo under the same objective: the median over its draws of noise, in
+    the same precision where it was measured in it, else in float32. The descent goes on to :func:`goes_down_to`.
+    ``--target-loss`` replaces them all. A variant of the optimisation is also to come down to what that ended at.
     """
     if cell.kind != OPTIMISE or plan.facts(cell.method).own_loss:
         return {}
     asked = plan.settings.target_loss
+    photos = plan.share(cell)[0] or ("",)
     if asked is not None:
         names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task
                  and not plan.facts(other.method).own_loss}
-        return dict.fromkeys(sorted(names) or ["target_loss"], asked)
-    found: dict[str, dict[str, list[float]]] = {}
+        each = {Path(photo).stem: (asked, asked) for photo in photos}
+        return dict.fromkeys(sorted(names) or ["target_loss"], each)
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for record in records:
-        same = all(record[name] == getattr(cell, name) for name in ("engine", "task", "size", "device"))
+        same = all(record[name] == getattr(cell, name) for name in ("style_name", "engine", "task", "size", "device"))
         plain = cell.variant and record["method"] == cell.variant_of
         aim = record["kind"] == GENERATE or plain
         aim = aim and not plan.facts(record["method"]).own_loss
         if same and aim and record["batch"] == 1 and record["status"] == "ok":
-            objective = record["medians"].get("objective")
-            if objective is not None:
-                by_dtype = found.setdefault(record["method"], {})
-                by_dtype.setdefault(record["dtype"], []).append(objective)
-    return {
-        method: statistics.median(by_dtype.get(cell.dtype) or by_dtype["float32"])
-        for method, by_dtype in sorted(found.items())
-        if cell.dtype in by_dtype or "float32" in by_dtype
-    }
+            by_dtype = found.setdefault(record["method"], {}).setdefault(record["dtype"], {})
+            for photo, objectives in record["scores"].items():
+                by_dtype.setdefault(photo, []).extend(objectives)
+    wanted, aims = {Path(photo).stem for photo in photos}, {}
+    for method, by_dtype in sorted(found.items()):
+        scores = by_dtype.get(cell.dtype) or by_dtype.get("float32") or {}
+        aims[method] = {
+            photo: (statistics.median(values), goes_down_to(values) if method != cell.variant_of else min(values))
+            for photo, values in scores.items()
+            if photo in wanted
+        }
+    return {method: by_photo for method, by_photo in aims.items() if by_photo}
+
+
+def goes_down_to(objectives: Sequence[float]) -> float:
+    """The objective at which an optimisation may stop whose target is the median of these.
+
+    Lower than the target: another sixteen draws have another median, and its crossing belongs to the interval. A median
+    of resampled draws lies below the one returned here in less than about 1 % of all cases.
+    """
+    ordered = sorted(objectives)
+    return ordered[max(0, math.floor(len(ordered) / 2 - 1.3 * math.sqrt(len(ordered)) - 0.2))]
+
+
+def medians_of(targets: Targets) -> dict[str, float]:
+    """One target for each generator: the median over the photos."""
+    return {name: statistics.median(target for target, _ in by_photo.values()) for name, by_photo in targets.items()}

@@ -21,12 +21,13 @@ from typing import Any
 from bench.machine import environment
 from bench.plan import shards
 from bench.plan.cells import Plan
+from bench.plan.durations import pictures_of
 from bench.run import cluster, output, prepare, result_table
 from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
 from bench.store.run_folder import DiskFull, Store, plan_of
-from nst_gluon import __version__
+from nst_gluon import __version__, assets
 from nst_gluon.cli import console
 from nst_gluon.system import children, ending, runtime
 from nst_gluon.system.errors import UserError
@@ -103,7 +104,9 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any], the
     if plan.settings.random_weights:
         warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
     _warn(store, warnings)
-    progress = Progress(plan.budget, level=how.level)
+    progress = Progress(plan.budget, level=how.level, pictures=lambda cell: pictures_of(cell, plan))
+    if left_out(plan):
+        progress.screen.line(left_out(plan))
     for warning in warnings:  # now, while there is time to do something about it; the report has them too
         progress.screen.line(f"warning: {warning}", "open")
     options = Options(command=how.command, timeout_scale=how.timeout_scale)
@@ -123,6 +126,17 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any], the
     except KeyboardInterrupt as error:
         print(f"\ninterrupted: {_kept(store, plan)}; python -m bench report {store.path}", file=sys.stderr)
         return ending.exit_status(error)
+
+
+def left_out(plan: Plan) -> str:
+    """What a run of one bundled style and photo does not measure; empty where somebody chose more."""
+    styles, photos = len(plan.settings.styles), len(plan.settings.contents)
+    if styles > 1 or photos > 1 or not {plan.settings.style} <= set(assets.styles()):
+        return ""
+    return (
+        f"one style of {len(assets.styles())} and one photo: a net that is better or worse on others is not seen; "
+        "--style all, --content FOLDER"
+    )
 
 
 def run_sizes(plan: Plan) -> list[int]:

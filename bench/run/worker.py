@@ -1,7 +1,7 @@
 """One cell in one fresh process: ``python -m bench.run.worker --pipe FD``, started by :mod:`bench.run.process`.
 
-Reads one JSON line (cell, settings, budget, targets, run_dir) from standard input and writes JSON lines to
-the pipe. What libraries print goes to standard output and error, which are the cell's log file.
+Reads one JSON line (cell, settings, budget, photos, draws, targets, run_dir) from standard input and writes JSON lines
+to the pipe. What libraries print goes to standard output and error, which are the cell's log file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
 
 # A comparison of two revisions starts the worker of each: raised when the JSON line that a worker reads, or the
 # events that it writes, change in a way that the other side would not understand.
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 def failure(error: BaseException) -> tuple[str, str] | None:
@@ -78,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     spec = json.loads(sys.stdin.readline())
     cell = Cell.from_dict(spec["cell"])
     budget, settings = Budget.from_dict(spec["budget"]), Settings.from_dict(spec["settings"])
-    context = Context(pipe, Path(spec["run_dir"]), cell, spec["targets"], spec["spawned_monotonic"])
+    context = Context(pipe, Path(spec["run_dir"]), cell, spec["targets"], spec["spawned_monotonic"],
+                      spec["photos"], spec["draws"])  # fmt: skip
     try:
         runtime.prepare(settings.threads)
         for _, reference in settings.methods:

@@ -38,7 +38,7 @@ class Saved:
     warnings: tuple[str, ...]
 
 
-def key(fingerprint: Mapping[str, Any], version: int = run_folder.SCHEMA_VERSION) -> str:
+def key(fingerprint: Mapping[str, Any], version: int = run_folder.READS[0]) -> str:
     """The name of a machine's entry: equal for equal fingerprints only, whatever the order of their fields."""
     text = json.dumps(fingerprint, sort_keys=True, separators=(",", ":"))
     return f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-schema{version}"

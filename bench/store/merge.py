@@ -299,8 +299,8 @@ def _fill(merged: Merged, root: Path) -> Path:
                 if isinstance(named, str) and named:
                     kept = f"{folder}/{_file_name(done.cell.key)}{Path(named).suffix}"
                     files[field] = kept if _copy(part.path, named, made.path / kept) else None
-            samples = [(metric, unit, float(value)) for metric, unit, value in done.samples]
-            made.append({**done.record, **files}, samples, done.curve)
+            samples = [(metric, unit, float(value), photo) for photo, metric, unit, value in done.samples]
+            made.append({**done.record, **files}, samples, [(*point, photo) for photo, *point in done.curve])
         made.update(status=status)
     finally:
         made.close()

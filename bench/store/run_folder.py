@@ -47,9 +47,10 @@ from nst_gluon.system.files import (
     write_all,
 )  # fmt: skip
 
-SCHEMA_VERSION = 1
-SAMPLE_COLUMNS = (*CELL_COLUMNS, "metric", "unit", "value")
-CURVE_COLUMNS = (*CELL_COLUMNS, "seconds", "iteration", "objective", "content", "style", "tv")
+SCHEMA_VERSION = 2
+READS = (1, 2)
+SAMPLE_COLUMNS = ("photo", *CELL_COLUMNS, "metric", "unit", "value")
+CURVE_COLUMNS = ("photo", *CELL_COLUMNS, "seconds", "iteration", "objective", "content", "style", "tv")
 TABLES = {"samples.csv": SAMPLE_COLUMNS, "curves.csv": CURVE_COLUMNS}
 CELLS = "cells.jsonl"
 RUN = "run.json"
@@ -201,22 +202,25 @@ class Store:
     def append(
         self,
         cell: Mapping[str, Any],
-        samples: Sequence[tuple[str, str, float]] = (),
-        curve: Sequence[Sequence[float]] = (),
+        samples: Sequence[Sequence[Any]] = (),
+        curve: Sequence[Sequence[Any]] = (),
     ) -> None:
         """Commit one finished cell: its rows first, then its line.
 
         Args:
             cell: the line of cells.jsonl; must hold CELL_COLUMNS, ``key`` and ``status``.
-            samples: (metric, unit, value) each.
-            curve: (seconds, iteration, objective, content, style, tv) each.
+            samples: (metric, unit, value) each, and the photo where it is of one.
+            curve: (seconds, iteration, objective, content, style, tv) each, and the photo where it is of one.
 
         Raises DiskFull (or another UserError) and leaves the files as they were, if they cannot be written.
         """
-        columns = [cell[name] for name in CELL_COLUMNS]
+        columns = [cell.get(name, "") for name in CELL_COLUMNS]
         data = {
-            "samples.csv": _csv([*columns, metric, unit, repr(float(value))] for metric, unit, value in samples),
-            "curves.csv": _csv([*columns, *point] for point in curve),
+            "samples.csv": _csv(
+                [*(photo or [""]), *columns, metric, unit, repr(float(value))]
+                for metric, unit, value, *photo in samples
+            ),
+            "curves.csv": _csv([*(point[6:] or [""]), *columns, *point[:6]] for point in curve),
         }
         begin = {name: os.fstat(descriptor).st_size for name, descriptor in self._descriptors.items()}
         try:
@@ -306,15 +310,16 @@ def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
         run = parse(read_bounded(path / RUN, LARGEST[RUN], follow=False))
         check(run, {"schema_version!": (int, str)}, "")
         version = run["schema_version"]
-        if version == SCHEMA_VERSION:
+        if version in READS:
             check_run(run)
+            run = older.run(run)
     except (FileNotFoundError, NotADirectoryError):
         raise NoRun(f"{argument}: {path} is not a run directory (it has no {RUN})") from None
     except ValueError as error:
         raise UserError(f"{argument}: {path / RUN} is damaged ({one_line(error)})") from None
     except OSError as error:
         raise UserError(f"{argument}: cannot read {path / RUN} ({one_line(error).lower()})") from None
-    if version != SCHEMA_VERSION:
+    if version not in READS:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         advice = "update this suite" if newer else "measure it again"
         known = f"this suite reads {SCHEMA_VERSION}"

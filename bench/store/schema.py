@@ -20,7 +20,7 @@ NOISE_COLUMNS = ("method", "size", "scale", "objective", "content", "style", "tv
 
 _CELL = {
     "engine": str, "method!": str, "task!": str, "size!": int, "batch!": int, "dtype!": str, "device!": str,
-    "seed!": int, "kind": str, "variant_of": str,
+    "seed!": int, "kind": str, "variant_of": str, "style_name": str,
 }  # fmt: skip
 _FILE = {"file": str, "sha256": str}
 _SHARD = {"index!": int, "of!": int, "plan_fingerprint!": str, "total!": int, "positions": [int]}
@@ -67,9 +67,9 @@ RECORD: dict[str, Any] = {
     **_CELL, "key": str, "status!": str, "reason": str, "attempts": int, "duration_s": NUMBER, "exit_code": int,
     "garbage_lines": int, "stragglers": int, "drift": NUMBER, "foreign_cores": NUMBER, "targets": {"*": NUMBER},
     "medians": {"*": NUMBER}, "evaluations": int, "image": str, "log": str, "started": str, "killed": bool,
-    "machine": str, "rows": {"*": [int]},
+    "machine": str, "rows": {"*": [int]}, "scores": {"*": [NUMBER]},
     "info": {"memory": dict, "stopped_because": str, "cpu_mhz": [NUMBER], "timed_samples": int,
-             "dropped_samples": int, "warm_up_calls": int, "warm_up_stable": bool, "targets": {"*": NUMBER}},
+             "dropped_samples": int, "warm_up_calls": int, "warm_up_stable": bool},
 }  # fmt: skip
 LARGEST_SIDE = LARGEST_BATCH = 1 << 20
 

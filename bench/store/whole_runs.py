@@ -91,7 +91,7 @@ def _finished(record: Mapping[str, Any], tables: Mapping[str, Mapping]) -> Finis
     identity = tuple(str(value) for value in cell.columns().values())
     rows = {name: tuple(table.get(identity, ())) for name, table in tables.items()}
     plain = {name: value for name, value in record.items() if name != "rows"}
-    for _, _, value in rows["samples.csv"]:
+    for *_, value in rows["samples.csv"]:
         float(value)
     return Finished(cell, plain, rows["samples.csv"], rows["curves.csv"])
 

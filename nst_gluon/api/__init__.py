@@ -316,7 +316,7 @@ def score(
     content: Picture | None = None,
     preset: str = presets.DEFAULT,
     size: int | str = inputs.ORIGINAL,
-    style_size: int | None = None,
+    style_size: int | None = presets.STYLE_SIZE,
     weights: str | None = None,
     random_weights: bool = False,
     device: str = "cpu",
@@ -327,7 +327,8 @@ def score(
     """The terms of the objective at a picture, whoever made it.
 
     Args:
-        style: its centre square is used, at ``style_size`` (None: the picture's longer side).
+        style: its centre square is used, at ``style_size``, by default that of the nets' training and of benchmarks
+            (None: the picture's longer side).
         content: None: a texture's objective. The centre square if the picture is square; resampled to its size.
         preset: the objective's name.
         size: the picture's longer side; ``original`` is what a comparison should use.

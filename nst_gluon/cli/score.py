@@ -12,6 +12,7 @@ from typing import Any
 from nst_gluon import api
 from nst_gluon.cli import options
 from nst_gluon.cli.console import whole_number
+from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import one_line, quoted
 
@@ -50,7 +51,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--style-size",
         type=whole_number("--style-size", 1),
         metavar="M",
-        help="side of the style picture in pixels (default: as --size)",
+        help="side of the style picture in pixels (default: %(default)s, as in benchmarks)",
     )
     add("--json", action="store_true", help="print one JSON object on stdout")
     options.add_engine_options(parser)
@@ -62,13 +63,18 @@ def like(folder: str, picture: str) -> dict[str, Any]:
     """The arguments of :func:`nst_gluon.score` with which a run of the harness scored its pictures."""
     path = Path(folder) / "run.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        settings = recorded["settings"]
         found = {name: settings[name] for name in ("style", "preset", "style_size", "weights", "random_weights")}
+        found["preset"] = presets.recorded(found["preset"], int(recorded.get("schema_version", 1)))
         content = settings["content"]
     except OSError as error:
         raise UserError(f"--like: cannot read {quoted(path)} ({one_line(error)}); give the folder of a run") from error
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"--like: {quoted(path)} does not describe a run; give the folder of a run") from error
+    for other in settings.get("other_styles") or ():
+        if Path(picture).name.startswith(f"{re.sub(r'[^0-9A-Za-z_]', '_', Path(other).stem)}-"):
+            found["style"] = other
     texture = re.search(r"(?:^|-)texture(?:-|\.|$)", Path(picture).name)
     return {**found, "content": None if texture else content}
 

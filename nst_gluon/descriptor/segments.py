@@ -25,7 +25,7 @@ HELD = 2.6
 
 AUTO = "auto"
 # What an evaluation takes in so many segments, as a part of what it takes in one. Measured, working memory without the
-# weights once it has settled (seven evaluations), preset texture_net, MB: at 512x512 898 in one and 734 in three, at
+# weights once it has settled (seven evaluations), MB: at 512x512 898 in one and 734 in three, at
 # 768x768 1724 and 1230; at 256x256, and with two or four, nothing is gained. The time is 1.35 times as long.
 SHARE = {1: 1.0, 2: 1.0, 3: 0.75}
 

@@ -22,11 +22,13 @@ from nst_gluon import methods
 from nst_gluon.methods import description
 from nst_gluon.methods.description import Net
 from nst_gluon.nets import foreign
+from nst_gluon.objective import presets
 from nst_gluon.system.documents import parse
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
 
-FORMAT = 1
+FORMAT = 2
+READS = (1, 2)  # until 1, presets had other names
 META = "meta"
 # The papers' nets have 0.07 to 1.7 million parameters, 7 MB; a file that unpacks to more than this is no net.
 MAX_BYTES = 256 * 2**20
@@ -42,7 +44,7 @@ def save(
     params: arrays of floats by name. With ``half``, weights (two axes or more) are stored in float16; vectors
     (biases, scales, batch statistics), which are small and whose range matters, and arrays that overflow it
     stay float32.
-    meta: what JSON can hold; ``"format": 1`` is added.
+    meta: what JSON can hold; ``"format"`` is added.
 
     The same arguments give the same bytes. Raises UserError when the file cannot be written, NotFinite when
     a parameter is NaN or infinite, ValueError for one that is called ``meta`` or is no array of floats.
@@ -93,8 +95,11 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"the net {quoted(path)} is damaged: {one_line(error)}; {_RIGHT}") from error
     if not isinstance(meta, dict):
         raise UserError(f"{quoted(path)} is not a trained net: it has no description ({META!r}); {_RIGHT}")
-    if meta.get("format") != FORMAT:
+    if meta.get("format") not in READS:
         raise UserError(f"the net {quoted(path)} has format {meta.get('format')!r}, not {FORMAT}; {_RIGHT}")
+    for part in (meta, meta.get("training")):
+        if isinstance(part, dict) and isinstance(part.get("preset"), str):
+            part["preset"] = presets.recorded(part["preset"], meta["format"])
     if not arrays:
         raise UserError(f"the net {quoted(path)} has no parameters; {_RIGHT}")
     params = {}

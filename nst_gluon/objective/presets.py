@@ -5,6 +5,12 @@ A preset says *what is minimised* (layers, weights, normalisations, total variat
 same loss is
 one number with one definition.
 
+The default is ``texture_net_relative``. In the original VGG-19 the activations differ from layer to layer by orders of
+magnitude, and plain differences of Grams with them: relu4_1 outweighs relu1_1 ten thousand times, so that the paper's
+objective, taken with these weights, hardly sees fine texture. Gatys et al. 2015 (section 2) meet this by rescaling the
+network until every activation has mean 1; dividing each difference by its target does the same for any weights, and
+keeps the paper's statement that all layers count alike. ``texture_net`` is the formula as it stands.
+
 Layer names: ``relu3_1`` is the first activation of the third block, ``conv3_1`` its input (before ReLU).
 """
 
@@ -61,6 +67,8 @@ def _equal(weight: float, *names: str) -> LayerWeights:
     return tuple((name, weight) for name in names)
 
 
+# Content and style weigh about as much as in texture_net_relative, in a picture of a net (great_wave, astronaut, 256).
+CONTENT_WEIGHT = 5e4
 _GATYS_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 PRESETS: dict[str, Preset] = {
@@ -99,7 +107,22 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="texture_net",
-            source="Ulyanov, Lebedev, Vedaldi, Lempitsky 2016, sections 3.1 and 4 (layers, Gram by C*H*W)",
+            source="Ulyanov, Lebedev, Vedaldi, Lempitsky 2016, section 3.1: squared differences of Grams, summed",
+            arch="vgg19",
+            content_layers=_equal(CONTENT_WEIGHT, "relu4_2"),
+            style_layers=_equal(1.0, *_GATYS_LAYERS),
+            gram="chw",
+            style_reduction="sum",
+            content_reduction="mean",
+            start="noise",
+            iterations=2000,
+            size=256,
+            note="the Gram is divided by C*H*W, so that it does for every size, and the content term is a mean; "
+            "the balance of content and style is a free knob of the paper",
+        ),
+        Preset(
+            name="texture_net_relative",
+            source="as texture_net, but each difference is relative to its target",
             arch="vgg19",
             content_layers=_equal(200.0, "relu4_2"),
             style_layers=_equal(1e3 / 5, *_GATYS_LAYERS),
@@ -151,7 +174,14 @@ PRESETS: dict[str, Preset] = {
         ),
     )
 }
-DEFAULT = "texture_net"
+DEFAULT = "texture_net_relative"
+# Side of the style picture in benchmarks, whatever the size of the pictures: a Gram of another size is another target.
+STYLE_SIZE = 256
+
+
+def recorded(name: str, version: int) -> str:
+    """The preset that a file of an earlier ``version`` means: until 1, ``texture_net`` was texture_net_relative."""
+    return "texture_net_relative" if name == "texture_net" and version <= 1 else name
 
 
 def get(name: str) -> Preset:

@@ -74,8 +74,8 @@ def minimise(
 
     With ``bounds`` every point lies within them: a step is projected onto them (Johnson et al. 2016, section 4.1), and
     pixels that lie on a bound with the gradient pointing outwards stay there, so that the direction is that of the
-    others alone (Bertsekas 1982, section 3). With the preset ``texture_net``, great_wave at 128x128, the way down is
-    the same with and without (texture: 121 and 120 after 15 evaluations, 46 and 46 after 60), but a picture that
+    others alone (Bertsekas 1982, section 3). With ``texture_net_relative``, great_wave at 128x128, the way down is the
+    same with and without (texture: 121 and 120 after 15 evaluations, 46 and 46 after 60), but a picture that
     left [0, 1] has to be clipped to be saved: 65 instead of 30 after 106 evaluations.
 
     Args:

@@ -1,8 +1,8 @@
 """Coarse to fine: where an optimisation begins when it has to be fast. Imports no engine.
 
-Measured at 256x256 on one CPU thread, preset ``texture_net``, great_wave (and astronaut), from noise. The cost is in
-evaluations at the full size, coarse ones included: one at half the side takes 0.27 of it and one at a quarter 0.13
-(the deep layers' weights have to be read at any size). Levels are (side, evaluations).
+Measured at 256x256 on one CPU thread, preset ``texture_net_relative``, great_wave (and astronaut), from noise. The cost
+is in evaluations at the full size, coarse ones included: one at half the side takes 0.27 of it and one at a quarter
+0.13 (the deep layers' weights have to be read at any size). Levels are (side, evaluations).
 
     texture: cost until the objective is          135   100    80    60    50    40
     no levels                                      11    15    20    27    33    41

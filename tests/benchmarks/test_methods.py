@@ -16,7 +16,7 @@ from nst_gluon.objective.loss import Objective, content_loss, gram, style_loss, 
 from nst_gluon.optimise.problem import Problem, config_of
 from nst_gluon.system.engine import mx
 
-PRESET = presets.get("texture_net")
+PRESET = presets.get("texture_net_relative")
 TERMS = "loss terms, forward and backward"
 NETS = {f"{net.method}-{net.task}": net for net in assets.nets() if net.style == "great_wave"}
 

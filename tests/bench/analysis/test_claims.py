@@ -35,8 +35,9 @@ SPEED = BY_ID["texture-net-speed"]
 
 def row(method: str, metric: str, task: str, size: int, unit: str, value: float, **fields) -> dict:
     ends = {"low": math.nan, "high": math.nan, "n": 3, "status": "ok"}
-    return {"engine": "gluon", "method": method, "task": task, "size": size, "batch": 1, "dtype": "float32",
-            "device": "cpu", "metric": metric, "unit": unit, "value": value, **ends, **fields}  # fmt: skip
+    return {"style_name": "", "engine": "gluon", "method": method, "task": task, "size": size, "batch": 1,
+            "dtype": "float32", "device": "cpu", "metric": metric, "unit": unit, "value": value, **ends,
+            **fields}  # fmt: skip
 
 
 def summary(claim: claims.Claim, value: float, low=math.nan, high=math.nan, steps=50.0, **fields) -> pd.DataFrame:
@@ -120,6 +121,20 @@ def test_an_untrained_net_reproduces_nothing_that_speaks_of_speed_or_quality():
         value = 1.0 if claim.metric == "iterations_to_target" else 1e6
         if claim.speed or claim.metric == "iterations_to_target":
             assert part(claim, summary(claim, value, steps=1.0)).verdict in (BELOW_FLOOR, NOT_REPRODUCED)
+
+
+def test_the_nets_of_a_run_before_their_training_reproduce_no_claim_about_loss_or_quality(tmp_path):
+    run = read_run(make_run(tmp_path, sizes=(256, 512), pictures=False))
+    table, known = analysis.summarise_run(run), methods.of_run(run)
+    trained = {found.claim.id: found.verdict for found in claims.of_run(run, table, known)}
+    before = claims.of_run(run, claims.untrained(table, known), known)
+    assert REPRODUCED in trained.values()
+    for found in before:
+        if found.claim.speed or found.claim.needs_real_weights:
+            assert found.verdict not in (REPRODUCED, PARTLY), found.claim.id
+        elif found.claim.metric == "parameters":  # it is as small as after
+            assert found.verdict == trained[found.claim.id] == REPRODUCED
+    assert table.equals(analysis.summarise_run(run))  # as it was
 
 
 def test_random_weights_measure_no_claim_about_loss_or_speed():

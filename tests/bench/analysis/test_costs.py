@@ -10,7 +10,7 @@ from nst_gluon.methods.description import Builder
 from nst_gluon.nets import netfile
 from nst_gluon.objective import presets
 
-PRESET = presets.get("texture_net")
+PRESET = presets.get("texture_net_relative")
 
 
 def johnson(size, **architecture):

@@ -18,8 +18,9 @@ PIXELS = np.array([128.0, 256.0, 512.0, 1024.0]) ** 2
 
 
 def summary(rows: list[dict]) -> pd.DataFrame:
-    usual = {"engine": "gluon", "method": "gatys", "task": "texture", "batch": 1, "dtype": "float32", "device": "cpu",
-             "metric": "iteration_s", "unit": "s", "low": math.nan, "high": math.nan, "n": 9, "status": "ok"}
+    usual = {"style_name": "", "engine": "gluon", "method": "gatys", "task": "texture", "batch": 1,
+             "dtype": "float32", "device": "cpu", "metric": "iteration_s", "unit": "s", "low": math.nan,
+             "high": math.nan, "n": 9, "status": "ok"}
     return pd.DataFrame([{**usual, **row} for row in rows], columns=list(SUMMARY_COLUMNS))
 
 

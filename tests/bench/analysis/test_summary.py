@@ -14,8 +14,8 @@ import pytest
 from synthetic import make_run
 
 from bench.analysis import summary as analysis
-from bench.analysis.intervals import median_interval, ratio_interval
-from bench.analysis.summary import Crossing
+from bench.analysis.descents import Crossing, Descent, time_to_target, to_targets
+from bench.analysis.intervals import median_interval, ratio_interval, resampled
 from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, parse_table
 from bench.store.run_folder import CURVE_COLUMNS, SAMPLE_COLUMNS
 from nst_gluon.system.errors import UserError
@@ -34,14 +34,14 @@ def curve(*points: tuple[float, float]) -> pd.DataFrame:
 
 def samples(*rows: tuple) -> pd.DataFrame:
     """(group, seed, metric, value) rows."""
-    table = [(*group, seed, metric, "s", value) for group, seed, metric, value in rows]
+    table = [("", "", *group, seed, metric, "s", value) for group, seed, metric, value in rows]
     return pd.DataFrame(table, columns=list(SAMPLE_COLUMNS))
 
 
 def curves(*rows: tuple) -> pd.DataFrame:
     """(group, seed, [(seconds, objective), ...]) rows."""
     table = [
-        (*group, seed, seconds, index + 1, objective, 0.0, objective, 0.0)
+        ("", "", *group, seed, seconds, index + 1, objective, 0.0, objective, 0.0)
         for group, seed, points in rows
         for index, (seconds, objective) in enumerate(points)
     ]
@@ -50,7 +50,7 @@ def curves(*rows: tuple) -> pd.DataFrame:
 
 def cells(*rows: tuple) -> pd.DataFrame:
     """(group, seed, kind, status) rows."""
-    table = [(*group, seed, kind, status, "") for group, seed, kind, status in rows]
+    table = [("", *group, seed, kind, status, "") for group, seed, kind, status in rows]
     return pd.DataFrame(table, columns=[*GROUP_COLUMNS, "seed", "kind", "status", "reason"])
 
 
@@ -60,7 +60,7 @@ NO_CELLS = cells()
 def row(summary: pd.DataFrame, metric: str, group: tuple = NET) -> pd.Series:
     """The one row of a metric and group."""
     chosen = summary[summary["metric"] == metric]
-    for name, value in zip(GROUP_COLUMNS, group):
+    for name, value in zip(GROUP_COLUMNS[1:], group):
         chosen = chosen[chosen[name] == value]
     assert len(chosen) == 1, f"{len(chosen)} rows of {metric}"
     return chosen.iloc[0]
@@ -69,31 +69,31 @@ def row(summary: pd.DataFrame, metric: str, group: tuple = NET) -> pd.Series:
 # --------------------------------------------------------------------------------------------------- time to target
 
 
-def test_crossing_is_interpolated_in_log_objective():
-    # From 10,000 at 2 s to 100 at 4 s: 1,000 is half the way in log, so 3 s; linear interpolation would say 3.82 s.
-    found = analysis.time_to_target(curve((1, 1e5), (2, 1e4), (4, 1e2), (5, 10)), 1e3)
+def test_crossing_is_interpolated_in_log_objective_and_every_step_takes_the_median():
+    # From 10,000 to 100 in the second step: 1,000 is half the way in log. Steps take 1, 2 and 1 s.
+    found = time_to_target(curve((1, 1e5), (2, 1e4), (4, 1e2), (5, 10)), 1e3)
     assert found.reached
-    assert found.seconds == pytest.approx(3.0)
     assert found.iteration == pytest.approx(2.5)
+    assert found.seconds == pytest.approx(1 + 1.5 * 1)
 
 
 def test_first_crossing_counts_even_if_the_curve_rises_again():
-    found = analysis.time_to_target(curve((1, 100), (2, 10), (3, 1000), (4, 1)), 10)
+    found = time_to_target(curve((1, 100), (2, 10), (3, 1000), (4, 1)), 10)
     assert (found.seconds, found.iteration) == (2.0, 2.0)
 
 
 def test_a_curve_that_starts_below_the_target_crosses_at_its_first_evaluation():
-    assert analysis.time_to_target(curve((0.5, 3.0), (1, 2.0)), 5.0) == Crossing(True, 0.5, 1.0)
+    assert time_to_target(curve((0.5, 3.0), (1, 2.0)), 5.0) == Crossing(True, 0.5, 1.0)
 
 
 def test_not_reached_carries_the_time_spent_and_not_the_budget():
-    assert analysis.time_to_target(curve((1, 100), (7.5, 50)), 10) == Crossing(False, 7.5, 2.0)
+    assert time_to_target(curve((1, 100), (7.5, 50)), 10) == Crossing(False, 7.5, 2.0)
 
 
 def test_evaluations_that_are_not_finite_are_left_out():
-    found = analysis.time_to_target(curve((1, 1e4), (2, math.inf), (3, math.nan), (4, 1e2)), 1e3)
+    found = time_to_target(curve((1, 1e4), (2, math.inf), (3, math.nan), (4, 1e2)), 1e3)
     assert found.seconds == pytest.approx(2.5)
-    empty = analysis.time_to_target(curve((1, math.nan)), 1.0)
+    empty = time_to_target(curve((1, math.nan)), 1.0)
     assert not empty.reached and math.isnan(empty.seconds)
 
 
@@ -103,8 +103,9 @@ def test_interpolation_agrees_with_numpy_on_random_monotone_curves(seed):
     seconds = np.cumsum(rng.uniform(0.1, 1, 40))
     objective = np.exp(-np.cumsum(rng.uniform(0.01, 0.5, 40)))
     target = float(rng.uniform(objective[-1], objective[0]))
-    expected = np.interp(-np.log(target), -np.log(objective), seconds)
-    assert analysis.time_to_target(curve(*zip(seconds, objective)), target).seconds == pytest.approx(expected)
+    iteration = np.interp(-np.log(target), -np.log(objective), np.arange(1, 41))
+    expected = seconds[0] + (iteration - 1) * np.median(np.diff(seconds))
+    assert time_to_target(curve(*zip(seconds, objective)), target).seconds == pytest.approx(expected)
 
 
 # -------------------------------------------------------------------------------------------------------- intervals
@@ -155,15 +156,46 @@ def test_ratio_and_its_interval():
 # ------------------------------------------------------------------------------------------- not reached, lower bound
 
 
-def test_speedup_of_reached_targets():
-    crossings = [Crossing(True, 10.0, 5), Crossing(True, 12.0, 6), Crossing(True, 14.0, 7)]
-    estimate, status = analysis.speedup(crossings, [0.5, 0.5, 0.5])
-    assert (estimate.value, estimate.low, estimate.high, estimate.n, status) == (24.0, 20.0, 28.0, 3, "ok")
+def descent(*objectives: float, step: float = 1.0) -> Descent:
+    """A descent whose evaluations end after 1, 2, ... steps."""
+    return Descent(curve(*((step * (index + 1), value) for index, value in enumerate(objectives))))
 
 
-def test_speedup_of_a_target_not_reached_is_a_lower_bound():
-    estimate, status = analysis.speedup([Crossing(False, 30.0, 9)], [0.5, 0.5])
-    assert (estimate.value, estimate.high, status) == (60.0, math.inf, "lower bound")
+def test_each_photo_has_its_own_target_and_the_median_is_over_photos():
+    falling = [1000.0, 100.0, 10.0, 1.0]
+    descents = {name: [descent(*falling)] for name in "abc"}
+    times = to_targets(descents, {"a": np.array([100.0]), "b": np.array([10.0]), "c": np.array([1.0])})
+    assert times.least.value == times.most.value == 3.0
+    found = times.least.estimate()
+    assert (found.low, found.high, found.n) == (2.0, 4.0, 3)
+
+
+def test_the_interval_is_that_of_a_bootstrap_over_draws_and_starts_that_really_draws():
+    rng = np.random.default_rng(3)
+    draws = rng.lognormal(3, 0.2, 16)
+    paths = [np.exp(-np.cumsum(rng.uniform(0.05, 0.15, 60)) + 6) for _ in range(3)]
+    found = to_targets({"": [descent(*path) for path in paths]}, {"": draws}).least.estimate()
+    expected = []
+    for _ in range(4000):
+        target = np.median(rng.choice(draws, 16))
+        expected.append(np.median([np.interp(-np.log(target), -np.log(paths[seed]), np.arange(1, 61))
+                                   for seed in rng.integers(0, 3, 3)]))  # fmt: skip
+    low, high = np.quantile(expected, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.3) and found.high == pytest.approx(high, abs=0.3)
+
+
+def test_processes_are_drawn_again_and_not_their_calls_alone():
+    rng = np.random.default_rng(0)
+    fast, slow = rng.normal(1.0, 0.001, 200), rng.normal(1.2, 0.001, 200)
+    found, pooled = resampled([fast, slow, slow + 0.05]).estimate(), median_interval(np.concatenate([fast, slow]))
+    assert found.value == pytest.approx(np.median(slow)) and found.n == 600
+    assert found.low < 1.01 and found.high > 1.24  # any one process might have been the only one
+    assert resampled([fast]).estimate() == median_interval(fast) and pooled.n == 400
+
+
+def test_a_descent_that_never_gets_there_leaves_a_lower_bound():
+    times = to_targets({"": [descent(100.0, 50.0)]}, {"": np.array([10.0])})
+    assert (times.least.value, times.most.value) == (2.0, math.inf)
 
 
 def test_a_median_that_one_seed_short_leaves_known_is_a_value_with_an_open_interval():
@@ -209,9 +241,9 @@ def test_both_speedups_throughput_and_memory_ratio_by_hand():
     assert row(summary, "target_texture_net", GATYS)["value"] == 1e3
 
 
-def test_target_is_the_median_over_the_generators_seeds():
+def test_target_is_the_median_over_the_generators_draws():
     measured, followed = small_run()
-    more = samples((NET, 1, "objective", 5e3), (NET, 2, "objective", 2e2))
+    more = samples((NET, 0, "objective", 5e3), (NET, 0, "objective", 2e2))
     summary = analysis.summarise_tables(NO_CELLS, pd.concat([measured, more]), followed)
     assert row(summary, "target_texture_net", GATYS)["value"] == 1e3
 
@@ -353,11 +385,14 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def test_summary_agrees_with_a_computation_without_pandas(run):
     """Medians, targets, crossings and speed-ups once more, from the CSV files, by other means."""
-    values, points = defaultdict(list), defaultdict(lambda: defaultdict(list))
+    processes, points = (defaultdict(lambda: defaultdict(list)) for _ in range(2))
     for line in read_csv(run / "samples.csv"):
-        values[line["method"], line["task"], line["size"], line["batch"], line["metric"]].append(float(line["value"]))
+        place = line["method"], line["task"], line["size"], line["batch"], line["metric"]
+        processes[place][line["seed"]].append(float(line["value"]))
     for line in read_csv(run / "curves.csv"):
         points[line["task"], line["size"]][line["seed"]].append((float(line["seconds"]), float(line["objective"])))
+
+    values = {place: [statistics.median(each) for each in by.values()] for place, by in processes.items()}
 
     def crossing(path: list[tuple[float, float]], target: float) -> float:
         for (t0, f0), (t1, f1) in zip(path, path[1:]):
@@ -371,11 +406,11 @@ def test_summary_agrees_with_a_computation_without_pandas(run):
             continue
         key = (line["method"], line["task"], line["size"], line["batch"])
         value, metric = float(line["value"]), line["metric"]
-        own, gatys = (lambda name, key=key: values[(*key, name)]), ("gatys", *key[1:])
+        own, gatys = (lambda name, key=key: values.get((*key, name), [])), ("gatys", *key[1:])
         if own(metric):
             expected = statistics.median(own(metric))
         elif metric == "throughput_images_per_s":
-            expected = statistics.median(int(key[3]) / latency for latency in own("latency_s"))
+            expected = int(key[3]) / statistics.median(own("latency_s"))
         elif metric == "speedup_at_equal_loss":
             target = statistics.median(own("objective"))
             times = [crossing(path, target) for path in points[key[1:3]].values()]
@@ -388,7 +423,8 @@ def test_summary_agrees_with_a_computation_without_pandas(run):
             expected = statistics.median(theirs) / statistics.median(own("peak_memory_bytes"))
         else:
             continue
-        assert value == pytest.approx(expected, rel=1e-6), (key, metric)
+        exact = metric != "throughput_images_per_s"  # of an even number the median of inverses is another
+        assert value == pytest.approx(expected, rel=1e-6 if exact else 1e-3), (key, metric)
         checked[metric] += 1
     assert checked["speedup_at_equal_loss"] == 5  # six combinations, one of them not reached
     assert checked["speedup_at_500_iterations"] == 6
@@ -410,16 +446,17 @@ def test_a_target_not_reached_at_512_is_a_lower_bound_in_the_file(run):
 
 
 def test_text_that_looks_like_a_gap_stays_text():
-    text = ",".join(SAMPLE_COLUMNS) + "\ngluon,NA,null,256,1,float32,cpu,0,latency_s,s,0.5\n"
+    text = ",".join(SAMPLE_COLUMNS) + "\n,,gluon,NA,null,256,1,float32,cpu,0,latency_s,s,0.5\n"
     table = parse_table(text, SAMPLE_COLUMNS)
     assert table.loc[0, "method"] == "NA" and table.loc[0, "task"] == "null"
 
 
 def test_a_row_cut_off_in_its_columns_is_left_out():
-    text = ",".join(SAMPLE_COLUMNS) + "\ngluon,gatys,texture,256,1,float32,cpu,0,latency_s,s,0.5\ngluon,gatys,text\n"
+    row = ",,gluon,gatys,texture,256,1,float32,cpu,0,latency_s,s,0.5"
+    text = f"{','.join(SAMPLE_COLUMNS)}\n{row}\n,,gluon,gatys,text\n"
     assert len(parse_table(text, SAMPLE_COLUMNS)) == 1
 
 
 def test_a_damaged_table_is_one_line_that_names_the_file():
-    with pytest.raises(UserError, match=r"samples\.csv is damaged \(it has no column 'engine'\)"):
+    with pytest.raises(UserError, match=r"samples\.csv is damaged \(it has no column 'photo'\)"):
         parse_table("a,b\n1,2\n", SAMPLE_COLUMNS, "samples.csv")

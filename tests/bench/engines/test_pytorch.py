@@ -101,7 +101,7 @@ def test_another_aim_shares_the_descriptor(objective, vgg19):
     found = objective()
     other = found.aimed_at(picture(7), picture(8))
     assert other.descriptor is found.descriptor
-    fresh = Objective(presets.get("texture_net"), vgg19, "stylize", picture(7), picture(8))
+    fresh = Objective(presets.get("texture_net_relative"), vgg19, "stylize", picture(7), picture(8))
     assert other.terms(picture(1)) == fresh.terms(picture(1)) != found.terms(picture(1))
 
 

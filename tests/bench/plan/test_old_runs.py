@@ -25,7 +25,7 @@ def runs(tmp_path):
     shutil.copytree(new, old)
     for name in run_folder.TABLES:
         lines = (old / name).read_text().splitlines(keepends=True)
-        (old / name).write_text("".join(line.split(",", 1)[1] for line in lines))
+        (old / name).write_text("".join(line.split(",", 3)[3] for line in lines))
     records = [json.loads(line) for line in (old / "cells.jsonl").read_text().splitlines()]
     for record in records:
         del record["engine"], record["rows"]

@@ -17,23 +17,51 @@ from nst_gluon import methods
 from nst_gluon.system.errors import UserError
 
 
-def test_generators_come_first_and_sizes_ascend():
-    cells = small_plan(sizes=[512, 256], batches=[1, 4], repeats=2).cells
-    kinds = [cell.kind for cell in cells]
-    assert kinds == sorted(kinds, key=[plan.GENERATE, plan.OPTIMISE].index)
-    for kind in (plan.GENERATE, plan.OPTIMISE):
-        rounds = [(cell.seed, cell.size) for cell in cells if cell.kind == kind]
-        assert rounds == sorted(rounds)
+def test_nets_and_optimisation_take_turns_and_sizes_ascend():
+    cells = small_plan(sizes=[512, 256], batches=[1, 4], repeats=3).cells
+    assert [cell.size for cell in cells] == sorted(cell.size for cell in cells)
+    turns = [(cell.kind == plan.OPTIMISE, cell.seed) for cell in cells if (cell.size, cell.task) == (256, "texture")]
+    assert list(dict.fromkeys(turns)) == [(False, 0), (True, 0), (True, 1), (False, 1), (False, 2), (True, 2)]
 
 
 def test_every_combination_that_exists_is_there_once():
     cells = small_plan(sizes=[256, 512], batches=[4], repeats=3, seed=7).cells
     assert len({cell.key for cell in cells}) == len(cells)
-    # johnson and texture_net stylise, texture_net makes textures: at batch 1 (always) and 4; gatys does both at 1.
-    assert len(cells) == 2 * 3 * (3 * 2 + 2)
+    # johnson and texture_net stylise, texture_net makes textures: at batch 1 in each process and at 4 in the first;
+    # gatys does both at 1.
+    assert len(cells) == 2 * (3 * (3 + 1) + 2 * 3)
     assert {cell.seed for cell in cells} == {7, 8, 9}
     assert not [cell for cell in cells if cell.method == "johnson" and cell.task == "texture"]
     assert {cell.batch for cell in cells if cell.method == "gatys"} == {1}
+
+
+def test_several_styles_are_named_in_their_cells_and_have_their_own_nets():
+    nets = (("great_wave/johnson/stylize", "w.npz"), ("brick/texture_net/texture", "b.npz"))
+    settings = dataclasses.replace(small_plan().settings, other_styles=("/pictures/brick.jpg",), nets=nets)
+    built = small_plan(settings=settings)
+    assert {cell.style_name for cell in built.cells} == {"great_wave", "brick"}
+    assert len({cell.key for cell in built.cells}) == len(built.cells) == 2 * len(small_plan().cells)
+    able = {cell.key for cell in built.cells if cell.kind == plan.GENERATE} - set(built.unavailable())
+    assert able == {"great_wave-gluon-johnson-stylize-64-b1-float32-cpu-s0",
+                    "brick-gluon-texture_net-texture-64-b1-float32-cpu-s0"}  # fmt: skip
+    brick = next(cell for cell in built.cells if cell.style_name == "brick")
+    assert built.settings.style_of(brick) == "/pictures/brick.jpg"
+    again = plan.Plan.from_dict(json.loads(json.dumps(built.to_dict())))
+    assert again == built and again.fingerprint() == built.fingerprint()
+
+
+def test_photos_are_dealt_out_to_the_starts_and_the_first_process_scores():
+    settings = dataclasses.replace(small_plan().settings, other_contents=("b", "c", "d"))
+    built = small_plan(settings=settings, budget=BUDGETS["standard"], repeats=None)
+    shares = {(cell.kind, cell.task, cell.seed): built.share(cell) for cell in built.cells}
+    photos = [shares[plan.OPTIMISE, "stylize", seed][0] for seed in range(3)]
+    assert photos == [("astronaut", "d"), ("b",), ("c",)]
+    assert shares[plan.GENERATE, "stylize", 0] == (settings.contents, 16)
+    assert shares[plan.GENERATE, "stylize", 1] == (("astronaut",), 0) and shares[plan.OPTIMISE, "texture", 1] == ((), 0)
+    full = dataclasses.replace(built, budget=BUDGETS["full"])
+    assert full.share(built.cells[-1])[0] in ((), settings.contents)
+    one = small_plan(budget=BUDGETS["standard"], repeats=None)
+    assert {one.share(cell)[0] for cell in one.cells if cell.task == "stylize"} == {("astronaut",)}
 
 
 def test_cells_are_measured_in_a_precision_that_the_engine_has_for_them(monkeypatch):
@@ -110,12 +138,14 @@ def test_the_budgets_keep_their_promises():
     """15 minutes for the standard run, 2 for the quick one, going by the estimates."""
     for name, minutes in (("standard", 15), ("quick", 2)):
         budget = BUDGETS[name]
-        cells = small_plan(
+        built = small_plan(
             sizes=[256, 512], batches=None, budget=budget, repeats=None, method_names=methods.usual()
-        ).cells
-        assert sum(durations.estimate_s(cell, budget) for cell in cells) < 60 * minutes
+        )
+        seconds = (durations.estimate_s(cell, budget, durations.pictures_of(cell, built)) for cell in built.cells)
+        assert sum(seconds) < 60 * minutes
     full = BUDGETS["full"]
-    assert full.repeats >= 3 and full.max_iterations >= 500 and not full.stop_early and full.min_samples >= 10
+    assert full.seeds >= 3 and full.processes >= 3 and full.crossed and full.draws >= 16
+    assert full.max_iterations >= 500 and not full.stop_early and full.min_samples >= 10
 
 
 def test_variants_are_left_out_of_all_methods_where_there_is_no_time_for_them():

@@ -56,14 +56,19 @@ def run(tmp_path):
 # ------------------------------------------------------------------------------------------------------------ a run
 
 
+def without_load(said: str) -> list[str]:
+    """The lines, without those that speak of the load of the machine that the tests happen to run on."""
+    return [line for line in said.splitlines() if "busy machine" not in line]
+
+
 def test_without_a_terminal_every_cell_is_one_plain_line(run):
     plan = small_plan()
     said, _ = run(plan, io.StringIO(), {plan.cells[0].key: "segfault"})
-    lines = said.splitlines()
+    lines = without_load(said)
     assert len(lines) == len(plan.cells) + 1
     assert lines[0].startswith(f"{len(plan.cells)} cells, about")
     assert lines[1].startswith(f"[1/{len(plan.cells)}] texture_net texture 64: error (crashed: killed by SIGSEGV")
-    assert lines[2].startswith(f"[2/{len(plan.cells)}] johnson stylize 64: 200 ms, objective 100; about")
+    assert lines[3].startswith(f"[3/{len(plan.cells)}] johnson stylize 64: 200 ms, objective 100; about")
     assert all(line.endswith(" left") for line in lines[1:-1]) and lines[-1].endswith("; all measured")
     assert "\r" not in said and "\x1b" not in said
 
@@ -89,10 +94,10 @@ def test_a_machine_that_is_slower_than_estimated_is_told_after_the_first_cells(r
 
 def test_quiet_says_nothing_and_verbose_says_more(run):
     assert run(small_plan(), io.StringIO(), {"*": "crash"}, output.QUIET)[0] == ""
-    usual = run(small_plan(), io.StringIO())[0].splitlines()
-    verbose = run(small_plan(), io.StringIO(), level=output.VERBOSE)[0].splitlines()
+    usual = without_load(run(small_plan(), io.StringIO())[0])
+    verbose = without_load(run(small_plan(), io.StringIO(), level=output.VERBOSE)[0])
     assert len(verbose) == len(usual) + 3 * 5
-    assert "  gatys texture 64, seed 0: about 7 s" in verbose
+    assert "  gatys texture 64, seed 0: about 6 s" in verbose
     assert any(line.startswith("  johnson stylize 64: started, about") for line in verbose)
     assert any(line.startswith("  took ") for line in verbose)
 
@@ -170,7 +175,7 @@ def test_an_optimisation_goes_by_its_own_pace_and_says_when_it_does_not_know():
         current.event({"event": "curve", "seconds": seconds, "iteration": evaluation, "objective": 1.0})
         return current.left(estimator)
 
-    assert at(0.5, 10) == pytest.approx(4.5), "90 of 100 evaluations at their pace"
+    assert at(0.5, 10) == pytest.approx(1.25), "25 of 35 evaluations at their pace"
     assert at(9.0, 20) == pytest.approx(1.0), "the budget ends it after 10 s"
     assert at(9.5, 120) == 0, "more evaluations than were thought"
     progress = Progress(QUICK, level=output.QUIET)

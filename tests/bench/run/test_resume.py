@@ -192,7 +192,7 @@ def test_another_plan_is_refused_in_one_line(finished):
     for plan, words in (
         (small_plan(), "only here"),
         (small_plan(method_names=["johnson"], seed=3), "only there"),
-        (with_settings(small_plan(method_names=["johnson"]), preset="gatys"), "preset is 'texture_net' there"),
+        (with_settings(small_plan(method_names=["johnson"]), preset="gatys"), "preset is 'texture_net_relative' there"),
     ):
         with pytest.raises(UserError, match=f"^--resume: .* another plan .*{words}") as error:
             execute(plan, finished.parent, finished)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 from plans import QUICK, alive, fake_command, small_plan, wait_until, with_settings
 
@@ -60,14 +61,26 @@ def test_every_cell_runs_in_a_process_of_its_own(make_store):
 
 
 def test_optimisations_get_the_generators_objectives_as_targets(make_store):
-    plan = small_plan(repeats=3)
+    plan = with_settings(small_plan(repeats=3), other_contents=("/photos/b.jpg",))
     records = run(plan, make_store(plan))
     for record in records.values():
         if record["kind"] == "optimise":
             names = ["johnson", "texture_net"] if record["task"] == "stylize" else ["texture_net"]
-            # The fake generators' objective is 100 + seed: the median over seeds 0, 1, 2 is 101.
-            assert record["targets"] == dict.fromkeys(names, 101.0)
-            assert record["info"]["targets"] == record["targets"]
+            # The fake generators' objectives are 100, 101, ... by draw, of which there are four, or by photo.
+            photo = ("astronaut", "b")[record["seed"] % 2]
+            own = {"": [101.5, 100.0]} if record["task"] == "texture" else {photo: [100.0 + record["seed"] % 2] * 2}
+            assert record["info"]["targets"] == dict.fromkeys(names, own)
+            assert record["targets"] == {name: next(iter(own.values()))[0] for name in names}
+
+
+@pytest.mark.parametrize("count", [4, 9, 16, 30])
+def test_a_descent_goes_on_far_enough_for_the_interval_of_its_target(count):
+    rng = np.random.default_rng(count)
+    draws = rng.lognormal(4, 0.2, count)
+    resampled = np.median(rng.choice(draws, (20_000, count)), axis=1)
+    end = scheduler.goes_down_to(list(draws))
+    assert min(draws) <= end <= np.median(draws) and np.mean(resampled < end) < 0.015
+    assert scheduler.goes_down_to([3.0]) == 3.0
 
 
 def test_variants_also_get_what_the_optimisation_ended_at_and_need_a_net_to_begin_with(make_store):
@@ -75,8 +88,8 @@ def test_variants_also_get_what_the_optimisation_ended_at_and_need_a_net_to_begi
     plan = small_plan(method_names=names, tasks=["texture"])
     cell = next(cell for cell in plan.cells if cell.method == "gatys_pyramid")
     plain = next(cell for cell in plan.cells if cell.method == "gatys")
-    ended = {**plain.to_dict(), "status": "ok", "medians": {"objective": 7.0}}
-    assert scheduler.targets_for(cell, plan, [ended]) == {"gatys": 7.0}
+    ended = {**plain.to_dict(), "status": "ok", "scores": {"": [7.0]}}
+    assert scheduler.targets_for(cell, plan, [ended]) == {"gatys": {"": (7.0, 7.0)}}
     assert scheduler.targets_for(plain, plan, [ended]) == {}
     records = run(with_settings(plan, nets=()), make_store(plan))
     statuses = {record["method"]: record["status"] for record in records.values()}
@@ -89,7 +102,7 @@ def test_a_target_of_the_users_replaces_the_generators(make_store):
     optimised = [record for record in records.values() if record["kind"] == "optimise"]
     assert all(record["targets"] == {"texture_net": 5.0} for record in optimised)
     alone = with_settings(small_plan(method_names=["gatys"]), target_loss=5.0)
-    assert scheduler.targets_for(alone.cells[0], alone, []) == {"target_loss": 5.0}
+    assert scheduler.targets_for(alone.cells[0], alone, []) == {"target_loss": {"": (5.0, 5.0)}}
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ gluon,texture_net,texture,128,1,float32,cpu,latency_s,s,,,,0,timeout
 
 def test_a_run_ends_with_a_table_and_the_reports_path(capsys, faked, tmp_path):
     faked(summary=SUMMARY)
-    status = main.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)])
+    status = main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path)])
     captured = capsys.readouterr()
     assert status == 0
     (found,) = run_folder.list_runs(tmp_path)
@@ -206,7 +206,7 @@ def test_a_run_ends_with_a_table_and_the_reports_path(capsys, faked, tmp_path):
 
 def test_with_json_standard_output_is_one_object(capsys, faked, tmp_path):
     faked({"gluon-johnson-stylize-64-b1-float32-cpu-s0": "segfault"}, SUMMARY)
-    status = main.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path), "--json"])
+    status = main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path), "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert status == answer["exit_status"] == 2
     assert answer["cells"] == {"ok": 8, "error": 1}
@@ -218,7 +218,7 @@ def test_with_json_standard_output_is_one_object(capsys, faked, tmp_path):
 
 def test_quiet_prints_errors_and_the_final_path_and_nothing_else(capsys, faked, tmp_path):
     faked({"gluon-johnson-stylize-64-b1-float32-cpu-s0": "segfault"}, SUMMARY)
-    assert main.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path), "-q"]) == 2
+    assert main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path), "-q"]) == 2
     captured = capsys.readouterr()
     (found,) = run_folder.list_runs(tmp_path)
     assert captured.out == f"{found['path'] / 'report.html'}\n"
@@ -228,7 +228,7 @@ def test_quiet_prints_errors_and_the_final_path_and_nothing_else(capsys, faked, 
 
 def test_a_failed_cell_makes_the_exit_status_2_and_is_named_with_its_reason(capsys, faked, tmp_path):
     faked({"gluon-johnson-stylize-64-b1-float32-cpu-s0": "oom"})
-    assert main.main(["run", "--size", "64,128", "--batch", "1", "--out", str(tmp_path)]) == 2
+    assert main.main(["run", "--size", "64,128", "--repeats", "1", "--out", str(tmp_path)]) == 2
     out = capsys.readouterr().out
     assert "oom: gluon-johnson-stylize-64-b1-float32-cpu-s0: out of memory" in out
     assert "skipped: gluon-johnson-stylize-128-b1-float32-cpu-s0: 64x64 at batch 1 ran out" in out
@@ -236,11 +236,11 @@ def test_a_failed_cell_makes_the_exit_status_2_and_is_named_with_its_reason(caps
 
 def test_resume_takes_the_plan_from_the_run(capsys, faked, tmp_path):
     faked()
-    assert main.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)]) == 0
+    assert main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path)]) == 0
     path = run_folder.list_runs(tmp_path)[0]["path"]
     before = (path / "starts.txt").read_text()
     assert main.main(["run", "--resume", path.name, "--out", str(tmp_path)]) == 0
-    assert main.main(["run", "--resume", "latest", "--size", "64", "--batch", "1", "--out", str(tmp_path)]) == 0
+    assert main.main(["run", "--resume", "latest", "--size", "64", "--repeats", "1", "--out", str(tmp_path)]) == 0
     assert (path / "starts.txt").read_text() == before
     capsys.readouterr()
     status, error = status_and_error(capsys, "run", "--resume", str(path), "--size", "128")
@@ -257,7 +257,7 @@ def test_a_loss_that_the_user_named_ends_optimisation(budget):
 
 def test_random_weights_are_marked(capsys, faked, tmp_path):
     faked()
-    main.main(["run", "--size", "64", "--batch", "1", "--random-weights", "--out", str(tmp_path)])
+    main.main(["run", "--size", "64", "--repeats", "1", "--random-weights", "--out", str(tmp_path)])
     recorded = run_folder.list_runs(tmp_path)[0]["run"]
     assert recorded["settings"]["random_weights"] is True
     assert any("random descriptor weights" in line for line in recorded["warnings"])
@@ -269,7 +269,7 @@ def test_random_weights_are_marked(capsys, faked, tmp_path):
 
 def test_lists(capsys, faked, tmp_path):
     faked()
-    main.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path)])
+    main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path)])
     capsys.readouterr()
     expected = {
         "runs": "9/9 ok  complete  python -m bench run --size 64",
@@ -292,7 +292,7 @@ def test_lists(capsys, faked, tmp_path):
 
 def test_a_shard_is_measured_recorded_and_kept_on_resume(capsys, faked, tmp_path):
     faked()
-    common = ["run", "--size", "64,128", "--batch", "1", "--out", str(tmp_path)]
+    common = ["run", "--size", "64,128", "--repeats", "1", "--out", str(tmp_path)]
     keys, fingerprints = [], set()
     for index in (1, 2, 3):
         assert main.main([*common, "--shard", f"{index}/3"]) == 0
@@ -324,7 +324,7 @@ def test_a_shard_is_measured_recorded_and_kept_on_resume(capsys, faked, tmp_path
 def test_a_shard_of_a_style_without_nets_still_records_what_it_cannot_do(capsys, faked, monkeypatch, tmp_path):
     faked()
     monkeypatch.setattr(arguments.assets, "find_net", lambda *a: None)
-    assert main.main(["run", "--size", "64", "--batch", "1", "--out", str(tmp_path), "--shard", "1/2"]) == 2
+    assert main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path), "--shard", "1/2"]) == 2
     (found,) = run_folder.list_runs(tmp_path)
     assert {cell["status"] for cell in found["cells"]} == {"ok", "skipped"}
 

@@ -93,6 +93,8 @@ def start_worker(tmp_path, engine: str) -> subprocess.Popen:
         "cell": PLAN.cells[0].to_dict(),
         "settings": PLAN.to_dict()["settings"],
         "budget": PLAN.to_dict()["budget"],
+        "photos": [],
+        "draws": 0,
         "targets": {},
         "run_dir": str(tmp_path),
     }

@@ -55,7 +55,7 @@ def test_a_saved_run_is_found_and_read_like_a_run(results, capsys):
     assert captured.err == ""
     path = baselines.find(results, "main", FINGERPRINT)
     assert captured.out == f"saved: {path}\n"
-    assert path.parent == results / "baselines" / "main" and path.name.endswith(f"-schema{run_folder.SCHEMA_VERSION}")
+    assert path.parent == results / "baselines" / "main" and path.name.endswith(f"-schema{run_folder.READS[0]}")
     assert sorted(files(path)) == ["cells.jsonl", "run.json", "samples.csv"]
     kept, measured = read_run(path), read_run(results / "measured")
     assert kept.samples.equals(measured.samples) and kept.cells.equals(measured.cells)

@@ -176,7 +176,7 @@ def test_a_full_disk_at_the_start_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"schema_version": 2}', "schema_version 2 .* update"),
+        ('{"schema_version": 3}', "schema_version 3 .* update"),
         ('{"schema_version": 0}', "schema_version 0 .* measure it again"),
         ('{"schema_version": "x"}', "schema_version 'x'"),
         ("{}", "damaged"),

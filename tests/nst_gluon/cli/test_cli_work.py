@@ -146,7 +146,7 @@ def test_score_agrees_with_the_objective_itself(capsys, picture):
     facts = score(capsys, str(made), "--style", "brick", "--content", "coffee", "--size", "48", "--style-size", "32")
     content = images.load(assets.content_path("coffee"), 48)
     style = images.load(assets.style_path("brick"), 32)
-    objective = Objective(presets.get("texture_net"), weights.load(random=True), "stylize", style, content)
+    objective = Objective(presets.get("texture_net_relative"), weights.load(random=True), "stylize", style, content)
     expected = objective.terms(images.load(made)).as_dict()
     assert {name: facts[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 

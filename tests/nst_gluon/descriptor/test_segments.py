@@ -17,6 +17,8 @@ from nst_gluon.system.errors import UserError
 
 STEPS = vgg.plan("vgg19", ["relu5_1"])
 
+PRESET = presets.get("texture_net_relative")
+
 
 def test_spans_cover_every_convolution_once():
     for count in range(1, len(STEPS) + 1):
@@ -73,7 +75,7 @@ def test_bfloat16_in_segments_is_bfloat16_in_one_piece():
     results = []
     for count in (1, 4):
         weights = vgg_weights.random_weights("vgg19", seed=1)
-        objective = Objective(presets.get("texture_net"), weights, "texture", style, dtype="bfloat16", segments=count)
+        objective = Objective(PRESET, weights, "texture", style, dtype="bfloat16", segments=count)
         results.append(objective.value_and_gradient(x))
     (one, whole), (four, cut) = results
     assert four.objective == pytest.approx(one.objective, rel=4e-3)
@@ -83,9 +85,9 @@ def test_bfloat16_in_segments_is_bfloat16_in_one_piece():
 def test_an_objective_for_another_size_shares_the_weights():
     x, style, content = pictures()
     weights = vgg_weights.random_weights("vgg19", seed=1)
-    first = Objective(presets.get("texture_net"), weights, "stylize", style, content)
+    first = Objective(PRESET, weights, "stylize", style, content)
     other = first.aimed_at(style[:, :, :16, :24], content[:, :, :16, :24])
-    fresh = Objective(presets.get("texture_net"), weights, "stylize", style[:, :, :16, :24], content[:, :, :16, :24])
+    fresh = Objective(PRESET, weights, "stylize", style[:, :, :16, :24], content[:, :, :16, :24])
     before = first.terms(x)
     assert other.terms(x[:, :, :16, :24]) == fresh.terms(x[:, :, :16, :24])
     assert first.terms(x) == before

@@ -58,7 +58,7 @@ WEIGHT = npy(np.ones((2, 2), np.float32))
 
 def test_full_precision_comes_back_bit_for_bit(tmp_path, params):
     loaded, meta = netfile.load(netfile.save(tmp_path / "net.npz", params, META, half=False))
-    assert meta == {**META, "format": 1}
+    assert meta == {**META, "format": 2}
     assert list(loaded) == list(params)
     for name, array in params.items():
         assert loaded[name].dtype == np.float32 and loaded[name].flags.writeable
@@ -78,6 +78,15 @@ def test_weights_that_overflow_half_precision_stay_exact(tmp_path):
     weight = np.array([[70000.0, 1.0], [-2.0, 0.5]], np.float32)
     loaded, _ = netfile.load(netfile.save(tmp_path / "net.npz", {"weight": weight}, META))
     np.testing.assert_array_equal(loaded["weight"], weight)
+
+
+def test_the_preset_of_an_earlier_format_has_its_present_name(tmp_path, params):
+    for version, name in ((1, "texture_net_relative"), (2, "texture_net")):
+        meta = {**META, "format": version, "preset": "texture_net", "training": {"preset": "texture_net"}}
+        text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        np.savez(tmp_path / "net.npz", meta=text, **params)
+        found = netfile.describe(tmp_path / "net.npz")
+        assert found["preset"] == found["training"]["preset"] == name
 
 
 def test_the_same_net_is_the_same_file(tmp_path, params, net):
@@ -238,8 +247,8 @@ def test_values_that_are_no_numbers(tmp_path, value):
         ([("weight.npy", WEIGHT)], "no description"),
         ([("meta.npy", described())], "no parameters"),
         ([("weight.npy", WEIGHT), ("meta.npy", described([1]))], "no description"),
-        ([("weight.npy", WEIGHT), ("meta.npy", described({"format": 2}))], "format 2, not 1"),
-        ([("weight.npy", WEIGHT), ("meta.npy", described({}))], "format None, not 1"),
+        ([("weight.npy", WEIGHT), ("meta.npy", described({"format": 3}))], "format 3, not 2"),
+        ([("weight.npy", WEIGHT), ("meta.npy", described({}))], "format None, not 2"),
         ([("weight.npy", WEIGHT), ("meta.npy", npy(np.frombuffer(b"{\xff", np.uint8)))], "damaged"),
         ([("weight.npy", WEIGHT), ("meta.npy", npy(np.frombuffer(b"[" * 99999, np.uint8)))], "damaged"),
         ([("weight.npy", WEIGHT), ("meta.npy", npy(np.ones(4, np.float32)))], "'meta' has the type"),

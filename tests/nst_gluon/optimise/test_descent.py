@@ -152,7 +152,7 @@ def test_on_the_real_objective_it_descends_and_repeats_bit_for_bit():
     weights = vgg_weights.random_weights("vgg19", seed=1)
     rng = np.random.default_rng(0)
     style, content = rng.random((2, 1, 3, 32, 32)).astype("float32")
-    preset = presets.get("texture_net")
+    preset = presets.get("texture_net_relative")
     results = []
     for _ in range(2):
         objective = Objective(preset, weights, "stylize", style, content)

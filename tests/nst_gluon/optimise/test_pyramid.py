@@ -41,7 +41,7 @@ def test_coarse_levels_reach_a_target_with_fewer_full_evaluations():
     weights = vgg_weights.random_weights("vgg19", seed=1)
     style = np.zeros((1, 3, 64, 64), "float32")
     style[:, :, :, 32:] = 0.8
-    fine = Objective(presets.get("texture_net"), weights, "texture", style)
+    fine = Objective(presets.get("texture_net_relative"), weights, "texture", style)
     start = noise(64)
     plain = optimise(fine, start, OptimizationConfig(iterations=6))
     result = optimise(fine, start, OptimizationConfig(iterations=6), levels=((32, 12),), grain=0.0,
