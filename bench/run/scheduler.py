@@ -16,7 +16,7 @@ from typing import Any
 from bench.machine import meters
 from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan
 from bench.plan.durations import timeout_s
-from bench.run.process import RUN_MARK, Outcome, run_worker
+from bench.run.process import RUN_MARK, Outcome, run_worker, worker_command
 from bench.run.progress import Progress
 from bench.store.run_folder import FULL, DiskFull, Store
 
@@ -70,7 +70,7 @@ def run_cells(
             targets = targets_for(cell, plan, records)
             reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
             if reason:
-                record = _record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
+                record = cell_record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
                 store.append(record)
             else:
                 progress.started(cell, targets)
@@ -100,12 +100,14 @@ def _run_cell(
         "targets": dict(targets),
         "run_dir": str(store.path.resolve()),
     }
+    program = dict(plan.settings.engine_pythons).get(cell.engine)
+    command = worker_command(program=program) if program else options.command
     attempts, outcome = 0, None
     while outcome is None or (outcome.crashed and attempts <= options.retries):
         attempts += 1
         try:
             outcome = run_worker(
-                options.command,
+                command,
                 spec,
                 timeout_s=limit_s,
                 log_path=store.path / log,
@@ -120,7 +122,7 @@ def _run_cell(
             raise
     if outcome.status == "disk_full":
         raise DiskFull.at(store.path)
-    record = _record(cell, outcome, attempts, targets)
+    record = cell_record(cell, outcome, attempts, targets)
     record.update(started=started.isoformat(timespec="seconds"), log=str(log))
     if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
         store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
@@ -129,7 +131,7 @@ def _run_cell(
     return record
 
 
-def _record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
+def cell_record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
     """The line of cells.jsonl."""
     headline: dict[str, float] = {}
     for metric in HEADLINES:

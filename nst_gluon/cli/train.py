@@ -90,6 +90,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="SECONDS",
         help="seconds between previews (default: %(default)g)",
     )
+    add(
+        "--workers",
+        metavar="N|HOSTFILE",
+        help="train in so many processes, or on the hosts of a file over ssh (HOST or HOST slots=N a line), which must "
+        "see the same folders; each takes its part of every batch (default: %(default)s)",
+    )
     add("--quiet", "-q", action="store_true", help="no progress on stderr")
     taken: set[str] = set()
     for method in methods.all():

@@ -39,6 +39,14 @@ class Adam:
         for parameter in self._learnt.values():
             parameter.zero_grad()
 
+    def learnt(self) -> dict:
+        """The parameters that are learnt, by name, as they are now."""
+        return {name: parameter.data(self._ctx) for name, parameter in self._learnt.items()}
+
+    def gradients(self) -> list:
+        """The gradients, each in its own array, always in the same order."""
+        return [parameter.grad(self._ctx) for _, parameter in sorted(self._learnt.items())]
+
     def step(self, iteration: int, rate: float, batch: int) -> None:
         """Iteration ``iteration`` (the first is 0) with gradients that are sums over ``batch`` pictures."""
         gradients = {name: p.grad(self._ctx) for name, p in self._learnt.items()}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,10 +30,14 @@ from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.pictures import images
 from nst_gluon.pictures import pipeline as streams
+from nst_gluon.system import energy, runtime
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.training import checkpoint, photos, recipe, synthetic
 from nst_gluon.training.adam import Adam
+
+if TYPE_CHECKING:
+    from nst_gluon.training.member import Together
 
 # The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
 STAGED = 256
@@ -43,6 +47,8 @@ QUANTILES = (0.02, 0.98)
 MIXED = 0.2
 # Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
 HELD_OUT, HELD_OUT_SEED = 4, 2**31
+# Iterations between checks that processes which train together have the same net.
+CHECK_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class TrainConfig:
         style_weight: multiplies the preset's style weights.
         architecture: what differs from the method's own net (:meth:`nst_gluon.methods.Generator.choices`).
         start: a net file of the same method and task, whose parameters the training begins with; None: at random.
+        workers: equal parts of a batch, each with normalisation statistics of its own: so many processes, or one that
+            takes the parts in turn.
     """
 
     method: str
@@ -85,6 +93,7 @@ class TrainConfig:
     start: str | None = None
     weights: str | None = None
     random_weights: bool = False
+    workers: int = 1
 
     @property
     def how(self) -> recipe.Recipe:
@@ -111,6 +120,8 @@ class TrainConfig:
         """As it comes back from JSON; the architecture's values stand beside the others."""
         fields = asdict(self)
         architecture = fields.pop("architecture")
+        if self.workers == 1:
+            del fields["workers"]  # older checkpoints do not have it
         return json.loads(json.dumps({**fields, **architecture}))
 
 
@@ -235,10 +246,16 @@ def held_out(config: TrainConfig) -> np.ndarray:
 
 
 class Trainer:
-    """The state of one training: net, optimiser, objective, iteration."""
+    """The state of one training: net, optimiser, objective, iteration. ``together``: the group that this process is in,
+    which has a process for each part of a batch."""
 
-    def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
+    def __init__(
+        self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None, together: Together | None = None
+    ):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
+        self.together, part = together, config.batch // config.workers
+        first = 0 if together is None else together.rank * part
+        self.pictures = range(first, config.batch if together is None else first + part)
         self.recipe = config.how
         self.method, self.start = methods.get(config.method), None
         own = self.method.unsaturated if self.recipe.unsaturated else self.method.architecture
@@ -268,13 +285,23 @@ class Trainer:
         self.net.half = config.dtype == "bfloat16"
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
-        self.per_pass = 1 if self.net.one_by_one else config.batch
+        self.per_pass = 1 if self.net.one_by_one else part
         self.optimizer = self.adam(parameters_of(self.net), self.recipe)
         self.own = self.method.training(self)
         self.best: tuple[float, dict[str, np.ndarray]] | None = None
         self._judges = self._settled = None
         self.iteration = 0
         self.seconds = 0.0
+        # Joules, up to the session before and in this one; None where a machine did not tell.
+        gpu = runtime.find_gpu(runtime.Device("gpu", self.ctx.device_id)) if self.ctx.device_type == "gpu" else None
+        self._joules_before: float | None = 0.0
+        self._energy = energy.Meter(gpu and gpu.nvml_index)
+
+    @property
+    def joules(self) -> float | None:
+        """What the training has used, in all its sessions, by this machine's counters; None where one did not tell."""
+        now = self._energy.read()
+        return None if now is None or self._joules_before is None else self._joules_before + now
 
     def _start_from(self, path: str) -> dict[str, np.ndarray]:
         """The parameters of a net to begin with; its architecture becomes this training's."""
@@ -315,7 +342,7 @@ class Trainer:
         inputs = self.noise(rng, config.side(self.iteration), content)
         self.optimizer.zero_gradients()
         totals, finite = [], True
-        for first in range(0, config.batch, self.per_pass):
+        for first in self.pictures[:: self.per_pass]:
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
@@ -336,12 +363,17 @@ class Trainer:
             totals.append([v.asnumpy() for v in (*values, *extra)])
         rate = learning_rate(config, self.iteration)
         means = [float(np.mean([t[i] for t in totals])) for i in range(5)]
+        if self.together is not None:
+            sums = self.together.add_up(self.optimizer.gradients(), [*means, float(finite)])
+            means, finite = [value / config.workers for value in sums[:5]], sums[5] == config.workers
         terms = Terms(*means[:4])
         if not (finite and np.isfinite(terms.objective)):
             raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
         self.optimizer.step(self.iteration, rate, config.batch)
         mx.nd.waitall()
         self.iteration += 1
+        if self.together is not None and self.iteration % CHECK_EVERY == 0:
+            self.together.check(self.optimizer.learnt(), self.optimizer.gradients(), self.iteration)
         self.seconds += time.perf_counter() - start
         return Progress(self.iteration, self.seconds, rate, terms, means[4])
 
@@ -431,7 +463,8 @@ class Trainer:
         arrays.update(self.optimizer.arrays())
         if self.own is not None:
             arrays.update((f"own.{name}", value) for name, value in self.own.arrays().items())
-        state = {"iteration": self.iteration, "seconds": self.seconds, "config": self.config.as_json()}
+        state = {"iteration": self.iteration, "seconds": self.seconds, "joules": self.joules}
+        state["config"] = self.config.as_json()
         if self.best is not None:
             state["best"] = self.best[0]
             arrays.update((f"best.{name}", value) for name, value in self.best[1].items())
@@ -455,6 +488,7 @@ class Trainer:
             self.own.restore(part["own."])
         self.best = (state["best"], part["best."]) if "best" in state else None
         self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self._joules_before = state.get("joules")
 
 
 def style_name(style: str) -> str:

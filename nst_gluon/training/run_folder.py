@@ -12,8 +12,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -27,6 +29,9 @@ from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import alone, one_line, write_atomically
 from nst_gluon.training import checkpoint, page
 from nst_gluon.training.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
+
+if TYPE_CHECKING:
+    from nst_gluon.training.member import Together
 
 TERMS = ("objective", "content", "style", "tv")
 # "held_out" and "saturated" (Trainer.judge) are there every few iterations, and nan between.
@@ -122,6 +127,7 @@ def train(
     overwrite: bool = False,
     show: Callable[[Progress], None] | None = None,
     quiet: bool = False,
+    together: Together | None = None,
 ) -> Path:
     """Trains a net into ``folder`` and returns the net file's path; continues from a checkpoint that is there.
 
@@ -130,6 +136,7 @@ def train(
         show: called after each iteration.
         quiet: say nothing on stderr; otherwise how long it will take, once a few steps have been timed, and on a
             terminal how far it is.
+        together: the group that this process trains in; the first of them writes, the others only compute.
 
     Raises:
         UserError: the folder cannot be written, or holds this net already and ``overwrite`` is false.
@@ -137,10 +144,12 @@ def train(
     """
     files = Files(Path(folder), net_stem(config))
     net_path, saved = files.path(".npz"), files.path(".checkpoint.npz")
-    if net_path.exists() and not overwrite and not checkpoint.exists(saved):
+    leader = together is None or together.rank == 0
+    quiet = quiet or not leader
+    if leader and net_path.exists() and not overwrite and not checkpoint.exists(saved):
         raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
     weights = vgg_weights.load(config.weights, random=config.random_weights)
-    trainer = Trainer(config, weights, ctx)  # refuses what it cannot train before there is a folder
+    trainer = Trainer(config, weights, ctx, together)  # refuses what it cannot train before there is a folder
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -158,10 +167,14 @@ def train(
     )
     previewed, timed, told = time.monotonic(), {}, quiet
     judge_every = max(10, config.iterations // JUDGEMENTS)
-    with alone(net_path), bar:
+    if together is not None:
+        together.check(trainer.optimizer.learnt(), trainer.optimizer.gradients(), trainer.iteration)
+    with alone(net_path) if leader else nullcontext(), bar:
         for content in contents(trainer.config, trainer.iteration):
             begun = time.monotonic()
             progress = trainer.step(content)
+            if not leader:
+                continue
             timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
             due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
             terms, saturated = trainer.judge() if due else (None, np.nan)
@@ -183,6 +196,8 @@ def train(
             if progress.iteration % checkpoint_every == 0:
                 _write_log(files.path(".csv"), rows)
                 trainer.save(saved)
+    if not leader:
+        return net_path
     _write_log(files.path(".csv"), rows)
     _finish(trainer, files, rows, command)
     checkpoint.delete(saved)
@@ -198,6 +213,8 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     final = dict(zip(TERMS, last.mean(axis=0).tolist()))
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
+    if trainer.joules is not None:
+        meta["joules"] = trainer.joules
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n"))
     curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
