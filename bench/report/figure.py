@@ -138,7 +138,7 @@ def _lines(analysed: Analysed, record: Mapping[str, Any]) -> Iterator[str]:
         yield f"training {quantity(trained, 's')}{least}" if trained else "training time not known"
     else:
         yield "no training"
-    objective = medians.get("objective")
+    objective = run_facts.get(record, "info", "shown_objective") or medians.get("objective")  # of this very picture
     own = " (not minimised)" if analysed.methods.own_loss(method) else ""
     yield f"objective {quantity(float(objective), '1')}{own}" if isinstance(objective, (int, float)) else "no objective"
 

@@ -110,8 +110,11 @@ def usable(run: RunData, named: Any) -> str | None:
     """A picture's path relative to the run directory; None if there is none, or if it lies outside."""
     if not isinstance(named, str) or not named:
         return None
-    path = inside(run.directory, named)
-    return path.relative_to(run.directory.resolve()).as_posix() if path and path.is_file() else None
+    try:
+        path = inside(run.directory, named)
+        return path.relative_to(run.directory.resolve()).as_posix() if path and path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None
 
 
 def _rank(record: Mapping[str, Any]) -> tuple:

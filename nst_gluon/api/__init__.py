@@ -240,6 +240,8 @@ def train(
     if not runs_here(chosen):
         raise UserError(f"--method: {chosen.name} runs in {', '.join(chosen.engines)} only and cannot be trained")
     chosen.check_task(task)
+    if len(where) > 1 and chosen.own_loss:
+        raise UserError(f"--workers: {chosen.name} has a training of its own, in one process; leave --workers out")
     for name in architecture or {}:
         if name not in chosen.choices():
             own = ", ".join(f"--{choice}" for choice in chosen.choices()) or "nothing"

@@ -103,8 +103,11 @@ def _inputs(net: Net) -> list[str]:
 
 def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
     training = meta.get("training") or {}
+    minimised = "minimised: a loss of the method's own; judged by" if meta.get("own_loss") else "minimised"
     photos = training.get("photos")
-    if not net.takes_content:
+    if meta.get("own_loss"):
+        seen = "crops of the style picture"
+    elif not net.takes_content:
         seen = "nothing but noise (a texture needs no photos)"
     elif photos:
         seen = f"the photos in `{Path(str(photos)).name}`"
@@ -124,7 +127,7 @@ def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
         f"- trained on: {seen}",
         f"- steps: {meta.get('iterations', UNKNOWN)}, pictures a step: {training.get('batch', UNKNOWN)}, pixels: "
         f"{size} x {size}, seed: {meta.get('seed', UNKNOWN)}",
-        f"- minimised: the preset `{meta.get('preset', UNKNOWN)}` (layers, weights and source in "
+        f"- {minimised}: the preset `{meta.get('preset', UNKNOWN)}` (layers, weights and source in "
         f"`nst_gluon/objective/presets.py`), descriptor: {descriptor.get('source', UNKNOWN)}",
         f"- the objective at the end, mean of the last steps: {objective or UNKNOWN}",
         *([f"- the objective on held-out pictures: {meta['held_out']:.4g}"] if meta.get("held_out") else []),

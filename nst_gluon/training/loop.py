@@ -439,6 +439,7 @@ class Trainer:
             "style": style_name(self.config.style),
             "architecture": self.architecture,
             **({} if config["method"] in methods.bundled() else {"layers": self.description.to_data()}),
+            **({"own_loss": True} if self.own is not None else {}),
             "preset": config["preset"],
             "style_weight": config["style_weight"],
             "size": config["size"],

@@ -92,13 +92,15 @@ def _facts(meta: Mapping[str, Any]) -> list[tuple[str, str]]:
     sizes = listing([size_name(size) for size in (meta["size"], *training.get("more_sizes", ()))])
     start = f"; it went on from {clean(training['start'], 80)}" if training.get("start") else ""
     usual = "the bundled ones and drawn scenes" if training.get("recipe") == "tuned" else "the bundled ones"
+    own = "a loss of the method's own; judged by " if meta.get("own_loss") else ""
     seen = "" if meta["task"] == "texture" else f", photos: {clean(training.get('photos') or usual, 80)}"
     return [
         ("Objective", f"{quantity(final['objective'], '1')} at the end ({terms}); mean of {meta['final_window']} "
                       f"iteration{'s' if meta['final_window'] != 1 else ''}"),
         *([("Held out", f"{quantity(meta['held_out'], '1')} on pictures outside the training, the best of the run")]
           if meta.get("held_out") else []),
-        ("Minimised", f"preset {meta['preset']}{weight}; descriptor {clean(meta['weights'].get('source', '?'), 120)}"),
+        ("Minimised", f"{own}preset {meta['preset']}{weight}; "
+                      f"descriptor {clean(meta['weights'].get('source', '?'), 120)}"),
         ("Trained on", f"{training['batch']} picture{'s' if training['batch'] != 1 else ''} of "
                        f"{sizes} an iteration, seed {meta['seed']}{seen}{start}"),
     ]  # fmt: skip

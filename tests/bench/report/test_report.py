@@ -169,7 +169,7 @@ def test_plots_are_there_as_files_and_in_the_page(page, run):
     for ending in ("png", "pdf"):
         assert names == {path.stem for path in (run / "plots").glob(f"*.{ending}")}
     assert len([name for name in names if name.startswith("loss-")]) == 4
-    assert len(names) == 4 + len(metrics.named(metrics.SIZE)) + 1 + 6
+    assert len(names) == 4 + len(metrics.named(metrics.SIZE)) + 1 + 6 + 2  # a figure for each task
     assert len(page.all("svg")) == len(names)
     for path in (run / "plots").glob("*.svg"):
         ElementTree.parse(path)

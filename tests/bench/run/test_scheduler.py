@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from plans import QUICK, alive, fake_command, small_plan, wait_until, with_settings
 
+from bench.analysis.methods import Methods
 from bench.machine import environment
 from bench.run import process, scheduler
 from bench.run.output import QUIET
 from bench.run.progress import Progress
 from bench.store.run_folder import Store
+from nst_gluon import methods
 
 TEXTURE = "gluon-texture_net-texture-64-b1-float32-cpu-s0"
 
@@ -94,6 +96,17 @@ def test_variants_also_get_what_the_optimisation_ended_at_and_need_a_net_to_begi
     records = run(with_settings(plan, nets=()), make_store(plan))
     statuses = {record["method"]: record["status"] for record in records.values()}
     assert statuses["net_gatys"] == "skipped" and statuses["gatys_pyramid"] == "ok"
+
+
+def test_nothing_is_aimed_at_a_net_that_was_trained_on_another_loss():
+    plan = small_plan(method_names=["gatys", "dcgan"], tasks=["texture"])
+    cells = {cell.method: cell for cell in plan.cells}
+    made = {**cells["dcgan"].to_dict(), "status": "ok", "medians": {"objective": 5.0}, "scores": {"": [5.0]}}
+    assert scheduler.targets_for(cells["gatys"], plan, [made]) == {}
+    known = Methods({name: methods.facts(name) for name in ("portilla_simoncelli", "gatys", "dcgan")})
+    assert known.baseline == "gatys" and [name for name in known if known.own_loss(name)] == [
+        "portilla_simoncelli", "dcgan"
+    ]  # fmt: skip
 
 
 def test_a_target_of_the_users_replaces_the_generators(make_store):
