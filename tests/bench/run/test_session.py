@@ -239,7 +239,8 @@ def test_verbose_tells_of_each_cells_start_and_end(capsys, faked, tmp_path):
                       "-v"]) == 0  # fmt: skip
     lines = capsys.readouterr().err.splitlines()
     assert any(line.startswith("  johnson stylize 64, seed 0: about") for line in lines)
-    assert any(line.startswith("  johnson stylize 64: started") for line in lines) and "  took 0 s" in lines
+    assert any(line.startswith("  johnson stylize 64: started") for line in lines)
+    assert any(line.startswith("  took ") for line in lines)
 
 
 def test_a_failed_cell_makes_the_exit_status_2_and_is_named_with_its_reason(capsys, faked, tmp_path):
