@@ -143,11 +143,13 @@ def compare(
     the plan.
     """
     generators, rows = sorted(known.nets), []
+    aimed_at = [name for name in generators if not known.own_loss(name)]
+    optimisers = sorted(name for name in known.optimisers if not known.own_loss(name))
     everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
     for key in everything.drop_duplicates().itertuples(index=False, name=None):
         setting = dict(zip(_SETTING, key))
-        aims, goal = targets(samples, generators, setting, asked), _goal(samples, known, setting)
-        descents = {name: by_photo(matching(curves, {**setting, "method": name})) for name in sorted(known.optimisers)}
+        aims, goal = targets(samples, aimed_at, setting, asked), _goal(samples, known, setting)
+        descents = {name: by_photo(matching(curves, {**setting, "method": name})) for name in optimisers}
         for optimiser, own in descents.items():
             rows += _times(own, aims, _group(setting, optimiser), asked, goal)
             if goal is not None and optimiser != known.baseline:

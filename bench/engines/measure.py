@@ -32,6 +32,7 @@ from nst_gluon.objective import presets
 from nst_gluon.optimise.problem import Host, Problem, Result, Step, config_of
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
+from nst_gluon.system.energy import Meter
 from nst_gluon.system.errors import NotFinite, UserError
 
 
@@ -122,6 +123,23 @@ def _style(cell: Cell, settings: Settings) -> np.ndarray:
     return loaded("style", settings.style_of(cell), settings.style_size)
 
 
+def _energy(cell: Cell) -> Meter:
+    """What counts the joules of the cell's device from now on."""
+    return Meter(None if cell.device == "cpu" else runtime.find_gpu(runtime.parse_device(cell.device)).nvml_index)
+
+
+def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, str]:
+    """Send the joules of one of the ``pictures`` made since the meter was, and say their source; nothing without one.
+
+    Counters go up in steps: one that has not moved says nothing.
+    """
+    joules = meter.read()
+    if not joules:
+        return {}
+    context.sample("energy_j", joules / pictures, meters.JOULES)
+    return {"energy_source": meter.source}
+
+
 def _objective(backend: Any, cell: Cell, settings: Settings, dtype: str, content) -> Any:
     return backend.objective(
         presets.get(settings.preset),
@@ -182,8 +200,9 @@ def _generate(
     # is brought to the host, which costs no memory.
     meters.check_synchronised(forward, synchronise, lambda result: backend.fetch(result[0, 0, 0, :1]), warm_up)
     context.progress("timing")
-    mhz = environment.cpu_mhz()
+    mhz, joules = environment.cpu_mhz(), _energy(cell)
     times = meters.sample(forward, budget.min_samples, budget.min_seconds, budget.max_seconds, synchronise)
+    energy = _report_energy(context, joules, len(times) * cell.batch)
     mhz_after = environment.cpu_mhz()
     memory = _report_memory(context, meter.read())
     meters.check_synchronised(forward, synchronise, backend.fetch, times)
@@ -200,6 +219,7 @@ def _generate(
         "memory": memory,
         "warm_up_calls": len(warm_up),
         "warm_up_stable": meters.is_stable(warm_up),
+        **energy,
         **facts,
     }
     if cell.batch == 1 and budget.score and context.draws:
@@ -304,7 +324,7 @@ def _optimise(
     # Builds the graphs and is on no other clock.
     context.sample("first_call_s", meters.timed(lambda: problem.rehearse(method.descend, 1), synchronise),
                    meters.SECONDS)  # fmt: skip
-    mhz = environment.cpu_mhz()
+    mhz, joules = environment.cpu_mhz(), _energy(cell)
     for photo, content in contents.items():
         if results:
             objective = objective.aimed_at(style, content)
@@ -319,8 +339,9 @@ def _optimise(
         reached = min(step.terms.objective for step in fine)
         short |= {name for name, aims in context.targets.items() if photo in aims and reached > aims[photo][0]}
         if len(results) == 1:
+            energy = _report_energy(context, joules, 1)
             memory = _report_memory(context, meter.read())
-            if steps:
+            if steps and not method.own_loss:
                 # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
                 evaluate = partial(objective.value_and_gradient, backend.place(result.picture))
                 meters.check_synchronised(evaluate, synchronise, lambda found: backend.fetch(found[1]), steps)
@@ -344,6 +365,7 @@ def _optimise(
         "segments": objective.segments,
         "optimizer": problem.config.optimizer,
         "corrections": problem.config.corrections,
+        **energy,
         **_report_times(context, "iteration_s", steps, (mhz, mhz_after)),
     }
 

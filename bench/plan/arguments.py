@@ -25,6 +25,7 @@ PLAN_DEFAULTS = {
     "size": "256,512",
     "engine": engines.REFERENCE,
     "engine_option": None,
+    "engine_python": None,
     "task": "texture,stylize",
     "style": "great_wave",
     "content": "astronaut",
@@ -54,17 +55,21 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         for name, default in PLAN_DEFAULTS.items()
     }
     engine_names = build.parse_names("--engine", given["engine"], list(engines.ENGINES))
-    for name in engine_names:
-        engines.get(name).check()
+    here = getattr(options, "cluster", None) is None
+    pythons = engines.parse_pythons(given["engine_python"] or [], engine_names)
+    elsewhere = dict(pythons)
+    for name in engine_names if here else ():
+        if name not in elsewhere:
+            engines.get(name).check()
     method_names = outside.parse("--method", given["method"])
     tasks = build.parse_names("--task", given["task"], methods.TASKS)
     sizes = build.parse_integers("--size", given["size"], least=16, most=LARGEST_SIZE)
     batches = given["batch"] and build.parse_integers("--batch", given["batch"], most=LARGEST_BATCH)
     devices = [runtime.parse_device(text) for text in _items("--device", given["device"])]
     dtypes = [runtime.parse_dtype(text) for text in _items("--dtype", given["dtype"])]
-    for name in engine_names:
+    for name in engine_names if here else ():
         for device in devices:
-            engines.get(name).check_device(device, dtypes)
+            engines.get(name).check_device(device, dtypes, name in elsewhere)
     repeats = given["repeats"] and console.whole_number("--repeats", 1, 3)(given["repeats"])
     if given["budget"] not in BUDGETS:
         hint = did_you_mean(given["budget"], BUDGETS)
@@ -74,6 +79,8 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         raise UserError(f"--bounds: unknown bounds {given['bounds']!r}; {did_you_mean(given['bounds'], cells.BOUNDS)}")
     chosen = outside.facts(method_names)
     styles, contents = (_pictures(name, given[name]) for name in ("style", "content"))
+    for missing in filter(None, (method.missing() for method in chosen)):
+        raise UserError(f"--method: {missing}")
     settings = cells.Settings(
         style=styles[0],
         content=contents[0],
@@ -88,6 +95,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         nets=_nets(styles, chosen, tasks, given["net"] or []),
         engine_options=engines.parse_options(given["engine_option"] or [], engine_names),
         methods=tuple((method.name, method.reference) for method in chosen if method.reference),
+        engine_pythons=pythons,
     )
     built = build.build(
         engines=engine_names,
@@ -107,7 +115,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         raise UserError(f"--style: {next(iter(unavailable.values()))}")
     if given["shard"] is not None:  # before anything that depends on this machine, so that all split one and the same
         built = shards.take(built, *shards.parse(given["shard"]))
-    available = _memory(devices)
+    available = _memory(devices) if here else {}
     if batches is None:  # nobody asked for these batches: leave out those that cannot fit
         built = memory.without_larger_batches(built, available)
     memory.check_memory(built.cells, available)

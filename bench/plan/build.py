@@ -62,7 +62,8 @@ def build(
     None takes the budget's). Optimisers work on one picture at a time. ``repeats`` replaces the budget's numbers of
     processes of a net and of seeds of an optimisation; number r has seed + r. Within one setting (size, task, style)
     nets and optimisation take turns: A B B A A B. Of several styles only those tasks are measured that have a net,
-    unless no nets are asked for. Where all methods are asked for, a budget may have no time for variants. Raises a UserError where nothing is left.
+    unless no nets are asked for. Where all methods are asked for, a budget may have no time for variants. Raises a
+    UserError where nothing is left.
     """
     batches = sorted({1, *(budget.batches if batches is None else batches)})
     counts = {GENERATE: repeats or budget.processes, OPTIMISE: repeats or budget.seeds}

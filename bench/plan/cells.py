@@ -34,7 +34,7 @@ GENERATE = "generate"
 OPTIMISE = "optimise"
 # Whether optimised pictures stay within [0, 1], as in Johnson et al. 2016, section 4.1, or are only clipped when saved.
 BOUNDS = ("pixels", "none")
-_PAIRS = ("nets", "engine_options", "methods")  # of Settings
+_PAIRS = ("nets", "engine_options", "methods", "engine_pythons")  # of Settings
 _LISTS = ("other_styles", "other_contents")
 KINDS = {GENERATES: GENERATE, OPTIMISES: OPTIMISE}
 
@@ -119,6 +119,7 @@ class Settings:
     engine_options: tuple[tuple[str, str], ...] = ()
     methods: tuple[tuple[str, str], ...] = ()
     bounds: str = BOUNDS[0]
+    engine_pythons: tuple[tuple[str, str], ...] = ()
     other_styles: tuple[str, ...] = ()
     other_contents: tuple[str, ...] = ()
 
@@ -216,7 +217,7 @@ class Plan:
         """As JSON has it. What was not always there is left out where it says nothing: older suites read it too."""
         fields = dataclasses.asdict(self)
         fields["cells"] = [cell.to_dict() for cell in self.cells]
-        for name in ("engine_options", "methods", *_LISTS):
+        for name in ("engine_options", "methods", "engine_pythons", *_LISTS):
             if not fields["settings"][name]:
                 del fields["settings"][name]
         if self.settings.bounds == BOUNDS[0]:

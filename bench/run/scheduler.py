@@ -17,7 +17,7 @@ from typing import Any
 from bench.machine import meters
 from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan
 from bench.plan.durations import pictures_of, timeout_s
-from bench.run.process import RUN_MARK, Outcome, run_worker
+from bench.run.process import RUN_MARK, Outcome, run_worker, worker_command
 from bench.run.progress import Progress
 from bench.store.run_folder import FULL, DiskFull, Store
 
@@ -73,7 +73,7 @@ def run_cells(
             targets = targets_for(cell, plan, records)
             reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
             if reason:
-                record = _record(cell, Outcome("skipped", reason), attempts=0, targets={})
+                record = cell_record(cell, Outcome("skipped", reason), attempts=0, targets={})
                 store.append(record)
             else:
                 progress.started(cell, medians_of(targets))
@@ -104,12 +104,14 @@ def _run_cell(
         "targets": targets,
         "run_dir": str(store.path.resolve()),
     }
+    program = dict(plan.settings.engine_pythons).get(cell.engine)
+    command = worker_command(program=program) if program else options.command
     attempts, outcome = 0, None
     while outcome is None or (outcome.crashed and attempts <= options.retries):
         attempts += 1
         try:
             outcome = run_worker(
-                options.command,
+                command,
                 spec,
                 timeout_s=limit_s,
                 log_path=store.path / log,
@@ -124,7 +126,7 @@ def _run_cell(
             raise
     if outcome.status == "disk_full":
         raise DiskFull.at(store.path)
-    record = _record(cell, outcome, attempts, medians_of(targets))
+    record = cell_record(cell, outcome, attempts, medians_of(targets))
     record.update(started=started.isoformat(timespec="seconds"), log=str(log))
     if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
         store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
@@ -133,7 +135,7 @@ def _run_cell(
     return record
 
 
-def _record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
+def cell_record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
     """The line of cells.jsonl."""
     headline: dict[str, float] = {}
     for metric in HEADLINES:
@@ -198,16 +200,18 @@ def without_net(cell: Cell, plan: Plan) -> str | None:
 def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> Targets:
     """The objectives that an optimisation is to come down to, by generator and photo; empty for a generator's cell.
 
+    Nothing is aimed at a generator that was trained on another loss, nor does a method of another loss aim at any.
     Each generator's own objective of the same photo under the same objective: the median over its draws of noise, in
     the same precision where it was measured in it, else in float32. The descent goes on to :func:`goes_down_to`.
     ``--target-loss`` replaces them all. A variant of the optimisation is also to come down to what that ended at.
     """
-    if cell.kind != OPTIMISE:
+    if cell.kind != OPTIMISE or plan.facts(cell.method).own_loss:
         return {}
     asked = plan.settings.target_loss
     photos = plan.share(cell)[0] or ("",)
     if asked is not None:
-        names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task}
+        names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task
+                 and not plan.facts(other.method).own_loss}
         each = {Path(photo).stem: (asked, asked) for photo in photos}
         return dict.fromkeys(sorted(names) or ["target_loss"], each)
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
@@ -215,6 +219,7 @@ def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) ->
         same = all(record[name] == getattr(cell, name) for name in ("style_name", "engine", "task", "size", "device"))
         plain = cell.variant and record["method"] == cell.variant_of
         aim = record["kind"] == GENERATE or plain
+        aim = aim and not plan.facts(record["method"]).own_loss
         if same and aim and record["batch"] == 1 and record["status"] == "ok":
             by_dtype = found.setdefault(record["method"], {}).setdefault(record["dtype"], {})
             for photo, objectives in record["scores"].items():
