@@ -112,6 +112,17 @@ def _report_memory(context: Context, memory: meters.Memory) -> dict[str, Any]:
     return {"source": memory.source, **memory.details}
 
 
+def _contents(cell: Cell, context: Context) -> dict[str, np.ndarray | None]:
+    """The cell's photos by name; of a texture, None by ""."""
+    if cell.task != "stylize":
+        return {"": None}
+    return {Path(photo).stem: loaded("content", photo, cell.size) for photo in context.photos}
+
+
+def _style(cell: Cell, settings: Settings) -> np.ndarray:
+    return loaded("style", settings.style_of(cell), settings.style_size)
+
+
 def _energy(cell: Cell) -> Meter:
     """What counts the joules of the cell's device from now on."""
     return Meter(None if cell.device == "cpu" else runtime.find_gpu(runtime.parse_device(cell.device)).nvml_index)
@@ -127,17 +138,6 @@ def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, s
         return {}
     context.sample("energy_j", joules / pictures, meters.JOULES)
     return {"energy_source": meter.source}
-
-
-def _contents(cell: Cell, context: Context) -> dict[str, np.ndarray | None]:
-    """The cell's photos by name; of a texture, None by ""."""
-    if cell.task != "stylize":
-        return {"": None}
-    return {Path(photo).stem: loaded("content", photo, cell.size) for photo in context.photos}
-
-
-def _style(cell: Cell, settings: Settings) -> np.ndarray:
-    return loaded("style", settings.style_of(cell), settings.style_size)
 
 
 def _objective(backend: Any, cell: Cell, settings: Settings, dtype: str, content) -> Any:
@@ -324,15 +324,13 @@ def _optimise(
     # Builds the graphs and is on no other clock.
     context.sample("first_call_s", meters.timed(lambda: problem.rehearse(method.descend, 1), synchronise),
                    meters.SECONDS)  # fmt: skip
-    mhz, energy = environment.cpu_mhz(), {}
+    mhz, joules = environment.cpu_mhz(), _energy(cell)
     for photo, content in contents.items():
         if results:
             objective = objective.aimed_at(style, content)
             problem = problem_of(photo, content, objective)
             problem.rehearse(method.descend, 1)
-        joules = _energy(cell)
         result = problem.run(method.descend)
-        energy = _report_energy(context, joules, 1)
         if result.stopped_because == "diverged":
             raise NotFinite(f"diverged after {len(result.steps)} evaluations")
         results.append((photo, result))
@@ -341,6 +339,7 @@ def _optimise(
         reached = min(step.terms.objective for step in fine)
         short |= {name for name, aims in context.targets.items() if photo in aims and reached > aims[photo][0]}
         if len(results) == 1:
+            energy = _report_energy(context, joules, 1)
             memory = _report_memory(context, meter.read())
             if steps and not method.own_loss:
                 # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.

@@ -78,9 +78,9 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     if given["bounds"] not in cells.BOUNDS:
         raise UserError(f"--bounds: unknown bounds {given['bounds']!r}; {did_you_mean(given['bounds'], cells.BOUNDS)}")
     chosen = outside.facts(method_names)
+    styles, contents = (_pictures(name, given[name]) for name in ("style", "content"))
     for missing in filter(None, (method.missing() for method in chosen)):
         raise UserError(f"--method: {missing}")
-    styles, contents = (_pictures(name, given[name]) for name in ("style", "content"))
     settings = cells.Settings(
         style=styles[0],
         content=contents[0],

@@ -61,8 +61,9 @@ def build(
     Generators are measured at batch 1 (latency, memory, objective) and at each of ``batches`` (throughput;
     None takes the budget's). Optimisers work on one picture at a time. ``repeats`` replaces the budget's numbers of
     processes of a net and of seeds of an optimisation; number r has seed + r. Within one setting (size, task, style)
-    nets and optimisation take turns: A B B A A B. Where all methods are asked for, a budget may have no time for
-    variants. Raises a UserError where nothing is left.
+    nets and optimisation take turns: A B B A A B. Of several styles only those tasks are measured that have a net,
+    unless no nets are asked for. Where all methods are asked for, a budget may have no time for variants. Raises a
+    UserError where nothing is left.
     """
     batches = sorted({1, *(budget.batches if batches is None else batches)})
     counts = {GENERATE: repeats or budget.processes, OPTIMISE: repeats or budget.seeds}
@@ -91,6 +92,12 @@ def build(
         for dtype in _dtypes(engine, method.kind, dtypes)
         for device in devices
     ]
+    if settings.other_styles and any(method.kind == GENERATES for method in chosen):
+        # Of several styles, what was not trained is left out, and with it the optimisation that nothing is compared to.
+        trained = {cell for cell in cells if cell.kind == GENERATE and settings.net(cell)}
+        pairs = {(cell.style_name, cell.task) for cell in trained}
+        cells = [cell for cell in cells if cell in trained or
+                 (cell.kind == OPTIMISE and (cell.style_name, cell.task) in pairs)]  # fmt: skip
     names = ", ".join(method.name for method in chosen)
     if not cells:
         able = sorted({task for method in chosen for task in method.tasks})

@@ -316,5 +316,5 @@ def test_drift_has_a_direction_and_no_unit(samples):
 def test_the_drift_of_a_cell_is_on_record():
     outcome = process.Outcome("ok", samples=[("latency_s", "s", value) for value in noisy(40, 0.2)])
     cell = small_plan().cells[0]
-    assert scheduler._record(cell, outcome, 1, {})["drift"] == pytest.approx(0.18, abs=0.03)
-    assert scheduler._record(cell, process.Outcome("error"), 1, {})["drift"] is None
+    assert scheduler.cell_record(cell, outcome, 1, {})["drift"] == pytest.approx(0.18, abs=0.03)
+    assert scheduler.cell_record(cell, process.Outcome("error"), 1, {})["drift"] is None

@@ -193,7 +193,7 @@ def test_warnings_stand_beside_the_numbers_they_touch(tmp_path):
     assert "Busy machine" in texts(run, summary, method="johnson", metric="speedup_at_equal_loss")
     assert not texts(run, summary, method="johnson", metric="peak_memory_bytes", batch=1)
     assert not texts(run, summary, method="texture_net", metric="latency_s", task="texture", batch=1)
-    assert "One seed" in texts(run, summary, method="gatys", metric="time_to_target_s", task="texture")
+    assert "One start" in texts(run, summary, method="gatys", metric="time_to_target_s", task="texture")
 
 
 def test_few_samples_precision_bounds_and_random_weights_are_marked(tmp_path):
