@@ -16,6 +16,7 @@ ENGINE_MODULES = {
     "nst_gluon.nets.tiles", "nst_gluon.nets.trained_net", "nst_gluon.nets.training_net", "nst_gluon.objective.loss",
     "nst_gluon.training.adam", "nst_gluon.training.run_folder", "nst_gluon.training.loop",
     "nst_gluon.descriptor.vgg", "bench.engines.gluon", "bench.engines.onnxruntime", "bench.engines.openvino",
+    "nst_gluon.nets.fastest",
     *(f"bench.engines.pytorch.{name}" for name in ("backend", "descriptor", "devices", "library", "minimisers", "nets",
                                                    "objective")),
 }  # fmt: skip

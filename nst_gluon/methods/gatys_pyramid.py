@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class GatysPyramid(Optimiser):
-    """Begins at a small size and ends at the full one: :mod:`nst_gluon.optimise.pyramid`."""
+    """Begins at a small size, with the style's mean colour, and ends at the full one; what an enlarged picture lacks is
+    the style's own finest octave: :mod:`nst_gluon.optimise.pyramid`."""
 
     name = "gatys_pyramid"
     tasks = TASKS
@@ -22,6 +23,9 @@ class GatysPyramid(Optimiser):
     variant_of = "gatys"
 
     def descend(self, problem: Problem) -> None:
-        from nst_gluon.optimise.pyramid import Schedule
+        from nst_gluon.optimise.pyramid import Schedule, toned
 
-        problem.coarse_to_fine(problem.start(), problem.levels or Schedule().levels(problem.size))
+        start, levels = problem.start(), problem.levels or Schedule().levels(problem.size)
+        if levels and problem.config.start == "noise":
+            start = toned(start, problem.style(levels[0][0]))
+        problem.coarse_to_fine(start, levels, detail=True)

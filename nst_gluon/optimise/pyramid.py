@@ -38,6 +38,9 @@ import numpy as np
 from nst_gluon.pictures.images import resize
 from nst_gluon.system.errors import UserError
 
+# Deviation of the noise that a method begins with which knows the style's colours.
+TONED = 0.1
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -82,9 +85,35 @@ def style_side(style_size: int, side: int, full: int) -> int:
     return max(16, round(style_size * side / full))
 
 
-def resampled(picture: np.ndarray, size: tuple[int, int], grain: float, rng: np.random.Generator) -> np.ndarray:
-    """A picture (1, 3, H, W), clipped to [0, 1], at another size (height, width); grain if that is larger."""
+def toned(noise: np.ndarray, style: np.ndarray) -> np.ndarray:
+    """Uniform noise (1, 3, H, W) as a little noise (deviation TONED) around the mean colour of a style picture."""
+    mean = style.mean(axis=(2, 3), keepdims=True)
+    return np.clip(mean + np.float32(TONED * 12**0.5) * (noise - np.float32(0.5)), 0, 1).astype(np.float32)
+
+
+def finest(style: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """What an enlarged picture of ``size`` (height, width) lacks: the finest octave of a style picture (1, 3, S, S).
+
+    Shifted at random, going around at its edges: its statistics are the style's, and no motif of it is.
+    """
+    height, width = style.shape[2:]
+    octave = style - resize(resize(style, (max(height // 2, 1), max(width // 2, 1))), (height, width))
+    rows, columns = (
+        (np.arange(side) + rng.integers(own)) % own for side, own in zip(size, (height, width))
+    )
+    return octave[:, :, rows[:, None], columns[None, :]]
+
+
+def resampled(
+    picture: np.ndarray, size: tuple[int, int], grain: float, rng: np.random.Generator, style: np.ndarray | None = None
+) -> np.ndarray:
+    """A picture (1, 3, H, W), clipped to [0, 1], at another size (height, width).
+
+    If that is larger, with the finest octave of ``style`` (as it is seen at that size), or with grain.
+    """
     found = resize(np.clip(picture, 0, 1), size)
-    if grain and size[0] * size[1] > picture.shape[2] * picture.shape[3]:
+    if size[0] * size[1] > picture.shape[2] * picture.shape[3]:
+        if style is not None:
+            return (found + finest(style, size, rng)).astype(np.float32)
         found += np.float32(grain) * rng.standard_normal(found.shape, dtype=np.float32)
     return found
