@@ -1,4 +1,7 @@
-"""An orchestrator with fake workers and fake inputs, to be killed: ``python drive.py OUT [RUN] [MODES] [REPEATS]``."""
+"""An orchestrator with fake workers and fake inputs, to be killed.
+
+``python drive.py OUT [RUN] [MODES] [REPEATS] [CLUSTER]``
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from nst_gluon.system import ending
 INPUTS = {"pictures": {}, "weights": {"sha256": "0"}, "nets": {}}
 
 
-def main(out: str, resume: str = "", modes: str = "{}", repeats: str = "2") -> int:
+def main(out: str, resume: str = "", modes: str = "{}", repeats: str = "2", where: str = "") -> int:
     path = run_folder.find_run(resume, Path(out), "--resume") if resume else None
     plan = Plan.from_dict(run_folder.read_run(path)) if path else small_plan(repeats=int(repeats))
     how = session.How(
@@ -26,6 +29,7 @@ def main(out: str, resume: str = "", modes: str = "{}", repeats: str = "2") -> i
         ask=lambda *arguments: INPUTS,
         report=False,
         arguments=["drive"],
+        cluster=where or None,
     )
     return session.execute(plan, how)
 

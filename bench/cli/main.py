@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
+from bench.cli import article, baseline, compare, figure, judge, listing, merge, parity, report, roofline, selftest
 from bench.plan import engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
@@ -23,6 +23,7 @@ from nst_gluon.system.errors import UserError
 RESULTS = Path("results")
 COMMANDS = {
     "report": report,
+    "figure": figure,
     "list": listing,
     "compare": compare,
     "baseline": baseline,
@@ -30,6 +31,8 @@ COMMANDS = {
     "merge": merge,
     "roofline": roofline,
     "parity": parity,
+    "article": article,
+    "judge": judge,
 }
 
 
@@ -49,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "doctor",
         help="check what this machine can run",
         description="Check the machine, the engine, the weights and the nets: what can run here, and how to fix what "
-        "cannot.",
+        "cannot. Of each NVIDIA GPU it says what runs on it: MXNet's wheel, NVIDIA's container with MXNet, or PyTorch.",
         epilog="examples:\n  python -m bench doctor\n  python -m bench doctor --json",
     )
     doctor.add_argument("--json", action="store_true", help="print one JSON object on standard output")
@@ -120,6 +123,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="threads of the engine (default: OMP_NUM_THREADS, or all available cores)",
     )
     add("--shard", metavar="I/N", help="measure only part I of N, of about equal length; see merge")
+    add(
+        "--cluster",
+        metavar="WHERE",
+        help="measure on the workers of a Dask cluster: its scheduler's address, the file that dask scheduler "
+        "--scheduler-file wrote, or slurm; see the harness's page",
+    )
     add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (default: results)")
     add("--resume", metavar="RUN", help="resume an interrupted run: its id, its folder, or latest")
     add("--timeout-scale", default="1", help=argparse.SUPPRESS)
@@ -158,7 +167,8 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         if asked <= {"method", "engine_python"}:
             what = run_folder.plan_of(begun, resume, "--resume")
             _check_trusted(what, resume, options)
-            for name in {cell.engine for cell in what.cells} - set(dict(what.settings.engine_pythons)):
+            here = {cell.engine for cell in what.cells} - set(dict(what.settings.engine_pythons))
+            for name in here if options.cluster is None else ():
                 engines.get(name).check()
         else:
             what = make_plan(options)
@@ -172,6 +182,8 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         as_json=options.json,
         timeout_scale=console.number("--timeout-scale", 0.0)(options.timeout_scale),
         arguments=["python", "-m", "bench", *arguments],
+        judge=what.budget.name != "quick",
+        cluster=options.cluster,
     )
     return session.execute(what, how)
 

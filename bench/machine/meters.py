@@ -41,7 +41,7 @@ from bench.machine.environment import high_water_bytes
 
 clock = time.perf_counter
 
-SECONDS, BYTES, PURE = "s", "B", "1"
+SECONDS, BYTES, JOULES, PURE = "s", "B", "J", "1"
 WINDOW, TOLERANCE = 3, 0.05
 LEAST_SAMPLES = 3
 LATE_RATIO, LATE_SECONDS = 1.3, 0.005

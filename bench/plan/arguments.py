@@ -54,9 +54,10 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         for name, default in PLAN_DEFAULTS.items()
     }
     engine_names = build.parse_names("--engine", given["engine"], list(engines.ENGINES))
+    here = getattr(options, "cluster", None) is None
     pythons = engines.parse_pythons(given["engine_python"] or [], engine_names)
     elsewhere = dict(pythons)
-    for name in engine_names:
+    for name in engine_names if here else ():
         if name not in elsewhere:
             engines.get(name).check()
     method_names = outside.parse("--method", given["method"])
@@ -65,7 +66,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     batches = given["batch"] and build.parse_integers("--batch", given["batch"], most=LARGEST_BATCH)
     devices = [runtime.parse_device(text) for text in _items("--device", given["device"])]
     dtypes = [runtime.parse_dtype(text) for text in _items("--dtype", given["dtype"])]
-    for name in engine_names:
+    for name in engine_names if here else ():
         for device in devices:
             engines.get(name).check_device(device, dtypes, name in elsewhere)
     repeats = given["repeats"] and console.whole_number("--repeats", 1, 3)(given["repeats"])
@@ -76,6 +77,8 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     if given["bounds"] not in cells.BOUNDS:
         raise UserError(f"--bounds: unknown bounds {given['bounds']!r}; {did_you_mean(given['bounds'], cells.BOUNDS)}")
     chosen = outside.facts(method_names)
+    for missing in filter(None, (method.missing() for method in chosen)):
+        raise UserError(f"--method: {missing}")
     settings = cells.Settings(
         style=_picture("style", given["style"]),
         content=_picture("content", given["content"]),
@@ -108,7 +111,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         raise UserError(f"--style: {next(iter(unavailable.values()))}")
     if given["shard"] is not None:  # before anything that depends on this machine, so that all split one and the same
         built = shards.take(built, *shards.parse(given["shard"]))
-    available = _memory(devices)
+    available = _memory(devices) if here else {}
     if batches is None:  # nobody asked for these batches: leave out those that cannot fit
         built = memory.without_larger_batches(built, available)
     memory.check_memory(built.cells, available)

@@ -10,9 +10,9 @@ from bench.plan.arguments import PLAN_DEFAULTS
 from bench.plan.budgets import BUDGETS
 from bench.plan.cells import BUNDLED, GENERATE, OPTIMISE
 from bench.report import run_facts
+from bench.store.machines import AT
 from nst_gluon.pages.wording import clean
 
-AT = "@"  # in a run of several machines, between a device and the machine's label
 LONGEST = 2000
 Cell = Mapping[str, Any]
 Meta = Mapping[str, Any]

@@ -70,7 +70,7 @@ def run_cells(
             targets = targets_for(cell, plan, records)
             reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
             if reason:
-                record = _record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
+                record = cell_record(cell, Outcome("skipped", reason), attempts=0, targets=targets)
                 store.append(record)
             else:
                 progress.started(cell, targets)
@@ -122,7 +122,7 @@ def _run_cell(
             raise
     if outcome.status == "disk_full":
         raise DiskFull.at(store.path)
-    record = _record(cell, outcome, attempts, targets)
+    record = cell_record(cell, outcome, attempts, targets)
     record.update(started=started.isoformat(timespec="seconds"), log=str(log))
     if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
         store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
@@ -131,7 +131,7 @@ def _run_cell(
     return record
 
 
-def _record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
+def cell_record(cell: Cell, outcome: Outcome, attempts: int, targets: Mapping[str, float]) -> dict[str, Any]:
     """The line of cells.jsonl."""
     headline: dict[str, float] = {}
     for metric in HEADLINES:
@@ -194,21 +194,24 @@ def without_net(cell: Cell, plan: Plan) -> str | None:
 def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """The objectives that an optimisation is to come down to, by generator; empty for a generator's cell.
 
+    Nothing is aimed at a generator that was trained on another loss, nor does a method of another loss aim at any.
     Each generator's own objective on the same picture under the same objective: the median over its seeds, in
     the same precision where it was measured in it, else in float32. ``--target-loss`` replaces them all. A variant of
     the optimisation is also to come down to what that ended at.
     """
-    if cell.kind != OPTIMISE:
+    if cell.kind != OPTIMISE or plan.facts(cell.method).own_loss:
         return {}
     asked = plan.settings.target_loss
     if asked is not None:
-        names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task}
+        names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task
+                 and not plan.facts(other.method).own_loss}
         return dict.fromkeys(sorted(names) or ["target_loss"], asked)
     found: dict[str, dict[str, list[float]]] = {}
     for record in records:
         same = all(record[name] == getattr(cell, name) for name in ("engine", "task", "size", "device"))
         plain = cell.variant and record["method"] == cell.variant_of
         aim = record["kind"] == GENERATE or plain
+        aim = aim and not plan.facts(record["method"]).own_loss
         if same and aim and record["batch"] == 1 and record["status"] == "ok":
             objective = record["medians"].get("objective")
             if objective is not None:

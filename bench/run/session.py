@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
+from bench.plan import shards
 from bench.plan.cells import Plan
-from bench.run import output, prepare, result_table
+from bench.run import cluster, output, prepare, result_table
 from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
@@ -39,6 +40,8 @@ class How:
 
     ``out`` is the folder of all runs; ``resume`` an existing run directory to go on with; ``level`` how much is told,
     one of bench.run.output. ``command`` starts a worker and ``ask`` checks the inputs; tests put others in their place.
+    ``cluster`` is where the cells are measured instead of here, see :func:`bench.run.cluster.connect`.
+    ``judge``: whether the finished pictures are judged (:mod:`bench.engines.judging`) before the report is made.
     """
 
     out: Path
@@ -50,6 +53,8 @@ class How:
     command: Sequence[str] = field(default_factory=worker_command)
     ask: Any = prepare.ask
     report: bool = True
+    cluster: str | None = None
+    judge: bool = False
 
 
 def execute(plan: Plan, how: How) -> int:
@@ -59,13 +64,27 @@ def execute(plan: Plan, how: How) -> int:
     Raises UserError before anything is written if the inputs are not right, if the run to be resumed has
     another plan, other inputs or another machine, and when the disk is full.
     """
+    if how.cluster is None:
+        return _execute(plan, how, None)
+    with cluster.connect(how.cluster, len(shards.loads(plan))) as connected:
+        return _execute(plan, how, connected)
+
+
+def _execute(plan: Plan, how: How, connected: cluster.Cluster | None) -> int:
     engine_names = sorted({cell.engine for cell in plan.cells})
-    inputs = how.ask(engine_names, run_sizes(plan), plan.to_dict()["settings"], None)
+    inputs = how.ask([] if connected else engine_names, run_sizes(plan), plan.to_dict()["settings"], None)
     threads = runtime.prepare(plan.settings.threads)
-    machine = environment.capture(threads)
+    there = None
+    if connected is None:
+        machine = environment.capture(threads)
+    else:
+        same = how.ask is prepare.ask
+        command = None if how.command == worker_command() else how.command
+        there = cluster.Run(connected, plan, inputs if same else None, command)
+        machine = there.first_machine(output.progress_line(how.level))["environment"]
     store = _open(plan, how, inputs, machine)
     try:
-        return _measure(plan, how, store, machine)
+        return _measure(plan, how, store, machine, there)
     except DiskFull as error:
         if how.resume is None and not store.cells():
             shutil.rmtree(store.path, ignore_errors=True)
@@ -77,8 +96,8 @@ def execute(plan: Plan, how: How) -> int:
         store.close()
 
 
-def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> int:
-    load = environment.load_average()
+def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any], there: cluster.Run | None) -> int:
+    load = environment.load_average() if there is None else None
     session = {"started": _now(), "command": list(how.arguments), "load_before": load}
     warnings = environment.warnings_before(machine, load)
     if plan.settings.random_weights:
@@ -89,7 +108,11 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any]) -> 
         progress.screen.line(f"warning: {warning}", "open")
     options = Options(command=how.command, timeout_scale=how.timeout_scale)
     try:
-        records = run_cells(plan, store, options, progress, plan.unavailable())
+        run = run_cells if there is None else there.measure
+        records = run(plan, store, options, progress, plan.unavailable())
+    except cluster.Lost as error:
+        _finish(store, session, "interrupted")
+        raise cluster.Lost(f"{error}; {_kept(store, plan)}; {_go_on(store, how)}") from error
     except KeyboardInterrupt as error:
         _finish(store, session, "interrupted")
         print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, how)}", file=sys.stderr)
@@ -137,7 +160,7 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
         return store
     store = Store.resume(how.resume)
     try:
-        check_same(store.run, plan, inputs, fingerprint)
+        check_same(store.run, plan, inputs, {} if how.cluster else fingerprint)
         if store.alone:
             kill_marked(RUN_MARK, store.mark)  # workers that outlived a killed orchestrator
         revision = machine["git"]
@@ -201,7 +224,8 @@ def _kept(store: Store, plan: Plan) -> str:
 
 def _go_on(store: Store, how: How) -> str:
     out = "" if how.out == Path("results") else f" --out {shlex.quote(str(how.out))}"
-    return f"go on with: python -m bench run --resume {store.path.name}{out}"
+    where = f" --cluster {shlex.quote(how.cluster)}" if how.cluster else ""
+    return f"go on with: python -m bench run --resume {store.path.name}{out}{where}"
 
 
 def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> int:
@@ -209,6 +233,10 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
     status = OK if set(counts) <= {"ok"} else FAILED
     if how.report and how.level > output.QUIET:
         print("making the report", file=sys.stderr, flush=True)
+    if how.judge:  # it warns where it cannot; the measurements are complete without it
+        if how.level > output.QUIET:
+            print("judging the pictures", file=sys.stderr, flush=True)
+        children.run(children.python("bench.engines.judging", str(store.path)))
     report = make_report(store.path) if how.report else None
     summary = result_table.read_summary(store.path / "summary.csv")
     if how.as_json:

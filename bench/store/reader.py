@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
-from bench.store import run_folder
+from bench.store import machines, run_folder
 from nst_gluon.methods import Facts
 from nst_gluon.system.errors import UserError
 
@@ -53,8 +53,10 @@ def read_run(run_dir: str | Path) -> RunData:
     meta = run_folder.read_run(directory)
     latest: dict[tuple, dict[str, Any]] = {}
     committed, texts = run_folder.read_committed(directory)
+    there = {machines.identity(record): label for record in committed if (label := machines.label(record, meta))}
     for record in committed:
-        identity = tuple(str(record.get(name)) for name in CELL_COLUMNS)
+        record = machines.labelled(record, meta)
+        identity = machines.identity(record)
         latest.pop(identity, None)
         latest[identity] = record
     records = tuple(latest.values())
@@ -63,8 +65,8 @@ def read_run(run_dir: str | Path) -> RunData:
         columns=list(CELL_TABLE_COLUMNS),
         dtype=str,
     )
-    samples = parse_table(texts["samples.csv"], run_folder.SAMPLE_COLUMNS, "samples.csv")
-    curves = parse_table(texts["curves.csv"], run_folder.CURVE_COLUMNS, "curves.csv")
+    samples = _side_by_side(parse_table(texts["samples.csv"], run_folder.SAMPLE_COLUMNS, "samples.csv"), there)
+    curves = _side_by_side(parse_table(texts["curves.csv"], run_folder.CURVE_COLUMNS, "curves.csv"), there)
     return RunData(
         directory=directory,
         meta=meta,
@@ -74,6 +76,16 @@ def read_run(run_dir: str | Path) -> RunData:
         curves=curves.dropna(subset=["seconds", "objective"]).reset_index(drop=True),
         texts=texts,
     )
+
+
+def _side_by_side(table: pd.DataFrame, there: Mapping[tuple[str, ...], str]) -> pd.DataFrame:
+    """The table with each cell's machine in its device; ``there``: labels by the cell's identity, may be empty."""
+    if there:
+        identities = table[list(CELL_COLUMNS)].astype(str).itertuples(index=False, name=None)
+        labels = [there.get(identity) for identity in identities]
+        table["device"] = [f"{device}{machines.AT}{label}" if label else device
+                           for device, label in zip(table["device"], labels)]  # fmt: skip
+    return table
 
 
 def parse_table(text: str, columns: tuple[str, ...], name: str = "table") -> pd.DataFrame:

@@ -8,9 +8,15 @@ import dataclasses
 import re
 from typing import Any
 
-from bench.plan.cells import Budget, Settings
+from bench.plan.cells import CELL_COLUMNS, Budget, Settings
 from nst_gluon.methods.base import GENERATES, OPTIMISES, Facts
 from nst_gluon.system.documents import NUMBER, check
+
+# What was found out about the finished pictures of a run afterwards. ``target``: empty for a method's final picture, or
+# the net at whose loss the optimisation had made this one.
+JUDGES, NOISE = "judges.csv", "noise.csv"
+JUDGE_COLUMNS = (*CELL_COLUMNS, "target", "metric", "value")
+NOISE_COLUMNS = ("method", "size", "scale", "objective", "content", "style", "tv", "picture")
 
 _CELL = {
     "engine": str, "method!": str, "task!": str, "size!": int, "batch!": int, "dtype!": str, "device!": str,
@@ -61,7 +67,7 @@ RECORD: dict[str, Any] = {
     **_CELL, "key": str, "status!": str, "reason": str, "attempts": int, "duration_s": NUMBER, "exit_code": int,
     "garbage_lines": int, "stragglers": int, "drift": NUMBER, "foreign_cores": NUMBER, "targets": {"*": NUMBER},
     "medians": {"*": NUMBER}, "evaluations": int, "image": str, "log": str, "started": str, "killed": bool,
-    "rows": {"*": [int]},
+    "machine": str, "rows": {"*": [int]},
     "info": {"memory": dict, "stopped_because": str, "cpu_mhz": [NUMBER], "timed_samples": int,
              "dropped_samples": int, "warm_up_calls": int, "warm_up_stable": bool, "targets": {"*": NUMBER}},
 }  # fmt: skip

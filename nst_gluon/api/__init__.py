@@ -29,6 +29,7 @@ from nst_gluon.pictures import images
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike
 from nst_gluon.training import recipe as recipes
+from nst_gluon.training import together
 
 if TYPE_CHECKING:
     from nst_gluon.nets.trained_net import TrainedNet
@@ -202,6 +203,7 @@ def train(
     threads: int | None = None,
     quiet: bool = True,
     command: str = "",
+    workers: int | PathLike = 1,
 ) -> Path:
     """Train a net for one style; the path of its file, beside which lie its log, preview and page.
 
@@ -227,7 +229,11 @@ def train(
         checkpoint_every, preview_every: iterations between checkpoints; seconds between previews.
         quiet: no progress on stderr.
         command: what the net's description gives as its command.
+        workers: processes on this machine, or a file of hosts for ssh, "HOST" or "HOST slots=N" a line, which all see
+            the same folders; each takes its part of every batch.
     """
+    where = together.places(workers)
+    together.check_batch(batch, len(where))
     chosen = methods.get(method) if method else generators(_task(task))[0]
     if not isinstance(chosen, methods.Generator):
         raise UserError(f"--method: {chosen.name} optimises a picture and has no net to train")
@@ -258,21 +264,23 @@ def train(
     if not quiet and iterations < enough // 2 and not random_weights:
         print(f"note: {iterations} steps are few for a good picture; --iterations {enough} is usual", file=sys.stderr)
     inputs.check_memory(max(sizes), max(sizes), batch * inputs.OPTIMISE_BYTES)
+    fields = {
+        "method": chosen.name, "task": task, "style": str(style), "preset": presets.get(preset).name,
+        "photos": None if photos is None else str(photos), "recipe": recipe, "iterations": iterations,
+        "size": sizes[0],
+        "more_sizes": tuple(sizes[1:]), "start": None if start is None else str(start), "batch": batch, "seed": seed,
+        "learning_rate": learning_rate, "dtype": dtype, "style_weight": style_weight, "weights": weights,
+        "random_weights": random_weights, "architecture": dict(architecture or {}), "workers": len(where),
+    }  # fmt: skip
+    how = {"checkpoint_every": checkpoint_every, "preview_every_s": preview_every, "overwrite": force, "quiet": quiet}
+    if len(where) > 1 or where[0].host:
+        job = {"config": fields, "output": str(output), "command": command, "options": how}
+        return together.launch(job, where, device, threads)
     engine = inputs.start_engine(device, dtype, threads)
     from nst_gluon.training import run_folder
     from nst_gluon.training.loop import TrainConfig
 
-    config = TrainConfig(
-        method=chosen.name, task=task, style=str(style), preset=presets.get(preset).name,
-        photos=None if photos is None else str(photos), recipe=recipe, iterations=iterations, size=sizes[0],
-        more_sizes=tuple(sizes[1:]), start=None if start is None else str(start), batch=batch, seed=seed,
-        learning_rate=learning_rate, dtype=dtype, style_weight=style_weight, weights=weights,
-        random_weights=random_weights, architecture=dict(architecture or {}),
-    )  # fmt: skip
-    return run_folder.train(
-        config, Path(output), engine.context, command, checkpoint_every=checkpoint_every,
-        preview_every_s=preview_every, overwrite=force, quiet=quiet,
-    )  # fmt: skip
+    return run_folder.train(TrainConfig(**fields), Path(output), engine.context, command, **how)
 
 
 def _task(task: str) -> str:

@@ -54,8 +54,8 @@ class Schedule:
     """
 
     coarsest: int = 64
-    first: int = 16
-    between: int = 8
+    first: int = 6
+    between: int = 3
     grain: float = 0.05
 
     def __post_init__(self) -> None:

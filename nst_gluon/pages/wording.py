@@ -64,6 +64,7 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
     steps = {
         "s": ((1e-3, 1e-6, " µs"), (1.0, 1e-3, " ms"), (600.0, 1.0, " s"), (math.inf, 60.0, " min")),
         "B": ((1e6, 1e3, " kB"), (1e9, 1e6, " MB"), (math.inf, 1e9, " GB")),
+        "J": ((1.0, 1e-3, " mJ"), (1e4, 1.0, " J"), (math.inf, 1e3, " kJ")),
         "x": ((math.inf, 1.0, "×"),),
         "images/s": ((math.inf, 1.0, " images/s"),),
         "iterations": ((math.inf, 1.0, " iterations"),),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from nst_gluon.system import builds
 from nst_gluon.system.errors import UserError, did_you_mean, nearest
 from nst_gluon.system.machine import available_cores, cpu_quota, cpu_supports_bfloat16, memory_available_bytes
 
@@ -36,7 +37,6 @@ __all__ = [
     "cpu_supports_bfloat16",
     "engine_distribution",
     "engine_problem",
-    "engine_runs_on",
     "engine_threads",
     "find_gpu",
     "gpu_devices",
@@ -47,13 +47,11 @@ __all__ = [
     "prepare",
     "preload_cuda_libraries",
     "quiet_import",
-    "unsupported_gpu",
 ]
 
 DTYPES = ("float32", "bfloat16")
 INSTALL = "python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU)"
 ENGINE_DISTRIBUTIONS = ("mxnet", "mxnet-cu112")
-OLDEST_CAPABILITY, NEWEST_CAPABILITY = (5, 0), (8, 9)
 
 # Only defaults: whatever the user has set wins.
 ENVIRONMENT = {
@@ -298,20 +296,6 @@ def gpu_devices() -> list[Gpu]:
             pynvml.nvmlShutdown()
 
 
-def engine_runs_on(compute_capability: tuple[int, int]) -> bool:
-    """Whether MXNet's published CUDA builds hold code for a compute capability: 5.0 to 8.9, without PTX."""
-    return OLDEST_CAPABILITY <= tuple(compute_capability) <= NEWEST_CAPABILITY
-
-
-def unsupported_gpu(gpu: Gpu) -> str:
-    """One line that says why the engine cannot run on ``gpu`` and what to do instead."""
-    major, minor = gpu.compute_capability
-    return (
-        f"{gpu.name} has compute capability {major}.{minor}, and MXNet's published CUDA builds run on 5.0 "
-        f"and stop at 8.9: use --device cpu, a GPU from Maxwell to Ada, or PyTorch (bench run --engine pytorch)"
-    )
-
-
 def find_gpu(device: Device) -> Gpu:
     """The GPU that ``device`` names; a UserError, in one line, if it is not there."""
     gpus = gpu_devices()
@@ -328,13 +312,9 @@ def check_device(device: Device) -> None:
     if device.kind == "cpu":
         return
     gpu = find_gpu(device)
-    if not engine_runs_on(gpu.compute_capability):
-        raise UserError(f"--device {device}: {unsupported_gpu(gpu)}")
-    if engine_distribution() == "mxnet":
-        raise UserError(
-            f"--device {device}: the installed engine is MXNet's CPU build; use --device cpu, or python -m "
-            f"pip uninstall -y mxnet && python -m pip install -e '.[cu112]'"
-        )
+    problem = builds.problem(gpu.name, gpu.compute_capability, gpu.index)
+    if problem:
+        raise UserError(f"--device {device}: {problem}")
 
 
 def check_dtype(dtype: str, device: Device) -> None:

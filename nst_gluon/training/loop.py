@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,10 +30,14 @@ from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.pictures import images
 from nst_gluon.pictures import pipeline as streams
+from nst_gluon.system import energy, runtime
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.training import checkpoint, photos, recipe, synthetic
 from nst_gluon.training.adam import Adam
+
+if TYPE_CHECKING:
+    from nst_gluon.training.member import Together
 
 # The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
 STAGED = 256
@@ -43,6 +47,8 @@ QUANTILES = (0.02, 0.98)
 MIXED = 0.2
 # Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
 HELD_OUT, HELD_OUT_SEED = 4, 2**31
+# Iterations between checks that processes which train together have the same net.
+CHECK_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class TrainConfig:
         style_weight: multiplies the preset's style weights.
         architecture: what differs from the method's own net (:meth:`nst_gluon.methods.Generator.choices`).
         start: a net file of the same method and task, whose parameters the training begins with; None: at random.
+        workers: equal parts of a batch, each with normalisation statistics of its own: so many processes, or one that
+            takes the parts in turn.
     """
 
     method: str
@@ -85,6 +93,14 @@ class TrainConfig:
     start: str | None = None
     weights: str | None = None
     random_weights: bool = False
+    workers: int = 1
+
+    @property
+    def how(self) -> recipe.Recipe:
+        """Its recipe; of a method with a training of its own, the parts that go with any training."""
+        found = recipe.get(self.recipe)
+        own = methods.get(self.method).own_loss
+        return recipe.Recipe(cosine=found.cosine, average=found.average) if own else found
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -93,7 +109,7 @@ class TrainConfig:
 
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
-        how = recipe.get(self.recipe)
+        how = self.how
         stages = how.texture_stages if self.task == "texture" else how.stages
         for until, eighths in () if self.start else stages:
             if iteration < until * self.iterations and self.size % STAGED == 0:
@@ -104,6 +120,8 @@ class TrainConfig:
         """As it comes back from JSON; the architecture's values stand beside the others."""
         fields = asdict(self)
         architecture = fields.pop("architecture")
+        if self.workers == 1:
+            del fields["workers"]  # older checkpoints do not have it
         return json.loads(json.dumps({**fields, **architecture}))
 
 
@@ -122,7 +140,7 @@ def defaults(config: TrainConfig) -> TrainConfig:
     """``config`` with the method's own schedule where it has None."""
     own = methods.get(config.method).schedule(config.iterations)
     schedule = {
-        "learning_rate": own.rate if config.start else recipe.get(config.recipe).rate or own.rate,
+        "learning_rate": own.rate if config.start else config.how.rate or own.rate,
         "decay_start": own.decay_start,
         "decay_every": own.decay_every,
         "decay": own.decay,
@@ -132,7 +150,7 @@ def defaults(config: TrainConfig) -> TrainConfig:
 
 def learning_rate(config: TrainConfig, iteration: int) -> float:
     """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
-    if recipe.get(config.recipe).cosine:
+    if config.how.cosine:
         return recipe.cosine(config.learning_rate, iteration, config.iterations)
     late = iteration - config.decay_start
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
@@ -197,7 +215,7 @@ def _photos(config: TrainConfig) -> list[np.ndarray]:
     if config.photos:
         return [images.load(path)[0] for path in images.list_folder(config.photos)]
     paths = assets.training_pictures(config.style)
-    if recipe.get(config.recipe).best:
+    if config.how.best:
         paths = [path for path in paths if path.stem != assets.JUDGED]
     return [images.load(path)[0] for path in paths]
 
@@ -207,7 +225,7 @@ def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]
     if config.task == "texture":
         yield from (None for _ in range(first, config.iterations))
         return
-    pictures, how = _photos(config), recipe.get(config.recipe)
+    pictures, how = _photos(config), config.how
     drawn = synthetic.Drawn(pictures, config.seed) if how.drawn and not config.photos else None
     crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, how, drawn)
     yield from streams.ahead(
@@ -228,11 +246,17 @@ def held_out(config: TrainConfig) -> np.ndarray:
 
 
 class Trainer:
-    """The state of one training: net, optimiser, objective, iteration."""
+    """The state of one training: net, optimiser, objective, iteration. ``together``: the group that this process is in,
+    which has a process for each part of a batch."""
 
-    def __init__(self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None):
+    def __init__(
+        self, config: TrainConfig, weights: vgg_weights.VggWeights, ctx=None, together: Together | None = None
+    ):
         self.config, self.ctx, self.weights = defaults(config), ctx or mx.cpu(), weights
-        self.recipe = recipe.get(config.recipe)
+        self.together, part = together, config.batch // config.workers
+        first = 0 if together is None else together.rank * part
+        self.pictures = range(first, config.batch if together is None else first + part)
+        self.recipe = config.how
         self.method, self.start = methods.get(config.method), None
         own = self.method.unsaturated if self.recipe.unsaturated else self.method.architecture
         self.architecture = {**own(config.task), **config.architecture}
@@ -246,7 +270,7 @@ class Trainer:
         if config.style_weight != 1.0:
             scaled = tuple((name, w * config.style_weight) for name, w in self.preset.style_layers)
             self.preset = replace(self.preset, style_layers=scaled)
-        style = images.load(assets.style_path(config.style), config.size)
+        self.style = style = images.load(assets.style_path(config.style), config.size)
         self.objective = Objective(self.preset, weights, config.task, style, dtype=config.dtype, ctx=self.ctx)
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
@@ -261,12 +285,23 @@ class Trainer:
         self.net.half = config.dtype == "bfloat16"
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
-        self.per_pass = 1 if self.net.one_by_one else config.batch
-        self.optimizer = Adam(parameters_of(self.net), self.recipe, self.ctx)
+        self.per_pass = 1 if self.net.one_by_one else part
+        self.optimizer = self.adam(parameters_of(self.net), self.recipe)
+        self.own = self.method.training(self)
         self.best: tuple[float, dict[str, np.ndarray]] | None = None
         self._judges = self._settled = None
         self.iteration = 0
         self.seconds = 0.0
+        # Joules, up to the session before and in this one; None where a machine did not tell.
+        gpu = runtime.find_gpu(runtime.Device("gpu", self.ctx.device_id)) if self.ctx.device_type == "gpu" else None
+        self._joules_before: float | None = 0.0
+        self._energy = energy.Meter(gpu and gpu.nvml_index)
+
+    @property
+    def joules(self) -> float | None:
+        """What the training has used, in all its sessions, by this machine's counters; None where one did not tell."""
+        now = self._energy.read()
+        return None if now is None or self._joules_before is None else self._joules_before + now
 
     def _start_from(self, path: str) -> dict[str, np.ndarray]:
         """The parameters of a net to begin with; its architecture becomes this training's."""
@@ -284,6 +319,16 @@ class Trainer:
                 raise UserError(f"--{name}: {path} has another; leave --{name} out")
         return parameters
 
+    def adam(self, parameters: Mapping, how: recipe.Recipe = recipe.RECIPES["paper"]) -> Adam:
+        """Adam as the method's schedule has it, for Gluon parameters by name."""
+        own = self.method.schedule(self.config.iterations)
+        return Adam(parameters, how, self.ctx, own.beta1, own.weight_decay)
+
+    def noise(self, rng: np.random.Generator, side: int, content: np.ndarray | None = None) -> list:
+        """What the net takes for a batch of pictures of that side, as NDArrays."""
+        arrays = net_inputs.drawn(self.description, content, rng, (self.config.batch, side, side))
+        return [mx.nd.array(array, ctx=self.ctx, dtype="float32") for array in arrays]
+
     def step(self, content: np.ndarray | None) -> Progress:
         """One iteration on content pictures (batch, 3, side, side), or on noise alone for textures.
 
@@ -292,15 +337,12 @@ class Trainer:
         """
         config, start = self.config, time.perf_counter()
         rng = np.random.default_rng([config.seed, 2, self.iteration])
-        side = config.side(self.iteration)
-        shape = (config.batch, side, side)
-        inputs = [
-            mx.nd.array(a, ctx=self.ctx, dtype="float32")
-            for a in net_inputs.drawn(self.description, content, rng, shape)
-        ]
+        if self.own is not None:
+            return self._own_step(rng, start)
+        inputs = self.noise(rng, config.side(self.iteration), content)
         self.optimizer.zero_gradients()
         totals, finite = [], True
-        for first in range(0, config.batch, self.per_pass):
+        for first in self.pictures[:: self.per_pass]:
             part = slice(first, first + self.per_pass)
             targets = None if content is None else self.objective.content_targets(content[part])
             with mx.autograd.record():
@@ -321,19 +363,38 @@ class Trainer:
             totals.append([v.asnumpy() for v in (*values, *extra)])
         rate = learning_rate(config, self.iteration)
         means = [float(np.mean([t[i] for t in totals])) for i in range(5)]
+        if self.together is not None:
+            sums = self.together.add_up(self.optimizer.gradients(), [*means, float(finite)])
+            means, finite = [value / config.workers for value in sums[:5]], sums[5] == config.workers
         terms = Terms(*means[:4])
         if not (finite and np.isfinite(terms.objective)):
             raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
         self.optimizer.step(self.iteration, rate, config.batch)
         mx.nd.waitall()
         self.iteration += 1
+        if self.together is not None and self.iteration % CHECK_EVERY == 0:
+            self.together.check(self.optimizer.learnt(), self.optimizer.gradients(), self.iteration)
         self.seconds += time.perf_counter() - start
         return Progress(self.iteration, self.seconds, rate, terms, means[4])
 
-    def judge(self) -> tuple[float, float]:
-        """The mean objective of the net on held-out pictures, and the part of their pixels that is saturated.
+    def _own_step(self, rng: np.random.Generator, start: float) -> Progress:
+        """A step of the method's own training. Its loss stands where penalties do: it is not the objective, which is
+        known when :meth:`judge` was asked, and otherwise not a number.
+        """
+        rate = learning_rate(self.config, self.iteration)
+        loss = self.own.step(self.iteration, rate, rng)
+        if not np.isfinite(loss):
+            raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
+        mx.nd.waitall()
+        self.iteration += 1
+        self.seconds += time.perf_counter() - start
+        return Progress(self.iteration, self.seconds, rate, Terms(*[np.nan] * 4), loss)
 
-        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far.
+    def judge(self) -> tuple[Terms, float]:
+        """The mean terms of the net on held-out pictures, and the part of their pixels that is saturated.
+
+        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far
+        and the recipe asks for that.
         """
         config, parameters = self.config, self.parameters()
         generator = TrainedNet(parameters, self.meta(None, ""), self.ctx)
@@ -344,12 +405,13 @@ class Trainer:
         for seed, (content, targets) in enumerate(self._judges):
             pictures = generator.generate(content, (config.size, config.size), seed=seed)
             values = self.objective.loss(mx.nd.array(pictures, ctx=self.ctx), targets)
-            losses.append(float(values[0].asscalar()))
+            losses.append([float(value.mean().asscalar()) for value in values[:4]])
             shares.append(recipe.saturated(pictures))
-        loss = float(np.mean(losses))
+        terms = Terms(*np.mean(losses, axis=0).tolist())
+        loss = terms.objective
         if self.recipe.best and np.isfinite(loss) and (self.best is None or loss < self.best[0]):
             self.best = loss, parameters
-        return loss, float(np.mean(shares))
+        return terms, float(np.mean(shares))
 
     def parameters(self) -> dict[str, np.ndarray]:
         """The net as it is now: its averaged parameters where the recipe has an average.
@@ -398,7 +460,10 @@ class Trainer:
         """A checkpoint: everything that the next iteration depends on, in float32."""
         arrays = {f"net.{name}": value for name, value in values_of(self.net).items()}
         arrays.update(self.optimizer.arrays())
-        state = {"iteration": self.iteration, "seconds": self.seconds, "config": self.config.as_json()}
+        if self.own is not None:
+            arrays.update((f"own.{name}", value) for name, value in self.own.arrays().items())
+        state = {"iteration": self.iteration, "seconds": self.seconds, "joules": self.joules}
+        state["config"] = self.config.as_json()
         if self.best is not None:
             state["best"] = self.best[0]
             arrays.update((f"best.{name}", value) for name, value in self.best[1].items())
@@ -415,11 +480,14 @@ class Trainer:
         odd = next((name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)), None)
         if odd is not None:
             raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
-        part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.")}
+        part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.", "own.")}
         set_parameters(self.net, part["net."], self.ctx, str(path))
         self.optimizer.restore(arrays)
+        if self.own is not None:
+            self.own.restore(part["own."])
         self.best = (state["best"], part["best."]) if "best" in state else None
         self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self._joules_before = state.get("joules")
 
 
 def style_name(style: str) -> str:

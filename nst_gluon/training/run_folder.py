@@ -12,8 +12,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -27,6 +29,9 @@ from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import alone, one_line, write_atomically
 from nst_gluon.training import checkpoint, page
 from nst_gluon.training.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
+
+if TYPE_CHECKING:
+    from nst_gluon.training.member import Together
 
 TERMS = ("objective", "content", "style", "tv")
 # "held_out" and "saturated" (Trainer.judge) are there every few iterations, and nan between.
@@ -122,6 +127,7 @@ def train(
     overwrite: bool = False,
     show: Callable[[Progress], None] | None = None,
     quiet: bool = False,
+    together: Together | None = None,
 ) -> Path:
     """Trains a net into ``folder`` and returns the net file's path; continues from a checkpoint that is there.
 
@@ -130,6 +136,7 @@ def train(
         show: called after each iteration.
         quiet: say nothing on stderr; otherwise how long it will take, once a few steps have been timed, and on a
             terminal how far it is.
+        together: the group that this process trains in; the first of them writes, the others only compute.
 
     Raises:
         UserError: the folder cannot be written, or holds this net already and ``overwrite`` is false.
@@ -137,10 +144,12 @@ def train(
     """
     files = Files(Path(folder), net_stem(config))
     net_path, saved = files.path(".npz"), files.path(".checkpoint.npz")
-    if net_path.exists() and not overwrite and not checkpoint.exists(saved):
+    leader = together is None or together.rank == 0
+    quiet = quiet or not leader
+    if leader and net_path.exists() and not overwrite and not checkpoint.exists(saved):
         raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
     weights = vgg_weights.load(config.weights, random=config.random_weights)
-    trainer = Trainer(config, weights, ctx)  # refuses what it cannot train before there is a folder
+    trainer = Trainer(config, weights, ctx, together)  # refuses what it cannot train before there is a folder
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -158,13 +167,20 @@ def train(
     )
     previewed, timed, told = time.monotonic(), {}, quiet
     judge_every = max(10, config.iterations // JUDGEMENTS)
-    with alone(net_path), bar:
+    if together is not None:
+        together.check(trainer.optimizer.learnt(), trainer.optimizer.gradients(), trainer.iteration)
+    with alone(net_path) if leader else nullcontext(), bar:
         for content in contents(trainer.config, trainer.iteration):
             begun = time.monotonic()
             progress = trainer.step(content)
+            if not leader:
+                continue
             timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
             due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
-            rows.append(_row(progress, trainer.judge() if due else (np.nan, np.nan)))
+            terms, saturated = trainer.judge() if due else (None, np.nan)
+            if due and trainer.own is not None:
+                progress = replace(progress, terms=terms)
+            rows.append(_row(progress, (terms.objective if due else np.nan, saturated)))
             if not told and sum(map(len, timed.values())) == (WARM_UP + TIMED) * len(config.sizes):
                 told = True
                 warm = {side: steps[WARM_UP:] for side, steps in timed.items() if len(steps) > WARM_UP}
@@ -180,6 +196,8 @@ def train(
             if progress.iteration % checkpoint_every == 0:
                 _write_log(files.path(".csv"), rows)
                 trainer.save(saved)
+    if not leader:
+        return net_path
     _write_log(files.path(".csv"), rows)
     _finish(trainer, files, rows, command)
     checkpoint.delete(saved)
@@ -191,12 +209,16 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     trainer.settle()
     images.save(preview(trainer), files.path(".preview.png"))
     last = np.array([[float(v) for v in row[3 : 3 + len(TERMS)]] for row in rows[-FINAL_WINDOW:]])
+    last = last[np.isfinite(last[:, 0])]  # of a training of a method's own: where it was judged
     final = dict(zip(TERMS, last.mean(axis=0).tolist()))
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
+    if trainer.joules is not None:
+        meta["joules"] = trainer.joules
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n"))
     curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
+    curve = [point for point in curve if np.isfinite(point[1])]
     text = page.write(meta, curve, samples(trainer), files.path(".npz"))
     write_atomically(files.path(".html"), text)
     netfile.save(files.path(".npz"), trainer.parameters(), meta)

@@ -174,16 +174,6 @@ def test_an_engine_that_can_do_nothing_of_it_is_refused():
     assert text.startswith("--engine: onnxruntime cannot do gatys") and "use gluon" in text
 
 
-def test_the_command_line_takes_engines_and_their_options(monkeypatch):
-    monkeypatch.setattr(engines.Engine, "installed", lambda self: True)
-    options = main.parser().parse_args(
-        ["run", "--engine", "pytorch,gluon", "--engine-option", "pytorch.lbfgs=torch", "--size", "64"]
-    )
-    made = arguments.make_plan(options)
-    assert {cell.engine for cell in made.cells} == {"gluon", "pytorch"}
-    assert made.settings.engine_options == (("pytorch.lbfgs", "torch"),)
-
-
 # ------------------------------------------------------------------------------------------------------------ devices
 
 

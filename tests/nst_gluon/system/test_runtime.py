@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from nst_gluon.system import runtime
+from nst_gluon.system import builds, runtime
 from nst_gluon.system.errors import UserError
 
 
@@ -95,10 +97,6 @@ def test_memory_available(tmp_path, files, expected):
     assert runtime.memory_available_bytes(root) == expected
 
 
-def test_memory_of_this_machine_without_proc(tmp_path):
-    assert runtime.memory_available_bytes(tmp_path) > 2**20
-
-
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -118,39 +116,27 @@ def test_bfloat16_of_the_processor(tmp_path, flags, expected):
 
 ENVIRONMENT = """
 import json, os
-from nst_gluon.system import runtime
+from nst_gluon.system import builds, runtime
 threads = runtime.prepare({threads})
 names = (*runtime.ENVIRONMENT, "OMP_NUM_THREADS")
 print(json.dumps([threads, {{name: os.environ.get(name) for name in names}}]))
 """
 
 
-def environment(python, threads=None, **variables):
-    done = python(ENVIRONMENT.format(threads=threads), **variables)
-    assert not done.stderr
-    return json.loads(done.stdout)
-
-
-def test_defaults_use_all_cores_and_wait_passively(python):
-    threads, variables = environment(python)
-    assert threads == runtime.available_cores()
-    assert variables == {**runtime.ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
-    assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
-
-
-def test_what_the_user_has_set_stays(python):
-    threads, variables = environment(python, OMP_NUM_THREADS="3,2", OMP_WAIT_POLICY="ACTIVE")
-    assert (threads, variables["OMP_NUM_THREADS"], variables["OMP_WAIT_POLICY"]) == (3, "3,2", "ACTIVE")
-
-
-def test_an_explicit_number_of_threads_wins(python):
-    threads, variables = environment(python, threads=5, OMP_NUM_THREADS="3")
-    assert (threads, variables["OMP_NUM_THREADS"]) == (5, "5")
-
-
-def test_no_threads_are_refused():
-    with pytest.raises(UserError, match="threads: 0"):
-        runtime.prepare(0)
+@pytest.mark.parametrize(
+    ("asked", "given", "threads", "expected"),
+    [
+        (None, {}, runtime.available_cores(), {}),
+        (None, {"OMP_NUM_THREADS": "3,2", "OMP_WAIT_POLICY": "ACTIVE"}, 3, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        (5, {"OMP_NUM_THREADS": "3"}, 5, {}),
+    ],
+)
+def test_threads_and_variables_before_the_engine_starts(python, asked, given, threads, expected):
+    """All cores, waiting passively; what the user has set stays, but an explicit number of threads wins."""
+    done = python(ENVIRONMENT.format(threads=asked), **given)
+    count = str(asked or given.get("OMP_NUM_THREADS", threads))
+    assert json.loads(done.stdout) == [threads, {**runtime.ENVIRONMENT, "OMP_NUM_THREADS": count, **expected}]
+    assert not done.stderr and runtime.ENVIRONMENT["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_importing_the_engine_prints_nothing_and_gives_it_the_threads(python):
@@ -166,19 +152,6 @@ def test_importing_the_engine_prints_nothing_and_gives_it_the_threads(python):
     )
     assert done.stdout.split() == [str(runtime.available_cores()), "cpu(0)", "1.9.1"]
     assert done.stderr.count("Warning") == 1 and "mine" in done.stderr, done.stderr
-
-
-def test_no_engine_is_one_line(python):
-    program = (
-        "from nst_gluon.cli import console\n"
-        "def command():\n"
-        "    from nst_gluon.system.engine import mx\n"
-        "raise SystemExit(console.run(command))"
-    )
-    done = python(program, engine=False)
-    assert done.returncode == 2 and not done.stdout
-    assert done.stderr.startswith("error: no engine: ") and done.stderr.count("\n") == 1
-    assert ".[cpu]" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -197,20 +170,6 @@ def test_what_the_engine_cannot_run_with(monkeypatch, version, numpy, expected):
     monkeypatch.setattr(runtime, "_find", lambda _: object())
     problem = runtime.engine_problem()
     assert (problem is None) if expected is None else (expected in problem and "\n" not in problem)
-
-
-@pytest.mark.parametrize(
-    ("installed", "expected"),
-    [
-        ({"mxnet"}, "mxnet"),
-        ({"mxnet-cu112"}, "mxnet-cu112"),
-        ({"mxnet", "mxnet-cu112"}, "mxnet-cu112"),
-        ({}, None),
-    ],
-)
-def test_engine_distribution(monkeypatch, installed, expected):
-    monkeypatch.setattr(runtime, "installed_version", lambda name: "1.9.1" if name in installed else None)
-    assert runtime.engine_distribution() == expected
 
 
 def test_cuda_libraries_are_loaded_globally_each_after_what_it_needs(tmp_path, monkeypatch):
@@ -239,32 +198,12 @@ def test_cuda_libraries_are_loaded_globally_each_after_what_it_needs(tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "index", "name"),
-    [
-        ("cpu", "cpu", 0, "cpu"),
-        ("gpu", "gpu", 0, "gpu"),
-        ("GPU:1", "gpu", 1, "gpu:1"),
-        ("gpu:0", "gpu", 0, "gpu"),
-    ],
-)
-def test_devices(text, kind, index, name):
-    device = runtime.parse_device(text)
-    assert (device, str(device)) == (runtime.Device(kind, index), name)
-
-
-@pytest.mark.parametrize(
     "text", ["", "tpu", "gpu:", "gpu:x", "cpu:1", "gpu:-1", "gpu 1", "gpu:99999", "gpu\n:1"]
 )
 def test_unknown_devices_are_refused_in_one_line(text):
     with pytest.raises(UserError, match="use cpu, gpu or gpu:1") as refusal:
         runtime.parse_device(text)
     assert "\n" not in str(refusal.value)
-
-
-def test_dtypes():
-    assert runtime.parse_dtype("BFloat16") == "bfloat16"
-    with pytest.raises(UserError, match="did you mean 'float32'"):
-        runtime.parse_dtype("float23")
 
 
 def test_dtype_of_a_device(monkeypatch):
@@ -368,29 +307,78 @@ def test_no_driver_no_package_or_a_lost_gpu_is_no_gpu(nvml, monkeypatch):
     assert runtime.gpu_devices() == []
 
 
-@pytest.mark.parametrize(
-    ("capability", "expected"),
-    [((3, 7), False), ((5, 0), True), ((7, 5), True), ((8, 6), True), ((8, 9), True), ((9, 0), False),
-     ((10, 0), False), ((12, 0), False)],
-)  # fmt: skip
-def test_what_the_published_builds_run_on(capability, expected):
-    assert runtime.engine_runs_on(capability) is expected
+WHEEL_CODE = frozenset({(5, 0), (6, 0), (7, 0), (8, 0), (8, 6)})
+WHEEL = builds.Build(Path("wheel"), WHEEL_CODE)
+CONTAINER = builds.Build(Path("container"), frozenset({(6, 0), (7, 0), (8, 0), (8, 6), (9, 0)}))
+FOR_CPUS = builds.Build(Path("cpu"))
 
 
 @pytest.mark.parametrize(
-    ("gpus", "device", "installed", "line"),
+    ("build", "expected"),
     [
-        ((), "gpu", "mxnet-cu112", "no NVIDIA GPU and driver"),
-        ((ADA,), "gpu:1", "mxnet-cu112", "no GPU of that number; use one of: gpu$"),
-        ((HOPPER,), "gpu", "mxnet-cu112", "NVIDIA H200 has compute capability 9.0.* stop at 8.9: use"),
-        ((KEPLER,), "gpu", "mxnet-cu112", "Tesla K80 has compute capability 3.7"),
-        ((ADA, HOPPER), "gpu:1", "mxnet-cu112", "NVIDIA H200"),
-        ((ADA,), "gpu", "mxnet", "CPU build"),
+        (WHEEL, {(3, 7): False, (5, 0): True, (7, 5): True, (8, 6): True, (8, 9): True, (9, 0): False}),
+        (CONTAINER, {(5, 2): False, (8, 9): True, (9, 0): True, (10, 0): False}),
+        (builds.Build(Path(), frozenset({(8, 6)}), frozenset({(9, 0)})), {(8, 0): False, (9, 0): True, (12, 0): True}),
+        (FOR_CPUS, {(8, 6): False}),
     ],
 )
-def test_a_device_that_cannot_work_is_refused_in_one_line(nvml, monkeypatch, gpus, device, installed, line):
+def test_what_a_build_runs_on(build, expected):
+    """Machine code runs on later minor versions of its major one; PTX on everything that is newer."""
+    assert {capability: build.runs_on(capability) for capability in expected} == expected
+
+
+def library(path, *entries):
+    """An ELF file whose section of GPU code has a container for each of ``entries``, (kind, architecture) pairs."""
+    code = b""
+    for pairs in entries:
+        body = b"".join(struct.pack("<HHIQIIHHI", kind, 0x101, 64, 24, 0, 0, 0, 0, arch) + bytes(32 + 24)
+                        for kind, arch in pairs)  # fmt: skip
+        code += struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(body)) + body + bytes(8)
+    names = b"\0.shstrtab\0.nv_fatbin\0"
+    begin = 64 + len(names) + len(code)
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + bytes(24) + struct.pack("<Q", begin) + bytes(10)
+    header += struct.pack("<HHH", 64, 3, 1)
+    sections = [(0, 0, 0), (1, 64, len(names)), (11, 64 + len(names), len(code))]
+    table = b"".join(struct.pack("<IIQQQQ", name, 1, 0, 0, at, size) + bytes(24) for name, at, size in sections)
+    path.write_bytes(header + names + code + table)
+    return path
+
+
+def test_a_build_is_asked_for_its_code(tmp_path, monkeypatch):
+    for index, (entries, code, ptx) in enumerate((
+        ([[(2, 50), (2, 86)], [(2, 86), (1, 90)]], {(5, 0), (8, 6)}, {(9, 0)}),
+        ([[(2, 90)]], {(9, 0)}, set()),
+        ([], set(), set()),
+    )):  # fmt: skip
+        path = library(tmp_path / f"{index}.so", *entries)
+        monkeypatch.setenv("MXNET_LIBRARY_PATH", str(path))
+        assert builds.installed() == builds.Build(path, frozenset(code), frozenset(ptx))
+    (tmp_path / "none.so").write_text("no library at all")
+    monkeypatch.setenv("MXNET_LIBRARY_PATH", str(tmp_path / "none.so"))
+    assert builds.installed() is None
+
+
+def test_the_installed_build_is_for_cpus_or_has_code():
+    pytest.importorskip("mxnet")
+    assert str(builds.installed()).startswith(("CPU build", "CUDA build for "))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "build", "line"),
+    [
+        ((), "gpu", WHEEL, "no NVIDIA GPU and driver"),
+        ((ADA,), "gpu:1", WHEEL, "no GPU of that number; use one of: gpu$"),
+        ((HOPPER,), "gpu", WHEEL, "NVIDIA H200 has compute capability 9.0.*5.0, 6.0, 7.0, 8.0, 8.6.*docker run"),
+        ((KEPLER,), "gpu", CONTAINER, "Tesla K80 has compute capability 3.7.* --engine pytorch"),
+        ((ADA, HOPPER), "gpu:1", WHEEL, "NVIDIA H200"),
+        ((ADA,), "gpu", FOR_CPUS, "CPU build.*cu112"),
+        ((ADA,), "gpu", None, "unknown build"),
+    ],
+)
+def test_a_device_that_cannot_work_is_refused_in_one_line(nvml, monkeypatch, gpus, device, build, line):
     nvml(*gpus)
-    monkeypatch.setattr(runtime, "engine_distribution", lambda: installed)
+    monkeypatch.setattr(builds, "installed", lambda: build)
+    monkeypatch.setattr(builds, "computes_on", lambda index: False)
     with pytest.raises(UserError, match=f"--device {device}: .*{line}") as refusal:
         runtime.check_device(runtime.parse_device(device))
     assert "\n" not in str(refusal.value)
@@ -398,6 +386,11 @@ def test_a_device_that_cannot_work_is_refused_in_one_line(nvml, monkeypatch, gpu
 
 def test_a_device_that_works(nvml, monkeypatch):
     nvml(HOPPER, ADA)
-    monkeypatch.setattr(runtime, "engine_distribution", lambda: "mxnet-cu112")
+    monkeypatch.setattr(builds, "installed", lambda: WHEEL)
     runtime.check_device(runtime.parse_device("gpu:1"))
     runtime.check_device(runtime.parse_device("cpu"))
+    monkeypatch.setattr(builds, "installed", lambda: CONTAINER)
+    runtime.check_device(runtime.parse_device("gpu"))
+    monkeypatch.setattr(builds, "installed", lambda: None)
+    monkeypatch.setattr(builds, "computes_on", lambda index: index == 0)
+    runtime.check_device(runtime.parse_device("gpu"))

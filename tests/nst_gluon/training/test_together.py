@@ -1,0 +1,134 @@
+"""Several processes train one net: as one process would, and all of them or none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plans import alive, wait_until
+
+from nst_gluon import api
+from nst_gluon.nets import netfile
+from nst_gluon.system.errors import UserError
+from nst_gluon.training import together
+from nst_gluon.training.loop import TrainConfig
+from nst_gluon.training.member import Together
+from nst_gluon.training.run_folder import train
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = TrainConfig("texture_net", "texture", "great_wave", iterations=20, size=32, batch=4, recipe="paper",
+                     random_weights=True)  # fmt: skip
+SAME = {"task": "texture", "size": 32, "batch": 4, "iterations": 20, "random_weights": True}
+
+
+def members(folder: Path) -> list[int]:
+    """The processes of a group whose launcher works in ``folder``."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"nst_gluon.training.member" in (entry / "cmdline").read_bytes() and (entry / "cwd").resolve() == folder:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def test_two_workers_end_where_one_process_does(tmp_path, monkeypatch):
+    """Over ssh, or what stands for it here: it runs the command on this machine."""
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PORT", "1")  # which ps-lite would bind
+    hosts = tmp_path / "hosts"
+    hosts.write_text("# this machine\n127.0.0.1 slots=2\n")
+    one = netfile.load(train(replace(CONFIG, workers=2), tmp_path / "one"))[0]
+    path = api.train("great_wave", output=tmp_path / "two", workers=hosts, threads=1, **SAME)
+    two, meta = netfile.load(path)
+    learnt = [name for name in one if "running" not in name]
+    assert len(learnt) > 20 and max(np.abs(one[name] - two[name]).max() for name in learnt) < 1e-5
+    assert meta["training"]["workers"] == 2 and len(path.with_suffix(".csv").read_text().splitlines()) == 21
+
+
+def test_a_killed_worker_ends_all_and_the_same_command_goes_on(tmp_path):
+    command = [sys.executable, "-m", "nst_gluon", "train", "great_wave", "--task", "texture", "--size", "32", "--batch",
+               "2", "--iterations", "24", "--random-weights", "--checkpoint-every", "2", "--workers", "2", "--quiet",
+               "--threads", "1"]  # fmt: skip
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "text": True}
+    group = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
+    assert wait_until(lambda: list(tmp_path.glob("*.checkpoint.npz")), 60)
+    found = members(tmp_path)
+    assert len(found) == 4
+    killed = time.monotonic()
+    os.kill(found[-1], signal.SIGKILL)
+    _, error = group.communicate(timeout=30)
+    assert time.monotonic() - killed < 10 and group.returncode == 2 and not [pid for pid in found if alive(pid)]
+    assert error == ("error: --workers: worker 2 of 2 was killed (SIGKILL); the others were ended, and the same "
+                     "command goes on from the last checkpoint\n")  # fmt: skip
+    rows = subprocess.run(command, check=True, timeout=120, **options)
+    (log,) = tmp_path.glob("*.csv")
+    assert rows.returncode == 0 and [int(line.split(",")[0]) for line in log.read_text().splitlines()[1:]] == [
+        *range(1, 25)]  # fmt: skip
+
+
+def test_workers_that_differ_are_told(monkeypatch):
+    class Array:
+        size = 100
+
+        def __init__(self, value):
+            self.value = value
+
+        def asnumpy(self):
+            return np.full(100, self.value, np.float32)
+
+    def worker(rank, others):
+        made = Together.__new__(Together)
+        made.rank, made.workers = rank, 2
+        sent = []
+
+        def add_up(arrays, numbers):
+            sent.append(np.array(numbers))
+            return (sent[0] + (others[0] if others else 0)).tolist()
+
+        made.add_up = add_up
+        return made, sent
+
+    def outcome(value):
+        first, sent = worker(0, None)
+        first.gather = lambda numbers, like: sent.append(np.array(numbers)) or [0.0] * len(numbers)
+        first.check({"w": Array(1.0)}, [Array(0)], 10)
+        padded = np.zeros(106)
+        padded[:4] = sent[0]
+        worker(1, [padded])[0].check({"w": Array(value)}, [Array(0)], 10)
+
+    outcome(1.0)
+    with pytest.raises(UserError, match="nets differ at iteration 10"):
+        outcome(1.0000001)
+
+
+@pytest.mark.parametrize(("workers", "words"), [
+    (0, "0 is not from 1 to 256"), ("nowhere", "'nowhere' is neither a number nor a file of hosts"), (3, "6 would do")
+])  # fmt: skip
+def test_what_cannot_be_is_one_line(workers, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        api.train("great_wave", output=tmp_path / "out", workers=workers, **SAME)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_hosts(tmp_path):
+    file = tmp_path / "hosts"
+    file.write_text("a\n\nuser@b.example slots=2  # two\n")
+    expected = [("a", 0, 1), ("user@b.example", 0, 2), ("user@b.example", 1, 2)]
+    assert together.places(file) == [together.Place(*place) for place in expected]
+    for text in ("", "a b\n", "-oProxyCommand=x\n", "a slots=0\n"):
+        file.write_text(text)
+        with pytest.raises(UserError, match="a line is HOST or HOST slots=N"):
+            together.places(file)
