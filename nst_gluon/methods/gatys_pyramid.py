@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 class GatysPyramid(Optimiser):
-    """Begins at a small size, with the style's mean colour, and ends at the full one; what an enlarged picture lacks is
-    the style's own finest octave: :mod:`nst_gluon.optimise.pyramid`."""
+    """Begins at a small size and ends at the full one. A texture begins with the style's colours, and gets the style's
+    finest octave wherever it is enlarged: :mod:`nst_gluon.optimise.pyramid`."""
 
     name = "gatys_pyramid"
     tasks = TASKS
@@ -25,7 +25,9 @@ class GatysPyramid(Optimiser):
     def descend(self, problem: Problem) -> None:
         from nst_gluon.optimise.pyramid import Schedule, toned
 
-        start, levels = problem.start(), problem.levels or Schedule().levels(problem.size)
-        if levels and problem.config.start == "noise":
+        start, texture = problem.start(), problem.task == "texture"
+        schedule = Schedule(first=6, between=3) if texture else Schedule()
+        levels = problem.levels or schedule.levels(problem.size)
+        if levels and texture:
             start = toned(start, problem.style(levels[0][0]))
-        problem.coarse_to_fine(start, levels, detail=True)
+        problem.coarse_to_fine(start, levels, detail=texture)

@@ -104,7 +104,7 @@ def main() -> int:
         block(engines.REFERENCE, more, number, len(order) * 2)
     peers.write_table(options.output, COLUMNS, rows)
     facts["load_after"] = environment.load_average()
-    facts["bfloat16_db"] = {f"{key[0]} {key[1]} {key[5]}": round(value, 1) for key, value in agreements.items()
+    facts["bfloat16_db"] = {f"{key[0]} {key[1]} {key[5]}": round(min(value, 99.9), 1) for key, value in agreements.items()
                             if key[2] == "bfloat16"}  # fmt: skip
     run_folder.write_json(peers.facts_path(options.output), facts)
     print(table(peers.pd.DataFrame(rows, columns=list(COLUMNS)), facts["bfloat16_db"]))

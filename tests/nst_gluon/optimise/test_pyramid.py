@@ -16,10 +16,10 @@ from nst_gluon.optimise.pyramid import Schedule, finest, resampled, stage_size, 
 
 
 def test_levels_halve_the_side_down_to_the_coarsest():
-    assert Schedule().levels((256, 256)) == ((64, 6), (128, 3))
+    assert Schedule().levels((256, 256)) == ((64, 16), (128, 8))
     assert Schedule(first=3, between=2).levels((300, 512)) == ((64, 3), (128, 2), (256, 2))
     assert Schedule().levels((64, 127)) == ()
-    assert Schedule().levels((128, 20)) == ((64, 6),)
+    assert Schedule().levels((128, 20)) == ((64, 16),)
 
 
 def test_sizes_of_a_level():
@@ -41,16 +41,17 @@ def test_an_enlarged_picture_gets_the_finest_octave_of_the_style():
     checks = (np.indices((32, 32)).sum(axis=0) % 2)[None, None].repeat(3, 1).astype("float32")
     flat = np.full((1, 3, 24, 40), 0.5, "float32")
     found = resampled(flat, (48, 80), 0.05, rng, checks)
-    assert found.dtype == np.float32 and set(np.unique(found.round(4))) == {0.0, 1.0}  # checks have no other octave
+    assert found.dtype == np.float32 and found.std() == pytest.approx(0.5, abs=0.02)  # checks have no other octave
     assert np.abs(finest(flat[:, :, :, :24], (20, 30), rng)).max() < 1e-6
     assert (resampled(flat, (12, 20), 0.05, rng, checks) == 0.5).all()  # a smaller picture lacks nothing
 
 
-def test_noise_that_knows_the_style_s_colours():
-    style = np.zeros((1, 3, 8, 8), "float32") + np.array([0.2, 0.5, 0.7], "float32")[None, :, None, None]
-    found = toned(noise(64), style)
-    assert found.mean(axis=(2, 3)).ravel() == pytest.approx([0.2, 0.5, 0.7], abs=0.01)
-    assert found.std(axis=(2, 3))[0, 1] == pytest.approx(0.1, rel=0.05) and found.dtype == np.float32
+def test_noise_that_has_the_style_s_colours():
+    pixels = np.random.default_rng(1).normal(size=(3, 4096)) * 0.05
+    style = (np.array([[0.4], [0.5], [0.6]]) + np.cumsum(pixels, axis=0)).reshape(1, 3, 64, 64).astype("float32")
+    found, wanted = toned(noise(64), style).reshape(3, -1), style.reshape(3, -1)
+    assert found.mean(axis=1) == pytest.approx(wanted.mean(axis=1), abs=0.005)
+    np.testing.assert_allclose(np.cov(found), np.cov(wanted), atol=5e-4)
 
 
 def test_coarse_levels_reach_a_target_with_fewer_full_evaluations():
