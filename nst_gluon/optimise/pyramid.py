@@ -50,6 +50,7 @@ import numpy as np
 from nst_gluon.pictures.images import resize
 from nst_gluon.system.errors import UserError
 
+
 @dataclass(frozen=True)
 class Schedule:
     """How an optimisation goes from coarse to fine: half the side, a quarter, and so on, coarsest first.
