@@ -104,8 +104,10 @@ def main() -> int:
         block(engines.REFERENCE, more, number, len(order) * 2)
     peers.write_table(options.output, COLUMNS, rows)
     facts["load_after"] = environment.load_average()
-    facts["bfloat16_db"] = {f"{net} {size} {engine}": round(min(value, 99.9), 1)
-                            for (net, size, dtype, *_, engine), value in agreements.items() if dtype == DTYPES[1]}  # fmt: skip
+    facts["bfloat16_db"] = {
+        f"{net} {size} {engine}": round(min(value, 99.9), 1)
+        for (net, size, dtype, *_, engine), value in agreements.items() if dtype == DTYPES[1]
+    }  # fmt: skip
     run_folder.write_json(peers.facts_path(options.output), facts)
     print(table(peers.pd.DataFrame(rows, columns=list(COLUMNS)), facts["bfloat16_db"]))
     print(options.output)
