@@ -91,6 +91,8 @@ def main() -> int:
             made = np.array(entry["grid"], np.float32)
             if engine == engines.REFERENCE and (batch, tile, dtype) == (1, 0, "float32"):
                 pictures.setdefault((net, size), made)
+            if batch > 1:  # other noise; that a batch's pictures are those of single ones is a test
+                continue
             agreement = psnr(made, pictures[net, size])
             agreements[(*cell, engine)] = agreement
             if dtype == "float32" and agreement < (48 if tile else SAME):  # tiles are in 8 bits
