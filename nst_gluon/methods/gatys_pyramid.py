@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class GatysPyramid(Optimiser):
-    """Begins at a small size and ends at the full one: :mod:`nst_gluon.optimise.pyramid`."""
+    """Begins at a small size and ends at the full one. A texture begins with the style's colours, and gets the style's
+    finest octave wherever it is enlarged: :mod:`nst_gluon.optimise.pyramid`."""
 
     name = "gatys_pyramid"
     tasks = TASKS
@@ -22,6 +23,11 @@ class GatysPyramid(Optimiser):
     variant_of = "gatys"
 
     def descend(self, problem: Problem) -> None:
-        from nst_gluon.optimise.pyramid import Schedule
+        from nst_gluon.optimise.pyramid import Schedule, toned
 
-        problem.coarse_to_fine(problem.start(), problem.levels or Schedule().levels(problem.size))
+        start, texture = problem.start(), problem.task == "texture"
+        schedule = Schedule(first=6, between=3) if texture else Schedule()
+        levels = problem.levels or schedule.levels(problem.size)
+        if levels and texture:
+            start = toned(start, problem.style(levels[0][0]))
+        problem.coarse_to_fine(start, levels, detail=texture)

@@ -249,16 +249,20 @@ class Problem:
         self._whole.began = "net"
         return np.asarray(self._net(), dtype="float32")
 
+    def style(self, side: int | None = None) -> np.ndarray:
+        """The style picture (1, 3, S, S) as it is seen where the picture's longer side has ``side`` pixels; None: at
+        its full size."""
+        whole = self._whole
+        side = max(whole.size) if side is None else side
+        with self._clock.paused():
+            return whole._style(style_side(whole._style_size, side, max(whole.size)))
+
     def evaluate(self, picture: np.ndarray) -> tuple[Terms, np.ndarray]:
         """The objective's terms and its gradient at a picture (1, 3, H, W); raises :class:`Stop` at the end."""
         if tuple(picture.shape) != (1, 3, *self.size):
             raise ValueError(f"evaluate: {tuple(picture.shape)} is not the shape {(1, 3, *self.size)} of this level")
         terms, gradient = self._evaluate(self._host.place(np.asarray(picture, dtype="float32")))
         return terms, self._host.fetch(gradient)
-
-    def style(self) -> np.ndarray:
-        """The style picture (1, 3, S, S) at its full size, for a method with a loss of its own."""
-        return self._style(self._style_size)
 
     def minimise(
         self,
@@ -298,8 +302,7 @@ class Problem:
             size = stage_size(whole.size, side)
             content = None if whole.content is None else resize(whole.content, size)
             if side not in self._coarser:
-                style = whole._style(style_side(whole._style_size, side, max(whole.size)))
-                self._coarser[side] = whole.objective.aimed_at(style, content)
+                self._coarser[side] = whole.objective.aimed_at(self.style(side), content)
             config = replace(self.config, iterations=evaluations, target=None)
             level = Problem(self._coarser[side], size, config, content, callback=self._callback, host=self._host)
         level._clock, level._steps, level._whole = self._clock, self._steps, whole
@@ -313,15 +316,18 @@ class Problem:
         levels: Sequence[tuple[int, int]],
         first_step: float = FIRST_STEP,
         grain: float = Schedule.grain,
+        detail: bool = False,
     ) -> None:
         """:meth:`minimise` at each level (longer side, evaluations), coarsest first, and then at the full size.
 
-        ``grain`` is the deviation of the noise that an enlarged picture gets; see :mod:`nst_gluon.optimise.pyramid`.
+        ``grain`` is the deviation of the noise that an enlarged picture gets, ``detail``: it gets the finest octave of
+        the style picture instead; see :mod:`nst_gluon.optimise.pyramid`.
         """
         rng = np.random.default_rng(self.seed)
         for level in (*(self.coarser(*level) for level in levels), self):
             if picture.shape[2:] != level.size:
-                picture = resampled(picture, level.size, grain, rng)
+                style = self.style(max(level.size)) if detail else None
+                picture = resampled(picture, level.size, grain, rng, style)
             picture = level.minimise(picture, first_step)
             first_step = ENLARGED_STEP
 

@@ -12,7 +12,7 @@ from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.optimise.lbfgs import Memory, minimise
 from nst_gluon.optimise.problem import OptimizationConfig, Problem
-from nst_gluon.optimise.pyramid import Schedule, resampled, stage_size, style_side
+from nst_gluon.optimise.pyramid import Schedule, finest, resampled, stage_size, style_side, toned
 
 
 def test_levels_halve_the_side_down_to_the_coarsest():
@@ -34,6 +34,24 @@ def test_only_enlarging_adds_grain_and_as_much_as_asked_for():
     assert larger.std() == pytest.approx(0.05, rel=0.05) and larger.mean() == pytest.approx(0.5, abs=0.01)
     assert (resampled(flat, (16, 16), 0.05, np.random.default_rng(0)) == 0.5).all()
     assert (resampled(flat, (64, 64), 0.0, np.random.default_rng(0)) == 0.5).all()
+
+
+def test_an_enlarged_picture_gets_the_finest_octave_of_the_style():
+    rng = np.random.default_rng(0)
+    checks = (np.indices((32, 32)).sum(axis=0) % 2)[None, None].repeat(3, 1).astype("float32")
+    flat = np.full((1, 3, 24, 40), 0.5, "float32")
+    found = resampled(flat, (48, 80), 0.05, rng, checks)
+    assert found.dtype == np.float32 and found.std() == pytest.approx(0.5, abs=0.02)  # checks have no other octave
+    assert np.abs(finest(flat[:, :, :, :24], (20, 30), rng)).max() < 1e-6
+    assert (resampled(flat, (12, 20), 0.05, rng, checks) == 0.5).all()  # a smaller picture lacks nothing
+
+
+def test_noise_that_has_the_style_s_colours():
+    pixels = np.random.default_rng(1).normal(size=(3, 4096)) * 0.05
+    style = (np.array([[0.4], [0.5], [0.6]]) + np.cumsum(pixels, axis=0)).reshape(1, 3, 64, 64).astype("float32")
+    found, wanted = toned(noise(64), style).reshape(3, -1), style.reshape(3, -1)
+    assert found.mean(axis=1) == pytest.approx(wanted.mean(axis=1), abs=0.005)
+    np.testing.assert_allclose(np.cov(found), np.cov(wanted), atol=5e-4)
 
 
 def test_coarse_levels_reach_a_target_with_fewer_full_evaluations():

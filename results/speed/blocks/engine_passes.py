@@ -1,0 +1,60 @@
+"""One block of one engine: forward passes of the bundled nets. ``engine_passes.py JSON`` prints one JSON object.
+
+JSON: engine, options, threads, cells [[net, size, dtype, batch, tile], ...], warm_up, samples, seconds (of each cell,
+at most). A tile of 0 is the picture in one piece. A precision that the engine lacks is left out.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from bench.plan import engines
+from nst_gluon import assets
+from nst_gluon.pictures import images
+from nst_gluon.system import runtime
+
+spec = json.loads(sys.argv[1])
+runtime.prepare(spec["threads"])
+engine = engines.get(spec["engine"])
+module, found = engine.load(), []
+for name, size, dtype, batch, tile in spec["cells"]:
+    if dtype not in engine.generate_dtypes:
+        continue
+    backend = getattr(module, engine.backend)("cpu", dtype, 0, engine.settle(spec["options"]))
+    net = backend.generator(next(net.path for net in assets.nets() if net.path.stem == name))
+    content = None
+    if net.description.takes_content:
+        content = images.resize(images.load(assets.content_path(assets.HELD_OUT)), (size, size))
+    inputs = net.inputs(content, (size, size), batch, 0)
+    if tile:
+        from nst_gluon.nets.tiles import Tiling
+
+        def forward(net=net, content=content, size=size, tile=tile):
+            return Tiling(net, content, (size, size), tile).pixels()
+    else:
+
+        def forward(net=net, inputs=inputs):
+            return net.forward(*inputs)
+
+    taken, begun = [], time.monotonic()
+    while len(taken) < spec["warm_up"] + spec["samples"]:
+        if len(taken) > 1 and time.monotonic() - begun > spec["seconds"]:
+            break
+        backend.synchronise()
+        start = time.perf_counter()
+        made = forward()
+        backend.synchronise()
+        taken.append(time.perf_counter() - start)
+    picture = made[None].transpose(0, 3, 1, 2) / 255 if tile else backend.fetch(made)
+    found.append({
+        "cell": [name, size, dtype, batch, tile],
+        "latency_s": taken[spec["warm_up"]:] or taken[1:],
+        "grid": np.clip(picture[0, :, :size:16, :size:16], 0, 1).ravel().tolist(),
+    })  # fmt: skip
+versions = {package: runtime.installed_version(package) for package in (*engine.packages, "numpy")}
+print(json.dumps({"cells": found, "versions": versions}))

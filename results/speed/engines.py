@@ -1,0 +1,140 @@
+"""Every bundled net in every engine, batches, and tiles, in turns.
+
+    python results/speed/engines.py [--engine openvino,onnxruntime] [--engine-python onnxruntime=PYTHON]
+
+A block is one engine in a fresh process, which goes through all nets, sizes and precisions; a round has each engine
+twice, A B C C B A. In float32 all make the same pictures, 60 dB from Gluon's, or
+nothing is compared; how far those of bfloat16 are from them is told. Needs a machine that does nothing else: three
+rounds take about seven minutes on two cores.
+
+Writes engines.csv (a row per pass) and engines.json (machine, versions, settings), and prints each engine's time over
+Gluon's, batches' and tiles' time a picture over that of one in one piece, with 95 % intervals over the rounds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+
+import numpy as np
+import peers
+
+from bench.machine import environment
+from bench.plan import engines
+from bench.store import run_folder
+from nst_gluon import assets
+from nst_gluon.cli.console import run
+from nst_gluon.pictures.images import psnr
+from nst_gluon.system.errors import UserError
+
+COLUMNS = ("net", "size", "dtype", "batch", "tile", "engine", "round", "position", "seconds")
+DTYPES, SAME = ("float32", "bfloat16"), 60.0
+T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's, two-sided, from one degree of freedom
+
+
+def arguments() -> peers.argparse.Namespace:
+    """The command line."""
+    made = peers.console.Parser(description=__doc__.splitlines()[0])
+    made.add_argument("--engine", default="openvino,onnxruntime", metavar="LIST", help="the peers (%(default)s)")
+    made.add_argument("--engine-python", metavar="NAME=PATH", action="append", help="as of bench run")
+    made.add_argument("--engine-option", metavar="NAME=VALUE", action="append", help="as of bench run")
+    made.add_argument("--size", default="256,512", metavar="LIST", help="sides in pixels (%(default)s)")
+    made.add_argument("--batch", default="4,16", metavar="LIST", help="batches at 256, Gluon's (%(default)s)")
+    made.add_argument("--tiled", default="1024,2048", metavar="LIST", help="sides in tiles, Johnson's (%(default)s)")
+    peers.add_common(made, "engines.csv", rounds=3)
+    made.add_argument("--seconds", default="1", metavar="X", help="of each cell in a block, at most (%(default)s)")
+    return made.parse_args()
+
+
+def interval(logs: list[float]) -> str:
+    """A ratio from its logarithms, one a round, with the 95 % interval of their mean."""
+    mean = float(np.mean(logs))
+    if len(logs) < 2:
+        return f"{math.exp(mean):.3f}"
+    half = T95[min(len(logs) - 2, len(T95) - 1)] * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    return f"{math.exp(mean):.3f} [{math.exp(mean - half):.3f}, {math.exp(mean + half):.3f}]"
+
+
+def main() -> int:
+    """Measure everything, write the record, print the ratios."""
+    from nst_gluon.api.maker import TILE_SIDE
+
+    options = arguments()
+    peers.check_output(options)
+    others = [name for name in options.engine.split(",") if engines.get(name).name != engines.REFERENCE]
+    pythons = dict(engines.parse_pythons(options.engine_python or (), others))
+    chosen = engines.parse_options(options.engine_option or (), others)
+    threads, rounds = peers.threads_of(options), peers.numbers("--rounds", options.rounds)[0]
+    nets = [net.path.stem for net in assets.nets()]
+    sizes, dtypes = peers.numbers("--size", options.size), DTYPES
+    plain = [[net, size, dtype, 1, 0] for net, size, dtype in itertools.product(nets, sizes, dtypes)]
+    more = [[net, 256, "float32", batch, 0] for net in nets for batch in (1, *peers.numbers("--batch", options.batch))]
+    tiled = [next(net for net in nets if "johnson" in net)]
+    more += [[tiled[0], size, "float32", 1, tile] for size in peers.numbers("--tiled", options.tiled, 256)
+             for tile in (0, TILE_SIDE)]  # fmt: skip
+    facts = {"settings": {**peers.settings(options), "engine_python": sorted(pythons)}, "versions": {},
+             "environment": environment.capture(threads), "load_before": environment.load_average()}  # fmt: skip
+    rows: list[tuple] = []
+    pictures: dict[tuple, np.ndarray] = {}
+    agreements: dict[tuple, float] = {}
+
+    def block(engine: str, cells: list, number: int, position: int) -> None:
+        settings = {name.split(".", 1)[1]: value for name, value in chosen if name.startswith(f"{engine}.")}
+        spec = {"engine": engine, "options": settings, "threads": threads, "cells": cells, "warm_up": 2, "samples": 10,
+                "seconds": float(options.seconds)}  # fmt: skip
+        found = peers.block(pythons.get(engine, sys.executable), "engine_passes.py", spec)
+        facts["versions"][engine] = found["versions"]
+        for entry in found["cells"]:
+            net, size, dtype, batch, tile = cell = entry["cell"]
+            rows.extend((*cell, engine, number, position, seconds) for seconds in entry["latency_s"])
+            made = np.array(entry["grid"], np.float32)
+            if engine == engines.REFERENCE and (batch, tile, dtype) == (1, 0, "float32"):
+                pictures.setdefault((net, size), made)
+            if batch > 1:  # other noise; that a batch's pictures are those of single ones is a test
+                continue
+            agreement = psnr(made, pictures[net, size])
+            agreements[(*cell, engine)] = agreement
+            if dtype == "float32" and agreement < (48 if tile else SAME):  # tiles are in 8 bits
+                raise UserError(f"{engine}, {cell}: {agreement:.1f} dB from Gluon's picture: nothing is compared")
+        print(f"round {number + 1}/{rounds}, {engine}", file=sys.stderr, flush=True)
+
+    order = [engines.REFERENCE, *others]
+    for number in range(rounds):
+        for position, engine in enumerate([*order, *reversed(order)]):
+            block(engine, plain, number, position)
+        block(engines.REFERENCE, more, number, len(order) * 2)
+    peers.write_table(options.output, COLUMNS, rows)
+    facts["load_after"] = environment.load_average()
+    facts["bfloat16_db"] = {
+        f"{net} {size} {engine}": round(min(value, 99.9), 1)
+        for (net, size, dtype, *_, engine), value in agreements.items() if dtype == DTYPES[1]
+    }  # fmt: skip
+    run_folder.write_json(peers.facts_path(options.output), facts)
+    print(table(peers.pd.DataFrame(rows, columns=list(COLUMNS)), facts["bfloat16_db"]))
+    print(options.output)
+    return 0
+
+
+def table(found: peers.pd.DataFrame, decibels: dict[str, float]) -> str:
+    """What was found, for people: medians in ms, and ratios."""
+    keys, lines = ["net", "size", "dtype", "batch", "tile"], [("what", "ms", "dB", "over Gluon's, or one in one piece")]
+    medians = found.groupby([*keys, "engine", "round"])["seconds"].median()
+    overall = found.groupby([*keys, "engine"])["seconds"].median()
+    last = found["position"].max()
+    own = found[found["position"] == last].groupby([*keys, "engine", "round"])["seconds"].median()
+    for (net, size, dtype, batch, tile, engine), seconds in overall.items():
+        name = f"{net} {size} {dtype} {engine}" + (f" batch {batch}" if batch > 1 else "") + (" tiles" if tile else "")
+        single = batch == 1 and not tile
+        base = (net, size, dtype, 1, 0, engines.REFERENCE)
+        side, reference = (medians, medians) if single else (own, own)
+        logs = [math.log(value / batch / reference[(*base, number)])
+                for number, value in side[(net, size, dtype, batch, tile, engine)].items()]  # fmt: skip
+        ratio = "" if single and engine == engines.REFERENCE else interval(logs)
+        lines.append((name, f"{seconds / batch * 1e3:,.1f}", str(decibels.get(f"{net} {size} {engine}", ""))
+                      if dtype == "bfloat16" else "", ratio))  # fmt: skip
+    return peers.aligned(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
