@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.abc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_ENGINE = os.environ.get("NST_GLUON_TEST_WITHOUT_ENGINE") == "1"
 
 # What the test suite puts before a program that must see no engine, installed or not.
-ENGINES = ("mxnet", "torch", "onnxruntime", "onnx")
+ENGINES = ("mxnet", "torch", "onnxruntime", "openvino", "onnx")
 BLOCK_ENGINE = f"""
 import sys
 class _NoEngine:
@@ -59,6 +60,12 @@ class _SkipEngine(importlib.abc.MetaPathFinder):
 
 if WITHOUT_ENGINE:
     sys.meta_path.insert(0, _SkipEngine())
+
+
+def pip(*arguments: object) -> None:
+    words = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -84,6 +91,22 @@ def python():
     return run
 
 
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The suite's wheel, built from a copy of this folder: building leaves files behind."""
+    versions = [runtime.installed_version(name) for name in ("pip", "setuptools")]
+    if None in versions or int(versions[1].split(".")[0]) < 64:
+        pytest.skip("building needs pip and setuptools 64")
+    source = tmp_path_factory.mktemp("source")
+    for name in ("bench", "nst_gluon"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", source, source)
+    (found,) = source.glob("*.whl")
+    return found
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """An empty working folder, and no NVIDIA driver."""
@@ -101,6 +124,17 @@ def vgg16():
 def vgg19():
     """VGG-19's shapes with random weights."""
     return vgg_weights.random_weights("vgg19", seed=19)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def rgb(rng):
+    """A picture of 8-bit noise, 9 high and 13 wide, in which no symmetry hides a mistake."""
+    return rng.integers(0, 256, (9, 13, 3), dtype=np.uint8)
 
 
 @pytest.fixture

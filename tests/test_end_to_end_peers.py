@@ -13,18 +13,18 @@ from plans import environment
 
 from nst_gluon.pictures import images
 
-ENGINES = {"gluon": "mxnet", "pytorch": "torch", "onnxruntime": "onnxruntime"}
+ENGINES = {"gluon": "mxnet", "pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A quick run of all engines at 64 pixels: its folder and the command's JSON answer."""
     for package in (*ENGINES.values(), "onnx"):
-        pytest.importorskip(package, reason="needs the extras cpu, torch and onnx")
+        pytest.importorskip(package, reason="needs the extras cpu, torch, onnx and openvino")
     child = subprocess.run(
         [sys.executable, "-m", "bench", "run", "--method", "all", "--size", "64", "--engine", "all", "--batch", "1",
          "--budget", "quick", "--random-weights", "--threads", "1", "--engine-option", "pytorch.layout=contiguous",
-         "--json", "--out", str(tmp_path_factory.mktemp("results"))],
+         "--engine-python", f"openvino={sys.executable}", "--json", "--out", str(tmp_path_factory.mktemp("results"))],
         env=environment(), capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert child.returncode == 0, child.stdout + child.stderr
@@ -34,7 +34,7 @@ def finished(tmp_path_factory):
 
 def test_every_method_of_every_engine_that_has_it_is_ok(finished):
     path, answer = finished
-    assert answer["cells"] == {"ok": 5 + 5 + 3}
+    assert answer["cells"] == {"ok": 5 + 5 + 3 + 3}
     run = json.loads((path / "run.json").read_text())
     assert run["settings"]["engine_options"] == [["pytorch.layout", "contiguous"]]
     records = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
@@ -55,7 +55,7 @@ def test_pictures_and_objectives_are_the_same(finished):
     for method, task in generated.index:
         made = {name: images.load(path / "images" / f"{name}-{method}-{task}-64-b1-float32-cpu-s0.png")
                 for name in ENGINES}  # fmt: skip
-        for name in ("pytorch", "onnxruntime"):
+        for name in ("pytorch", "onnxruntime", "openvino"):
             assert images.psnr(made["gluon"], made[name]) > 45  # of 8 bits
 
 
@@ -70,7 +70,7 @@ def test_a_worker_imports_its_own_engine_only(finished):
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120
         )
-        assert done.stdout.split("\n")[-2] == "[False, False]", done.stderr
+        assert done.stdout.split("\n")[-2] == str([False] * (len(ENGINES) - 1)), done.stderr
 
 
 def test_the_report_sets_them_side_by_side(finished):

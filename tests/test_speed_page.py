@@ -87,12 +87,9 @@ def test_wrong_names_processors_and_records_that_are_there(load, monkeypatch, ca
 
 @pytest.mark.parametrize("spec", [
     {"work": "descent", "optimizer": "ours", "segments": 1},
-    {"work": "descent", "optimizer": "scipy", "segments": 3},
     {"work": "forward", "net": "johnson-stylize", "graph": "trained", "batch": 2},
     {"work": "forward", "net": "texture_net-texture", "graph": "inference", "batch": 1},
-    {"work": "forward", "net": "texture_net-texture", "graph": "inference", "batch": 1, "finest": 40},
     {"work": "training", "method": "texture_net", "task": "texture"},
-    {"work": "descriptor"},
 ], ids=lambda spec: "-".join(str(value) for value in spec.values()))  # fmt: skip
 def test_the_blocks_are_real(spec):
     pytest.importorskip("mxnet", reason="needs an engine")

@@ -4,51 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+from conftest import pip
 
 import nst_gluon
-from nst_gluon.system import runtime
 
-ROOT = Path(__file__).resolve().parent.parent
 WITH_ENGINE = os.environ.get("NST_GLUON_TEST_WITHOUT_ENGINE") != "1"
 
 pytestmark = pytest.mark.slow
 
 
-def pip(*arguments: object) -> None:
-    words = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> Path:
+def environment(tmp_path_factory, wheel) -> Path:
     """An environment with the wheel and, behind it, the packages that the tests run with; its folder of programs."""
-    versions = [runtime.installed_version(name) for name in ("pip", "setuptools")]
-    if None in versions or int(versions[1].split(".")[0]) < 64:
-        pytest.skip("building needs pip and setuptools 64")
     place = tmp_path_factory.mktemp("wheel")
-    source = place / "source"  # building leaves files behind
-    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for package in ("nst_gluon", "bench"):
-        shutil.copytree(ROOT / package, source / package, ignore=unwanted)
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    pip("wheel", source, "--no-build-isolation", "--no-deps", "--wheel-dir", place)
-    (wheel,) = place.glob("*.whl")
     assert wheel.name.startswith(f"nst_gluon-{nst_gluon.__version__}-py3")
     venv.create(place / "env", with_pip=False, symlinks=True)
     (packages,) = (place / "env" / "lib").glob("python*/site-packages")
     # Plain paths: what these folders install by .pth files, such as this very source, is not seen.
     (packages / "behind.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
     programs = place / "env" / "bin"
-    pip("--python", programs / "python", "install", "--no-deps", "--no-index", "--quiet", wheel)
+    pip("--python", programs / "python", "install", "--no-deps", "--no-index", wheel)
     return programs
 
 

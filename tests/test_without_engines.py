@@ -71,7 +71,7 @@ def test_runs_are_listed_and_the_machine_is_examined(bare, copy):
     assert "pytorch is not here" in done.stdout and "onnxruntime is not here" in done.stdout
 
 
-@pytest.mark.parametrize("engine", ["gluon", "pytorch", "onnxruntime", "gluon,pytorch,onnxruntime"])
+@pytest.mark.parametrize("engine", ["gluon", "pytorch", "onnxruntime", "openvino", "gluon,pytorch,onnxruntime"])
 def test_a_run_is_refused_in_one_line_and_leaves_nothing(bare, tmp_path, engine):
     done = bare("run", "--engine", engine, "--method", "johnson", "--size", "64", "--out", str(tmp_path / "out"))
     assert (done.returncode, done.stdout) == (2, "")

@@ -43,6 +43,10 @@ class Methods(Mapping[str, Facts]):
         """Whether it is a faster way of doing what another method does."""
         return name in self._facts and self._facts[name].variant_of is not None
 
+    def own_loss(self, name: str) -> bool:
+        """Whether it minimises something else than the common objective."""
+        return name in self._facts and self._facts[name].own_loss
+
     @property
     def nets(self) -> list[str]:
         return [name for name, facts in self._facts.items() if facts.kind == GENERATES]
@@ -55,9 +59,9 @@ class Methods(Mapping[str, Facts]):
     def baseline(self) -> str:
         """The optimiser that speed-ups and memory ratios relate to; empty where a run has none.
 
-        Nobody's variant, and one that comes with the suite before somebody's own.
+        Nobody's variant, with no loss of its own, and one that comes with the suite before somebody's own.
         """
-        plain = [name for name in self.optimisers if not self.is_variant(name)]
+        plain = [name for name in self.optimisers if not (self.is_variant(name) or self.own_loss(name))]
         return min(plain, key=lambda name: bool(self._facts[name].reference), default="")
 
     def of_paper(self, title: str) -> list[str]:

@@ -18,6 +18,7 @@ GLANCE, SIZE, BATCH, QUALITY, ENGINES, GROWTH = "glance", "plots by size", "by b
 GATE, HISTORY = "gate", "history"
 RELATION = "derived"  # computed from samples of one or more cells, never reported by a cell itself
 RECORD = "cells.jsonl"  # in the record of a cell only
+JUDGE = "judges"  # of finished pictures, in judges.csv only: what no method minimises
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,30 @@ _ENTRIES = (
         "allocator_reserved_bytes", "peak of the allocator", "B", LOWER, (),
         "The most GPU memory that PyTorch's allocator held, free blocks included. peak_memory_bytes of such a "
         "cell is the driver's figure for the whole process.",
+    ),
+    Metric(
+        "judge_gram", "Gram distance at unused layers", "1", LOWER, (JUDGE,),
+        "The relative squared difference of the picture's and the style's Gram, mean over those of VGG's relu1_2, "
+        "relu2_2, relu3_4 and relu4_4 that the run's preset does not use.",
+    ),
+    Metric(
+        "judge_statistics", "distance of wavelet statistics", "1", LOWER, (JUDGE,),
+        "The relative difference of the picture's and the style's statistics after Portilla and Simoncelli 2000 "
+        "(steerable pyramid of 4 scales and 4 orientations), mean over groups of statistics.",
+    ),
+    Metric(
+        "copied_share", "copied patches", "1", LOWER, (JUDGE,),
+        "The share of the texture's 16 x 16 patches whose nearest patch of the style is nearer to them than 0.8 times "
+        "what separates that patch from the nearest other one of the style.",
+    ),
+    Metric(
+        "diversity", "diversity of draws", "1", HIGHER, (JUDGE,),
+        "Root mean square difference of two draws (seeds) of a method over that of independent pictures with the same "
+        "mean and deviation: 0 if all draws are the same picture, 1 if they are independent.",
+    ),
+    Metric(
+        "edge_ssim", "content kept", "1", HIGHER, (JUDGE,),
+        "Structural similarity (SSIM) of the edges of the stylised picture and of the photo: 1 for the same edges.",
     ),
 )  # fmt: skip
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ENTRIES}

@@ -214,6 +214,8 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
     found: dict[Key, Cost] = {}
     for row in run.cells.itertuples():
         key, size = tuple(getattr(row, name) for name in CELL), (row.size, row.size)
+        if row.kind == OPTIMISE and getattr(run.methods.get(row.method), "own_loss", False):
+            continue
         if row.kind == OPTIMISE:
             operators = costs.optimisation_step(preset, row.task, size, arch)
         else:

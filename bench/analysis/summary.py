@@ -200,12 +200,13 @@ def compare(
     on that.
     """
     generators = sorted(known.nets)
+    aimed_at = [name for name in generators if not known.own_loss(name)]
     rows: list[dict] = []
-    for optimiser in sorted(known.optimisers):
+    for optimiser in sorted(name for name in known.optimisers if not known.own_loss(name)):
         everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
         for key in everything.drop_duplicates().itertuples(index=False, name=None):
             setting = dict(zip(_SETTING, key))
-            aims = targets(samples, generators, setting, asked)
+            aims = targets(samples, aimed_at, setting, asked)
             mine = _matching(curves, {**setting, "method": optimiser})
             by_seed = [curve for _, curve in mine.groupby("seed")]
             goal = _goal(samples, known, setting)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cli import baseline, compare, listing, merge, parity, report, roofline, selftest
+from bench.cli import article, baseline, compare, figure, judge, listing, merge, parity, report, roofline, selftest
 from bench.plan import engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
@@ -23,6 +23,7 @@ from nst_gluon.system.errors import UserError
 RESULTS = Path("results")
 COMMANDS = {
     "report": report,
+    "figure": figure,
     "list": listing,
     "compare": compare,
     "baseline": baseline,
@@ -30,6 +31,8 @@ COMMANDS = {
     "merge": merge,
     "roofline": roofline,
     "parity": parity,
+    "article": article,
+    "judge": judge,
 }
 
 
@@ -81,6 +84,13 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         metavar="NAME=VALUE",
         action="append",
         help="pytorch.layout=channels_last, pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated",
+    )
+    add(
+        "--engine-python",
+        metavar="NAME=PATH",
+        action="append",
+        help="the Python of an engine that is installed in an environment of its own, such as onnxruntime=PATH; "
+        "that needs the base package's requirements and no MXNet; may be repeated",
     )
     add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} (default: {defaults['task']})")
     add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture (default: {defaults['style']})")
@@ -154,10 +164,11 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         begun = run_folder.read_run(resume, "--resume")
         _check_resumable(begun, resume)
         asked = {name for name in PLAN_DEFAULTS if getattr(options, name) is not None}
-        if asked <= {"method"}:
+        if asked <= {"method", "engine_python"}:
             what = run_folder.plan_of(begun, resume, "--resume")
-            _check_trusted(what, resume, options.method or "")
-            for name in {cell.engine for cell in what.cells} if options.cluster is None else ():
+            _check_trusted(what, resume, options)
+            here = {cell.engine for cell in what.cells} - set(dict(what.settings.engine_pythons))
+            for name in here if options.cluster is None else ():
                 engines.get(name).check()
         else:
             what = make_plan(options)
@@ -171,16 +182,21 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         as_json=options.json,
         timeout_scale=console.number("--timeout-scale", 0.0)(options.timeout_scale),
         arguments=["python", "-m", "bench", *arguments],
+        judge=what.budget.name != "quick",
         cluster=options.cluster,
     )
     return session.execute(what, how)
 
 
-def _check_trusted(plan: Plan, path: Path, named: str) -> None:
+def _check_trusted(plan: Plan, path: Path, options: argparse.Namespace) -> None:
     """Refuse to run code that only the run directory names: somebody else may have made that."""
     known = set(methods.installed().values())
     strange = [reference for _, reference in plan.settings.methods if reference not in known]
-    if not set(strange) <= set(named.split(",")):
+    pythons = plan.settings.engine_pythons
+    if engines.parse_pythons(options.engine_python or (), sorted(dict(pythons))) != pythons:
+        again = " ".join(f"--engine-python {name}={program}" for name, program in pythons)
+        raise UserError(f"--resume: {path} runs other Pythons; if you trust them, name them too: {again}")
+    if not set(strange) <= set((options.method or "").split(",")):
         raise UserError(
             f"--resume: {path} runs code from {', '.join(strange)}; if you trust that, name it too: --method "
             f"{','.join(strange)}"

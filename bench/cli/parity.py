@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 
 from bench.plan import build, engines
 from nst_gluon.cli import console
@@ -25,6 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     argument = command.add_argument
     argument("--engine", metavar="LIST", help="the engines, the reference first (default: all installed, gluon first)")
+    argument("--engine-python", metavar="NAME=PATH", action="append", help="as of run; may be repeated")
     argument("--preset", default="all", metavar="LIST", help=f"all, or of: {', '.join(presets.PRESETS)} (default: all)")
     argument("--style", default="great_wave", metavar="NAME|FILE", help="a style or picture (default: %(default)s)")
     argument("--content", default="astronaut", metavar="NAME|FILE", help="a photo or picture (default: %(default)s)")
@@ -41,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
     from bench.engines import parity
     from bench.plan import arguments, inputs, outside
 
-    names = chosen(options.engine)
+    names = chosen(options.engine, options.engine_python or ())
     wanted = build.parse_names("--preset", options.preset, list(presets.PRESETS))
     size = build.parse_integers("--size", options.size, SMALLEST, LARGEST)
     if len(size) != 1:
@@ -53,6 +55,7 @@ def main(options: argparse.Namespace) -> int:
         random_weights=options.random_weights,
         nets=tuple(str(arguments.net_file(text).resolve()) for text in options.net or ()),
         methods=tuple(outside.parse("--method", options.method)) if options.method else (),
+        pythons=engines.parse_pythons(options.engine_python or (), names),
         threads=options.threads and console.whole_number("--threads", 1, 2)(options.threads),
     )
     lines = []
@@ -70,13 +73,14 @@ def main(options: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
-def chosen(asked: str | None) -> list[str]:
-    """The engines to compare, the reference first: those asked for, or all that are installed."""
+def chosen(asked: str | None, pythons: Sequence[str] = ()) -> list[str]:
+    """The engines to compare, the reference first: those asked for, or all that are installed here or elsewhere."""
+    elsewhere = {text.partition("=")[0].strip() for text in pythons}
     if asked is None:
-        names = [name for name, engine in engines.ENGINES.items() if engine.installed()]
+        names = [name for name, engine in engines.ENGINES.items() if name in elsewhere or engine.installed()]
     else:
         names = build.parse_names("--engine", asked, list(engines.ENGINES))
-        for name in names:
+        for name in set(names) - elsewhere:
             engines.get(name).check()
     if len(names) < 2:
         there = f"{', '.join(names) or 'none'} {'is installed' if asked is None else 'was given'}"

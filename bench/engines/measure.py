@@ -276,7 +276,7 @@ def _optimise(
     memory = _report_memory(context, meter.read())
     fine = [step for step in result.steps if step.size == size]
     times = step_times([step.seconds for step in fine])
-    if times:
+    if times and not method.own_loss:
         # A step is an evaluation and the optimiser's own work: one evaluation alone must not take longer.
         at = backend.place(result.picture)
         meters.check_synchronised(lambda: objective.value_and_gradient(at)[1], synchronise, backend.fetch, times)

@@ -86,7 +86,8 @@ class Request:
     """What every engine is asked for.
 
     ``pictures`` are numpy (1, 3, S, S): style, content and the one in question. ``nets`` are files of trained nets,
-    ``methods`` the references of those methods of theirs that do not come with the suite.
+    ``methods`` the references of those methods of theirs that do not come with the suite, ``pythons`` the interpreters
+    of engines that are installed in an environment of their own.
     """
 
     presets: tuple[str, ...]
@@ -95,6 +96,7 @@ class Request:
     threads: int | None = None
     nets: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    pythons: tuple[tuple[str, str], ...] = ()
 
 
 def pictures(style: Path, content: Path, size: int) -> dict[str, np.ndarray]:
@@ -166,7 +168,9 @@ def ask(engine: str, request: Request, folder: Path) -> dict[str, np.ndarray]:
     words = {"engine": engine, "presets": list(request.presets), "random_weights": request.random_weights,
              "threads": request.threads, "nets": list(request.nets), "methods": list(request.methods)}  # fmt: skip
     np.savez(given, words=json.dumps(words), **request.pictures)
-    command = children.python("bench.engines.parity", str(given), str(answer))
+    command = children.python(
+        "bench.engines.parity", str(given), str(answer), program=dict(request.pythons).get(engine)
+    )
     child = children.run(command, timeout_s=TIME_LIMIT_S, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if child.returncode or not answer.is_file():
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]

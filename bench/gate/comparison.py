@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from bench.run import prepare
 from bench.run.output import USUAL
 from bench.run.progress import Rounds
 from bench.store import baselines, run_folder
+from bench.store.whole_runs import machine_difference
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -49,20 +49,7 @@ class How:
 
 def new_folder(results: Path) -> Path:
     """A new folder for a comparison below ``results``/comparisons."""
-    root = results / "comparisons"
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for number in range(1000):
-            path = root / (stamp if not number else f"{stamp}-{number}")
-            try:
-                path.mkdir()
-            except FileExistsError:
-                continue
-            return path
-    except OSError as error:
-        raise run_folder.explain(error, root) from error
-    raise UserError(f"--out: cannot make a folder below {root}")
+    return run_folder.new_folder(results / "comparisons")
 
 
 # ---------------------------------------------------------------------------------------------------- revisions
@@ -208,9 +195,10 @@ def of_runs(
     if unsteady:
         shaky = rows["unit"].eq("s") & rows["verdict"].isin([verdicts.SLOWER, verdicts.FASTER])
         rows.loc[shaky, ["verdict", "note"]] = [verdicts.INCONCLUSIVE, "a run warned of the machine"]
-    other = sources.difference(baseline.fingerprint, candidate.fingerprint)
+    other = machine_difference(baseline.fingerprint, candidate.fingerprint)
     if other:
-        rows = rows.assign(verdict=verdicts.INCOMPARABLE, note=f"other machine: {other}")
+        values = f"{baseline.fingerprint.get(other)!r} there and {candidate.fingerprint.get(other)!r} here"
+        rows = rows.assign(verdict=verdicts.INCOMPARABLE, note=f"other machine: {other} is {values}")
     failures = [
         {"cell": cell, "side": side, "status": status, "reason": reason}
         for side, measured in ((BASELINE, baseline), (CANDIDATE, candidate))

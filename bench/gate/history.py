@@ -33,7 +33,7 @@ from bench.gate import selftest, verdicts
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
 from bench.store.reader import GROUP_COLUMNS, read_run
-from bench.store.whole_runs import machine_difference, one_machine
+from bench.store.whole_runs import by_machine, identities, one_machine
 from nst_gluon.system.errors import UserError
 
 METRICS = metrics.named(metrics.HISTORY)
@@ -89,13 +89,9 @@ def read(path: Path) -> Entry:
 
 def _inputs(meta: Mapping[str, Any]) -> dict[str, str]:
     """What decides the numbers of a run, apart from machine and code: hashes where there are any, else names."""
-    settings, inputs = meta.get("settings") or {}, meta.get("inputs") or {}
-    pictures, nets = inputs.get("pictures") or {}, inputs.get("nets") or {}
-    found = {name: (pictures.get(name) or {}).get("sha256") or settings.get(name) for name in ("style", "content")}
-    found["weights"] = (inputs.get("weights") or {}).get("sha256") or settings.get("weights")
+    found, settings = identities(meta), meta.get("settings") or {}
     for name in ("preset", "style_size", "random_weights", "target_loss", "bounds"):
         found[name] = settings.get(name)
-    found.update({f"nets.{use}": (net or {}).get("sha256") for use, net in nets.items()})
     return {name: str(value) for name, value in found.items()}
 
 
@@ -104,18 +100,10 @@ def machines(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
 
     Runs of one and the same id (copies) are told apart by their folders.
     """
-    groups: list[list[Entry]] = []
     entries = list(entries)
     count = Counter(entry.id for entry in entries)
     named = [replace(entry, id=str(entry.path)) if count[entry.id] > 1 else entry for entry in entries]
-    for entry in sorted(named, key=lambda entry: (entry.created, entry.id)):
-        for group in groups:
-            if machine_difference(one_machine(one.fingerprint for one in group), entry.fingerprint) is None:
-                group.append(entry)
-                break
-        else:
-            groups.append([entry])
-    return {f"machine {number}": group for number, group in enumerate(groups, 1)}
+    return by_machine(sorted(named, key=lambda entry: (entry.created, entry.id)), " ")
 
 
 def points(groups: Mapping[str, Sequence[Entry]], results: Path) -> pd.DataFrame:

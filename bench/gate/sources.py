@@ -135,14 +135,3 @@ def from_kernels(path: Path, argument: str) -> Measured:
     meta, samples = pytest_benchmark.read(path, argument)
     kept = ("latency_s", "peak_memory_bytes")
     return Measured(path.name, meta["fingerprint"], samples, {}, meta.get("revision"), kept)
-
-
-def difference(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> str | None:
-    """What keeps two fingerprints from being compared, in a few words; None if nothing does.
-
-    The precisions are not looked at: each cell names its own.
-    """
-    for name in dict.fromkeys([*baseline, *candidate]):
-        if name != "dtypes" and baseline.get(name) != candidate.get(name):
-            return f"{name} is {baseline.get(name)!r} there and {candidate.get(name)!r} here"
-    return None

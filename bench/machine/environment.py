@@ -19,7 +19,7 @@ from nst_gluon.system import runtime
 SOURCE = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = (
     "nst-gluon", "mxnet", "mxnet-cu112", "gluoncv", "numpy", "scipy", "pandas", "matplotlib", "Pillow",
-    "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "nvidia-ml-py",
+    "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "nvidia-ml-py",
 )  # fmt: skip
 VARIABLES = (
     "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY",

@@ -24,6 +24,7 @@ PLAN_DEFAULTS = {
     "size": "256,512",
     "engine": engines.REFERENCE,
     "engine_option": None,
+    "engine_python": None,
     "task": "texture,stylize",
     "style": "great_wave",
     "content": "astronaut",
@@ -54,8 +55,11 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     }
     engine_names = build.parse_names("--engine", given["engine"], list(engines.ENGINES))
     here = getattr(options, "cluster", None) is None
+    pythons = engines.parse_pythons(given["engine_python"] or [], engine_names)
+    elsewhere = dict(pythons)
     for name in engine_names if here else ():
-        engines.get(name).check()
+        if name not in elsewhere:
+            engines.get(name).check()
     method_names = outside.parse("--method", given["method"])
     tasks = build.parse_names("--task", given["task"], methods.TASKS)
     sizes = build.parse_integers("--size", given["size"], least=16, most=LARGEST_SIZE)
@@ -64,7 +68,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     dtypes = [runtime.parse_dtype(text) for text in _items("--dtype", given["dtype"])]
     for name in engine_names if here else ():
         for device in devices:
-            engines.get(name).check_device(device, dtypes)
+            engines.get(name).check_device(device, dtypes, name in elsewhere)
     repeats = given["repeats"] and console.whole_number("--repeats", 1, 3)(given["repeats"])
     if given["budget"] not in BUDGETS:
         hint = did_you_mean(given["budget"], BUDGETS)
@@ -73,6 +77,8 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     if given["bounds"] not in cells.BOUNDS:
         raise UserError(f"--bounds: unknown bounds {given['bounds']!r}; {did_you_mean(given['bounds'], cells.BOUNDS)}")
     chosen = outside.facts(method_names)
+    for missing in filter(None, (method.missing() for method in chosen)):
+        raise UserError(f"--method: {missing}")
     settings = cells.Settings(
         style=_picture("style", given["style"]),
         content=_picture("content", given["content"]),
@@ -85,6 +91,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         nets=_nets(given["style"], chosen, tasks, given["net"] or []),
         engine_options=engines.parse_options(given["engine_option"] or [], engine_names),
         methods=tuple((method.name, method.reference) for method in chosen if method.reference),
+        engine_pythons=pythons,
     )
     built = build.build(
         engines=engine_names,

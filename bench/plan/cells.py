@@ -33,7 +33,7 @@ GENERATE = "generate"
 OPTIMISE = "optimise"
 # Whether optimised pictures stay within [0, 1], as in Johnson et al. 2016, section 4.1, or are only clipped when saved.
 BOUNDS = ("pixels", "none")
-_PAIRS = ("nets", "engine_options", "methods")  # of Settings
+_PAIRS = ("nets", "engine_options", "methods", "engine_pythons")  # of Settings
 KINDS = {GENERATES: GENERATE, OPTIMISES: OPTIMISE}
 
 
@@ -96,7 +96,8 @@ class Settings:
     the suite. ``target_loss`` replaces the generators' own objectives as the target of the optimisation. The
     style picture is always prepared at ``style_size``, so that its Grams are one and the same at every size.
     ``engine_options`` are those that are not at their default, as ("engine.option", value); ``methods`` are those that
-    do not come with the suite, as (name, reference). ``bounds``: see BOUNDS.
+    do not come with the suite, as (name, reference). ``bounds``: see BOUNDS. ``engine_pythons``: the interpreters of
+    the engines that are installed in an environment of their own, as (engine, path).
     """
 
     style: str
@@ -111,6 +112,7 @@ class Settings:
     engine_options: tuple[tuple[str, str], ...] = ()
     methods: tuple[tuple[str, str], ...] = ()
     bounds: str = BOUNDS[0]
+    engine_pythons: tuple[tuple[str, str], ...] = ()
 
     def options_of(self, engine: str) -> dict[str, str]:
         """Every option of an engine with its value, chosen or default."""
@@ -187,7 +189,7 @@ class Plan:
         """As JSON has it. What was not always there is left out where it says nothing: older suites read it too."""
         fields = dataclasses.asdict(self)
         fields["cells"] = [cell.to_dict() for cell in self.cells]
-        for name in ("engine_options", "methods"):
+        for name in ("engine_options", "methods", "engine_pythons"):
             if not fields["settings"][name]:
                 del fields["settings"][name]
         if self.settings.bounds == BOUNDS[0]:

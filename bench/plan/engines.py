@@ -8,12 +8,16 @@ facts for the record. How that is done is the same for all (:mod:`bench.engines.
     gluon         the suite's own methods, the reference
     pytorch       the same nets, weights and objective, written again; also for GPUs that MXNet's builds cannot use
     onnxruntime   the exported nets; it has no objective and optimises nothing
+    openvino      likewise, on the CPU
+
+A peer may be installed in an environment of its own (``--engine-python``), which needs no MXNet.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -67,10 +71,10 @@ class Engine:
         if not self.installed():
             raise EngineMissing(f"--engine: no engine: {self.name} needs {self.missing()}; {self.install}")
 
-    def check_device(self, device: runtime.Device, dtypes: Sequence[str]) -> None:
+    def check_device(self, device: runtime.Device, dtypes: Sequence[str], elsewhere: bool = False) -> None:
         """Raise a UserError, in one line, if it cannot compute on ``device`` in one of ``dtypes``.
 
-        Nothing is imported: a build is told by the version of its distribution.
+        Nothing is imported: a build is told by the version of its distribution, unless that is ``elsewhere``.
         """
         if self.name == REFERENCE:
             runtime.check_device(device)
@@ -79,7 +83,10 @@ class Engine:
             return
         if device.kind == "gpu":
             runtime.find_gpu(device)
-            self._check_build(device)
+            if self.name == "openvino":
+                raise UserError(f"--device {device}: OpenVINO computes on the CPU here; use --device cpu")
+            if not elsewhere:
+                self._check_build(device)
         elif "bfloat16" in dtypes and "bfloat16" in (*self.generate_dtypes, *self.optimise_dtypes):
             runtime.check_dtype("bfloat16", device)
 
@@ -156,6 +163,15 @@ ENGINES = {
             generate_dtypes=("float32",),
             optimise_dtypes=(),
         ),
+        Engine(
+            name="openvino",
+            module="bench.engines.openvino",
+            backend="OpenVino",
+            packages=("openvino", "onnx"),
+            install="install it with python -m pip install -e '.[openvino]'",
+            generate_dtypes=("float32", "bfloat16"),
+            optimise_dtypes=(),
+        ),
     )
 }
 
@@ -166,6 +182,24 @@ def get(name: str) -> Engine:
         return ENGINES[name]
     except KeyError:
         raise UserError(f"--engine: unknown engine {name!r}; {did_you_mean(name, ENGINES)}") from None
+
+
+def parse_pythons(given: Sequence[str], used: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """``onnxruntime=/there/bin/python`` and its like as sorted pairs of engine and absolute path.
+
+    Raises:
+        UserError: an engine that is not ``used`` or given twice, or no program that can be run.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, program = (part.strip() for part in text.partition("="))
+        if get(name).name not in used:
+            raise UserError(f"--engine-python: {name} is not measured; add it to --engine")
+        if not (os.path.isfile(program) and os.access(program, os.X_OK)):
+            raise UserError(f"--engine-python: {program!r} is no program; give {name}=PATH of a Python")
+        if found.setdefault(name, os.path.abspath(program)) != os.path.abspath(program):
+            raise UserError(f"--engine-python: {name} is given twice; give it once")
+    return tuple(sorted(found.items()))
 
 
 def parse_options(given: Sequence[str], used: Sequence[str]) -> tuple[tuple[str, str], ...]:

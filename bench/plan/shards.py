@@ -83,4 +83,5 @@ def _by_name(settings: Settings) -> Settings:
         weights=settings.weights and Path(settings.weights).name,
         nets=tuple((use, Path(net).name) for use, net in settings.nets),
         methods=tuple((name, Path(reference).name) for name, reference in settings.methods),
+        engine_pythons=tuple((name, Path(path).name) for name, path in settings.engine_pythons),
     )

@@ -10,7 +10,20 @@ from importlib import metadata
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import Analysed
 from bench.analysis.summary import NOT_REACHED, OK
-from bench.report import headline, machines, numbers, pictures, plots, records, roofline, run_facts, tables, training
+from bench.report import (
+    figure,
+    headline,
+    judges,
+    machines,
+    numbers,
+    pictures,
+    plots,
+    records,
+    roofline,
+    run_facts,
+    tables,
+    training,
+)
 from bench.report.notes import FEW, Note
 from bench.report.numbers import Number
 from bench.report.pictures import Picture, Row
@@ -78,7 +91,8 @@ class Document:
 def make(analysed: Analysed) -> Document:
     """Draw the plots of an analysed run, and compose its report."""
     with style.context():
-        drawn = [*plots.draw_all(analysed), *training.plots(analysed)]
+        drawn = [*plots.draw_all(analysed), *training.plots(analysed), *figure.plots(analysed),
+                 *judges.noise_plots(analysed)]  # fmt: skip
         if len(analysed.roofline):
             drawn.append(roofline.plot(analysed.roofline, analysed.peaks, analysed.methods))
     book, run = numbers.collect(analysed), analysed.run
@@ -120,7 +134,8 @@ def _sections(
 ) -> list[Section]:
     run, first = analysed.run, _first_loss(analysed, drawn)
     by_section = {name: tuple(plot for plot in drawn if plot.section == name and plot is not first)
-                  for name in ("loss", "size", "batch", "quality", "training", "roofline")}  # fmt: skip
+                  for name in ("loss", "size", "batch", "quality", "noise", "training", "roofline", "figure")
+                  }  # fmt: skip
     shown = [picture for row in side for picture in row.pictures]
     rest = [picture for picture in (*pictures.inputs(run), *pictures.outputs(analysed)) if picture not in shown]
     files = {picture.file for picture in shown}
@@ -131,6 +146,7 @@ def _sections(
                 tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
         Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
         Section("troubled", "Failed, skipped and time-limited cells", tables=_there(tables.troubled_cells(analysed))),
+        Section("figure", "Styles down, methods across", plots=by_section["figure"]),
         Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
                 pictures=tuple(picture for picture in rest if picture.file not in files)),
         Section("plots-loss", "Loss against seconds", plots=by_section["loss"]),
@@ -138,6 +154,10 @@ def _sections(
         Section("plots-growth", "Growth", tables=_there(tables.growth(analysed))),
         Section("plots-batch", "Against batch", plots=by_section["batch"]),
         Section("plots-quality", "Terms of the objective", plots=by_section["quality"]),
+        Section("judges", "Judges that no method minimises", judges.TEXT, items=tuple(judges.sentences(analysed)),
+                tables=_there(judges.table(analysed))),
+        Section("noise", "Noise strength", judges.NOISE_TEXT, plots=by_section["noise"],
+                pictures=tuple(judges.noise_pictures(analysed))),
         Section("plots-training", "Training of the nets", "What it took before the first fast picture.",
                 plots=by_section["training"], tables=_there(training.net_table(analysed))),
         Section("plots-roofline", "Limits of the machine", plots=by_section["roofline"],

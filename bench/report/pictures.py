@@ -82,7 +82,7 @@ def outputs(analysed: Analysed) -> list[Picture]:
 def _chosen(run: RunData) -> dict[tuple[str, int, str], Mapping[str, Any]]:
     chosen: dict[tuple[str, int, str], Mapping[str, Any]] = {}
     for record in run.records:
-        if record.get("status") != "ok" or record.get("batch") != 1 or not _path(run, record.get("image")):
+        if record.get("status") != "ok" or record.get("batch") != 1 or not usable(run, record.get("image")):
             continue
         identity = (str(record["task"]), int(record["size"]), str(record["method"]))
         current = chosen.get(identity)
@@ -93,7 +93,7 @@ def _chosen(run: RunData) -> dict[tuple[str, int, str], Mapping[str, Any]]:
 
 def _output(analysed: Analysed, record: Mapping[str, Any]) -> Picture:
     run, title = analysed.run, analysed.methods.title(str(record["method"]))
-    path = str(_path(run, record["image"]))
+    path = str(usable(run, record["image"]))
     task, size = str(record["task"]), int(record["size"])
     objective = run_facts.get(record, "medians", "objective")
     note = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
@@ -103,7 +103,7 @@ def _output(analysed: Analysed, record: Mapping[str, Any]) -> Picture:
     return Picture(title, words, alt, run.directory / path, path, task, size)
 
 
-def _path(run: RunData, named: Any) -> str | None:
+def usable(run: RunData, named: Any) -> str | None:
     """A picture's path relative to the run directory; None if there is none, or if it lies outside."""
     if not isinstance(named, str) or not named:
         return None
@@ -132,7 +132,9 @@ def side_by_side(analysed: Analysed) -> list[Row]:
     for task in sorted({key[0] for key in nets}, reverse=True):  # textures first: their style stands for both
         able = {method: chosen[task, size, method] for *where, method in nets if where == [task, size]}
         if able:
-            method = min(able, key=lambda name: run_facts.get(able[name], "medians", "objective") or float("inf"))
+            method = min(able, key=lambda name: (
+                analysed.methods.own_loss(name), run_facts.get(able[name], "medians", "objective") or float("inf")
+            ))  # fmt: skip
             wanted = ["Style"] if task == "texture" else ["Photo"] if rows else ["Style", "Photo"]
             own = tuple(given[name] for name in wanted if name in given)
             rows.append(_row(analysed, able[method], chosen.get((task, size, analysed.methods.baseline)), own))
@@ -164,7 +166,7 @@ def _row(
 def _equal(analysed: Analysed, record: Mapping[str, Any], net: str) -> tuple[Picture, bool]:
     """The optimisation's picture at a net's loss where the run kept it, else the one it ended at; whether it is."""
     last, kept = _output(analysed, record), run_facts.get(record, "info", "equal_loss", net)
-    path = _path(analysed.run, run_facts.get(kept, "image"))
+    path = usable(analysed.run, run_facts.get(kept, "image"))
     title = _capital(analysed.methods.title(str(record["method"])))
     if path:
         told = [f"{name} {quantity(float(kept[name]), '1')}" for name in ("objective",) if name in kept]

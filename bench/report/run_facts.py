@@ -88,11 +88,14 @@ def from_papers_size(size: int) -> tuple[int, int]:
 
 def software(meta: Meta) -> str:
     """The engines that the run has cells of, and their versions."""
-    versions = get(meta, "environment", "versions") or {}
+    versions = dict(get(meta, "environment", "versions") or {})
+    for elsewhere in (get(meta, "inputs", "engines") or {}).values():
+        versions.update((name, version) for name, version in elsewhere.items() if name not in ("python", "numpy"))
     packages = {
         "gluon": {"mxnet": "MXNet", "mxnet-cu112": "MXNet (CUDA 11.2)"},
         "pytorch": {"torch": "PyTorch"},
         "onnxruntime": {"onnxruntime": "ONNX Runtime"},
+        "openvino": {"openvino": "OpenVINO"},
     }
     planned = {cell.get("engine") for cell in meta.get("cells") or () if isinstance(cell, Mapping)} or set(packages)
     names = {name: label for engine, found in packages.items() if engine in planned for name, label in found.items()}

@@ -92,14 +92,12 @@ def net_table(analysed: Analysed) -> Table | None:
         final, before = run_facts.get(meta, "final_objective", "objective"), _before(meta)
         commands = [clean(stage.get("command") or "", 300) for stage in (*before, meta)]
         earlier = " and ".join(clean(stage.get("iterations") or "?", 20) for stage in before)
-        times = [stage.get("seconds") for stage in (*before, meta)]
-        known = [value for value in times if isinstance(value, (int, float))]
-        part = f"of {len(known)} in {len(times)} parts" if known and len(known) < len(times) else ""
+        time, part = seconds(found)
         rows.append([
             _name(use, analysed.methods),
             Entry(clean(meta.get("iterations") or "?", 20), f"after {earlier}" if earlier else ""),
             clean(asked.get("batch") or "?", 20), listing([size_name(side) for side in sizes]) or "?",
-            clean(asked.get("dtype") or "float32", 20), Entry(_number(sum(known) if known else None, "s"), part),
+            clean(asked.get("dtype") or "float32", 20), Entry(_number(time, "s"), part),
             Entry(_number(final, "1"), _window(meta)), Entry(", then ".join(commands)),
         ])  # fmt: skip
     columns = ["net", "iterations", "batch", "pictures", "precision", "time", "objective at the end", "command"]
@@ -108,6 +106,17 @@ def net_table(analysed: Analysed) -> Table | None:
         "this run's picture, is another number."
     )
     return table("training", "The nets and their training", columns, rows, (1, 2, 5, 6), note) if rows else None
+
+
+def seconds(net: Any) -> tuple[float | None, str]:
+    """How long a net, as run.json has it, was trained, with all trainings that it went on from; and of how many of them
+    that is known, where it is not of all.
+    """
+    meta = run_facts.get(net, "meta") or {}
+    times = [stage.get("seconds") for stage in (*_before(meta), meta)]
+    known = [value for value in times if isinstance(value, (int, float))]
+    part = f"of {len(known)} in {len(times)} parts" if 0 < len(known) < len(times) else ""
+    return sum(known) if known else None, part
 
 
 def _before(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK
 from bench.plan.cells import USUAL
 from nst_gluon.pages.wording import clean, interval, quantity, size_name, task_name
 
-ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 STATUS = {"oom": "out of memory", "timeout": "timed out", "error": "failed", "skipped": "skipped"}
 MARKS = {REPRODUCED: "✔", PARTLY: "◐", NOT_REPRODUCED: "✘", BELOW_FLOOR: "✘", OTHER_HARDWARE: "○", NOT_MEASURED: "○"}
 TONES = {REPRODUCED: "reproduced", PARTLY: "partly", NOT_REPRODUCED: "not", BELOW_FLOOR: "not"}

@@ -7,6 +7,7 @@ the weights (with a progress bar on standard error), reads the nets. Standard in
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,25 +24,29 @@ from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
 
 _LOAD = """
-import sys
+import json, platform, sys
 from bench.plan import engines
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 runtime.prepare()
+engine = engines.get(sys.argv[1])
 try:
-    engines.get(sys.argv[1]).load()
+    engine.load()
 except UserError as error:
     sys.exit(str(error))
+versions = {package: runtime.installed_version(package) for package in (*engine.packages, "numpy")}
+print(json.dumps({"python": platform.python_version(), **versions}))
 """
 
 
 def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings) -> dict[str, Any]:
-    """Check everything a run needs; return {"pictures", "weights", "nets"} with hashes, and "methods" from outside.
+    """Check everything a run needs; return {"pictures", "weights", "nets"} with hashes, "methods" from outside, and the
+    versions of "engines" that are installed elsewhere.
 
     Raises UserError for what is missing, damaged or does not fit.
     """
-    for name in engine_names:
-        try_engine(name)
+    pythons = dict(settings.engine_pythons)
+    versions = {name: try_engine(name, pythons.get(name)) for name in engine_names}
     from nst_gluon.descriptor import weights
     from nst_gluon.nets import netfile
     from nst_gluon.objective import presets
@@ -66,15 +71,20 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
         nets[use] = {"file": path.name, "sha256": file_sha256(path), "meta": meta}
     identity = weights.load(settings.weights, random=settings.random_weights).identity()
     found = {"pictures": pictures, "weights": identity, "nets": nets}
+    if pythons:
+        found["engines"] = {name: versions[name] for name in pythons}
     return {**found, "methods": foreign} if foreign else found
 
 
-def try_engine(name: str) -> None:
-    """Import an engine in a fresh process; a UserError is that process's one line."""
-    child = children.run(children.python("-c", _LOAD, name), stderr=subprocess.PIPE)
+def try_engine(name: str, program: str | None = None) -> dict[str, Any]:
+    """Import an engine in a fresh process of the Python ``program`` (None: this one); a UserError is that process's
+    one line. Returns the versions of Python and of its packages there.
+    """
+    child = children.run(children.python("-c", _LOAD, name, program=program), stderr=subprocess.PIPE)
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(last if last.startswith(("no engine", "--")) else f"--engine: {name} cannot be loaded ({last})")
+    return json.loads(child.stdout.splitlines()[-1])
 
 
 def keep_pictures(folder: Path, sizes: Sequence[int], settings: Settings) -> None:

@@ -400,6 +400,6 @@ def _tail(path: Path, start: int, count: int = 4096) -> str:
         return ""
 
 
-def worker_command(module: str = "bench.run.worker") -> list[str]:
-    """How to start the real worker with the Python that runs this."""
-    return children.python(module)
+def worker_command(module: str = "bench.run.worker", program: str | None = None) -> list[str]:
+    """How to start the real worker with the Python ``program``; None: the one that runs this."""
+    return children.python(module, program=program)

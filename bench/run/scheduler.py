@@ -16,7 +16,7 @@ from typing import Any
 from bench.machine import meters
 from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan
 from bench.plan.durations import timeout_s
-from bench.run.process import RUN_MARK, Outcome, run_worker
+from bench.run.process import RUN_MARK, Outcome, run_worker, worker_command
 from bench.run.progress import Progress
 from bench.store.run_folder import FULL, DiskFull, Store
 
@@ -100,12 +100,14 @@ def _run_cell(
         "targets": dict(targets),
         "run_dir": str(store.path.resolve()),
     }
+    program = dict(plan.settings.engine_pythons).get(cell.engine)
+    command = worker_command(program=program) if program else options.command
     attempts, outcome = 0, None
     while outcome is None or (outcome.crashed and attempts <= options.retries):
         attempts += 1
         try:
             outcome = run_worker(
-                options.command,
+                command,
                 spec,
                 timeout_s=limit_s,
                 log_path=store.path / log,
@@ -192,21 +194,24 @@ def without_net(cell: Cell, plan: Plan) -> str | None:
 def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """The objectives that an optimisation is to come down to, by generator; empty for a generator's cell.
 
+    Nothing is aimed at a generator that was trained on another loss, nor does a method of another loss aim at any.
     Each generator's own objective on the same picture under the same objective: the median over its seeds, in
     the same precision where it was measured in it, else in float32. ``--target-loss`` replaces them all. A variant of
     the optimisation is also to come down to what that ended at.
     """
-    if cell.kind != OPTIMISE:
+    if cell.kind != OPTIMISE or plan.facts(cell.method).own_loss:
         return {}
     asked = plan.settings.target_loss
     if asked is not None:
-        names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task}
+        names = {other.method for other in plan.cells if other.kind == GENERATE and other.task == cell.task
+                 and not plan.facts(other.method).own_loss}
         return dict.fromkeys(sorted(names) or ["target_loss"], asked)
     found: dict[str, dict[str, list[float]]] = {}
     for record in records:
         same = all(record[name] == getattr(cell, name) for name in ("engine", "task", "size", "device"))
         plain = cell.variant and record["method"] == cell.variant_of
         aim = record["kind"] == GENERATE or plain
+        aim = aim and not plan.facts(record["method"]).own_loss
         if same and aim and record["batch"] == 1 and record["status"] == "ok":
             objective = record["medians"].get("objective")
             if objective is not None:

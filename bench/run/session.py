@@ -41,6 +41,7 @@ class How:
     ``out`` is the folder of all runs; ``resume`` an existing run directory to go on with; ``level`` how much is told,
     one of bench.run.output. ``command`` starts a worker and ``ask`` checks the inputs; tests put others in their place.
     ``cluster`` is where the cells are measured instead of here, see :func:`bench.run.cluster.connect`.
+    ``judge``: whether the finished pictures are judged (:mod:`bench.engines.judging`) before the report is made.
     """
 
     out: Path
@@ -53,6 +54,7 @@ class How:
     ask: Any = prepare.ask
     report: bool = True
     cluster: str | None = None
+    judge: bool = False
 
 
 def execute(plan: Plan, how: How) -> int:
@@ -183,7 +185,7 @@ def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fi
                 f"--resume: {run['id']} was measured on another machine ({name} is "
                 f"{fingerprint_there.get(name)!r} there and {value!r} here); start a new run"
             )
-    for name in ("pictures", "weights", "nets", "methods"):
+    for name in ("pictures", "weights", "nets", "methods", "engines"):
         if inputs_there.get(name) != json.loads(json.dumps(inputs.get(name))):
             raise UserError(f"--resume: the {name} are not those that {run['id']} began with; start a new run")
 
@@ -231,6 +233,10 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
     status = OK if set(counts) <= {"ok"} else FAILED
     if how.report and how.level > output.QUIET:
         print("making the report", file=sys.stderr, flush=True)
+    if how.judge:  # it warns where it cannot; the measurements are complete without it
+        if how.level > output.QUIET:
+            print("judging the pictures", file=sys.stderr, flush=True)
+        children.run(children.python("bench.engines.judging", str(store.path)))
     report = make_report(store.path) if how.report else None
     summary = result_table.read_summary(store.path / "summary.csv")
     if how.as_json:

@@ -18,7 +18,15 @@ from typing import Any
 from bench.plan.cells import GENERATE, Cell, Plan
 from bench.store import run_folder
 from bench.store.machines import AT
-from bench.store.whole_runs import ARGUMENT, Finished, Part, check_comparable, machine_difference, one_machine
+from bench.store.whole_runs import (
+    ARGUMENT,
+    Finished,
+    Part,
+    by_machine,
+    check_comparable,
+    machine_difference,
+    one_machine,
+)
 from nst_gluon import __version__, methods
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import IrregularFile, inside, reading, scratch_folder
@@ -44,7 +52,7 @@ def join(parts: Sequence[Part], facet: bool, command: Sequence[str]) -> Merged:
     first = parts[0]
     for part in parts[1:]:
         check_comparable(first, part)
-    machines = _machines(parts)
+    machines = by_machine(parts, "-")
     if not facet and len(machines) > 1:
         _refuse_machines(parts)
     if facet:
@@ -88,19 +96,6 @@ def _add(finished: dict[Cell, tuple[Part, Finished]], part: Part, done: Finished
     if known != done:
         where = f"both {other.path} and {part.path}" if other.path != part.path else f"{part.path} twice"
         raise UserError(f"{ARGUMENT}: {done.cell.key} is in {where}, with different results; leave one out")
-
-
-def _machines(parts: Sequence[Part]) -> dict[str, list[Part]]:
-    """The runs by the machine they were made on: "machine-1" for the first, and so on."""
-    found: list[list[Part]] = []
-    for part in parts:
-        for group in found:
-            if machine_difference(one_machine(one.fingerprint for one in group), part.fingerprint) is None:
-                group.append(part)
-                break
-        else:
-            found.append([part])
-    return {f"machine-{number}": group for number, group in enumerate(found, 1)}
 
 
 def _refuse_machines(parts: Sequence[Part]) -> None:

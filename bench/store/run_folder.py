@@ -133,7 +133,7 @@ class Store:
         """A new run directory below ``root``, whose name no other run has. Raises UserError if it cannot be
         made.
         """
-        path = _new_folder(root)
+        path = new_folder(root)
         try:
             run = {"schema_version": SCHEMA_VERSION, "id": path.name, "status": "running", **run}
             write_json(path / RUN, run)
@@ -261,10 +261,8 @@ def _open(path: Path) -> dict[str, int]:
     return descriptors
 
 
-def _new_folder(root: Path) -> Path:
-    """``root``/<UTC time>-<suffix>, made by this call: two runs that start in the same second get two
-    folders.
-    """
+def new_folder(root: Path) -> Path:
+    """``root``/<UTC time>-<suffix>, made by this call: two that start in the same second get two folders."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         while True:

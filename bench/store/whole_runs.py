@@ -123,6 +123,22 @@ def one_machine(fingerprints: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return joined
 
 
+def by_machine(runs: Iterable[Any], joint: str) -> dict[str, list[Any]]:
+    """Runs (with a ``fingerprint``) by their machines, in the order given: machine<joint>1 for the first, and so on.
+
+    A run that used no GPU fits either.
+    """
+    groups: list[list[Any]] = []
+    for run in runs:
+        for group in groups:
+            if machine_difference(one_machine(one.fingerprint for one in group), run.fingerprint) is None:
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    return {f"machine{joint}{number}": group for number, group in enumerate(groups, 1)}
+
+
 def check_comparable(first: Part, other: Part) -> None:
     """Raise a UserError, naming what differs, if numbers of the two cannot stand in one table.
 
@@ -130,7 +146,7 @@ def check_comparable(first: Part, other: Part) -> None:
     """
     for kind, mine, theirs in (
         ("settings", *(_with_defaults(Settings, part.run.get("settings")) for part in (first, other))),
-        ("inputs", *(_identities(part.run) for part in (first, other))),
+        ("inputs", *(identities(part.run) for part in (first, other))),
         ("budget", *(_with_defaults(Budget, part.run.get("budget")) for part in (first, other))),
     ):
         for name in dict.fromkeys((*mine, *theirs)):
@@ -154,13 +170,13 @@ def _with_defaults(kind: type, fields: Mapping[str, Any] | None) -> dict[str, An
     return {**known, **(fields or {})}
 
 
-def _identities(run: Mapping[str, Any]) -> dict[str, Any]:
+def identities(run: Mapping[str, Any]) -> dict[str, Any]:
     """The hashes of what a run was made with; the name where there is no hash."""
     inputs, settings = run.get("inputs") or {}, run.get("settings") or {}
     pictures, weights = inputs.get("pictures") or {}, inputs.get("weights") or {}
     found = {name: (pictures.get(name) or {}).get("sha256", settings.get(name)) for name in ("style", "content")}
     found["weights"] = weights.get("sha256", settings.get("weights"))
-    found.update({f"nets.{use}": net.get("sha256") for use, net in (inputs.get("nets") or {}).items()})
+    found.update({f"nets.{use}": (net or {}).get("sha256") for use, net in (inputs.get("nets") or {}).items()})
     return found
 
 

@@ -159,8 +159,10 @@ def check_options(request: Request, choice: Choice) -> None:
             option = "--" + given[0].replace("_", "-")
             raise UserError(f"{option}: {method.name} makes a picture in one pass; {option} is for optimisation")
     else:
-        if "tile" in request.given:
-            raise UserError(f"--tile: {method.name} optimises the picture as a whole; --tile is for nets")
+        for name in ("tile", "tile_statistics", "engine"):
+            if name in request.given:
+                option = "--" + name.replace("_", "-")
+                raise UserError(f"{option}: {method.name} optimises the picture as a whole; {option} is for nets")
         if "net_size" in request.given:
             raise UserError(f"--net-size: {method.name} works at the picture's own size; --net-size is for nets")
         if "strength" in request.given:

@@ -21,13 +21,14 @@ from nst_gluon.api.inputs import Listener
 from nst_gluon.api.request import Request
 from nst_gluon.pictures import color, images
 from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
 
 if TYPE_CHECKING:
     from nst_gluon.nets.trained_net import TrainedNet
 
 # Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; bytes a pixel
 # of a tile, with all its graphs, and of the picture as it is read and written, measured.
-WHOLE_PIXELS, TILE_SIDE = 2048**2, 512
+WHOLE_PIXELS, TILE_SIDE = 2048**2, 640
 TILE_BYTES, PICTURE_BYTES = 2_600, 24
 # A picture whose longer side is more times larger or smaller than those of the training: strokes of another scale.
 FAR = 2.5
@@ -92,6 +93,14 @@ class PictureMaker:
             generator = load_net(net, engine.context, engine.dtype)
         else:
             generator = net.generator
+        if request.engine == "fastest":
+            if generator.context.device_type != "cpu":
+                raise UserError("--engine: fastest compares engines on the CPU; use --device cpu")
+            from nst_gluon.nets.fastest import Fastest
+
+            generator.inference = Fastest(
+                generator.description, generator.params, generator.meta, request.dtype, self._listener.note
+            )
         if generator.meta.get("weights", {}).get("random"):
             self._listener.note("note: this net was trained with random weights")
         return generator
@@ -136,7 +145,7 @@ class PictureMaker:
             return self._generator.generate(content, size, seed=seed, noise_scale=noise)
         from nst_gluon.nets.tiles import Tiling
 
-        tiling = Tiling(self._generator, content, size, side, seed, noise)
+        tiling = Tiling(self._generator, content, size, side, seed, noise, self._request.tile_statistics)
         with self._listener.bar(tiling.work, "tile") as bar:
             return tiling.pixels(bar.update)
 

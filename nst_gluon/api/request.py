@@ -32,6 +32,7 @@ class Request:
     seed: int
     strength: float
     tile: int | str
+    tile_statistics: str
     preset: str
     iterations: int
     optimizer: str
@@ -40,6 +41,7 @@ class Request:
     segments: int | str
     weights: str | None
     random_weights: bool
+    engine: str
     device: str
     dtype: str
     threads: int | None

@@ -109,6 +109,20 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
         help="make the picture in tiles of N pixels, which takes little memory; off: in one piece; auto (default): in "
         "tiles if it has more than 2048 x 2048 pixels or would not fit into memory",
     )
+    add(
+        "--engine",
+        choices=("gluon", "fastest"),
+        metavar="NAME",
+        help="gluon (default), or fastest: whichever installed engine (OpenVINO, ONNX Runtime) makes the same picture "
+        "fastest, by a trial that takes seconds: for many pictures",
+    )
+    add(
+        "--tile-statistics",
+        choices=("exact", "thumbnail"),
+        metavar="NAME",
+        help="what instance norms divide by in tiles: exact (default), the same picture as in one piece; thumbnail, "
+        "those of a small picture (Chen et al. 2022): half the time, but 14 to 22 dB from the picture in one piece",
+    )
     add = parser.add_argument_group("optimisation").add_argument
     options.add_preset(add)
     add(

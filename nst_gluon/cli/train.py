@@ -97,11 +97,16 @@ def add(commands: argparse._SubParsersAction) -> None:
         "see the same folders; each takes its part of every batch (default: %(default)s)",
     )
     add("--quiet", "-q", action="store_true", help="no progress on stderr")
+    taken: set[str] = set()
     for method in methods.all():
-        if isinstance(method, methods.Generator) and method.choices():
+        new = {} if not isinstance(method, methods.Generator) else {
+            name: meaning for name, meaning in method.choices().items() if name not in taken
+        }  # fmt: skip
+        if new:
             group = parser.add_argument_group(f"nets of {method.name}")
-            for name, meaning in method.choices().items():
+            for name, meaning in new.items():
                 group.add_argument(f"--{name}", type=_value(name), metavar="X", help=meaning)
+        taken.update(new)
     options.add_engine_options(parser)
     options.take_defaults(parser, api.train)
     parser.set_defaults(run=run, quiet=False)

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from nst_gluon import assets
 from nst_gluon.methods.base import GENERATES, OPTIMISES, TASKS, Facts, Generator, Method, Optimiser, Schedule
 from nst_gluon.methods.description import Builder
 from nst_gluon.system.errors import UserError, did_you_mean
@@ -38,6 +39,9 @@ BUNDLED = (
     "nst_gluon.methods.johnson:Johnson",
     "nst_gluon.methods.texture_net:TextureNet",
     "nst_gluon.methods.transformer_net:TransformerNet",
+    "nst_gluon.methods.portilla_simoncelli:PortillaSimoncelli",
+    "nst_gluon.methods.sgan:Sgan",
+    "nst_gluon.methods.sgan:Dcgan",
     "nst_gluon.methods.onnx_file:OnnxFile",
 )
 FORMS = "FILE.py:NAME or package.module:NAME"
@@ -83,8 +87,12 @@ def loaded() -> list[Method]:
 
 
 def usual() -> list[str]:
-    """The :func:`names` that ``--method all`` means: not those whose nets are files of other programs."""
-    return [name for name in names() if not getattr(bundled().get(name), "foreign", False)]
+    """The :func:`names` that ``--method all`` means: not the bundled ones that need packages which are not there, or
+    generate and have no bundled net of any style.
+    """
+    nets = {net.method for net in assets.nets()}
+    without = {m.name for m in bundled().values() if m.kind == GENERATES} - nets
+    return [name for name in names() if name not in without and not (name in bundled() and facts(name).missing())]
 
 
 def is_reference(text: str) -> bool:

@@ -9,15 +9,19 @@ FILE.py:NAME``, ``--method package.module:NAME``, or an entry point of the group
 from __future__ import annotations
 
 import abc
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nst_gluon.methods.description import Net
 from nst_gluon.system.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nst_gluon.optimise.problem import Problem
+    from nst_gluon.training.loop import Trainer
 
 TASKS = ("stylize", "texture")
 OPTIMISES, GENERATES = "optimises", "generates"
@@ -35,6 +39,9 @@ class Facts:
         engines: names of the engines that can run it; none named: every engine that runs its kind.
         variant_of: the method that this one is a faster way of.
         from_net: whether it begins with the picture of a trained net (of another method).
+        own_loss: whether it minimises something else than the common objective, which then only judges its pictures:
+            nothing is aimed at them, and it has no speed-up at equal loss.
+        needs: packages that must be importable, beside those of its engines; extra: the suite's extra that brings them.
         reference: where it was found: empty for a bundled one, else FILE.py:NAME or package.module:NAME.
     """
 
@@ -48,6 +55,9 @@ class Facts:
     engines: tuple[str, ...] = ()
     variant_of: str | None = None
     from_net: bool = False
+    own_loss: bool = False
+    needs: tuple[str, ...] = ()
+    extra: str = ""
     reference: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,8 +67,16 @@ class Facts:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Facts:
         """From :meth:`to_dict`."""
-        lists = {name: tuple(fields.get(name, ())) for name in ("tasks", "engines")}
+        lists = {name: tuple(fields.get(name, ())) for name in ("tasks", "engines", "needs")}
         return cls(**{**fields, **lists})
+
+    def missing(self) -> str | None:
+        """What is not there of what it needs and how to get it, in one line; None: nothing. Nothing is imported."""
+        absent = next((name for name in self.needs if importlib.util.find_spec(name) is None), None)
+        if absent is None:
+            return None
+        how = f"install it with python -m pip install -e '.[{self.extra}]'" if self.extra else f"install {absent}"
+        return f"{self.name} needs {absent}; {how}"
 
 
 class Method(abc.ABC):
@@ -74,13 +92,17 @@ class Method(abc.ABC):
     engines: ClassVar[tuple[str, ...]] = ()
     variant_of: ClassVar[str | None] = None
     from_net: ClassVar[bool] = False
+    own_loss: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
 
     def facts(self, reference: str = "") -> Facts:
         """This method as plain data."""
         return Facts(
             name=self.name, kind=self.kind, tasks=tuple(self.tasks), title=self.title or self.name,
             description=self.description, paper=self.paper, color=self.color, engines=tuple(self.engines),
-            variant_of=self.variant_of, from_net=self.from_net, reference=reference,
+            variant_of=self.variant_of, from_net=self.from_net, own_loss=self.own_loss, needs=tuple(self.needs),
+            extra=self.extra, reference=reference,
         )  # fmt: skip
 
     def check_task(self, task: str) -> None:
@@ -109,24 +131,42 @@ class Optimiser(Method):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Adam's learning rate while a net trains: ``rate``, times ``decay`` every ``decay_every`` iterations from
-    ``decay_start`` on.
+    """Adam while a net trains: the learning rate is ``rate``, times ``decay`` every ``decay_every`` iterations from
+    ``decay_start`` on; ``beta1`` and ``weight_decay`` (the factor of L2) are the same throughout.
     """
 
     rate: float
     decay_start: int
     decay_every: int
     decay: float
+    beta1: float = 0.9
+    weight_decay: float = 0.0
+
+
+class Training(Protocol):
+    """A generator's own training, made with the :class:`nst_gluon.training.loop.Trainer` that it works for."""
+
+    side: int
+
+    def step(self, iteration: int, rate: float, rng: np.random.Generator) -> float:
+        """One iteration (the first is 0), which moves the trainer's net; the loss that the net minimised.
+
+        All that is random follows ``rng``, so that a training that was interrupted resumes exactly.
+        """
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """What the next step depends on besides the net and the trainer's optimiser, for a checkpoint."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what :meth:`arrays` gave."""
 
 
 class Generator(Method):
     """Makes a picture with one pass of a net that was trained for one style."""
 
     kind = GENERATES
-    # How a new net's weights are drawn: ``xavier``, or ``uniform``, in +-1/sqrt(fan in).
+    # How a new net's weights are drawn: ``xavier``; ``uniform``, in +-1/sqrt(fan in); ``normal``, of deviation 0.02.
     initializer: ClassVar[str] = "xavier"
-    # Whether its nets are files that other programs wrote: ``--method all`` leaves it out.
-    foreign: ClassVar[bool] = False
 
     @abc.abstractmethod
     def architecture(self, task: str) -> dict[str, Any]:
@@ -147,6 +187,10 @@ class Generator(Method):
     def schedule(self, iterations: int) -> Schedule:
         """The learning rate of a training of so many iterations. Adam's 1e-3 throughout unless a method says more."""
         return Schedule(1e-3, iterations, iterations, 1.0)
+
+    def training(self, trainer: Trainer) -> Training | None:
+        """How its nets are trained if not on the common objective; None: on that."""
+        return None
 
     def choices(self) -> Mapping[str, str]:
         """Keywords of :meth:`net` that ``train`` offers as options, with what each means; usually none."""

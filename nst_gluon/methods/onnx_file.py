@@ -18,7 +18,6 @@ class OnnxFile(Generator):
     paper = "whatever the file's author says"
     color = "#7f7f7f"
     engines = ("onnxruntime",)
-    foreign = True
 
     def architecture(self, task: str) -> dict[str, Any]:
         return {}

@@ -25,7 +25,6 @@ class TransformerNet(Generator):
     description = "the residual net of PyTorch's examples, trained for one style, one forward pass a picture"
     paper = "Johnson, Alahi, Fei-Fei, 2016, as in pytorch/examples, fast_neural_style"
     color = "#8e6bbf"
-    foreign = True
     initializer = "uniform"  # PyTorch's default
 
     def architecture(self, task: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +10,14 @@ import numpy as np
 
 from nst_gluon.descriptor.vgg import BFLOAT16
 from nst_gluon.methods.description import Net, Norm
-from nst_gluon.nets.inference_graph import InferenceGraph, S, Statistics
+from nst_gluon.nets.inference_graph import InferenceGraph, S, Statistics, Value
 from nst_gluon.system.engine import mx
 
 # Graphs that stay compiled: a picture's size and that of its tiles, say. Each holds its own memory.
 KEPT_GRAPHS = 2
+# Pictures of a batch that may go through at once, and pixels of them in all: more are out of any cache. A larger group
+# must be so much faster than single pictures.
+GROUPS, GROUP_PIXELS, GAIN, TRIALS = (4, 16), 2**20, 0.97, 3
 
 
 class Compiled:
@@ -60,6 +64,7 @@ class Inference:
         statistics: mean and variance (C,) of norms by name, beside the running ones of batch norm. Of all others each
             picture has its own.
         tile: for tiles, whose inputs have their surroundings, and which have no statistics of their own.
+        kept: activations of a tile that are given to it as further inputs, see :class:`InferenceGraph`.
         dtype: ``float32`` or, on a CPU that has it, ``bfloat16``.
     """
 
@@ -71,9 +76,10 @@ class Inference:
         statistics: Statistics | None = None,
         tile: bool = False,
         dtype: str = "float32",
+        kept: Mapping[str, Value] | None = None,
     ):
         self.net, self.params = net, params
-        self._ctx, self._tile, self._dtype = ctx or mx.cpu(), tile, dtype
+        self._ctx, self._tile, self._dtype, self._kept = ctx or mx.cpu(), tile, dtype, kept
         norms = [layer for layer in net.layers if isinstance(layer, Norm)]
         self.statistics = dict(statistics or {})
         for layer in norms:
@@ -81,43 +87,62 @@ class Inference:
                 self.statistics[layer.name] = tuple(params[name] for name in layer.statistics())
         self._each = not tile and len(self.statistics) < len(norms)
         self._graphs: OrderedDict[tuple, Compiled] = OrderedDict()
+        self._groups: dict[tuple, int] = {}
 
-    def for_tiles(self, statistics: Statistics) -> Inference:
-        """This net for tiles, with statistics of the whole picture."""
-        return Inference(self.net, self.params, self._ctx, statistics, True, self._dtype)
+    def for_tiles(self, statistics: Statistics, kept: Mapping[str, Value] | None = None) -> Inference:
+        """This net for tiles, with statistics of the whole picture, beginning with what was kept of a tile."""
+        return Inference(self.net, self.params, self._ctx, statistics, True, self._dtype, kept)
 
-    def _draw(self, inputs: Sequence, dtype: str = "float32") -> InferenceGraph:
-        shapes = [tuple(value.shape) for value in inputs]
-        return InferenceGraph(self.net, self.params, self.statistics, shapes, self._tile, dtype)
+    def draw(self, shapes: Sequence[tuple[int, ...]], whole: bool = False) -> InferenceGraph:
+        """The graph for inputs of these shapes: in float32, but for the picture (``whole``) in the net's precision."""
+        dtype = self._dtype if whole else "float32"
+        return InferenceGraph(self.net, self.params, self.statistics, shapes, self._tile, dtype, self._kept)
 
-    def unknown(self, inputs: Sequence) -> tuple[Compiled | None, list[str]]:
-        """What the next unknown statistics are to be taken from, for inputs of that size: a graph whose outputs are
-        the inputs of the norms named; (None, []) when all are known. See :class:`InferenceGraph`."""
-        graph = self._draw(inputs)
-        if not graph.unknown:
-            return None, []
-        return Compiled(list(graph.unknown.values()), graph, inputs, self._ctx), list(graph.unknown)
-
-    def unknown_names(self, inputs: Sequence) -> list[str]:
-        """The norms whose statistics :meth:`unknown` is about."""
-        return list(self._draw(inputs).unknown)
+    def compile(self, graph: InferenceGraph, outputs: Sequence, inputs: Sequence) -> Compiled:
+        """``outputs`` of a graph as a function of ``inputs``, of which those that it does not need may be None."""
+        return Compiled(outputs, graph, inputs, self._ctx)
 
     def _picture(self, inputs: Sequence):
         key = tuple(tuple(value.shape) for value in inputs)
         if key not in self._graphs:
             while len(self._graphs) >= KEPT_GRAPHS:
                 self._graphs.popitem(last=False)
-            graph = self._draw(inputs, self._dtype)
+            graph = self.draw(key, whole=True)
             self._graphs[key] = Compiled([graph.picture], graph, inputs, self._ctx)
         self._graphs.move_to_end(key)
         return self._graphs[key](*inputs)[0]
 
-    def __call__(self, *inputs):
-        """Pictures (N, 3, H, W), not clipped, of NDArrays (N, C, H, W). Asynchronous.
+    def _group(self, inputs: Sequence) -> int:
+        """How many pictures of a batch go through at once: what is fastest in a trial when a batch first comes.
 
-        Where each picture has statistics of its own, the pictures of a batch go through one by one.
+        Where each picture has statistics of its own, they go through one by one.
         """
+        count, pixels = inputs[0].shape[0], max(x.shape[2] * x.shape[3] for x in inputs)
+        key = tuple(tuple(x.shape) for x in inputs)
+        if key not in self._groups:
+            sizes = [n for n in sorted({*GROUPS, count}) if 1 < n <= count and count % n == 0 and not self._each]
+            single, best = (self._seconds(inputs, 1), 1) if sizes else (0, 1)
+            for size in sizes:
+                if size * pixels <= GROUP_PIXELS:
+                    seconds = self._seconds(inputs, size)
+                    best, single = (size, seconds) if seconds < GAIN * single else (best, single)
+            self._groups[key] = best
+        return self._groups[key]
+
+    def _seconds(self, inputs: Sequence, size: int) -> float:
+        """The least time a picture takes in a group of that size, its graph being built before."""
+        part, times = [x[:size] for x in inputs], []
+        for _ in range(TRIALS + 1):
+            begun = time.perf_counter()
+            self._picture(part).wait_to_read()
+            times.append(time.perf_counter() - begun)
+        return min(times[1:]) / size
+
+    def __call__(self, *inputs):
+        """Pictures (N, 3, H, W), not clipped, of NDArrays (N, C, H, W). Asynchronous, but for the first of a size."""
         count = inputs[0].shape[0]
-        if not self._each or count == 1:
+        size = self._group(inputs) if count > 1 else 1
+        if size == count:
             return self._picture(inputs)
-        return mx.nd.concat(*(self._picture([x[i : i + 1] for x in inputs]) for i in range(count)), dim=0)
+        parts = [self._picture([x[i : i + size] for x in inputs]) for i in range(0, count, size)]
+        return mx.nd.concat(*parts, dim=0)

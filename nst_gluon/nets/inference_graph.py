@@ -92,11 +92,15 @@ class InferenceGraph:
         tile: the inputs have their surroundings already (:func:`nst_gluon.nets.geometry.tile_geometry`), and
             statistics that are not known are to be taken of the whole picture before; otherwise they are taken from
             the picture at hand, in train mode.
+        kept: activations that were kept of an earlier graph for the same tile, by name, as its ``offered`` had them:
+            the inputs ``data`` after those of the net, in order.
         dtype: ``bfloat16`` puts all between the first convolution and the last one's result in half precision.
 
     Attributes:
         train: whether the graph runs in train mode.
         unknown: for a tile, by name, the inputs of those norms of unknown statistics that depend on known ones only.
+        offered: for a tile, what would spare later graphs most of the work: by the name of a norm what it normalises,
+            and by that of a sum the sum.
     """
 
     def __init__(
@@ -107,8 +111,14 @@ class InferenceGraph:
         shapes: Sequence[tuple[int, ...]],
         tile: bool = False,
         dtype: str = "float32",
+        kept: Mapping[str, Value] | None = None,
     ):
         self.net, self.params, self.statistics, self.tile = net, params, statistics, tile
+        self._kept = {
+            name: replace(value, symbol=S.var(f"data{len(net.inputs) + number}"))
+            for number, (name, value) in enumerate((kept or {}).items())
+        }
+        self.offered: dict[str, Value] = {}
         self.half = dtype == "bfloat16"
         norms = [layer.name for layer in net.layers if isinstance(layer, Norm)]
         known = all(name in statistics for name in norms)
@@ -217,6 +227,11 @@ class InferenceGraph:
         symbol = operators.upsample(S, value.symbol, value.width)
         return replace(value, symbol=symbol, upsampled=False, margin=2 * value.margin)
 
+    def _offer(self, name: str, value: Value) -> None:
+        """Note what a later graph for the same tile might begin with."""
+        if self.tile and not self.margins and not value.half and not _marked(value.symbol):
+            self.offered[name] = value
+
     # Norms
 
     def _note(self, x, norm: str):
@@ -226,7 +241,7 @@ class InferenceGraph:
         """
         if self.train or norm in self.statistics:
             return x
-        if not any(name.startswith(MARK) for name in x.get_internals().list_outputs()):
+        if not _marked(x):
             self.unknown[norm] = x
         return S.identity(x, name=f"{MARK}{norm}")
 
@@ -244,7 +259,7 @@ class InferenceGraph:
         arrays = (self.params[f"{norm}.gamma"], self.params[f"{norm}.beta"], mean, variance)
         arrays = [self.constant(fit(value, width)) for value in arrays]
         settings = {"fix_gamma": False, "eps": EPSILON, "momentum": 1.0, "use_global_stats": known}
-        if not known and after is not None and after.kind == "relu":
+        if after is not None and after.kind == "relu":
             return S.contrib.BatchNormWithReLU(x, *arrays, **settings)[0]
         return activated(S.BatchNorm(x, *arrays, **settings)[0], after)
 
@@ -279,11 +294,18 @@ class InferenceGraph:
             bias = None  # The norm takes it away again.
         last = norm or last
         after = patterns.follower(net, last, Activation)
+        if norm is not None and norm.name in self._kept:
+            value = self._kept[norm.name]
+            symbol = self._normalised(value.symbol, norm.name, value.width, after)
+            self._made(replace(value, symbol=symbol), layer, last, after)
+            return
         source = self._values[layer.inputs[0]]
         phased = patterns.is_phased(net, layer) and not source.parts and source.affine is None
         value = self._sum(layer, weight, bias, phased)
         if phased or (after and after.kind == "tanh"):
             value = self._single(value)
+        if norm is not None and norm.name not in self.statistics:
+            self._offer(norm.name, value)
         if norm is None:
             symbol = activated(value.symbol, after)
         elif folds:
@@ -375,8 +397,12 @@ class InferenceGraph:
         return replace(x, symbol=self._cropped(x) + self._cropped(y), width=x.channels, laid=False)
 
     def _add(self, layer) -> None:
+        if layer.name in self._kept:
+            self._values[layer.name] = self._kept[layer.name]
+            return
         x, y = (self._plain(name, layer) for name in layer.inputs)
         self._values[layer.name] = self._added(x, y)
+        self._offer(layer.name, self._values[layer.name])
 
     def _concatenate(self, layer) -> None:
         parts = tuple(self._values[name] for name in layer.inputs)
@@ -422,6 +448,11 @@ class InferenceGraph:
                 x = replace(x, symbol=S.Pooling(before, kernel=(2, 2), stride=(2, 2), pool_type="avg"))
                 self._pools[source, factor, margin * layer.factor] = x.symbol
         self._values[layer.name] = replace(x, margin=margin)
+
+
+def _marked(x) -> bool:
+    """Whether it depends on unknown statistics."""
+    return any(name.startswith(MARK) for name in x.get_internals().list_outputs())
 
 
 def activated(x, activation: Activation | None):

@@ -6,28 +6,58 @@ it always does. All tiles have one size, so that one graph serves them all, and 
 coarsest pixel. With batch norm that is all, and exact up to rounding.
 
 Instance norm divides by the mean and variance of the *whole* picture. They are taken exactly, layer by layer, in passes
-over all tiles that end at the first layer whose statistics are unknown yet: about nine passes' work for the Johnson
-net, four for the texture network. Nothing cheaper will do: statistics of a thumbnail of half the side, or of a quarter
-of the tiles, give pictures of 14 to 27 dB against the whole one, where the exact ones give more than 80 dB.
+over all tiles that end at the first layer whose statistics are unknown yet. What a pass ends at is kept in a temporary
+file for the next one to begin with, so that together they cost little more than one pass; large activations that are
+cheap to make, those of Johnson's outermost layers, are made again instead where the picture is large.
+
+Statistics of a thumbnail (Chen et al. 2022: thumbnail instance normalisation) take one pass and no file. They are those
+of another picture: 14 to 22 dB against the whole one, where the exact ones give more than 80 dB.
 
 Memory follows the tile, not the picture; of the picture there are the content, in float32, and the result in 8 bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from nst_gluon.methods.description import Content, Net, Norm, Upsample
 from nst_gluon.nets.geometry import tile_geometry, working_size
 from nst_gluon.nets.inference import Inference
-from nst_gluon.nets.inference_graph import Statistics
+from nst_gluon.nets.inference_graph import InferenceGraph, Statistics, Value
 from nst_gluon.nets.inputs import noise_window
+from nst_gluon.nets.spill import Spill
 from nst_gluon.nets.trained_net import TrainedNet
+from nst_gluon.pictures.images import resize
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
+
+STATISTICS = ("exact", "thumbnail")
+# Floats a pixel of the picture up to which an activation is always kept, and bytes up to which a larger one is.
+KEPT_FLOATS, KEPT_BYTES = 16, 2**30
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over all tiles.
+
+    Attributes:
+        norms: whose statistics are taken; none: the picture is made.
+        kept: what may be there of the passes before, by name.
+        uses: which of it this one takes; takes_inputs: whether it takes the net's inputs as well.
+        makes: what is to be kept of it; drops: what nothing needs after it.
+    """
+
+    norms: tuple[str, ...]
+    kept: Mapping[str, Value]
+    uses: frozenset[str]
+    takes_inputs: bool
+    makes: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +143,7 @@ class Tiling:
         content: (1, 3, H, W) in [0, 1], for the task ``stylize``.
         size: (H, W) of a texture.
         side: of a tile, in pixels, at most (but rounded up to what the net can work with).
+        statistics: of instance norms, one of STATISTICS.
 
     Raises:
         UserError: the tile is too small for the net's receptive field, or the net cannot be cut into tiles.
@@ -126,7 +157,9 @@ class Tiling:
         side: int,
         seed: int = 0,
         noise_scale: float = 1.0,
+        statistics: str = STATISTICS[0],
     ):
+        self._trained, self._side, self._how = net, side, statistics
         self._net, self._run = net.description, net.inference
         self._content, self._size, self._seed, self._noise_scale = content, tuple(size), seed, noise_scale
         if not isinstance(self._run, Inference):
@@ -147,12 +180,53 @@ class Tiling:
     @property
     def work(self) -> int:
         """Tiles to be worked on in all, each pass for statistics counted: how often ``progress`` is called."""
-        start, passes, known = self.inputs(self.rows[0], self.columns[0]), 0, {}
-        while norms := self._run.for_tiles(known).unknown_names(start):
-            sizes = {norm: self._net[norm].channels for norm in norms}
-            known = {**known, **{norm: (np.zeros(n), np.ones(n)) for norm, n in sizes.items()}}
-            passes += 1
-        return (passes + 1) * len(self)
+        if self._thumbnail is None:
+            return len(self) * len(self._passes)
+        return len(self) + self._thumbnail.work - len(self._thumbnail)
+
+    @cached_property
+    def _thumbnail(self) -> Tiling | None:
+        """A picture that fits one tile, whose statistics are taken; None: those of the picture itself."""
+        scale = self._side / max(self.full)
+        if self._how == "exact" or scale >= 1:
+            return None
+        height, width = (max(round(length * scale), 1) for length in self._size)
+        content = None if self._content is None else resize(self._content, (height, width))
+        return Tiling(self._trained, content, (height, width), max(self.full), self._seed, self._noise_scale)
+
+    @cached_property
+    def _passes(self) -> list[Pass]:
+        """What is to be done, found by drawing every graph with made-up statistics."""
+        shapes = [array.shape for array in self.inputs(self.rows[0], self.columns[0])]
+        known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        kept: dict[str, Value] = {}
+        passes, offered, room = [], [], Spill.room()
+        while True:
+            graph = self._run.for_tiles(known, kept).draw(shapes)
+            taken = {name for output in _outputs(graph) for name in output.list_inputs()}
+            own = {f"data{number}" for number in range(len(shapes))}
+            uses = {name for number, name in enumerate(kept) if f"data{len(shapes) + number}" in taken}
+            passes.append(Pass(tuple(graph.unknown), dict(kept), frozenset(uses), bool(own & taken)))
+            offered.append([name for name, value in graph.offered.items() if self._is_kept(name, value, room)])
+            if not graph.unknown:
+                break
+            kept.update((name, graph.offered[name]) for name in offered[-1])
+            known.update((norm, (np.zeros(n), np.ones(n))) for norm in graph.unknown for n in (self._channels(norm),))
+        last = {name: number for number, done in enumerate(passes) for name in done.uses}
+        return [
+            replace(done, makes=tuple(name for name in made if last.get(name, 0) > number),
+                    drops=tuple(name for name in done.uses if last[name] == number))
+            for number, (done, made) in enumerate(zip(passes, offered))
+        ]  # fmt: skip
+
+    def _channels(self, norm: str) -> int:
+        return self._net[norm].channels
+
+    def _is_kept(self, name: str, value: Value, room: int) -> bool:
+        """Whether keeping an activation is worth its place."""
+        floats = value.width / normalised_at(self._net, name) ** 2
+        size = 4 * floats * self.full[0] * self.full[1]
+        return size <= (room if floats <= KEPT_FLOATS else min(room, KEPT_BYTES))
 
     def _tiles(self) -> Iterator[tuple[Span, Span]]:
         return ((row, column) for row in self.rows for column in self.columns)
@@ -178,24 +252,62 @@ class Tiling:
                 arrays.append(noise_window(self._net, layer, self._seed, self.full, *pixels, self._noise_scale))
         return [mx.nd.array(array, dtype="float32") for array in arrays]
 
+    def _run_pass(
+        self, done: Pass, known: Statistics, spill: Spill, progress: Callable[[], object]
+    ) -> Iterator[tuple[Span, Span, list[np.ndarray]]]:
+        """What a pass makes of each tile, on the host: what its norms take, or the picture."""
+        run, names = self._run.for_tiles(known, done.kept), list(done.kept)
+        compiled, buffers, more, running = None, {}, [], []
+
+        def finished() -> tuple[Span, Span, list[np.ndarray]]:
+            number, row, column, arrays = running.pop(0)
+            made = [array.asnumpy() for array in arrays]
+            for name, array in zip((*done.norms, *more), made):
+                if name in done.makes:
+                    spill.put(name, number, array)
+            progress()
+            return row, column, made[: len(made) - len(more)]
+
+        for number, (row, column) in enumerate(self._tiles()):
+            inputs = self.inputs(row, column) if done.takes_inputs else [None] * len(self._net.inputs)
+            for name in done.uses:
+                buffers[name] = spill.get(name, number, buffers.get(name))
+            if compiled is None:
+                stored = [mx.nd.array(buffers[name]) if name in done.uses else None for name in names]
+                shapes = [(1, 1, 1, 1) if array is None else array.shape for array in inputs]
+                graph = run.draw(shapes, whole=not done.norms)
+                more = [name for name in done.makes if name not in done.norms]
+                outputs = [*_outputs(graph), *(graph.offered[name].symbol for name in more)]
+                compiled = run.compile(graph, outputs, [*inputs, *stored])
+            for name, array in zip(names, stored):
+                if array is not None:
+                    array[:] = buffers[name]
+            running.append((number, row, column, compiled(*inputs, *stored)))
+            # The engine works on this tile while the host sees to the one before.
+            if number:
+                yield finished()
+        yield finished()
+        spill.drop(done.drops)
+
     def statistics(self, progress: Callable[[], object] = lambda: None) -> Statistics:
         """Mean and variance of each instance norm over the whole picture; ``progress`` is called after each tile."""
+        with contextlib.closing(Spill(len(self))) as spill:
+            return self._statistics(spill, progress)
+
+    def _statistics(self, spill: Spill, progress: Callable[[], object]) -> Statistics:
+        if self._thumbnail is not None:
+            return self._thumbnail.statistics(progress)
         known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        start = self.inputs(self.rows[0], self.columns[0])
-        while True:
-            graph, norms = self._run.for_tiles(known).unknown(start)
-            if graph is None:
-                return known
-            sums = [_Moments(self._net[norm].channels) for norm in norms]
-            for row, column in self._tiles():
-                values = graph(*self.inputs(row, column))
-                for norm, value, moments in zip(norms, values, sums):
+        for done in self._passes[:-1]:
+            sums = [_Moments(self._channels(norm)) for norm in done.norms]
+            for row, column, values in self._run_pass(done, known, spill, progress):
+                for norm, value, moments in zip(done.norms, values, sums):
                     scale = normalised_at(self._net, norm)
                     height, width = value.shape[2:]
                     part = (_sound(row, scale, height), _sound(column, scale, width))
-                    moments.add(value.asnumpy()[(0, slice(None), *part)])
-                progress()
-            known.update((norm, moments.result()) for norm, moments in zip(norms, sums))
+                    moments.add(value[(0, slice(None), *part)])
+            known.update((norm, moments.result()) for norm, moments in zip(done.norms, sums))
+        return known
 
     def pixels(self, progress: Callable[[], object] = lambda: None) -> np.ndarray:
         """The picture, uint8 (H, W, 3): clipped to [0, 1], rounded. ``progress`` is called :attr:`work` times.
@@ -203,18 +315,24 @@ class Tiling:
         Raises NotFinite where the net makes values that are no numbers.
         """
         height, width = self._size
-        run = self._run.for_tiles(self.statistics(progress))
         picture = np.empty((height, width, 3), np.uint8)
-        for row, column in self._tiles():
-            tile = run(*self.inputs(row, column)).asnumpy()[0]
-            tile = tile[:, row.first - row.begin :, column.first - column.begin :]
-            target = picture[row.first : row.last, column.first : column.last]
-            tile = tile[:, : target.shape[0], : target.shape[1]]
-            if not np.isfinite(tile).all():
-                raise NotFinite("the picture has values that are NaN or infinite")
-            target[...] = np.rint(np.clip(tile, 0, 1) * np.float32(255)).transpose(1, 2, 0)
-            progress()
+        with contextlib.closing(Spill(len(self))) as spill:
+            known = self._statistics(spill, progress)
+            last = self._passes[-1] if self._thumbnail is None else Pass((), {}, frozenset(), True)
+            for row, column, (made,) in self._run_pass(last, known, spill, progress):
+                tile = made[0]
+                tile = tile[:, row.first - row.begin :, column.first - column.begin :]
+                target = picture[row.first : row.last, column.first : column.last]
+                tile = tile[:, : target.shape[0], : target.shape[1]]
+                if not np.isfinite(tile).all():
+                    raise NotFinite("the picture has values that are NaN or infinite")
+                target[...] = np.rint(np.clip(tile, 0, 1) * np.float32(255)).transpose(1, 2, 0)
         return picture
+
+
+def _outputs(graph: InferenceGraph) -> list:
+    """What unknown statistics are taken from; if there are none, the picture."""
+    return list(graph.unknown.values()) or [graph.picture]
 
 
 def _sound(span: Span, scale: int, pixels: int) -> slice:
@@ -229,21 +347,24 @@ def _sound(span: Span, scale: int, pixels: int) -> slice:
 
 
 class _Moments:
-    """Mean and variance of each channel over pieces (C', H, W), in float64; of the first ``channels`` channels."""
+    """Mean and variance of each channel over pieces (C', H, W), merged in float64 (Chan, Golub, LeVeque 1983); of the
+    first ``channels`` channels."""
 
     def __init__(self, channels: int):
         self._channels, self._count = channels, 0
-        self._sum, self._squares = np.zeros(channels), np.zeros(channels)
+        self._mean, self._squares = np.zeros(channels), np.zeros(channels)
 
     def add(self, piece: np.ndarray) -> None:
-        for channel in range(self._channels):
-            values = piece[channel].astype(np.float64)
-            self._sum[channel] += values.sum()
-            self._squares[channel] += np.square(values, out=values).sum()
-        self._count += piece.shape[1] * piece.shape[2]
+        piece = piece[: self._channels]
+        count = piece.shape[1] * piece.shape[2]
+        mean = piece.sum(axis=2).sum(axis=1, dtype=np.float64) / count
+        centred = piece - mean.astype(np.float32)[:, None, None]
+        squares = np.einsum("chw,chw->ch", centred, centred).sum(axis=1, dtype=np.float64)
+        apart, total = mean - self._mean, self._count + count
+        self._squares += squares + apart**2 * (self._count * count / total)
+        self._mean += apart * (count / total)
+        self._count = total
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance (C,), float32."""
-        mean = self._sum / self._count
-        variance = np.maximum(self._squares / self._count - mean**2, 0)
-        return mean.astype(np.float32), variance.astype(np.float32)
+        return self._mean.astype(np.float32), (self._squares / self._count).astype(np.float32)

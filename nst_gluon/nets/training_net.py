@@ -23,6 +23,7 @@ SPIKE = 4.0
 
 INITIALIZERS = {
     "xavier": lambda: mx.init.Xavier(),
+    "normal": lambda: mx.init.Normal(0.02),
     "uniform": lambda: mx.init.Xavier(rnd_type="uniform", factor_type="in", magnitude=1),
 }
 

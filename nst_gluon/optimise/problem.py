@@ -9,6 +9,7 @@ engine's optimisation is this one. L-BFGS is :mod:`nst_gluon.optimise.lbfgs`; Ad
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ PIXELS = (0.0, 1.0)
 FIRST_STEP, ENLARGED_STEP = 0.05, 0.03
 
 Descend = Callable[["Problem"], None]
+# A loss of a method's own, of what it moves: its value and gradient, in the kind of array that it is given.
+Loss = Callable[[Any], tuple[float, Any]]
 
 
 @dataclass(frozen=True)
@@ -253,18 +256,32 @@ class Problem:
         terms, gradient = self._evaluate(self._host.place(np.asarray(picture, dtype="float32")))
         return terms, self._host.fetch(gradient)
 
-    def minimise(self, picture: np.ndarray, first_step: float = FIRST_STEP) -> np.ndarray:
+    def style(self) -> np.ndarray:
+        """The style picture (1, 3, S, S) at its full size, for a method with a loss of its own."""
+        return self._style(self._style_size)
+
+    def minimise(
+        self,
+        picture: np.ndarray,
+        first_step: float = FIRST_STEP,
+        loss: Loss | None = None,
+        shown: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Go downhill from a picture with the optimiser that the user asked for; the best picture that was evaluated.
 
         Args:
             first_step: root mean square of the first step of L-BFGS, which has no curvature to go by.
+            loss: the method's own, minimised without bounds instead of the objective, which then judges each picture
+                off the clock; the best picture is that of the lowest ``loss``, and no target ends the descent.
+            shown: with ``loss``: what of it is moved to the picture (1, 3, H, W) that it stands for.
         """
         with self:
             placed = self._host.place(np.asarray(picture, dtype="float32"))
+            evaluate = self._evaluate if loss is None else self._judged(loss, shown or (lambda moved: moved))
             if self.config.optimizer == "adam":
-                self._adam(placed)
+                self._adam(evaluate, placed, None if loss else self.config.bounds)
             else:
-                self._lbfgs(placed, first_step)
+                self._lbfgs(evaluate, placed, first_step, None if loss else self.config.bounds)
         return self.best_picture()
 
     def best_picture(self) -> np.ndarray:
@@ -360,16 +377,43 @@ class Problem:
             if self.best is None:
                 raise
             raise self._stop("diverged") from None
-        self._count += 1
-        step = Step(self._clock.seconds(), self._count, terms, tuple(picture.shape[2:]))
-        self._steps.append(step)
+        seconds = self._clock.seconds()
         if self.best is None or terms.objective < self.best[0].objective:
             self.best = (terms, picture)
+        self._stepped(Step(seconds, self._count + 1, terms, tuple(picture.shape[2:])))
+        return terms, gradient
+
+    def _judged(self, loss: Loss, shown: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any], tuple[Any, Any]]:
+        """What :meth:`_evaluate` is to the objective, of another loss."""
+        least = math.inf
+
+        def evaluate(moved: Any) -> tuple[Terms, Any]:
+            nonlocal least
+            if self._over:
+                raise Stop(self)
+            if self._rehearsed == 0:
+                self.best = (None, shown(self._host.fetch(moved)))
+                raise self._stop("iterations")
+            value, gradient = loss(moved)
+            if not math.isfinite(value):
+                raise self._stop("diverged") if self.best else NotFinite(f"the method's own loss became {value}")
+            picture, seconds = shown(self._host.fetch(moved)), self._clock.seconds()
+            with self._clock.paused():
+                terms = self.objective.terms(picture)
+            if value < least:
+                self.best, least = (terms, picture), value
+            self._stepped(Step(seconds, self._count + 1, terms, tuple(picture.shape[2:])))
+            return Terms(value, 0.0, value, 0.0), gradient
+
+        return evaluate
+
+    def _stepped(self, step: Step) -> None:
+        self._count += 1
+        self._steps.append(step)
         if self._callback is not None:
             with self._clock.paused():
                 self._callback(step)
         self._check(step)
-        return terms, gradient
 
     def _stop(self, reason: str) -> Stop:
         self.reason, self._over = reason, True
@@ -385,23 +429,22 @@ class Problem:
         if config.time_limit_s is not None and step.seconds >= config.time_limit_s:
             raise self._stop("time limit")
 
-    def _lbfgs(self, start: Any, first_step: float) -> None:
+    def _lbfgs(self, evaluate: Callable, start: Any, first_step: float, bounds: tuple[float, float] | None) -> None:
         def value_and_gradient(flat: Any) -> tuple[float, Any]:
-            terms, gradient = self._evaluate(flat.reshape(start.shape))
+            terms, gradient = evaluate(flat.reshape(start.shape))
             return terms.objective, gradient.ravel()
 
-        config = self.config
-        self._host.minimise(value_and_gradient, start, config.corrections, first_step, config.bounds)
+        self._host.minimise(value_and_gradient, start, self.config.corrections, first_step, bounds)
 
-    def _adam(self, start: Any) -> None:
+    def _adam(self, evaluate: Callable, start: Any, bounds: tuple[float, float] | None) -> None:
         config, picture = self.config, start
         mean, square = 0 * start, 0 * start
         for t in range(1, config.iterations + 1):
-            _, gradient = self._evaluate(picture)
+            _, gradient = evaluate(picture)
             mean += 0.1 * (gradient - mean)
             square += 0.001 * (gradient * gradient - square)
             rate = config.learning_rate
             if config.decay_every:
                 rate *= config.decay ** ((t - 1) // config.decay_every)
             picture = picture - rate * (mean / (1 - 0.9**t)) / ((square / (1 - 0.999**t)) ** 0.5 + 1e-8)
-            picture = picture if config.bounds is None else picture.clip(*config.bounds)
+            picture = picture if bounds is None else picture.clip(*bounds)

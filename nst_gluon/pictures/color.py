@@ -1,4 +1,5 @@
-"""What is done to a net's picture afterwards, pixel by pixel: the photo's own colours, and less of the style.
+"""What is done to colours, pixel by pixel: the photo's own ones and less of the style for a net's picture; the
+principal axes of a style's, and pictures that have its mean colour and covariance.
 
 Pure functions of float32 pictures (..., 3, H, W), RGB in [0, 1].
 """
@@ -8,9 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from nst_gluon.pictures.images import resize
+from nst_gluon.system.errors import UserError
 
 # Luminance Y of the colour space YIQ (NTSC, 1953).
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+# A covariance is matched to this part of its norm, in so many rounds at most.
+TOLERANCE, ROUNDS = 0.005, 20
+# The least variance along a principal axis: of any, and as a part of the largest.
+FLAT, LEAST_PART = 1e-6, 1e-4
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:
@@ -43,3 +49,60 @@ def interpolate(content: np.ndarray, stylised: np.ndarray, strength: float) -> n
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is from 0 to 1, not {strength}")
     return content + np.float32(strength) * (stylised - content)
+
+
+class PrincipalColors:
+    """The principal axes of the colours of a style (1, 3, H, W); along each it has the same ``deviation``.
+
+    Raises:
+        UserError: the style is of one colour.
+    """
+
+    def __init__(self, style: np.ndarray, deviation: float):
+        self.mean, self.covariance = moments(style)
+        variances, axes = np.linalg.eigh(self.covariance)
+        if not variances[-1] > FLAT:
+            raise UserError("--style: it is of one colour; give one of more")
+        # Along the others the style does not vary: a grey one has one axis.
+        kept = variances > FLAT + LEAST_PART * variances[-1]
+        self._axes, self._scales = axes[:, kept], deviation / np.sqrt(variances[kept])
+
+    @property
+    def count(self) -> int:
+        """How many axes there are."""
+        return len(self._scales)
+
+    def channels(self, picture: np.ndarray) -> np.ndarray:
+        """A picture (1, 3, H, W) along the axes (1, count, H, W), each with mean 0.5."""
+        along = np.einsum("ca,ncij->naij", self._axes, picture - self.mean[:, None, None])
+        return (0.5 + along * self._scales[:, None, None]).astype("float32")
+
+    def picture(self, channels: np.ndarray) -> np.ndarray:
+        """Back, float32 in [0, 1], with the style's mean colour and covariance, as near as clipping lets them be."""
+        along = (channels - 0.5) / self._scales[:, None, None]
+        made = np.einsum("ca,naij->ncij", self._axes, along) + self.mean[:, None, None]
+        aim_mean, aim = self.mean, self.covariance
+        for _ in range(ROUNDS):
+            mean, covariance = moments(made)
+            change = _square_root(aim) @ np.linalg.pinv(_square_root(covariance))
+            made = np.einsum("ab,nbij->naij", change, made - mean[:, None, None]) + aim_mean[:, None, None]
+            made = np.clip(made, 0, 1)
+            # Clipping takes some of the variance away again: aim as much beyond it.
+            mean, covariance = moments(made)
+            off = np.linalg.norm(covariance - self.covariance), np.linalg.norm(mean - self.mean)
+            if off[0] < TOLERANCE * np.linalg.norm(self.covariance) and off[1] < TOLERANCE * np.linalg.norm(self.mean):
+                break
+            aim, aim_mean = aim + self.covariance - covariance, aim_mean + self.mean - mean
+        return made.astype("float32")
+
+
+def moments(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean colour (3,) and covariance (3, 3) of a picture (1, 3, H, W)."""
+    pixels = picture[0].reshape(3, -1).astype("float64")
+    return pixels.mean(axis=1), np.cov(pixels, bias=True)
+
+
+def _square_root(matrix: np.ndarray) -> np.ndarray:
+    """The symmetric square root of a covariance."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T

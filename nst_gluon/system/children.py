@@ -21,9 +21,12 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 GRACE_S = 5.0
 
 
-def python(*arguments: str) -> list[str]:
-    """The command that runs ``MODULE ARGUMENTS...`` or ``-c CODE ARGUMENTS...`` as this Python's child."""
-    return [sys.executable, str(LAUNCHER), str(os.getpid()), *map(str, arguments)]
+def python(*arguments: str, program: str | None = None) -> list[str]:
+    """The command that runs ``MODULE ARGUMENTS...`` or ``-c CODE ARGUMENTS...`` as a child of this Python.
+
+    ``program``: the interpreter, of an environment that has what the base package requires; None: this one.
+    """
+    return [program or sys.executable, str(LAUNCHER), str(os.getpid()), *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:

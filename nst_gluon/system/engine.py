@@ -11,7 +11,7 @@ import importlib
 import sys
 from types import ModuleType
 
-from nst_gluon.system import runtime
+from nst_gluon.system import lazily, runtime
 from nst_gluon.system.errors import EngineMissing
 
 
@@ -36,7 +36,8 @@ def _load() -> ModuleType:
     if runtime.engine_distribution() == "mxnet-cu112":
         runtime.preload_cuda_libraries()
     try:
-        with runtime.quiet_import():
+        lazily.put_off(lazily.UNNEEDED)
+        with runtime.quiet_import(), lazily.quick():
             return importlib.import_module("mxnet")
     except (ImportError, OSError, AttributeError) as error:
         raise EngineMissing(_explain(error)) from error

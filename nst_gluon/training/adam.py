@@ -21,8 +21,8 @@ class Adam:
             not kept up where the recipe has no average.
     """
 
-    def __init__(self, parameters: Mapping, recipe: Recipe, ctx):
-        self._recipe, self._ctx = recipe, ctx
+    def __init__(self, parameters: Mapping, recipe: Recipe, ctx, beta1: float = BETA1, weight_decay: float = 0.0):
+        self._recipe, self._ctx, self._beta1, self._weight_decay = recipe, ctx, beta1, weight_decay
         self._parameters = dict(parameters)
         self._learnt = {name: p for name, p in self._parameters.items() if p.grad_req != "null"}
         for parameter in self._learnt.values():
@@ -55,12 +55,12 @@ class Adam:
             norm = rescale * float(np.sqrt(sum(float(mx.nd.square(g).sum().asscalar()) for g in gradients.values())))
             rescale *= 1.0 / norm if norm > 0 else 1.0
         time = iteration + 1
-        rate *= np.sqrt(1 - BETA2**time) / (1 - BETA1**time)
+        rate *= np.sqrt(1 - BETA2**time) / (1 - self._beta1**time)
         for name, parameter in self._learnt.items():
             weight, moments = parameter.data(self._ctx), (self._moments[MEAN + name], self._moments[VARIANCE + name])
             mx.nd.adam_update(
-                weight, gradients[name], *moments, lr=rate, beta1=BETA1, beta2=BETA2, epsilon=EPSILON, wd=0.0,
-                rescale_grad=rescale, out=weight,
+                weight, gradients[name], *moments, lr=rate, beta1=self._beta1, beta2=BETA2, epsilon=EPSILON,
+                wd=self._weight_decay, rescale_grad=rescale, out=weight,
             )  # fmt: skip
         if self.averages:
             part = 1 - average_decay(self._recipe.average, iteration)

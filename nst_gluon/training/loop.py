@@ -96,13 +96,20 @@ class TrainConfig:
     workers: int = 1
 
     @property
+    def how(self) -> recipe.Recipe:
+        """Its recipe; of a method with a training of its own, the parts that go with any training."""
+        found = recipe.get(self.recipe)
+        own = methods.get(self.method).own_loss
+        return recipe.Recipe(cosine=found.cosine, average=found.average) if own else found
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """All sides that pictures have."""
         return (self.size, *self.more_sizes)
 
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
-        how = recipe.get(self.recipe)
+        how = self.how
         stages = how.texture_stages if self.task == "texture" else how.stages
         for until, eighths in () if self.start else stages:
             if iteration < until * self.iterations and self.size % STAGED == 0:
@@ -133,7 +140,7 @@ def defaults(config: TrainConfig) -> TrainConfig:
     """``config`` with the method's own schedule where it has None."""
     own = methods.get(config.method).schedule(config.iterations)
     schedule = {
-        "learning_rate": own.rate if config.start else recipe.get(config.recipe).rate or own.rate,
+        "learning_rate": own.rate if config.start else config.how.rate or own.rate,
         "decay_start": own.decay_start,
         "decay_every": own.decay_every,
         "decay": own.decay,
@@ -143,7 +150,7 @@ def defaults(config: TrainConfig) -> TrainConfig:
 
 def learning_rate(config: TrainConfig, iteration: int) -> float:
     """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
-    if recipe.get(config.recipe).cosine:
+    if config.how.cosine:
         return recipe.cosine(config.learning_rate, iteration, config.iterations)
     late = iteration - config.decay_start
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
@@ -208,7 +215,7 @@ def _photos(config: TrainConfig) -> list[np.ndarray]:
     if config.photos:
         return [images.load(path)[0] for path in images.list_folder(config.photos)]
     paths = assets.training_pictures(config.style)
-    if recipe.get(config.recipe).best:
+    if config.how.best:
         paths = [path for path in paths if path.stem != assets.JUDGED]
     return [images.load(path)[0] for path in paths]
 
@@ -218,7 +225,7 @@ def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]
     if config.task == "texture":
         yield from (None for _ in range(first, config.iterations))
         return
-    pictures, how = _photos(config), recipe.get(config.recipe)
+    pictures, how = _photos(config), config.how
     drawn = synthetic.Drawn(pictures, config.seed) if how.drawn and not config.photos else None
     crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, how, drawn)
     yield from streams.ahead(
@@ -249,7 +256,7 @@ class Trainer:
         self.together, part = together, config.batch // config.workers
         first = 0 if together is None else together.rank * part
         self.pictures = range(first, config.batch if together is None else first + part)
-        self.recipe = recipe.get(config.recipe)
+        self.recipe = config.how
         self.method, self.start = methods.get(config.method), None
         own = self.method.unsaturated if self.recipe.unsaturated else self.method.architecture
         self.architecture = {**own(config.task), **config.architecture}
@@ -263,7 +270,7 @@ class Trainer:
         if config.style_weight != 1.0:
             scaled = tuple((name, w * config.style_weight) for name, w in self.preset.style_layers)
             self.preset = replace(self.preset, style_layers=scaled)
-        style = images.load(assets.style_path(config.style), config.size)
+        self.style = style = images.load(assets.style_path(config.style), config.size)
         self.objective = Objective(self.preset, weights, config.task, style, dtype=config.dtype, ctx=self.ctx)
         mx.random.seed(config.seed)
         np.random.seed(config.seed)
@@ -279,7 +286,8 @@ class Trainer:
         self.net.hybridize(static_alloc=True, static_shape=True)
         # Instance normalisation takes one picture at a time, so gradients add up over the batch.
         self.per_pass = 1 if self.net.one_by_one else part
-        self.optimizer = Adam(parameters_of(self.net), self.recipe, self.ctx)
+        self.optimizer = self.adam(parameters_of(self.net), self.recipe)
+        self.own = self.method.training(self)
         self.best: tuple[float, dict[str, np.ndarray]] | None = None
         self._judges = self._settled = None
         self.iteration = 0
@@ -311,6 +319,16 @@ class Trainer:
                 raise UserError(f"--{name}: {path} has another; leave --{name} out")
         return parameters
 
+    def adam(self, parameters: Mapping, how: recipe.Recipe = recipe.RECIPES["paper"]) -> Adam:
+        """Adam as the method's schedule has it, for Gluon parameters by name."""
+        own = self.method.schedule(self.config.iterations)
+        return Adam(parameters, how, self.ctx, own.beta1, own.weight_decay)
+
+    def noise(self, rng: np.random.Generator, side: int, content: np.ndarray | None = None) -> list:
+        """What the net takes for a batch of pictures of that side, as NDArrays."""
+        arrays = net_inputs.drawn(self.description, content, rng, (self.config.batch, side, side))
+        return [mx.nd.array(array, ctx=self.ctx, dtype="float32") for array in arrays]
+
     def step(self, content: np.ndarray | None) -> Progress:
         """One iteration on content pictures (batch, 3, side, side), or on noise alone for textures.
 
@@ -319,12 +337,9 @@ class Trainer:
         """
         config, start = self.config, time.perf_counter()
         rng = np.random.default_rng([config.seed, 2, self.iteration])
-        side = config.side(self.iteration)
-        shape = (config.batch, side, side)
-        inputs = [
-            mx.nd.array(a, ctx=self.ctx, dtype="float32")
-            for a in net_inputs.drawn(self.description, content, rng, shape)
-        ]
+        if self.own is not None:
+            return self._own_step(rng, start)
+        inputs = self.noise(rng, config.side(self.iteration), content)
         self.optimizer.zero_gradients()
         totals, finite = [], True
         for first in self.pictures[:: self.per_pass]:
@@ -362,10 +377,24 @@ class Trainer:
         self.seconds += time.perf_counter() - start
         return Progress(self.iteration, self.seconds, rate, terms, means[4])
 
-    def judge(self) -> tuple[float, float]:
-        """The mean objective of the net on held-out pictures, and the part of their pixels that is saturated.
+    def _own_step(self, rng: np.random.Generator, start: float) -> Progress:
+        """A step of the method's own training. Its loss stands where penalties do: it is not the objective, which is
+        known when :meth:`judge` was asked, and otherwise not a number.
+        """
+        rate = learning_rate(self.config, self.iteration)
+        loss = self.own.step(self.iteration, rate, rng)
+        if not np.isfinite(loss):
+            raise NotFinite(f"training diverged at iteration {self.iteration + 1}: NaN or infinite values")
+        mx.nd.waitall()
+        self.iteration += 1
+        self.seconds += time.perf_counter() - start
+        return Progress(self.iteration, self.seconds, rate, Terms(*[np.nan] * 4), loss)
 
-        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far.
+    def judge(self) -> tuple[Terms, float]:
+        """The mean terms of the net on held-out pictures, and the part of their pixels that is saturated.
+
+        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far
+        and the recipe asks for that.
         """
         config, parameters = self.config, self.parameters()
         generator = TrainedNet(parameters, self.meta(None, ""), self.ctx)
@@ -376,12 +405,13 @@ class Trainer:
         for seed, (content, targets) in enumerate(self._judges):
             pictures = generator.generate(content, (config.size, config.size), seed=seed)
             values = self.objective.loss(mx.nd.array(pictures, ctx=self.ctx), targets)
-            losses.append(float(values[0].asscalar()))
+            losses.append([float(value.mean().asscalar()) for value in values[:4]])
             shares.append(recipe.saturated(pictures))
-        loss = float(np.mean(losses))
+        terms = Terms(*np.mean(losses, axis=0).tolist())
+        loss = terms.objective
         if self.recipe.best and np.isfinite(loss) and (self.best is None or loss < self.best[0]):
             self.best = loss, parameters
-        return loss, float(np.mean(shares))
+        return terms, float(np.mean(shares))
 
     def parameters(self) -> dict[str, np.ndarray]:
         """The net as it is now: its averaged parameters where the recipe has an average.
@@ -430,6 +460,8 @@ class Trainer:
         """A checkpoint: everything that the next iteration depends on, in float32."""
         arrays = {f"net.{name}": value for name, value in values_of(self.net).items()}
         arrays.update(self.optimizer.arrays())
+        if self.own is not None:
+            arrays.update((f"own.{name}", value) for name, value in self.own.arrays().items())
         state = {"iteration": self.iteration, "seconds": self.seconds, "joules": self.joules}
         state["config"] = self.config.as_json()
         if self.best is not None:
@@ -448,9 +480,11 @@ class Trainer:
         odd = next((name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)), None)
         if odd is not None:
             raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
-        part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.")}
+        part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.", "own.")}
         set_parameters(self.net, part["net."], self.ctx, str(path))
         self.optimizer.restore(arrays)
+        if self.own is not None:
+            self.own.restore(part["own."])
         self.best = (state["best"], part["best."]) if "best" in state else None
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._joules_before = state.get("joules")

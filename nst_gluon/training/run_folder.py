@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,7 +177,10 @@ def train(
                 continue
             timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
             due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
-            rows.append(_row(progress, trainer.judge() if due else (np.nan, np.nan)))
+            terms, saturated = trainer.judge() if due else (None, np.nan)
+            if due and trainer.own is not None:
+                progress = replace(progress, terms=terms)
+            rows.append(_row(progress, (terms.objective if due else np.nan, saturated)))
             if not told and sum(map(len, timed.values())) == (WARM_UP + TIMED) * len(config.sizes):
                 told = True
                 warm = {side: steps[WARM_UP:] for side, steps in timed.items() if len(steps) > WARM_UP}
@@ -206,6 +209,7 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     trainer.settle()
     images.save(preview(trainer), files.path(".preview.png"))
     last = np.array([[float(v) for v in row[3 : 3 + len(TERMS)]] for row in rows[-FINAL_WINDOW:]])
+    last = last[np.isfinite(last[:, 0])]  # of a training of a method's own: where it was judged
     final = dict(zip(TERMS, last.mean(axis=0).tolist()))
     meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
@@ -214,6 +218,7 @@ def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str)
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n"))
     curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
+    curve = [point for point in curve if np.isfinite(point[1])]
     text = page.write(meta, curve, samples(trainer), files.path(".npz"))
     write_atomically(files.path(".html"), text)
     netfile.save(files.path(".npz"), trainer.parameters(), meta)

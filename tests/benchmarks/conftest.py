@@ -3,16 +3,11 @@
 Run with ``tox -e benchmark`` or ``python -m pytest tests/benchmarks`` on a machine that does nothing else; less than
 two minutes on two cores. The JSON of ``--benchmark-json FILE`` has every sample and, in each benchmark's
 ``extra_info``, ``peak_memory_bytes`` and ``working_memory_bytes``.
-
-The comparisons (bfloat16 with float32, this suite with PyTorch) assert what they find and take minutes of their own.
-They run where they are asked for: with ``-m comparison``, or with ``NST_GLUON_TORCH_PYTHON`` set to a Python that has
-PyTorch.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import sys
 
@@ -35,8 +30,6 @@ SECONDS = 3.0
 ROUND_SECONDS = 0.005
 
 COLUMNS = ("median", "iqr", "min", "max", "rounds")
-COMPARISON = "comparison"
-ASKED_WITH = "NST_GLUON_TORCH_PYTHON"
 MEMORY = pytest.StashKey[dict]()
 
 
@@ -44,19 +37,9 @@ MEMORY = pytest.StashKey[dict]()
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", f"{COMPARISON}: asserts which of two is faster; minutes, and only where asked")
     config.stash[MEMORY] = {}
     if not any(word.startswith("--benchmark-columns") for word in config.invocation_params.args):
         config.option.benchmark_columns = list(COLUMNS)
-
-
-def pytest_collection_modifyitems(config, items):
-    if os.environ.get(ASKED_WITH) or COMPARISON in config.getoption("markexpr", ""):
-        return
-    skip = pytest.mark.skip(reason=f"a comparison: ask for it with -m {COMPARISON}, or with {ASKED_WITH}")
-    for item in items:
-        if item.get_closest_marker(COMPARISON):
-            item.add_marker(skip)
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):

@@ -51,11 +51,6 @@ def test_a_bundled_name_wins_over_a_file_of_that_name(tmp_path, monkeypatch):
     assert assets.style_path("./brick").resolve() == (tmp_path / "brick").resolve()
 
 
-def test_a_bundled_picture_serves_either_way():
-    assert assets.style_path("coffee") == assets.content_path("coffee")
-    assert assets.content_path("great_wave") == assets.style_path("great_wave")
-
-
 @pytest.mark.parametrize(
     ("find", "name", "near"),
     [
@@ -71,10 +66,6 @@ def test_neither_name_nor_file(find, name, near):
     line = refusal(find, name)
     assert repr(name) in line and near in line
     assert line.startswith("style: " if find is assets.style_path else "content: ")
-
-
-def test_a_folder_is_no_picture(tmp_path):
-    assert "is a folder" in refusal(assets.content_path, tmp_path)
 
 
 def test_nets_are_found_by_style_method_and_task(tmp_path, monkeypatch):

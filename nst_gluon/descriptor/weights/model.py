@@ -9,20 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nst_gluon.descriptor.scaling import IMAGENET_MEAN, IMAGENET_STD, Triple
 from nst_gluon.system.errors import UserError, did_you_mean
 
 #: Convolutions per block (Simonyan & Zisserman 2014, table 1, configurations D and E).
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
-
-Triple = tuple[float, float, float]
-
-#: RGB means and deviations of ImageNet, for pictures in [0, 1] (torchvision's and Gluon's nets).
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
-IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
-#: The original nets take 0-255 minus these means (RGB order here); expressed for pictures in [0, 1].
-CAFFE_MEAN: Triple = (123.68 / 255, 116.779 / 255, 103.939 / 255)
-CAFFE_STD: Triple = (1 / 255, 1 / 255, 1 / 255)
 
 
 def conv_names(arch: str) -> list[str]:

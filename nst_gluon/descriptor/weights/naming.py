@@ -8,19 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nst_gluon.descriptor.scaling import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD, Triple
 from nst_gluon.descriptor.weights.entries import Entry
-from nst_gluon.descriptor.weights.model import (
-    CAFFE_MEAN,
-    CAFFE_STD,
-    CONVOLUTIONS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Triple,
-    VggWeights,
-    build,
-    conv_names,
-    expected_shapes,
-)
+from nst_gluon.descriptor.weights.model import CONVOLUTIONS, VggWeights, build, conv_names, expected_shapes
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import printable
 

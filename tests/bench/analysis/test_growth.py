@@ -10,7 +10,7 @@ import pytest
 from synthetic import make_run
 
 from bench.analysis.analysed import analyse
-from bench.analysis.growth import METRICS, fit, laws
+from bench.analysis.growth import fit, laws
 from bench.report import tables
 from bench.store.reader import SUMMARY_COLUMNS, read_run
 
@@ -69,13 +69,6 @@ def test_only_what_was_measured_at_batch_1_counts():
     ((series, used, law),) = laws(summary(rows))
     assert series["method"] == "gatys" and list(used["size"]) == [128, 256, 512]
     assert law.exponent == pytest.approx(1.0) and law.sizes == 3
-
-
-def test_metrics_come_in_their_order_and_devices_apart():
-    rows = [{"size": size, "value": 1.0 * size, "metric": metric, "device": device}
-            for size in (64, 128) for metric in reversed(METRICS) for device in ("cpu", "gpu")]  # fmt: skip
-    found = laws(summary(rows))
-    assert [series["metric"] for series, _, _ in found] == [metric for metric in METRICS for _ in range(2)]
 
 
 def test_a_report_shows_an_exponent_only_where_its_interval_says_anything(tmp_path):

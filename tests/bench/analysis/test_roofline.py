@@ -52,12 +52,6 @@ def run_folder(tmp_path):
 # ----------------------------------------------------------------------------------------------------- fractions
 
 
-def test_the_roof_is_the_lower_of_the_two_limits():
-    assert PEAKS.ridge("float32") == 10 and PEAKS.ridge("bfloat16") == 20
-    assert PEAKS.roof(1, "float32") == 10e9 and PEAKS.roof(10, "float32") == PEAKS.roof(999, "float32") == 100e9
-    assert PEAKS.roof(15, "bfloat16") == 150e9
-
-
 def test_fractions_by_hand():
     """50 G operations in 1 s of 100 G; 8 G in 1 s at 1 operation a byte and 10 GB/s."""
     cell_costs = {
@@ -86,14 +80,6 @@ def test_fractions_by_hand():
     assert second.fraction == pytest.approx(0.8) and second.bound == roofline.MEMORY and second.intensity == 1
 
 
-def test_without_anything_known_there_are_no_rows():
-    empty = samples(("gatys", "stylize", 64, 1, "float32", "cpu", 0, "iteration_s", 1.0))
-    assert roofline.fractions({}, empty, PEAKS).empty
-    known = {("gatys", "stylize", 64, 1, "float32"): Cost(1, 1, 0)}
-    assert roofline.fractions(known, empty, Peaks({"bfloat16": 1.0}, 1.0)).empty
-    assert len(roofline.fractions(known, empty, PEAKS)) == 1
-
-
 def timed_cells(run: reader.RunData) -> int:
     """Gluon's cells with a time of a call or a step: a descent that its first evaluation ended has none."""
     timed = run.samples[run.samples["metric"].isin(["latency_s", "iteration_s"]) & (run.samples["engine"] == "gluon")]
@@ -112,13 +98,6 @@ def test_the_reference_run_s_cells_all_have_a_cost():
     assert len(rows) == timed_cells(run) and (rows["fraction"] > 0).all()
     assert (rows["flops_per_s"] / rows["roof_flops_per_s"]).to_numpy() == pytest.approx(rows["fraction"].to_numpy())
     assert set(GROUP_COLUMNS) <= set(rows.columns)
-
-
-def test_nets_that_nobody_knows_are_left_out():
-    run = reader.read_run(REFERENCE)
-    run.meta["inputs"]["nets"].pop("johnson/stylize")
-    assert "johnson" in {key[0] for key in roofline.cell_costs(reader.read_run(REFERENCE))}
-    assert "johnson" not in {key[0] for key in roofline.cell_costs(run)}
 
 
 # --------------------------------------------------------------------------------------------------------- peaks

@@ -62,7 +62,7 @@ def answers(**changes) -> dict[str, dict[str, np.ndarray]]:
     """What fake engines give: one item of each kind, the nets' picture alone from ONNX Runtime."""
     every = {f"{kind}{SEPARATOR}{kind}s": BASE for kind in parity.BOUNDS}
     only = {name: value for name, value in every.items() if name.startswith("picture")}
-    return {"gluon": every, "pytorch": dict(every), "onnxruntime": only, **changes}
+    return {"gluon": every, "pytorch": dict(every), "onnxruntime": only, "openvino": only, **changes}
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_the_command_prints_a_line_an_item_and_passes(faked, capsys):
     faked(answers())
     assert main.main(["parity", "--size", "32"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6 and all(line.startswith("pass") for line in lines[:-1])
-    assert lines[-1] == "5 of 5 pass: pytorch, onnxruntime against gluon"
+    assert len(lines) == 7 and all(line.startswith("pass") for line in lines[:-1])
+    assert lines[-1] == "6 of 6 pass: pytorch, onnxruntime, openvino against gluon"
 
 
 def test_one_item_out_of_bounds_is_exit_status_1(faked, capsys):
@@ -91,7 +91,8 @@ def test_one_item_out_of_bounds_is_exit_status_1(faked, capsys):
     assert [line[:17] for line in capsys.readouterr().out.splitlines() if "FAIL" in line] == ["FAIL  pytorch    "]
     assert main.main(["parity", "--size", "32", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert (found["reference"], found["engines"], found["passed"]) == ("gluon", ["pytorch", "onnxruntime"], False)
+    assert (found["reference"], found["passed"]) == ("gluon", False)
+    assert found["engines"] == ["pytorch", "onnxruntime", "openvino"]
     assert [entry["item"] for entry in found["lines"] if not entry["passed"]] == ["term terms"]
 
 
@@ -142,8 +143,8 @@ def test_an_engine_that_fails_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_all_engines_agree_on_pictures_that_are_not_in_the_repository(tmp_path):
-    for package in ("mxnet", "torch", "onnxruntime", "onnx"):
-        pytest.importorskip(package, reason="needs the extras cpu, torch and onnx")
+    for package in ("mxnet", "torch", "onnxruntime", "openvino", "onnx"):
+        pytest.importorskip(package, reason="needs the extras cpu, torch, onnx and openvino")
     y, x = np.mgrid[:96, :80] / 96
     waves = np.stack([np.sin(23 * x + 7 * k) * np.cos(31 * y * x + k) for k in range(3)]) * 0.4 + 0.5
     noise = np.random.default_rng(6).random((3, 96, 80)) * 0.2 - 0.1
@@ -161,4 +162,5 @@ def test_all_engines_agree_on_pictures_that_are_not_in_the_repository(tmp_path):
     kinds = [item.split()[0] for engine, item in items if engine == "pytorch"]
     assert (kinds.count("term"), kinds.count("gradient"), kinds.count("picture")) == (20, 5, 3)
     assert kinds.count("activation") >= 20
-    assert [item.split()[0] for engine, item in items if engine == "onnxruntime"] == ["picture"] * 3
+    for peer in ("onnxruntime", "openvino"):
+        assert [item.split()[0] for engine, item in items if engine == peer] == ["picture"] * 3

@@ -14,7 +14,7 @@ import pytest
 from plans import small_plan
 
 from bench.cli import main
-from bench.gate import comparison, rounds, selftest, sources
+from bench.gate import comparison, rounds, selftest
 from bench.run.process import Outcome
 from bench.store import baselines
 from bench.store.run_folder import Store
@@ -260,27 +260,6 @@ def test_quiet_prints_the_path_alone_and_on_a_regression_why(tmp_path, capsys):
         assert captured.err.startswith(words) and len(captured.err.splitlines()) == status
 
 
-def test_every_verdict_of_two_runs_follows_from_their_samples_by_hand(tmp_path, capsys):
-    a, b = make_run(tmp_path), make_run(tmp_path, factor=1.2, memory=1.03, seed=5)
-    _, result, _ = compare(tmp_path, capsys, a, b)
-    tables = [pd.read_csv(path / "samples.csv") for path in (a, b)]
-    rng = np.random.default_rng(3)
-    assert len(result["rows"]) == 6
-    for row in result["rows"]:
-        method = row["cell"].split()[0]
-        x, y = (t[(t["method"] == method) & (t["metric"] == row["metric"])]["value"].to_numpy() for t in tables)
-        assert row["ratio"] == pytest.approx(np.median(y) / np.median(x))
-        if len(x) > 1:
-            above, below = (np.median(rng.choice(side, (20_000, len(side))), axis=1) for side in (y, x))
-            low, high = np.quantile(above / below, [0.025, 0.975])
-            assert (row["low"], row["high"]) == pytest.approx((low, high), rel=0.01)
-        else:
-            low = high = row["ratio"]
-        edge = 1.02 if row["unit"] == "B" else 1.1
-        expected = "slower" if low > edge else "same" if low > 1 / edge and high < edge else "inconclusive"
-        assert row["verdict"] == expected
-
-
 # ---------------------------------------------------------------------------------------------------- revisions
 
 
@@ -381,19 +360,3 @@ def test_the_self_test_tells_of_this_machine_and_keeps_it(tmp_path, capsys, repo
     assert row["verdict"] == "same" and row["false_alarm_rate"] == 0
     assert 0.05 < row["smallest_detected"] < 0.2
     assert selftest.floors(tmp_path, result["fingerprint"])[("texture_net texture 64", "latency_s")] < 0.1
-
-
-def test_the_sides_can_be_told_apart(tmp_path, repository):
-    folder, _ = repository
-    run = make_run(tmp_path / "results")
-    baselines.save(tmp_path / "results", "nightly", run)
-
-    def parse(text):
-        return sources.parse(text, "BASELINE", tmp_path / "results", folder)
-
-    assert isinstance(parse(str(run)), sources.Measured)
-    assert isinstance(parse(run.name), sources.Measured)
-    assert isinstance(parse("latest"), sources.Measured)
-    assert parse("nightly") == sources.Named("nightly")
-    assert parse("HEAD").revision and parse("HEAD").folder is None
-    assert parse(".") == sources.Revision(".", None, folder)

@@ -13,14 +13,10 @@ import pytest
 from htmlpage import Page
 from synthetic import HOSTILE, make_run
 
-from bench.analysis.methods import Methods
 from bench.cli import main
 from bench.gate import history
 from bench.gate.history import BETTER, FIRST, OTHER, SAME, UNCLEAR, WORSE
 from bench.report import index, timeline
-from nst_gluon.methods import bundled
-
-METHODS = Methods({name: method.facts() for name, method in bundled().items()})
 
 
 def measured(root: Path, name: str, day: int, slower: float = 1.0, **changes) -> Path:
@@ -63,11 +59,6 @@ def test_runs_are_grouped_by_machine_and_ordered_by_time(runs):
     assert {name: [entry.created[8:10] for entry in group] for name, group in groups.items()} == {
         "machine 1": ["01", "02", "03"], "machine 2": ["02"]
     }  # fmt: skip
-
-
-def test_copies_of_a_run_are_told_apart(runs):
-    (group,) = history.machines([history.read(runs[1]), history.read(runs[1])]).values()
-    assert {entry.id for entry in group} == {str(runs[1])}
 
 
 def test_changes_beyond_noise_are_found_and_others_are_not(points):
@@ -138,12 +129,6 @@ def test_noise_is_no_drift_and_neither_is_a_change_below_the_floor_or_of_the_inp
     assert history.drifts(drifting([1.0] * 4 + [2.0] * 5)).empty  # too few runs to tell an order from chance
 
 
-def test_the_rank_statistic_is_pettitts():
-    values = np.random.default_rng(2).normal(size=9)
-    by_hand = [sum(np.sign(a - b) for a in values[:t] for b in values[t:]) for t in range(1, 9)]
-    assert history._rank_scan(values[None])[0] == pytest.approx(by_hand)
-
-
 def test_numbers_of_other_inputs_are_not_compared(tmp_path):
     first, second = measured(tmp_path, "a", 1), measured(tmp_path, "b", 2, 3.0)
     meta = json.loads((second / "run.json").read_text())
@@ -174,19 +159,6 @@ def test_the_page_has_the_changes_the_machines_and_every_point(runs, tmp_path):
         assert following <= level + 1
     for link in seen.all("a"):
         assert link["href"].startswith("#")  # none of these runs has a report to lead to
-
-
-def test_each_engine_has_a_plot_of_its_own(points):
-    ours = points[points["machine"] == "machine 1"]
-    both = pd.concat([ours, ours.assign(engine="pytorch", value=2 * ours["value"])])
-    once = both["engine"].eq("pytorch") & (both["run"] != both["run"].iloc[0])
-    runs = list(ours["run"].unique())
-    names = {plot.name: plot.title for plot in timeline._plots("machine 1", runs, both, METHODS)}
-    assert names["machine-1-latency-s-256-gluon"].endswith(", 256 × 256, gluon")
-    assert names.keys() == {name.replace("gluon", "pytorch") for name in names} | set(names)
-    assert len(names) == 2 * len({plot.name for plot in timeline._plots("m", runs, ours, METHODS)})
-    alone = [plot.name for plot in timeline._plots("m", runs, both[~once], METHODS)]
-    assert alone and not [name for name in alone if "pytorch" in name]  # a point is no history
 
 
 def test_a_run_of_several_machines_is_refused_in_one_line(tmp_path, capsys):

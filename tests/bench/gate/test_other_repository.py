@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import toy_methods
+from conftest import pip
 
 from bench.cli import main
 from bench.gate import guest
 from bench.plan import outside
 
-ROOT = Path(__file__).resolve().parents[3]
 METHOD = '''"""A method of somebody's own."""
 
 from nst_gluon.methods import Optimiser
@@ -61,22 +60,13 @@ time = {time}
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> dict[str, str]:
+def environment(tmp_path_factory, wheel) -> dict[str, str]:
     """The environment of a Python that has the suite from its wheel, and not from this folder."""
-    source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
-    for name in ("bench", "nst_gluon"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    for words in (
-        [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", source, source],
-        [*pip, "install", "--quiet", "--no-deps", "--target", site, "--no-index", "--find-links", source, "nst-gluon"],
-    ):
-        subprocess.run(list(map(str, words)), check=True, cwd=source, stdin=subprocess.DEVNULL)
+    site = tmp_path_factory.mktemp("site")
+    pip("install", "--no-deps", "--no-index", "--target", site, wheel)
     found = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     where = [sys.executable, "-c", "import bench, nst_gluon; print(bench.__file__, nst_gluon.__file__)"]
-    told = subprocess.run(where, env=found, cwd=source.parent, capture_output=True, text=True, check=True)
+    told = subprocess.run(where, env=found, cwd=site.parent, capture_output=True, text=True, check=True)
     assert all(str(site) in path for path in told.stdout.split())
     return found
 
@@ -203,7 +193,7 @@ def test_what_cannot_be_compared_is_status_3(repository):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_an_ended_comparison_leaves_nothing_behind(repository, tmp_path, number, status):
     folders = tmp_path / "tmp"
     folders.mkdir()

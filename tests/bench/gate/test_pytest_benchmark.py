@@ -73,14 +73,6 @@ def test_samples_of_a_real_file(written):
     assert meta["datetime"].startswith("20")
 
 
-def test_times_are_of_one_call(written):
-    """Three calls a round: pytest-benchmark divides, nobody else may."""
-    stats = json.loads(written.read_text())["benchmarks"][0]["stats"]
-    _, samples = pytest_benchmark.read(written)
-    assert list(samples["value"][:7]) == stats["data"]
-    assert stats["total"] == pytest.approx(sum(stats["data"])) and stats["iterations"] == 3
-
-
 def test_fingerprint_is_what_the_suite_says_of_the_machine(changed):
     def change(content):
         content["machine_info"]["nst_gluon"] = {"cpu": "Example 9000", "cores": 2, "threads": 3, "gpu": None}
@@ -91,15 +83,6 @@ def test_fingerprint_is_what_the_suite_says_of_the_machine(changed):
     assert {name: meta["fingerprint"][name] for name in wanted} == wanted
     assert meta["revision"] == "abc123+"
     assert "node" not in meta["fingerprint"]
-
-
-def test_same_names_in_two_folders_stay_apart(changed):
-    def change(content):
-        for number, benchmark in enumerate(content["benchmarks"]):
-            benchmark["fullname"] = f"folder{number}/test_a.py::test_b"
-
-    _, samples = pytest_benchmark.read(changed(change))
-    assert set(samples["cell"]) == {"folder0/test_a.py::test_b", "folder1/test_a.py::test_b"}
 
 
 def test_a_file_without_raw_times_says_how_to_get_them(tmp_path):

@@ -164,13 +164,6 @@ def test_results_on_a_full_disk(monkeypatch):
     assert examined(doctor.examine_files)["results"].state == doctor.PROBLEM
 
 
-def test_the_whole_command_without_an_engine(python):
-    done = python("import sys; from bench.cli.main import main; sys.exit(main(['doctor']))", engine=False)
-    # The probe runs in a process of its own, where the engine is not blocked: it tells the truth about that.
-    assert done.returncode in (0, 2), done.stderr
-    assert "mxnet" not in done.stderr and done.stdout.count("\n") > 8
-
-
 def test_the_probe_tells_the_one_line_of_a_missing_engine(monkeypatch):
     monkeypatch.undo()
     from conftest import BLOCK_ENGINE

@@ -93,14 +93,6 @@ def test_places(text, places):
     assert environment.parse_places(text) == places
 
 
-@pytest.mark.parametrize(
-    ("text", "processors"),
-    [("0 3 1-2", [0, 3, 1, 2]), ("4-15:2", [4, 6, 8, 10, 12, 14]), ("0,1", [0, 1]), ("", []), ("none", [])],
-)
-def test_processors(text, processors):
-    assert environment.parse_processors(text) == processors
-
-
 # --------------------------------------------------------------------------------------------------- clock rate
 
 

@@ -55,12 +55,6 @@ def test_an_asynchronous_method_is_as_slow_as_it_is_when_it_is_synchronised(late
     meters.check_synchronised(later.call, later.synchronise, lambda work: work.result(), times)
 
 
-def test_what_was_queued_before_is_not_part_of_a_sample(later):
-    for _ in range(3):
-        later.call()
-    assert meters.timed(lambda: None, later.synchronise) < 2 * WORK_S
-
-
 def test_an_asynchronous_method_without_synchronisation_is_found_out(later):
     times = meters.sample(later.call, 10, 0.0, 1.0)
     assert statistics.median(times) < WORK_S / 3
@@ -102,7 +96,7 @@ def test_a_machine_that_has_become_slower_since_is_no_false_alarm(monkeypatch, f
     Machine(monkeypatch, lambda number: factor * 0.1).check([0.1] * 10)
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_machine_that_jerks_is_no_false_alarm(monkeypatch, seed):
     """Calls that take up to eight times as long, at random and in bouts."""
     chance = random.Random(seed)
@@ -136,51 +130,10 @@ class Liar(Machine):
         self.left = 0.0
 
 
-@pytest.mark.parametrize("held_up", range(50))
+@pytest.mark.parametrize("held_up", range(0, 50, 5))
 def test_one_moment_in_which_the_machine_stood_still_excuses_no_liar(monkeypatch, held_up):
     with pytest.raises(meters.NotSynchronised):
         Liar(monkeypatch, held_up).check([0.001] * 10)
-
-
-def test_milliseconds_are_readable():
-    assert [meters.milliseconds(value) for value in (0.0002, 0.06512, 0.6512, 12.34567)] == [
-        "0.2 ms", "65.1 ms", "651 ms", "12,346 ms",
-    ]  # fmt: skip
-
-
-def test_little_is_not_late():
-    assert not meters.is_late(0.0129, 10, 0.001)  # below 1.3 times
-    assert not meters.is_late(0.0029, 1, 0.0001)  # below 5 ms in all
-    assert meters.is_late(0.0065, 1, 0.0002) and meters.is_late(6.5, 100, 0.0002)
-
-
-HEAVY = """
-import numpy as np
-from bench.machine import meters
-from nst_gluon.system.engine import mx
-a = mx.nd.array(np.random.default_rng(0).random((700, 700), dtype="float32"))
-def call():
-    b = a
-    for _ in range(6):
-        b = mx.nd.dot(a, b) * 1e-3
-    return b
-wait = mx.nd.waitall if SYNCHRONISED else meters.nothing
-call().asnumpy()
-times = meters.sample(call, 10, 0.0, 5.0, wait)
-try:
-    meters.check_synchronised(call, wait, lambda result: result.asnumpy(), times)
-    print("fine")
-except meters.NotSynchronised as error:
-    print(error)
-"""
-
-
-@pytest.mark.parametrize(("synchronised", "words"), [(True, "fine"), (False, "not synchronised: samples say")])
-def test_the_engine_with_and_without_waitall(python, synchronised, words):
-    pytest.importorskip("mxnet", reason="needs an engine")
-    done = python(HEAVY.replace("SYNCHRONISED", str(synchronised)))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(words), done.stdout
 
 
 LYING = """
@@ -299,25 +252,12 @@ def test_at_most_half_is_dropped_and_what_stays_first_is_not_slow(samples):
         assert min(samples[:dropped]) > statistics.median(samples[len(samples) // 2 :])
 
 
-@given(EVEN)
-def test_even_times_lose_nothing(samples):
-    assert meters.settled(samples) == 0
-
-
 @given(EVEN, st.integers(0, 30), st.floats(1.5, 50.0))
 def test_a_slow_beginning_is_dropped_whole(even, slow, factor):
     slow = min(slow, len(even))
     beginning = [factor * (1 + 0.01 * (slow - index)) for index in range(slow)]
     samples = beginning + even
     assert meters.settled(samples) == slow if len(samples) >= 6 else 0
-
-
-@given(EVEN, st.data())
-def test_one_slow_sample_after_the_first_changes_nothing(even, data):
-    where = data.draw(st.integers(1, len(even) - 1))
-    samples = [*even]
-    samples[where] = data.draw(st.floats(1.5, 1000.0))
-    assert meters.settled(samples) == 0
 
 
 def test_the_report_says_how_many_were_left_out():
@@ -343,14 +283,10 @@ def noisy(count: int, change: float, noise: float = 0.01, seed: int = 0) -> list
     return [0.1 * (1 + change * index / (count - 1)) * (1 + chance.gauss(0, noise)) for index in range(count)]
 
 
-@pytest.mark.parametrize("count", [12, 40, 500, 5000])
+@pytest.mark.parametrize("count", [12, 500])
 @pytest.mark.parametrize("change", [0.3, 0.1, -0.1])
 def test_a_drift_is_measured(count, change):
     assert meters.drift(noisy(count, change)) == pytest.approx(change / (1 + change / 2), abs=0.02)
-
-
-def test_a_processor_that_is_throttled_half_way_drifts():
-    assert meters.drift([0.1] * 30 + [0.14] * 30) > 0.1
 
 
 @pytest.mark.parametrize("seed", range(20))

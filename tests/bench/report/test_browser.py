@@ -230,11 +230,3 @@ def test_it_prints_with_everything_unfolded(chromium, results, tmp_path):
     for what in ("nav", "#compare", ".skip", "dialog", "a.define"):
         assert chromium.run(f"getComputedStyle(document.querySelector({what!r})).display") == "none", what
     chromium.send("Emulation.setEmulatedMedia", media="")
-
-
-def test_dark_is_dark(chromium, results):
-    chromium.open(results["plain"], dark=True)
-    colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
-    assert chromium.run(colours) == ["rgb(18, 22, 27)", "rgb(231, 235, 240)"]
-    chromium.open(results["plain"])
-    assert chromium.run(colours)[0] == "rgb(246, 247, 249)"

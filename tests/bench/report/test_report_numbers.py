@@ -11,7 +11,6 @@ import shlex
 import pandas as pd
 import pytest
 from htmlpage import Page
-from plans import small_plan
 from synthetic import make_run
 
 from bench.analysis.analysed import analyse
@@ -20,8 +19,8 @@ from bench.plan import cells as plans
 from bench.plan import engines, memory
 from bench.plan.arguments import make_plan
 from bench.plan.budgets import BUDGETS
-from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE
-from bench.report import notes, numbers, repeat
+from bench.plan.cells import GENERATE, OPTIMISE
+from bench.report import numbers, repeat
 from bench.report.wording import measured
 from bench.store.reader import GROUP_COLUMNS, read_run
 from nst_gluon.pages import wording
@@ -105,12 +104,6 @@ def test_ranges(lines, text):
     assert numbers.ranges(lines) == text
 
 
-def test_line_numbers_count_lines_not_rows():
-    text = 'a,b\n1,"x\ny"\n1,z\nshort\n2,"x\ny"\n'
-    assert numbers.line_numbers(text, ["a"]) == {("1",): [2, 4], ("2",): [6]}
-    assert numbers.line_numbers(text, ["c"]) == {} and numbers.line_numbers("", ["a"]) == {}
-
-
 # ------------------------------------------------------------------------------------------------------------ commands
 
 
@@ -173,12 +166,6 @@ def test_the_command_of_a_speed_up_has_both_methods(book, summary):
     assert words[words.index("--size") + 1] == "256" and words[words.index("--task") + 1] == "stylize"
 
 
-def test_nothing_to_repeat():
-    assert repeat.command({}, []) == ""
-    cells = [dict(cell.to_dict()) for cell in small_plan().cells]
-    assert set(CELL_COLUMNS) <= set(cells[0]) and repeat.needed({"kind": OPTIMISE}, cells) == []
-
-
 # --------------------------------------------------------------------------------------------------------------- notes
 
 
@@ -222,14 +209,6 @@ def test_few_samples_precision_bounds_and_random_weights_are_marked(tmp_path):
     assert "Few samples" in told and "bfloat16" in told
     summary.loc[summary["metric"] == "iterations_to_target_johnson", "value"] = 19.0
     assert "Below the quality floor" in texts(run, summary, method="johnson", metric="speedup_at_equal_loss", size=256)
-
-
-def test_equal_notes_have_one_mark():
-    found = notes.Notes()
-    assert [note.mark for note in found.mark(["x", "y"])] == ["a", "b"]
-    assert [note.mark for note in found.mark(["z", "x"])] == ["a", "c"]
-    assert [note.text for note in found.all] == ["x", "y", "z"]
-    assert len(notes.SUPERSCRIPTS) == len(notes.LETTERS) == 26
 
 
 def test_a_page_leads_from_each_number_to_its_story(tmp_path):

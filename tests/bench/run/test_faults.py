@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import os
 import re
 import shutil
@@ -48,7 +47,7 @@ def run_cells(tmp_path, plan, command, limit_s=60.0) -> list[dict]:
 
 
 @LINUX
-@pytest.mark.parametrize("megabytes", [20, 100, 200, 300, 450, 650])
+@pytest.mark.parametrize("megabytes", [20, 200, 450])
 def test_a_worker_that_cannot_even_import_is_out_of_memory(tmp_path, megabytes):
     """Python, numpy, MXNet's library, its threads: each says it in words of its own, or falls over."""
     pytest.importorskip("mxnet", reason="needs an engine")
@@ -79,8 +78,7 @@ sys.exit(worker.main())
 
 
 @LINUX
-@pytest.mark.parametrize("spare", [16, 150])
-@pytest.mark.parametrize("moment", ["set-up", "measured part"])
+@pytest.mark.parametrize(("moment", "spare"), [("set-up", 16), ("measured part", 150)])
 def test_memory_that_runs_out_later_is_told_too_and_larger_cells_are_skipped(tmp_path, moment, spare):
     pytest.importorskip("mxnet", reason="needs an engine")
     program = STARVED.replace("MOMENT", moment).replace("SPARE", str(spare))
@@ -195,17 +193,6 @@ def test_a_wall_clock_that_jumps_back_and_forth_changes_nothing(tmp_path, jumpin
     assert len(found["run"]["sessions"]) == 1
 
 
-def test_a_run_goes_on_although_the_clock_jumped_in_between(tmp_path, jumping):
-    plan = small_plan()
-    with pytest.raises(run_folder.DiskFull):
-        execute(tmp_path, plan, {plan.cells[2].key: "disk_full"})
-    (found,) = run_folder.list_runs(tmp_path)
-    assert execute(tmp_path, plan, resume=found["path"]) == session.OK
-    assert [record["key"] for record in run_folder.read_cells(found["path"])] == [cell.key for cell in plan.cells]
-    starts = [line.split()[0] for line in (found["path"] / "starts.txt").read_text().splitlines()]
-    assert sorted(starts) == sorted([*(cell.key for cell in plan.cells), plan.cells[2].key])
-
-
 def test_a_run_that_ended_before_it_began_has_no_duration():
     begun = {"created": "2026-01-01T12:00:00+00:00", "finished": "2026-01-01T12:03:00+00:00"}
     assert run_facts.when(begun) == "2026-01-01 12:00, 3 min"
@@ -250,20 +237,3 @@ def test_two_runs_that_start_in_the_same_second_are_two_runs(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------- old folders
-
-
-@pytest.mark.parametrize("command", [["run", "--resume"], ["report"]])
-def test_a_run_of_an_older_schema_is_one_clear_line(tmp_path, command):
-    assert execute(tmp_path, small_plan(method_names=["johnson"])) == session.OK
-    (found,) = run_folder.list_runs(tmp_path)
-    path = found["path"]
-    before = {entry.name: entry.read_bytes() for entry in path.iterdir() if entry.suffix in (".csv", ".jsonl")}
-    (path / "run.json").write_text(json.dumps({**found["run"], "schema_version": 0}))
-    child = subprocess.run(
-        [sys.executable, "-m", "bench", *command, str(path)], env=environment(), capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
-    assert child.returncode == 2
-    assert child.stderr.count("\n") == 1 and child.stderr.startswith("error: ")
-    assert "schema_version 0" in child.stderr and "measure it again" in child.stderr
-    assert {name: (path / name).read_bytes() for name in before} == before

@@ -17,7 +17,7 @@ from bench.plan.cells import Cell, Plan
 from bench.plan.durations import estimate_s
 from bench.run import output, scheduler
 from bench.run.process import Outcome
-from bench.run.progress import Current, Estimator, Parts, Progress, Rounds, duration
+from bench.run.progress import Current, Estimator, Parts, Progress, Rounds
 from bench.run.screen import Screen
 from bench.store import run_folder
 from bench.store.run_folder import Store
@@ -85,12 +85,6 @@ def test_a_machine_that_is_slower_than_estimated_is_told_after_the_first_cells(r
                                  "attempts": 1, "evaluations": 1})  # fmt: skip
     told = [line for line in stream.getvalue().splitlines() if "times as long as estimated" in line]
     assert len(told) == 1 and told[0].startswith("the first cells took 2.0 times as long as estimated")
-
-
-def test_a_dumb_terminal_gets_plain_lines(run, monkeypatch):
-    monkeypatch.setenv("TERM", "dumb")
-    said, _ = run(small_plan(), Terminal(), {"*": "segfault"})
-    assert "\r" not in said and "\x1b" not in said and "[1/5]" in said
 
 
 def test_quiet_says_nothing_and_verbose_says_more(run):
@@ -185,17 +179,6 @@ def test_an_optimisation_goes_by_its_own_pace_and_says_when_it_does_not_know():
     progress.current = current
     assert progress.left()[1], "nobody knows: at least what the others need"
     assert progress.left()[0] == sum(estimate_s(other, QUICK) for other in small_plan().cells[:-1])
-
-
-def test_durations_for_people():
-    assert [duration(x) for x in (-1, 0.4, 45, 100, 400, 3900)] == [
-        "0 s",
-        "0 s",
-        "45 s",
-        "2 min",
-        "7 min",
-        "1 h 05 min",
-    ]
 
 
 # -------------------------------------------------------------------------------------------- comparisons, and parts

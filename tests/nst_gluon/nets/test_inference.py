@@ -8,7 +8,7 @@ import toy_net
 
 from nst_gluon import assets
 from nst_gluon.methods.description import PADDINGS, Builder
-from nst_gluon.nets import inference_graph, kernels, patterns, training_net
+from nst_gluon.nets import inference_graph, patterns, training_net
 from nst_gluon.nets.geometry import margins
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.trained_net import TrainedNet, load_net
@@ -17,7 +17,7 @@ from nst_gluon.system import runtime
 from nst_gluon.system.engine import mx
 
 TOLERANCE = 1e-4
-SIZES = [(64, 64), (48, 80), (33, 100), (1, 1)]
+SIZES = [(64, 64), (33, 100), (1, 1)]
 
 
 def trained(method: str, task: str, **changes) -> TrainedNet:
@@ -58,7 +58,7 @@ def test_texture_net_with_batch_norm(task, padding, size):
     assert difference(trained("texture_net", task, norm="batch", padding=padding), *size) < TOLERANCE
 
 
-@pytest.mark.parametrize("size", SIZES[:3])
+@pytest.mark.parametrize("size", SIZES[:2])
 @pytest.mark.parametrize("net", ["johnson", "circular", "reflect", "zero"])
 def test_instance_norm(monkeypatch, net, size):
     """It divides by standard deviations that may be small, so that float32 itself is off by more: as near to the
@@ -78,13 +78,13 @@ def test_instance_norm(monkeypatch, net, size):
     assert np.abs(inference_ - truth).max() <= max(TOLERANCE, 3 * np.abs(training - truth).max())
 
 
-@pytest.mark.parametrize("scales", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("scales", [1, 3, 6])
 def test_any_number_of_scales(scales):
     for padding in ("circular", "reflect"):
         assert difference(trained("texture_net", "texture", scales=scales, padding=padding), 64, 96) < TOLERANCE
 
 
-@pytest.mark.parametrize("finest", [8, 16, 24, 50])
+@pytest.mark.parametrize("finest", [8, 50])
 def test_a_finest_scale_of_any_width(finest):
     for changes in ({}, {"scales": 2}, {"norm": "instance", "padding": "reflect"}):
         assert difference(trained("texture_net", "texture", finest=finest, **changes), 64, 96) < TOLERANCE
@@ -120,28 +120,6 @@ def test_the_net_can_be_used_at_many_sizes_one_after_the_other():
         assert difference(net, side, side) < TOLERANCE
 
 
-def test_upsampling_kernel_is_upsampling_and_convolution():
-    rng = np.random.default_rng(0)
-    x, weight = (mx.nd.array(rng.standard_normal(shape)) for shape in ((1, 4, 5, 7), (6, 4, 3, 3)))
-    large = x.repeat(2, axis=2).repeat(2, axis=3)
-    kernel = mx.nd.array(kernels.upsampling_kernel(weight.asnumpy()))
-    for pad, zeros in ((2, 0), (1, 1)):
-        expected = mx.nd.Convolution(large, weight, num_filter=6, kernel=(3, 3), pad=(zeros, zeros), no_bias=True)
-        actual = mx.nd.Deconvolution(
-            x, kernel, num_filter=6, kernel=(4, 4), stride=(2, 2), pad=(pad, pad), no_bias=True
-        )
-        np.testing.assert_allclose(actual.asnumpy(), expected.asnumpy(), atol=1e-5)
-
-
-def test_phase_kernel_is_the_convolution_taken_apart():
-    rng = np.random.default_rng(0)
-    x, weight = (mx.nd.array(rng.standard_normal(shape)) for shape in ((1, 4, 8, 10), (3, 4, 5, 5)))
-    expected = mx.nd.Convolution(x, weight, num_filter=3, kernel=(5, 5), pad=(2, 2), no_bias=True)
-    kernel = mx.nd.array(kernels.phase_kernel(weight.asnumpy()))
-    phases = mx.nd.Convolution(x, kernel, num_filter=12, kernel=(6, 6), pad=(2, 2), stride=(2, 2), no_bias=True)
-    np.testing.assert_allclose(mx.nd.depth_to_space(phases, 2).asnumpy(), expected.asnumpy(), atol=1e-5)
-
-
 @pytest.mark.parametrize("mode", PADDINGS)
 def test_a_large_last_kernel_makes_four_pixels_at_a_time(mode):
     net = Builder()
@@ -164,7 +142,7 @@ def test_margins_by_hand():
     assert margins(toy_net.net("batch", "circular")) is None
 
 
-@pytest.mark.parametrize("rows", [4, 24, 64])
+@pytest.mark.parametrize("rows", [4, 24])
 @pytest.mark.parametrize("scales", [2, 5])
 def test_strips_of_the_finest_scale_make_the_same_picture(monkeypatch, scales, rows):
     """Of 4 and 24 rows, the last one shorter, and of all at once."""
@@ -174,21 +152,26 @@ def test_strips_of_the_finest_scale_make_the_same_picture(monkeypatch, scales, r
     assert difference(net, 32, 64, batch=2) < TOLERANCE
 
 
-@pytest.mark.parametrize("pad", [2, 3, 4, 5])
-def test_a_strip_needs_just_these_rows(pad):
-    """Row i of the coarser scale is smeared over rows 2i to 2i + 3, of which ``pad`` are cut off at each end."""
-    coarse = np.random.default_rng(0).random(20 // 2 + pad)
-    kernel = np.array([1.0, 3.0, 7.0, 15.0])
+@pytest.mark.parametrize(("faster", "expected"), [(1, 1), (4, 4), (8, 8)])
+def test_a_batch_goes_through_in_the_groups_that_a_trial_finds_fastest(monkeypatch, faster, expected):
+    net = trained("texture_net", "texture", scales=3)
+    inputs = net.inputs(None, (32, 32), 8, seed=3)
+    single = np.concatenate([net.forward(*(x[i : i + 1] for x in inputs)).asnumpy() for i in range(8)])
+    run = Inference(net.description, net.params)
+    tried = []
 
-    def smeared(values: np.ndarray, cut: int) -> np.ndarray:
-        full = np.zeros(2 * len(values) + 2)
-        for i, value in enumerate(values):
-            full[2 * i : 2 * i + 4] += value * kernel
-        return full[cut : len(full) - cut]
+    def seconds(self, inputs, size):
+        tried.append(size)
+        return 0.5 if size == faster else 1.0
 
-    whole = smeared(coarse, pad)
-    assert len(whole) == 20 + 2
-    for first, last in [(0, 20), (0, 6), (6, 8), (8, 20)]:
-        begin, end, cut = kernels.rows_below(first, last, pad)
-        np.testing.assert_allclose(smeared(coarse[begin:end], cut), whole[first : last + 2])
-        assert begin >= 0 and end <= len(coarse)
+    monkeypatch.setattr(Inference, "_seconds", seconds)
+    for _ in range(2):
+        np.testing.assert_array_equal(run(*inputs).asnumpy(), single)
+    assert tried == [1, 4, 8] and set(run._groups.values()) == {expected}
+
+
+def test_a_group_is_no_larger_than_a_cache(monkeypatch):
+    net = trained("texture_net", "texture", scales=3)
+    inputs, run = net.inputs(None, (32, 32), 4), Inference(net.description, net.params)
+    monkeypatch.setattr("nst_gluon.nets.inference.GROUP_PIXELS", 32 * 32)
+    assert run(*inputs).shape == (4, 3, 32, 32) and set(run._groups.values()) == {1}

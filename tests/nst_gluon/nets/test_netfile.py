@@ -74,31 +74,10 @@ def test_half_precision_of_weights_and_full_precision_of_vectors(net, params):
         np.testing.assert_array_equal(loaded[name], params[name])
 
 
-def test_half_precision_halves_the_file(tmp_path, params):
-    params = {"weight": np.random.default_rng(0).standard_normal((64, 64, 3, 3))}
-    full, half = (
-        netfile.save(tmp_path / f"{half}.npz", params, META, half).stat().st_size for half in (0, 1)
-    )
-    assert half < 0.6 * full
-
-
 def test_weights_that_overflow_half_precision_stay_exact(tmp_path):
     weight = np.array([[70000.0, 1.0], [-2.0, 0.5]], np.float32)
     loaded, _ = netfile.load(netfile.save(tmp_path / "net.npz", {"weight": weight}, META))
     np.testing.assert_array_equal(loaded["weight"], weight)
-
-
-def test_numpy_reads_it_without_pickle(net, params):
-    with np.load(net, allow_pickle=False) as arrays:
-        assert set(arrays) == {*params, "meta"}
-        assert json.loads(arrays["meta"].tobytes().decode()) == {**META, "format": 1}
-
-
-def test_a_file_that_numpy_wrote_is_read(tmp_path, params):
-    text = np.frombuffer(json.dumps({**META, "format": 1}).encode(), np.uint8)
-    np.savez(tmp_path / "net.npz", meta=text, **params)
-    loaded, _ = netfile.load(tmp_path / "net.npz")
-    np.testing.assert_array_equal(loaded["conv0.weight"], params["conv0.weight"])
 
 
 def test_the_same_net_is_the_same_file(tmp_path, params, net):
@@ -106,25 +85,10 @@ def test_the_same_net_is_the_same_file(tmp_path, params, net):
     assert again.read_bytes() == net.read_bytes()
 
 
-def test_unicode_and_slashes(tmp_path):
-    path = netfile.save(tmp_path / "Bäume.npz", {"a/ü": np.ones((1, 2))}, {"style": "北斎"})
-    loaded, meta = netfile.load(path)
-    assert list(loaded) == ["a/ü"] and meta["style"] == "北斎"
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_parameters_that_are_not_finite_are_not_saved(tmp_path, value):
     with pytest.raises(NotFinite, match="bias"):
         netfile.save(tmp_path / "net.npz", {"bias": np.array([1, value])}, META)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "params", [{"meta": np.ones(3)}, {"": np.ones(3)}, {"a": np.arange(3)}, {"a": np.array([None])}]
-)
-def test_parameters_that_are_none(tmp_path, params):
-    with pytest.raises(ValueError, match="floats"):
-        netfile.save(tmp_path / "net.npz", params, META)
     assert not list(tmp_path.iterdir())
 
 
@@ -158,10 +122,10 @@ def test_missing_and_folder(tmp_path):
     assert "does not exist" in refusal(netfile.load, "a\0b")
 
 
-def test_truncated_at_every_length(tmp_path, net):
+def test_truncated_anywhere(tmp_path, net):
     data = net.read_bytes()
     path = tmp_path / "cut.npz"
-    for length in range(len(data)):
+    for length in [*range(0, len(data), 29), len(data) - 1]:
         path.write_bytes(data[:length])
         line = refusal(netfile.load, path)
         assert repr(str(path)) in line and "python -m nst_gluon train" in line
@@ -173,7 +137,7 @@ def test_flipped_bytes_are_refused_or_harmless(tmp_path, net, params):
     whole, _ = netfile.load(net)
     path = tmp_path / "flipped.npz"
     refused = 0
-    for _ in range(400):
+    for _ in range(100):
         damaged = bytearray(data)
         damaged[rng.integers(len(data))] ^= 1 << rng.integers(8)
         path.write_bytes(bytes(damaged))
@@ -184,7 +148,7 @@ def test_flipped_bytes_are_refused_or_harmless(tmp_path, net, params):
             refused += 1
         else:
             assert all(np.array_equal(loaded[name], whole[name]) for name in set(loaded) & set(whole))
-    assert refused > 300
+    assert refused > 75
 
 
 @pytest.mark.parametrize(

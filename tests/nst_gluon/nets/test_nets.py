@@ -52,17 +52,13 @@ def test_published_parameter_counts(johnson_net, texture_stylize, texture_textur
     assert trained("johnson", "stylize", norm="batch").parameter_count == 1_679_235
 
 
-@pytest.mark.parametrize("size", [(64, 64), (48, 60), (61, 47), (30, 33), (2, 5), (1, 1)])
-def test_output_has_the_size_of_the_content(size, johnson_net, texture_stylize):
+@pytest.mark.parametrize("size", [(64, 64), (61, 47), (1, 1)])
+def test_pictures_have_the_size_that_was_asked_for(size, johnson_net, texture_stylize, texture_texture):
+    assert texture_texture.generate(size=size).shape == (1, 3, *size)
     for net in (johnson_net, texture_stylize):
         out = net.generate(photo(*size))
         assert out.shape == (1, 3, *size)
         assert np.isfinite(out).all() and 0 <= out.min() <= out.max() <= 1
-
-
-@pytest.mark.parametrize("size", [(64, 64), (16, 32), (50, 33), (1, 1)])
-def test_textures_of_any_size(size, texture_texture):
-    assert texture_texture.generate(size=size).shape == (1, 3, *size)
 
 
 def test_noise_follows_the_seed(texture_texture, texture_stylize):
@@ -113,20 +109,6 @@ def test_a_circular_texture_wraps_around():
     np.testing.assert_allclose(np.roll(plain, (4, 8), axis=(2, 3)), moved, atol=1e-5)
 
 
-@pytest.mark.parametrize(("mode", "numpy_mode"), [("circular", "wrap"), ("reflect", "reflect"), ("zero", "constant")])
-@pytest.mark.parametrize("amount", [0, 1, 3])
-def test_padding(mode, numpy_mode, amount):
-    x = photo(5, 6)
-    expected = np.pad(x, ((0, 0), (0, 0), (amount, amount), (amount, amount)), mode=numpy_mode)
-    np.testing.assert_array_equal(operators.pad(mx.nd, mx.nd.array(x), amount, mode).asnumpy(), expected)
-
-
-def test_upsampling_repeats_every_pixel():
-    x = photo(3, 4)
-    expected = x.repeat(2, axis=2).repeat(2, axis=3)
-    np.testing.assert_array_equal(operators.upsample(mx.nd, mx.nd.array(x), 3).asnumpy(), expected)
-
-
 @pytest.mark.parametrize("mode", PADDINGS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_layer_computes_what_numpy_does(norm, mode):
@@ -156,14 +138,6 @@ def test_a_convolution_in_phases_is_the_convolution_and_so_are_its_gradients(out
         found.append([a.asnumpy() for a in (y, *(value.grad for value in values))])
     for phased, plain in zip(*found):
         np.testing.assert_allclose(phased, plain, rtol=1e-3, atol=1e-3)
-
-
-def test_instance_normalised_nets_ignore_brightness_and_contrast_of_other_pictures(johnson_net):
-    """Each picture of a batch is normalised by itself."""
-    a = photo(48, 48, 1)
-    alone = johnson_net.generate(a)
-    beside = johnson_net.generate(np.concatenate([a, np.zeros_like(a)]))[:1]
-    np.testing.assert_array_equal(alone, beside)
 
 
 def test_working_sizes_are_multiples_and_as_large_as_reflections_need():

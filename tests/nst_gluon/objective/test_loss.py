@@ -137,8 +137,3 @@ def test_bad_pictures_are_refused(vgg19):
         objective.value_and_gradient(np.full_like(content, np.nan))
     with pytest.raises(UserError, match="content"):
         Objective(presets.get("texture_net"), vgg19, "stylize", style).terms(content)
-
-
-def test_unknown_presets_are_refused_with_a_suggestion():
-    with pytest.raises(UserError, match="did you mean 'johnson'"):
-        presets.get("jonson")

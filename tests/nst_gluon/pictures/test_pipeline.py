@@ -92,14 +92,6 @@ def test_an_error_behind_surfaces_and_nothing_after_it_is_done():
     assert done[0] == 1 and 9 not in done
 
 
-def test_an_error_of_the_last_call_surfaces_at_the_end():
-    def work():
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"), Behind(work) as call:
-        call()
-
-
 def test_an_interrupt_drops_what_has_not_begun():
     go, done = threading.Event(), []
 

@@ -74,11 +74,6 @@ def test_sides_are_even_and_the_aspect_stays(size, longer, expected):
     assert video.even_size(size, longer) == expected
 
 
-def test_a_clip_s_description(clip):
-    found = video.open_clip(clip)
-    assert (found.rate, found.size, found.frames, found.sound) == (RATE, (HEIGHT, WIDTH), SECONDS * RATE, True)
-
-
 def test_frames_come_back_as_they_were_written(clip, tmp_path):
     source = video.open_clip(clip)
     frames = crops(8)

@@ -44,10 +44,6 @@ def test_the_first_line_says_what_was_done_with_the_ends_of_the_curve():
     assert "random" not in page.text
 
 
-def test_random_weights_are_said_first():
-    assert "random weights" in Page(written(weights={"source": "x", "random": True})).text
-
-
 def test_hostile_names_come_out_as_text():
     training = {"batch": 1, "photos": HOSTILE}
     text = written(style=HOSTILE, command=HOSTILE, weights={"source": HOSTILE}, training=training)
@@ -91,11 +87,3 @@ def test_no_label_of_a_vertical_axis_is_cut_off(most, unit):
         with Image.open(io.BytesIO(style.render(drawn)[1])) as opened:
             pixels = np.asarray(opened.convert("L"))
     assert (pixels[:, :3] == 255).all() and (pixels[:, 3:60] < 128).any()
-
-
-def test_a_plot_without_a_vertical_axis_is_laid_out():
-    with style.context():
-        drawn, (axes,) = style.figure()
-        axes.yaxis.set_visible(False)
-        style.finish(drawn)
-        assert style.render(drawn)[0].count("<svg") == 1

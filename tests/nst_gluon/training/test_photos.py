@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pictures import refusal
 
 from nst_gluon.training.photos import random_crop
 
@@ -56,19 +55,3 @@ def test_scale_place_and_flip():
     assert 0.42 < np.mean(flips) < 0.58
     assert min(tops) < 0.01 and max(tops) > 0.25  # up to 1 - 1/1.5 of the height
     assert min(lefts) < 0.02 and max(lefts) > 0.7  # up to 1.5 - 1/1.5 of the height
-
-
-def test_a_photo_without_structure_stays_so():
-    crop = random_crop(np.full((3, 70, 90), 0.3), 64, np.random.default_rng(0))
-    np.testing.assert_allclose(crop, 0.3, atol=1e-6)
-
-
-@pytest.mark.parametrize("size", [0, -3, 2.5, "64"])
-def test_impossible_sizes(size):
-    assert refusal(random_crop, np.zeros((3, 9, 9)), size, np.random.default_rng(0)).startswith("size: ")
-
-
-@pytest.mark.parametrize("shape", [(9, 9), (1, 3, 9, 9), (9, 9, 3), (3, 0, 9)])
-def test_shapes_that_are_no_photo(shape):
-    with pytest.raises(ValueError, match="shape"):
-        random_crop(np.zeros(shape), 8, np.random.default_rng(0))

@@ -1,0 +1,109 @@
+"""A trained net on the CPU in whichever installed engine makes the same picture fastest, found by a trial."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nst_gluon.methods.description import Net
+from nst_gluon.nets import onnx_export
+from nst_gluon.nets.inference import Inference
+from nst_gluon.pictures.images import psnr
+from nst_gluon.system import runtime
+from nst_gluon.system.engine import mx
+
+ENGINES = ("gluon", "fastest")
+# The least agreement with the net's own picture in float32, in dB; and how much faster another engine has to be.
+SAME, GAIN, TRIALS = {"float32": 60.0, "bfloat16": 40.0}, 0.95, 3
+
+Run = Callable[..., np.ndarray]
+
+
+def onnxruntime(model: bytes, shapes: Sequence[tuple[int, ...]], dtype: str) -> Run | None:
+    """A net's ONNX export in ONNX Runtime, which has float32 alone: arrays (N, C, H, W) to pictures in [0, 1]."""
+    if dtype != "float32":
+        return None
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = runtime.engine_threads(), 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+    return lambda *arrays: session.run(None, dict(zip(names, arrays)))[0]
+
+
+def openvino(model: bytes, shapes: Sequence[tuple[int, ...]], dtype: str) -> Run:
+    """The same in OpenVINO, for inputs of these shapes alone."""
+    import io
+
+    import openvino
+
+    core = openvino.Core()
+    read = core.read_model(io.BytesIO(model))
+    read.reshape({given.any_name: list(shape) for given, shape in zip(read.inputs, shapes)})
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": runtime.engine_threads(),
+                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[dtype]}  # fmt: skip
+    request = core.compile_model(read, "CPU", settings).create_infer_request()
+    return lambda *arrays: next(iter(request.infer(list(arrays)).values()))
+
+
+PEERS = {"openvino": openvino, "onnxruntime": onnxruntime}
+
+
+class Fastest(Inference):
+    """As :class:`Inference`; for each size of picture, in whole, the fastest engine. In tiles: the net's own.
+
+    Args:
+        meta: the net file's text, for the export.
+        tell: is told which engine it is.
+    """
+
+    def __init__(
+        self, net: Net, params: Mapping[str, np.ndarray], meta: Mapping[str, Any], dtype: str,
+        tell: Callable[[str], object] = lambda line: None,
+    ):  # fmt: skip
+        super().__init__(net, params, dtype=dtype)
+        self._meta, self._tell, self._chosen = meta, tell, {}
+
+    def __call__(self, *inputs):
+        key = tuple(tuple(value.shape) for value in inputs)
+        if key not in self._chosen:
+            self._chosen[key] = self._trial(inputs)
+        run = self._chosen[key]
+        if run is None:
+            return super().__call__(*inputs)
+        return mx.nd.array(run(*(value.asnumpy() for value in inputs)), dtype="float32")
+
+    def _trial(self, inputs: Sequence) -> Run | None:
+        """The fastest engine for inputs of that size; None: the net's own."""
+        own, name, chosen = super().__call__, "gluon", None
+        least = _seconds(lambda: own(*inputs).wait_to_read())
+        installed = [peer for peer in PEERS if importlib.util.find_spec(peer) and importlib.util.find_spec("onnx")]
+        if installed:
+            expected = np.clip(Inference(self.net, self.params)(*inputs).asnumpy(), 0, 1)
+            arrays = [value.asnumpy() for value in inputs]
+            model = onnx_export.build(self.net, self.params, self._meta).SerializeToString()
+        for peer in installed:
+            run = PEERS[peer](model, [array.shape for array in arrays], self._dtype)
+            if run is None or psnr(np.clip(run(*arrays), 0, 1), expected) < SAME[self._dtype]:
+                continue
+            seconds = _seconds(lambda run=run: run(*arrays))
+            if seconds < GAIN * least:
+                least, name, chosen = seconds, peer, run
+        others = f"of {', '.join(['gluon', *installed])}" if installed else "no other is installed"
+        self._tell(f"note: engine {name}, {least * 1e3:.0f} ms a picture ({others})")
+        return chosen
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """The least time of a few calls, after one that does not count."""
+    times = []
+    for _ in range(TRIALS + 1):
+        begun = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begun)
+    return min(times[1:])
