@@ -25,7 +25,7 @@ from nst_gluon.training.run_folder import train
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = TrainConfig("texture_net", "texture", "great_wave", iterations=20, size=32, batch=4, recipe="paper",
                      random_weights=True)  # fmt: skip
-SAME = {"task": "texture", "size": 32, "batch": 4, "iterations": 20, "random_weights": True}
+SAME = {"task": "texture", "size": 32, "batch": 4, "iterations": 20, "random_weights": True, "recipe": "paper"}
 
 
 def members(folder: Path) -> list[int]:
