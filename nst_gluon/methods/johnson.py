@@ -77,3 +77,15 @@ class Johnson(Generator):
 
     def choices(self) -> dict[str, str]:
         return {"width": "multiplies the channels of all layers (default: 1); fewer are faster"}
+
+
+class JohnsonSlim(Johnson):
+    """The same with half the channels: 424,899 parameters, about a third of the work."""
+
+    name = "johnson_slim"
+    title = "slim Johnson net"
+    description = "the Johnson net with half the channels in every layer"
+    color = "#66c2a5"
+
+    def architecture(self, task: str) -> dict[str, Any]:
+        return {**super().architecture(task), "width": 0.5}
