@@ -247,10 +247,10 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
     status = OK if set(counts) <= {"ok"} else FAILED
     if how.report and how.level > output.QUIET:
         print("making the report", file=sys.stderr, flush=True)
-    if how.judge:  # it warns where it cannot; the measurements are complete without it
+    if how.judge:  # the measurements are complete without it
         if how.level > output.QUIET:
             print("judging the pictures", file=sys.stderr, flush=True)
-        children.run(children.python("bench.engines.judging", str(store.path)))
+        judge_pictures(store.path)
     report = make_report(store.path) if how.report else None
     summary = result_table.read_summary(store.path / "summary.csv")
     if how.as_json:
@@ -285,6 +285,11 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
         print(output.paint(console.wrapped(line, sys.stdout), "worse", sys.stdout))
     print(f"report: {report}" if report else f"run: {store.path}")
     return status
+
+
+def judge_pictures(path: Path) -> None:
+    """Judge a run's pictures in a child process, which warns where it cannot."""
+    children.run(children.python("bench.engines.judging", str(path)))
 
 
 def make_report(path: Path) -> str | None:

@@ -45,6 +45,7 @@ def faked(monkeypatch, nets):
             return str(path / "report.html")
 
         monkeypatch.setattr(session, "make_report", make_report)
+        monkeypatch.setattr(session, "judge_pictures", lambda path: None)
         monkeypatch.setattr(
             main.session, "How",
             functools.partial(session.How, command=fake_command(modes), ask=lambda *a: INPUTS, report=report),
