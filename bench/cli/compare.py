@@ -141,7 +141,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
     given = {name: getattr(options, name, None) for name in PLAN}
     chosen = {name: PLAN[name] if value is None else value for name, value in given.items()}
-    plan = make_plan(argparse.Namespace(**{**dict.fromkeys(PLAN_DEFAULTS), **chosen}))
+    plan = make_plan(argparse.Namespace(**{**dict.fromkeys(PLAN_DEFAULTS), **chosen, "repeats": "1"}))
     return dataclasses.replace(plan, budget=GATE)
 
 

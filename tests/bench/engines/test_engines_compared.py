@@ -90,7 +90,7 @@ def test_speed_ups_stay_within_an_engine(run):
 
 
 def test_claims_rest_on_the_reference_and_on_a_peer_where_it_is_alone(run):
-    summary, known = pd.read_csv(run / "summary.csv"), methods.of_run(read_run(run))
+    summary, known = pd.read_csv(run / "summary.csv").fillna({"style_name": ""}), methods.of_run(read_run(run))
     for engine, rows in (("gluon", summary), ("pytorch", summary[summary["engine"] == "pytorch"])):
         measured = [part for finding in claims.find_all(rows, known) for part in finding.parts if part.row]
         assert {part.row["engine"] for part in measured} == {engine}

@@ -28,9 +28,9 @@ from nst_gluon.system.errors import UserError  # noqa: E402
 
 @pytest.fixture
 def objective(vgg19):
-    """The objective of a preset, ``texture_net`` unless told: ``objective(**what is different)``."""
+    """The objective of a preset, ``texture_net_relative`` unless told: ``objective(**what is different)``."""
 
-    def make(name: str = "texture_net", task: str = "stylize", **changes) -> Objective:
+    def make(name: str = "texture_net_relative", task: str = "stylize", **changes) -> Objective:
         content = picture(3) if task == "stylize" else None
         return Objective(presets.get(name), vgg19, task, picture(2), content, **changes)
 

@@ -92,7 +92,8 @@ def test_verdicts(low, high, more_is_better, found):
 def drifting(ratios, noise: float = 0.02, **columns) -> pd.DataFrame:
     """Invented points of one number, run by run, its level following ``ratios``."""
     rng = np.random.default_rng(0)
-    cell = {"engine": "gluon", "method": "m", "task": "texture", "size": 64, "batch": 1, "dtype": "float32"}
+    cell = {"style_name": "", "engine": "gluon", "method": "m", "task": "texture", "size": 64, "batch": 1,
+            "dtype": "float32"}  # fmt: skip
     rows = [
         {"machine": "machine 1", "run": f"r{i}", "revision": f"{i}", **cell, "device": "cpu", "metric": "latency_s",
          "unit": "s", "value": 0.02 * ratio * np.exp(rng.normal(0, noise)), "change": SAME if i else FIRST}
