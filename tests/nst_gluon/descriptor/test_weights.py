@@ -13,7 +13,7 @@ from pictures import refusal
 from torchfile import legacy, tensors, zipped
 from vggnets import hwio, layers, renamed, same_net, torchvision
 
-from nst_gluon.descriptor import weights
+from nst_gluon.descriptor import scaling, weights
 from nst_gluon.descriptor.weights import model
 
 
@@ -75,7 +75,7 @@ def test_our_own_files(tmp_path, vgg16, suffix):
 
 
 def test_the_scaling_travels_in_our_own_files(tmp_path, vgg16):
-    caffe = model.build("vgg16", vgg16.params, model.CAFFE_MEAN, model.CAFFE_STD, "made for a test — ü")
+    caffe = model.build("vgg16", vgg16.params, scaling.CAFFE_MEAN, scaling.CAFFE_STD, "made for a test — ü")
     for name in ("a.npz", "b.params"):
         found = weights.load(weights.save(caffe, tmp_path / name))
         assert found.identity() == caffe.identity() and found.mean == caffe.mean and found.std == caffe.std
@@ -203,5 +203,5 @@ def test_quantised(tmp_path, vgg16):
             values = table[indices]
             expected[name] = values[:, [2, 1, 0]] if name == "conv1_1.weight" else values
     (tmp_path / "q.bin").write_bytes(legacy(tensors(arrays)))
-    net = model.build("vgg16", expected, model.CAFFE_MEAN, model.CAFFE_STD, "")
+    net = model.build("vgg16", expected, scaling.CAFFE_MEAN, scaling.CAFFE_STD, "")
     same_net(weights.load(tmp_path / "q.bin"), net, caffe=True)

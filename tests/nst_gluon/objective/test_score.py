@@ -36,7 +36,7 @@ def files(tmp_path_factory):
 @pytest.mark.parametrize("preset", sorted(presets.PRESETS))
 def test_score_agrees_with_plain_numpy(preset, files, capsys):
     arguments = ["score", str(files["picture"]), "--style", str(files["style"]), "--content", str(files["content"])]
-    assert main([*arguments, "--preset", preset, "--size", str(SIDE), "--json"]) == 0
+    assert main([*arguments, "--preset", preset, "--size", str(SIDE), "--style-size", str(SIDE), "--json"]) == 0
     scored = json.loads(capsys.readouterr().out)
     arrays = {role: np.asarray(Image.open(path), "float64").transpose(2, 0, 1) / 255 for role, path in files.items()}
     weights = vgg_weights.load(progress=False)
