@@ -218,12 +218,13 @@ def test_a_net_is_exported_with_its_card(folder, net):
 
 
 def test_engines_make_the_same_picture_of_it(folder, net):
-    for package in ("torch", "onnxruntime"):
-        pytest.importorskip(package, reason="needs the extras torch and onnx")
+    for package in ("torch", "onnxruntime", "openvino"):
+        pytest.importorskip(package, reason="needs the extras torch, onnx and openvino")
     done = command(folder, "bench", "parity", "--net", net, "--preset", "gatys", "--size", "48", "--random-weights",
                    "--threads", "1", "--json")  # fmt: skip
     lines = {line["engine"]: line for line in json.loads(done.stdout)["lines"] if line["item"].startswith("picture")}
-    assert set(lines) == {"pytorch", "onnxruntime"} and all("toy_net" in line["item"] for line in lines.values())
+    assert set(lines) == {"pytorch", "onnxruntime", "openvino"}
+    assert all("toy_net" in line["item"] for line in lines.values())
     assert all(line["passed"] for line in lines.values())
 
 

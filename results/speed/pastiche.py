@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 import peers
 
-from bench.analysis.summary import time_to_target
+from bench.analysis.descents import time_to_target
 from nst_gluon import assets
 from nst_gluon.cli.console import run
 from nst_gluon.pictures import images

@@ -154,7 +154,7 @@ def measure(tmp_path, method: str, task: str, program: str, size: int = 64) -> p
     plan = small_plan(method_names=[method], tasks=[task], sizes=[size], budget=GATE, settings=settings)
     fields = plan.to_dict()
     spec = {"cell": plan.cells[0].to_dict(), "settings": fields["settings"], "budget": fields["budget"], "targets": {},
-            "run_dir": str(tmp_path)}  # fmt: skip
+            "photos": [], "draws": 0, "run_dir": str(tmp_path)}  # fmt: skip
     return process.run_worker([sys.executable, "-c", program], spec, timeout_s=120, log_path=tmp_path / "log")
 
 
@@ -163,7 +163,7 @@ def test_a_cell_whose_clock_does_not_wait_ends_as_an_error_with_the_reason(tmp_p
     outcome = measure(tmp_path, "texture_net", "texture", LYING, size=256)
     assert (outcome.status, outcome.crashed) == ("error", False)
     assert outcome.reason.startswith("not synchronised: samples say "), (tmp_path / "log").read_text()
-    assert not [value for name, _, value in outcome.samples if name == "latency_s"]
+    assert not [value for name, _, value, _ in outcome.samples if name == "latency_s"]
 
 
 LAZY = """
@@ -209,11 +209,11 @@ def test_an_honest_cell_says_how_many_samples_it_took_and_left_out(tmp_path):
         program = "import sys; from bench.run import worker; sys.exit(worker.main())"
         outcome = measure(tmp_path, method, "texture", program)
         assert outcome.status == "ok", outcome.reason
-        counts = [sum(name == wanted for name, _, _ in outcome.samples) for wanted in (metric, f"warm_up_{metric}")]
+        counts = [sum(name == wanted for name, *_ in outcome.samples) for wanted in (metric, f"warm_up_{metric}")]
         assert counts == [outcome.info["timed_samples"] - outcome.info["dropped_samples"],
                           outcome.info["dropped_samples"]]  # fmt: skip
         assert len(outcome.info["cpu_mhz"]) == 2
-        assert "objective" not in {name for name, _, _ in outcome.samples}  # the gate scores nothing
+        assert "objective" not in {name for name, *_ in outcome.samples}  # the gate scores nothing
 
 
 # ------------------------------------------------------------------------------------------------------ warm-up
@@ -314,7 +314,7 @@ def test_drift_has_a_direction_and_no_unit(samples):
 
 
 def test_the_drift_of_a_cell_is_on_record():
-    outcome = process.Outcome("ok", samples=[("latency_s", "s", value) for value in noisy(40, 0.2)])
+    outcome = process.Outcome("ok", samples=[("latency_s", "s", value, "") for value in noisy(40, 0.2)])
     cell = small_plan().cells[0]
     assert scheduler.cell_record(cell, outcome, 1, {})["drift"] == pytest.approx(0.18, abs=0.03)
     assert scheduler.cell_record(cell, process.Outcome("error"), 1, {})["drift"] is None

@@ -77,7 +77,7 @@ def test_first_screens_say_what_where_and_how_much(page, run):
     row = rows[rows["size"] == 256].iloc[0]
     assert f"{row.value:.0f}× [{row.low:.0f}, {row.high:.0f}]" in page.text
     assert "Example CPU 9000 <fast>, 2 cores, 25.0 GB, no GPU; MXNet 1.9.1" in page.text
-    assert "one style, great_wave, one photo, astronaut" in page.text
+    assert "one style, great_wave; one photo, astronaut" in page.text
     n = table[table.metric.isin(["latency_s", "iteration_s"]) & table.value.notna()].n
     assert f"Brackets are 95 % intervals; times are medians of {n.min()} to {n.max()} samples; 3 seeds." in page.text
     names = [text for _, text in page.headings]
