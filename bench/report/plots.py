@@ -24,7 +24,7 @@ from nst_gluon.pages.wording import harmless, listing, quantity, size_name, task
 from nst_gluon.system.files import write_atomically
 
 SETTING = ("style_name", "engine", "task", "size", "dtype", "device")
-ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">", "openvino": "^"}  # a peer's; the reference has the method's own
+ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">", "openvino": "H"}  # a peer's; the reference has the method's own
 PANEL = 1.75  # inches: the height of one of several axes in a figure
 
 

@@ -85,7 +85,7 @@ class JohnsonSlim(Johnson):
     name = "johnson_slim"
     title = "slim Johnson net"
     description = "the Johnson net with half the channels in every layer"
-    color = "#66c2a5"
+    color = "#6b8e23"
 
     def architecture(self, task: str) -> dict[str, Any]:
         return {**super().architecture(task), "width": 0.5}

@@ -34,7 +34,7 @@ class PortillaSimoncelli(Optimiser):
     title = "Portilla & Simoncelli"
     description = "optimises the statistics of a steerable pyramid, not those of VGG"
     paper = "Portilla, Simoncelli: A Parametric Texture Model Based on Joint Statistics of Wavelet Coefficients, 2000"
-    color = "#56b4e9"
+    color = "#2b8cbe"
     engines = ("pytorch",)
     own_loss = True
     needs = ("plenoptic",)

@@ -31,7 +31,7 @@ class Sgan(Generator):
     title = "spatial GAN"
     description = "a net trained against a discriminator on crops of the texture, one forward pass a picture"
     paper = "Jetchev, Bergmann, Vollgraf: Spatial Generative Adversarial Networks, 2016"
-    color = "#8c564b"
+    color = "#9c6b5e"
     initializer = "normal"
     own_loss = True
     # Side of the pictures that it is trained on, dimensions of the noise and number of layers, and Adam's rate.
@@ -84,7 +84,7 @@ class Dcgan(Sgan):
     title = "DCGAN"
     description = "the same with the settings of DCGAN: 64 x 64 crops, four layers"
     paper = "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, 2015"
-    color = "#c49c94"
+    color = "#7f7f00"
     side, layers, rate, weight_decay = 64, 4, 2e-4, 0.0
 
 

@@ -32,7 +32,7 @@ BLUE = "#0072b2"
 _PROPERTIES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--card", BLUE: "--blue"}
 
 # A method's own, in the order of the methods of a page.
-MARKERS = "osD^vPXph"
+MARKERS = "osD^vPXph*d8"
 LINES = {"stylize": "-", "texture": (0, (4, 2))}
 
 # Inches. At 9 points the type is readable when the figure fills a telephone's width.

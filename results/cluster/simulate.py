@@ -1,8 +1,8 @@
 """How a run grows on a cluster: cells that sleep, on simulated workers of which some die with their cell.
 
 ``python results/cluster/simulate.py`` measures 100 to 2,000 cells on 64 workers, each a process of its own, and writes
-growth.csv and growth.png beside itself. The bound is what longest-processing-time-first needs for the same groups. Their
-times include what the deaths cost: a cell that takes its worker with it does so half-way, the first time.
+growth.csv and growth.png beside itself. The bound is what longest-processing-time-first needs for the same groups.
+Their times include what the deaths cost: a cell that takes its worker with it does so half-way, the first time.
 """
 
 from __future__ import annotations
