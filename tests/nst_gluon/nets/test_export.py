@@ -63,7 +63,8 @@ def test_bundled_nets_have_a_sound_graph(net):
     assert [given.name for given in model.graph.output] == ["picture"]
     props = {prop.key: prop.value for prop in model.metadata_props}
     assert (props["method"], props["task"], props["style"]) == (net.method, net.task, net.style)
-    assert ("public domain" in props["licence"] or "CC0" in props["licence"]) and json.loads(props["value_range"])["picture"] == "RGB in [0, 1]"
+    assert "public domain" in props["licence"] or "CC0" in props["licence"]
+    assert json.loads(props["value_range"])["picture"] == "RGB in [0, 1]"
     again = onnx_export.build(described, params, meta)
     assert model.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
     assert onnx.helper.printable_graph(model.graph)
