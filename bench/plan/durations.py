@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.plan.budgets import Budget
 from bench.plan.cells import GENERATE, Cell, Plan
 
-START_UP_S = 5.0  # import, weights, net
+START_UP_S = 3.0  # import, weights, net
 SCORE_S_PER_PIXEL = 3e-6
 FORWARD_S_PER_PIXEL = 1e-6
 STEP_S_PER_PIXEL = 5e-6

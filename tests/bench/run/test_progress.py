@@ -97,7 +97,7 @@ def test_quiet_says_nothing_and_verbose_says_more(run):
     usual = without_load(run(small_plan(), io.StringIO())[0])
     verbose = without_load(run(small_plan(), io.StringIO(), level=output.VERBOSE)[0])
     assert len(verbose) == len(usual) + 3 * 5
-    assert "  gatys texture 64, seed 0: about 6 s" in verbose
+    assert "  gatys texture 64, seed 0: about 4 s" in verbose
     assert any(line.startswith("  johnson stylize 64: started, about") for line in verbose)
     assert any(line.startswith("  took ") for line in verbose)
 

@@ -46,7 +46,10 @@ def test_bundled_nets_have_a_sound_graph(net):
     if net.method in ("johnson", "johnson_slim"):
         assert names == ["content"] and operators.count("Conv") == 16 and operators.count("Pad") == 1
         assert operators.count("InstanceNormalization") == 15 and operators.count("Resize") == 2
-        assert learnt == pytest.approx({"johnson": 1_679_235, "johnson_slim": 424_899}[net.method], rel=2e-3)
+        assert described.parameter_count == {"johnson": 1_679_235, "johnson_slim": 424_899}[net.method]
+        # Equal constants stand once: biases that an instance norm takes away again are zero as they were drawn.
+        different = {(value.shape, value.tobytes()): value.size for value in params.values()}
+        assert learnt == pytest.approx(sum(different.values()), abs=20)
     elif net.task == "texture":
         assert names == [f"noise{k}" for k in range(5)]
         assert not {"InstanceNormalization", "BatchNormalization", "Pad"} & set(operators)
