@@ -97,7 +97,7 @@ def _sleep_through(scale: float, folder: Path) -> None:
         if dying:
             mine.touch()
             os._exit(1)
-        samples = [("latency_s", "s", seconds), ("objective", "1", 100.0)]
+        samples = [("latency_s", "s", seconds, ""), ("objective", "1", 100.0, "")]
         return Outcome("ok", samples=samples, ready=True, duration_s=seconds, exit_code=0)
 
     scheduler.run_worker = sleeping

@@ -41,6 +41,12 @@ def small_plan(**changes) -> cells.Plan:
     return build.build(**arguments)
 
 
+def samples_of(task: str, seed: int) -> int:
+    """Rows of a fake generator's cell in samples.csv: its calls, and in its first process what it scores."""
+    calls, draws = 3, QUICK.draws
+    return calls + (0 if seed else draws if task == "texture" else 1)
+
+
 def fake_command(modes: dict[str, str] | None = None) -> list[str]:
     """How to start the fake worker with a mode by cell key ("*": all others)."""
     return [sys.executable, "-S", str(FAKE), json.dumps(modes or {})]

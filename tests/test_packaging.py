@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nst_gluon import methods
+
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE_MODULES = {
     "nst_gluon.system.engine", "nst_gluon.nets.inference", "nst_gluon.nets.inference_graph",
@@ -73,6 +75,13 @@ def test_every_test_environment_of_tox_has_its_extras(setup):
     for section in ("testenv", noengine):
         assert all(name.strip() in extras for name in tox[section]["extras"].split(","))
     assert not {"cpu", "onnx", "torch"} & {name.strip() for name in tox[noengine]["extras"].split(",")}
+
+
+def test_pip_finds_every_extra_by_the_name_that_messages_give(setup):
+    """Pip looks for a-b where it is asked for a_b, and old versions find nothing and go on."""
+    extras = setup["options.extras_require"]
+    assert all(re.fullmatch("[a-z0-9]+", name) for name in extras)
+    assert {method.extra for method in methods.bundled().values()} - {""} <= set(extras)
 
 
 def test_package_data_is_there(setup):

@@ -103,7 +103,7 @@ class _Store:
     def append(
         self,
         cell: Mapping[str, Any],
-        samples: Sequence[tuple[str, str, float]] = (),
+        samples: Sequence[tuple[str, str, float, str]] = (),
         curve: Sequence[Sequence[float]] = (),
     ) -> None:
         files = {}

@@ -38,7 +38,7 @@ class PortillaSimoncelli(Optimiser):
     engines = ("pytorch",)
     own_loss = True
     needs = ("plenoptic",)
-    extra = "portilla_simoncelli"
+    extra = "plenoptic"
 
     def descend(self, problem: Problem) -> None:
         # Not before: planning a run needs no numpy.

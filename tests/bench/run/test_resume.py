@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from drive import INPUTS
-from plans import alive, environment, fake_command, small_plan, wait_until, with_settings
+from plans import alive, environment, fake_command, samples_of, small_plan, wait_until, with_settings
 
 from bench.run import session
 from bench.run.output import QUIET
@@ -26,7 +26,7 @@ from nst_gluon.system import files
 from nst_gluon.system.errors import UserError
 
 DRIVE = Path(__file__).resolve().parents[2].joinpath("drive.py")
-LATENCIES, DRAWS, POINTS = 3, 4, 5  # calls of a fake generator, draws of a quick run, points of a fake optimisation
+POINTS = 5  # rows of a fake optimisation in curves.csv
 
 
 def start(out: Path, *arguments: str) -> subprocess.Popen:
@@ -39,11 +39,6 @@ def start(out: Path, *arguments: str) -> subprocess.Popen:
 def started(path: Path) -> list[str]:
     file = path / "starts.txt"
     return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def samples_of(task: str, seed: int) -> int:
-    """Rows of a fake generator's cell in samples.csv: its calls, and in its first process what it scores."""
-    return LATENCIES + (0 if seed else DRAWS if task == "texture" else 1)
 
 
 def check_readable(path: Path) -> list[str]:

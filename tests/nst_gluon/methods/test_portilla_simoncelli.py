@@ -65,7 +65,7 @@ def test_a_style_of_one_colour_is_refused():
 
 
 def test_the_descent_lowers_its_own_loss_and_is_judged_off_the_clock():
-    pytest.importorskip("plenoptic", reason="needs the extra portilla_simoncelli")
+    pytest.importorskip("plenoptic", reason="needs the extra plenoptic")
     given, judge = style("great_wave", 64), Judge()
     config = OptimizationConfig(iterations=12, target=1.0)
     problem = Problem(judge, (60, 64), config, style=lambda side: given, style_size=64)
