@@ -12,6 +12,7 @@ from bench.analysis import metrics
 from bench.plan.cells import CELL_COLUMNS
 from bench.store.reader import parse_table
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import read_bounded
 
@@ -36,7 +37,7 @@ def read(run: Path) -> pd.DataFrame:
 def noise(run: Path) -> pd.DataFrame:
     """noise.csv (NOISE_COLUMNS), empty where the run has none."""
     table = _read(run / NOISE, NOISE_COLUMNS)
-    for name in ("scale", "objective", "content", "style", "tv"):
+    for name in ("scale", *TERMS):
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table.dropna().sort_values(["method", "scale"])
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
 import json
 import math
 import shlex
@@ -17,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from bench import RESULTS
+from bench.cli.options import add_out
 from bench.plan import articles, inputs
+from bench.store.run_folder import as_csv
 from nst_gluon.cli import console
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.pages.wording import quantity
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from bench.engines.article import Evaluation
     from nst_gluon.descriptor.weights import VggWeights
 
-OUT = Path("results") / "articles"
-TERMS = ("objective", "content", "style", "tv")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add("--seed", default="0", metavar="N", help="of the noise that keras starts from (default: %(default)s)")
     add("--stages", metavar="N", help="only the first N picture sizes (default: all)")
     add("--threads", metavar="N", help="threads of the engine (default: OMP_NUM_THREADS, or all cores)")
-    add("--out", default=str(OUT), metavar="DIR", help="the folder of reproduced articles (default: %(default)s)")
+    add_out(command, "the folder of reproduced articles", str(RESULTS / "articles"))
 
 
 def main(options: argparse.Namespace) -> int:
@@ -146,15 +146,11 @@ def result(
     }  # fmt: skip
 
 
-def curve(evaluations: Sequence[Evaluation]) -> str:
+def curve(evaluations: Sequence[Evaluation]) -> bytes:
     """Every evaluation as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("stage", "round", "step", "seconds", *TERMS))
-    for one in evaluations:
-        terms = (f"{getattr(one.terms, name):.7g}" for name in TERMS)
-        writer.writerow((one.stage, one.round, one.step, f"{one.seconds:.2f}", *terms))
-    return text.getvalue()
+    rows = ((one.stage, one.round, one.step, f"{one.seconds:.2f}", *(f"{getattr(one.terms, t):.7g}" for t in TERMS))
+            for one in evaluations)  # fmt: skip
+    return as_csv([("stage", "round", "step", "seconds", *TERMS), *rows])
 
 
 def page(article: articles.Article, found: Mapping[str, Any]) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli.listing import aligned
+from bench.cli.options import add_out
 from bench.store import baselines, run_folder
 from nst_gluon.cli import console
 from nst_gluon.system.errors import UserError
 
-RESULTS = "results"
 COLUMNS = ("name", "state", "saved", "run", "machine")
 
 
@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "list", help="list what is kept", epilog="example:\n  python -m bench baseline list --json"
     )
     for action in (save, listing):
-        action.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (results)")
+        add_out(action)
         action.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 

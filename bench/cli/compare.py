@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from bench.cli.options import add_out
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import GATE
 from bench.plan.cells import Plan
@@ -17,7 +18,6 @@ from nst_gluon import methods
 from nst_gluon.cli import console
 from nst_gluon.system.errors import UserError, did_you_mean
 
-OUT = Path("results")
 TIME_S = 300.0
 FAIL, PASS = "fail", "pass"
 PLAN = {
@@ -67,7 +67,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_plan("--random-weights", action="store_const", const=True, help="a descriptor without training")
     add_plan("--net", metavar="NAME|FILE", action="append", help="a trained net, not the bundled one; may be repeated")
     command.add_argument("--time", metavar="SECONDS", help=f"measure for at most this long ({TIME_S:.0f})")
-    command.add_argument("--out", metavar="DIR", default=str(OUT), help="the folder of runs (results)")
+    add_out(command)
     output.add_arguments(command)
 
 

@@ -6,12 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
+from bench.cli.options import add_out
 from bench.run import output
 from bench.store import run_folder
 from nst_gluon.cli import console
 from nst_gluon.methods import TASKS
-
-RESULTS = "results"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -29,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add("--task", default="texture", choices=TASKS, metavar="TASK", help=f"of: {', '.join(TASKS)} (default: texture)")
     add("--size", metavar="N", help="side of the pictures (default: the one that most cells have)")
     add("--to", metavar="DIR", help="where to write it (default: plots/ in the first RUN)")
-    add("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
+    add_out(command)
     output.add_arguments(command)
 
 

@@ -6,10 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from bench.cli.options import add_out
 from bench.store import run_folder
 from nst_gluon.system.errors import UserError
-
-RESULTS = "results"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -25,7 +24,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("runs", metavar="RUN", nargs="+", help="a run directory, a run's id, or latest")
     command.add_argument("--kept", action="store_true", help="judge nothing anew: compare what judges.csv has")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
+    add_out(command)
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.cli.options import add_out
 from bench.store import run_folder
 from nst_gluon import assets, methods
 from nst_gluon.cli import console
@@ -24,7 +25,6 @@ LISTS = {
     "presets": ("preset", "source"),
     "claims": ("claim", "published", "text"),
 }
-RESULTS = "results"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -39,7 +39,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add = command.add_argument
     add("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS, help="what to list (default: runs)")
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
+    add_out(command)
 
 
 def main(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli import article, baseline, compare, figure, judge, listing, merge, parity, report, roofline, selftest
+from bench.cli.options import add_out
 from bench.plan import engines
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
@@ -20,7 +21,6 @@ from nst_gluon.cli import console
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
-RESULTS = Path("results")
 COMMANDS = {
     "report": report,
     "figure": figure,
@@ -133,7 +133,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="measure on the workers of a Dask cluster: its scheduler's address, the file that dask scheduler "
         "--scheduler-file wrote, or slurm; see the harness's page",
     )
-    add("--out", default=str(RESULTS), metavar="DIR", help="the folder of runs (default: results)")
+    add_out(command)
     add("--resume", metavar="RUN", help="resume an interrupted run: its id, its folder, or latest")
     add("--timeout-scale", default="1", help=argparse.SUPPRESS)
     output.add_arguments(command)

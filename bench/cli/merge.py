@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
+from bench.cli.options import add_out
 from bench.store import run_folder
 from nst_gluon.system.errors import UserError
 
-RESULTS = "results"
 FACETS = ("machine",)
 
 
@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("runs", metavar="DIR", nargs="+", help="two or more run directories, or ids below --out")
     command.add_argument("--facet", choices=FACETS, metavar="machine", help="show different machines side by side")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
+    add_out(command)
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 

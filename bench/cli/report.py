@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
+from bench.cli.options import add_out
 from bench.store import run_folder
 from nst_gluon.system.errors import UserError
 
-RESULTS = "results"
 HISTORY = "history"
 FORMATS = ("github-benchmark", "bmf", "parquet")  # of bench.report.exports, which is heavy to import
 
@@ -35,7 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="write one run's numbers for another tool into its folder, instead of the report: github-benchmark "
         "(github-action-benchmark's custom JSON), bmf (Bencher's JSON) or parquet (the samples; needs pyarrow)",
     )
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
+    add_out(command)
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     command.add_argument("--open", action="store_true", help="open the page in a browser")
 

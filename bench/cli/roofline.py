@@ -8,12 +8,11 @@ import json
 import sys
 from pathlib import Path
 
+from bench.cli.options import add_out
 from bench.run import output
 from nst_gluon.cli import console
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
-
-RESULTS = "results"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -29,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add = command.add_argument
     add("--threads", metavar="N", help="threads of the engine (default: OMP_NUM_THREADS, or all cores)")
     command.add_argument("--run", metavar="RUN", help="a run directory, a run's id, or latest")
-    command.add_argument("--out", default=RESULTS, metavar="DIR", help="the folder of runs (default: results)")
+    add_out(command)
     output.add_arguments(command)
 
 

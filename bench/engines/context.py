@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan.cells import Cell
+from nst_gluon.objective.loss_terms import TERMS
 
 
 class Context:
@@ -50,12 +51,11 @@ class Context:
 
     def curve(self, seconds: float, iteration: int, terms: Any, photo: str = "") -> None:
         """One evaluation of the loss; ``terms`` has objective, content, style and tv."""
-        names = ("objective", "content", "style", "tv")
         self.emit(
             "curve",
             seconds=float(seconds),
             iteration=int(iteration),
-            **{name: float(getattr(terms, name)) for name in names},
+            **{name: float(getattr(terms, name)) for name in TERMS},
             **({"photo": photo} if photo else {}),
         )
 

@@ -7,8 +7,6 @@ pictures: of other noise where the run has one seed only, and of noise at NOISE_
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -170,12 +168,9 @@ def _noise(run: _Judging, records: Sequence[Mapping[str, Any]]) -> Iterator[tupl
             yield (method, record["size"], scale, terms.objective, terms.content, terms.style, terms.tv, named)
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([f"{value:.7g}" if isinstance(value, float) else value for value in row] for row in rows)
-    return text.getvalue()
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    short = ([f"{value:.7g}" if isinstance(value, float) else value for value in row] for row in rows)
+    return run_folder.as_csv([columns, *short])
 
 
 def main(path: str) -> int:

@@ -29,6 +29,7 @@ from bench.plan.memory import segments_for
 from nst_gluon import methods
 from nst_gluon.descriptor import weights
 from nst_gluon.objective import presets
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.optimise.problem import Host, Problem, Result, Step, config_of
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
@@ -164,13 +165,8 @@ def _save(picture: np.ndarray, context: Context) -> None:
 
 
 def _report_terms(context: Context, terms, photo: str) -> None:
-    for name in ("objective", "content", "style", "tv"):
+    for name in TERMS:
         context.sample(name, getattr(terms, name), meters.PURE, photo)
-
-
-def in_bytes(picture: np.ndarray) -> np.ndarray:
-    """A picture (1, 3, H, W) in [0, 1] as a file has it: whole numbers of 0 to 255, over 255."""
-    return np.round(np.clip(picture, 0, 1) * 255).astype("float32") / np.float32(255)
 
 
 # ------------------------------------------------------------------------------------------------- generators
@@ -251,8 +247,7 @@ def whole_call(
 
     def call() -> np.ndarray:
         inputs = generator.inputs(content, size, 1, next(seeds))
-        made = backend.fetch(generator.forward(*inputs))[0, :, : cell.size, : cell.size]
-        return np.round(np.clip(made, 0, 1) * 255).astype(np.uint8)
+        return images.to_uint8(backend.fetch(generator.forward(*inputs))[:, :, : cell.size, : cell.size])
 
     for _ in range(2):
         call()
@@ -379,7 +374,8 @@ def _score(
         objective = _objective(backend, cell, settings, "float32", content)
     terms = objective.terms(result.picture)
     _report_terms(context, terms, photo)
-    context.sample("objective_of_file", objective.terms(in_bytes(result.picture)).objective, meters.PURE, photo)
+    saved = images.from_uint8(images.to_uint8(result.picture))
+    context.sample("objective_of_file", objective.terms(saved).objective, meters.PURE, photo)
     if "shown_objective" not in info:
         info["shown_objective"] = terms.objective
         _save(result.picture, context)

@@ -30,11 +30,11 @@ from nst_gluon import assets, methods
 from nst_gluon.descriptor import weights
 from nst_gluon.nets import netfile
 from nst_gluon.objective import presets
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.pictures import images
 from nst_gluon.system import children, runtime
 from nst_gluon.system.errors import UserError
 
-TERMS = ("objective", "content", "style", "tv")
 TASK, SEED = "stylize", 0
 TIME_LIMIT_S = 3600
 SEPARATOR = "|"  # of the parts of an item's name

@@ -26,6 +26,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from nst_gluon.objective.loss_terms import TERMS
+
 FASTER, SAME, SLOWER, INCONCLUSIVE = "faster", "same", "slower", "inconclusive"
 NEW, MISSING, INCOMPARABLE, FAILED = "new", "missing", "incomparable", "failed"
 VERDICTS = (SLOWER, FAILED, INCONCLUSIVE, MISSING, NEW, INCOMPARABLE, FASTER, SAME)
@@ -37,7 +39,7 @@ PASS, REGRESSION, CELLS_FAILED, NOTHING_MEASURED = 0, 1, 2, 3
 
 GATED_METRICS = ("latency_s", "iteration_s", "working_memory_bytes", "peak_memory_bytes")
 # Everything that cells report samples of and less is better of.
-COMPARED_METRICS = (*GATED_METRICS, "setup_s", "first_call_s", "objective", "content", "style", "tv", "parameters",
+COMPARED_METRICS = (*GATED_METRICS, "setup_s", "first_call_s", *TERMS, "parameters",
                     "net_file_bytes")  # fmt: skip
 ROW_COLUMNS = (
     "cell", "metric", "unit", "baseline", "candidate", "ratio", "low", "high", "floor", "n", "verdict", "note"

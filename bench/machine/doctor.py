@@ -13,9 +13,9 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from bench import RESULTS
 from bench.machine import environment
 from bench.plan import engines
 from bench.plan.cells import OPTIMISE
@@ -28,7 +28,6 @@ from nst_gluon.system import builds, children, runtime
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 LEAST_SIZE = 512  # the largest size of the README's first command
 PROBE_TIMEOUT_S = 120
-RESULTS = Path("results")
 
 _PROBE = """
 import json

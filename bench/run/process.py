@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.system import children, machine
 from nst_gluon.system.files import open_regular, reading
 
@@ -49,7 +50,7 @@ EVENTS: dict[str, dict[str, type]] = {
     "ready": {},
     "progress": {},
     "sample": {"metric": str, "unit": str, "value": float},
-    "curve": dict.fromkeys(("seconds", "iteration", "objective", "content", "style", "tv"), float),
+    "curve": dict.fromkeys(("seconds", "iteration", *TERMS), float),
     "image": {"path": str},
     "result": {"status": str},
 }
@@ -88,7 +89,7 @@ class Outcome:
         if event["event"] == "sample":
             self.samples.append((event["metric"], event["unit"], float(event["value"]), str(event.get("photo", ""))))
         elif event["event"] == "curve":
-            terms = (float(event[name]) for name in ("objective", "content", "style", "tv"))
+            terms = (float(event[name]) for name in TERMS)
             photo = str(event.get("photo", ""))
             self.curve.append((float(event["seconds"]), int(event["iteration"]), *terms, photo))
         elif event["event"] == "image":

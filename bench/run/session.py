@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import RESULTS
 from bench.machine import environment
 from bench.plan import shards
 from bench.plan.cells import Plan
@@ -237,7 +238,7 @@ def _kept(store: Store, plan: Plan) -> str:
 
 
 def _go_on(store: Store, how: How) -> str:
-    out = "" if how.out == Path("results") else f" --out {shlex.quote(str(how.out))}"
+    out = "" if how.out == RESULTS else f" --out {shlex.quote(str(how.out))}"
     where = f" --cluster {shlex.quote(how.cluster)}" if how.cluster else ""
     return f"go on with: python -m bench run --resume {store.path.name}{out}{where}"
 

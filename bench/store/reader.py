@@ -14,6 +14,7 @@ from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS
 from bench.store import machines, run_folder
 from nst_gluon.methods import Facts
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.system.errors import UserError
 
 GROUP_COLUMNS = CELL_COLUMNS[:-1]
@@ -21,7 +22,7 @@ SUMMARY_COLUMNS = (*GROUP_COLUMNS, "metric", "unit", "value", "low", "high", "n"
 CELL_TABLE_COLUMNS = (*CELL_COLUMNS, "kind", "status", "reason")
 
 _INTEGERS = ("size", "batch", "seed", "n")
-_NUMBERS = ("value", "low", "high", "seconds", "iteration", "objective", "content", "style", "tv")
+_NUMBERS = ("value", "low", "high", "seconds", "iteration", *TERMS)
 
 
 @dataclass(frozen=True)

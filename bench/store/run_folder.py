@@ -33,6 +33,7 @@ from typing import Any
 from bench.plan import older
 from bench.plan.cells import CELL_COLUMNS, Plan
 from bench.store.schema import check_record, check_run
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.system.documents import check, parse
 from nst_gluon.system.errors import UserError, nearest
 from nst_gluon.system.files import (
@@ -50,7 +51,7 @@ from nst_gluon.system.files import (
 SCHEMA_VERSION = 2
 READS = (1, 2)
 SAMPLE_COLUMNS = ("photo", *CELL_COLUMNS, "metric", "unit", "value")
-CURVE_COLUMNS = ("photo", *CELL_COLUMNS, "seconds", "iteration", "objective", "content", "style", "tv")
+CURVE_COLUMNS = ("photo", *CELL_COLUMNS, "seconds", "iteration", *TERMS)
 TABLES = {"samples.csv": SAMPLE_COLUMNS, "curves.csv": CURVE_COLUMNS}
 CELLS = "cells.jsonl"
 RUN = "run.json"
@@ -107,7 +108,8 @@ def as_json(value: Any, indent: int | None = None) -> bytes:
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
+def as_csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Rows of CSV, in UTF-8."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8", "backslashreplace")
@@ -142,7 +144,7 @@ class Store:
                 (path / folder).mkdir()
             descriptors = _open(path)
             for name, columns in TABLES.items():
-                write_all(descriptors[name], _csv([columns]))
+                write_all(descriptors[name], as_csv([columns]))
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)
             raise explain(error, path) from error
@@ -187,7 +189,7 @@ class Store:
         for name, columns in TABLES.items():
             if not cells:
                 os.ftruncate(self._descriptors[name], 0)
-                write_all(self._descriptors[name], _csv([columns]))
+                write_all(self._descriptors[name], as_csv([columns]))
         sweep(self.path)
         for folder in FOLDERS:
             (self.path / folder).mkdir(exist_ok=True)
@@ -216,11 +218,11 @@ class Store:
         """
         columns = [cell.get(name, "") for name in CELL_COLUMNS]
         data = {
-            "samples.csv": _csv(
+            "samples.csv": as_csv(
                 [*(photo or [""]), *columns, metric, unit, repr(float(value))]
                 for metric, unit, value, *photo in samples
             ),
-            "curves.csv": _csv([*(point[6:] or [""]), *columns, *point[:6]] for point in curve),
+            "curves.csv": as_csv([*(point[6:] or [""]), *columns, *point[:6]] for point in curve),
         }
         begin = {name: os.fstat(descriptor).st_size for name, descriptor in self._descriptors.items()}
         try:
@@ -344,7 +346,7 @@ def read_committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     for name, columns in TABLES.items():
         data = _read(path, name)
         text = data[: ends[name]].decode("utf-8", errors="replace")
-        texts[name] = older.table(text) or _csv([columns]).decode()
+        texts[name] = older.table(text) or as_csv([columns]).decode()
     return _latest(cells), texts
 
 
@@ -373,7 +375,7 @@ def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]
     """
     sizes = {name: (path / name).stat().st_size if (path / name).exists() else 0 for name in TABLES}
     cells: list[dict[str, Any]] = []
-    ends: dict[str, int | None] = {name: len(_csv([columns])) for name, columns in TABLES.items()}
+    ends: dict[str, int | None] = {name: len(as_csv([columns])) for name, columns in TABLES.items()}
     ends[CELLS] = 0
     position = 0
     for line in _read(path, CELLS).splitlines(keepends=True):

@@ -10,13 +10,14 @@ from typing import Any
 
 from bench.plan.cells import CELL_COLUMNS, Budget, Settings
 from nst_gluon.methods.base import GENERATES, OPTIMISES, Facts
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.system.documents import NUMBER, check
 
 # What was found out about the finished pictures of a run afterwards. ``target``: empty for a method's final picture, or
 # the net at whose loss the optimisation had made this one.
 JUDGES, NOISE = "judges.csv", "noise.csv"
 JUDGE_COLUMNS = (*CELL_COLUMNS, "target", "metric", "value")
-NOISE_COLUMNS = ("method", "size", "scale", "objective", "content", "style", "tv", "picture")
+NOISE_COLUMNS = ("method", "size", "scale", *TERMS, "picture")
 
 _CELL = {
     "engine": str, "method!": str, "task!": str, "size!": int, "batch!": int, "dtype!": str, "device!": str,

@@ -13,6 +13,7 @@ from nst_gluon.api.inputs import Listener
 from nst_gluon.api.request import Request
 from nst_gluon.descriptor import segments
 from nst_gluon.objective import presets
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -104,7 +105,7 @@ class Descent:
             bar.total = problem.rehearse(self._method.descend, 0)
             result = problem.run(self._method.descend)
         terms = result.terms.as_dict()
-        parts = " + ".join(f"{name} {terms[name]:.5g}" for name in ("content", "style", "tv"))
+        parts = " + ".join(f"{name} {terms[name]:.5g}" for name in TERMS[1:])
         ended = "" if result.stopped_because == "iterations" else f" ({result.stopped_because})"
         self._listener.detail(f"objective {terms['objective']:.5g} = {parts} after {len(result.steps)} steps{ended}")
         return result.picture

@@ -13,6 +13,7 @@ from nst_gluon import api
 from nst_gluon.cli import options
 from nst_gluon.cli.console import whole_number
 from nst_gluon.objective import presets
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import one_line, quoted
 
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**found, "size": max(found["height"], found["width"])}))
     else:
-        for name in ("objective", "content", "style", "tv"):
+        for name in TERMS:
             print(f"{name:10}  {found[name]:.6g}")
         shape = f"{found['width']}x{found['height']}, style at {found['style_size']}x{found['style_size']}"
         print(f"{'preset':10}  {found['preset']} ({found['task']}), {shape}, {found['weights']['source']}")

@@ -14,6 +14,7 @@ from typing import Any
 from nst_gluon import __version__, assets
 from nst_gluon.methods.description import Layer, Net, Noise, Norm
 from nst_gluon.nets import geometry, netfile
+from nst_gluon.objective.loss_terms import TERMS
 
 UNKNOWN = "not recorded"
 RGB = "RGB in [0, 1]"
@@ -119,7 +120,7 @@ def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
         if training.get("recipe") == "tuned":
             seen += f" of varied colours, and as many drawn scenes (dead leaves); `{assets.JUDGED}` chose the best net"
     terms = meta.get("final_objective") or {}
-    names = [name for name in ("objective", "content", "style", "tv") if name in terms]
+    names = [name for name in TERMS if name in terms]
     objective = ", ".join(f"{name} {terms[name]:.4g}" for name in names)
     descriptor, size = meta.get("weights") or {}, meta.get("size", UNKNOWN)
     lines = [

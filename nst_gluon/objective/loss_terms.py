@@ -1,16 +1,15 @@
 """What the objective is in every engine: its terms, what its total variation sees, and the pictures that it refuses.
 
 No engine in it. The formulas themselves are each engine's own (:mod:`nst_gluon.objective.loss` has the reference):
-that they
-agree is measured, not arranged.
+that they agree is measured, not arranged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
-from nst_gluon.descriptor.weights.model import IMAGENET_STD
+from nst_gluon.descriptor.scaling import IMAGENET_STD
 from nst_gluon.system.errors import UserError
 
 # Preset.tv_scale: what each channel of a picture in [0, 1] is multiplied by.
@@ -28,6 +27,10 @@ class Terms:
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
+
+
+#: Their names, the objective first.
+TERMS = tuple(field.name for field in fields(Terms))
 
 
 def check_size(shape: Sequence[int], layers: Iterable[str], what: str) -> None:

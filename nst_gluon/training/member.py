@@ -84,12 +84,12 @@ class Together:
 
     def gather(self, numbers: Sequence[float], like: Sequence[Any]) -> list[float]:
         """The sums of ``numbers``, few enough to stand in the place of the arrays of :meth:`add_up`."""
-        size = sum(array.size for array in like) + TERMS
+        size = sum(array.size for array in like) + SUMMED
         padded = [*numbers, *([0.0] * (size - len(numbers)))]
         return self.add_up([], padded)[: len(numbers)]
 
 
-TERMS = 6  # numbers that a step adds up: five terms, and whether all is finite
+SUMMED = 6  # numbers that a step adds up: five terms, and whether all is finite
 
 
 def _watch() -> None:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from nst_gluon import methods, pages
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.pages import style, training_curve
 from nst_gluon.pages.wording import clean, listing, quantity, size_name
 from nst_gluon.pictures import images
@@ -87,7 +88,7 @@ def _curve(method: str, curve: Sequence[tuple[int, float]]) -> tuple[str, str, s
 
 def _facts(meta: Mapping[str, Any]) -> list[tuple[str, str]]:
     training, final = meta["training"], meta["final_objective"]
-    terms = ", ".join(f"{name} {quantity(final[name], '1')}" for name in ("content", "style", "tv") if name in final)
+    terms = ", ".join(f"{name} {quantity(final[name], '1')}" for name in TERMS[1:] if name in final)
     weight = "" if meta["style_weight"] == 1 else f", style weight × {meta['style_weight']:g}"
     sizes = listing([size_name(size) for size in (meta["size"], *training.get("more_sizes", ()))])
     start = f"; it went on from {clean(training['start'], 80)}" if training.get("start") else ""

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from nst_gluon import assets
 from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.nets import netfile
+from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.pages.wording import quantity
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
@@ -33,7 +34,6 @@ from nst_gluon.training.loop import Progress, TrainConfig, Trainer, contents, ne
 if TYPE_CHECKING:
     from nst_gluon.training.member import Together
 
-TERMS = ("objective", "content", "style", "tv")
 # "held_out" and "saturated" (Trainer.judge) are there every few iterations, and nan between.
 LOG_COLUMNS = ("iteration", "seconds", "learning_rate", *TERMS, "penalty", "held_out", "saturated")
 # Held-out pictures are judged so many times in a run, and at its end.

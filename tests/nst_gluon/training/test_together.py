@@ -40,6 +40,11 @@ def members(folder: Path) -> list[int]:
     return sorted(found)
 
 
+def alone(folder: Path) -> None:
+    """The training of two workers in one process, part by part."""
+    train(replace(CONFIG, workers=2), folder)
+
+
 def test_two_workers_end_where_one_process_does(tmp_path, monkeypatch):
     """Over ssh, or what stands for it here: it runs the command on this machine."""
     ssh = tmp_path / "bin" / "ssh"
@@ -50,7 +55,13 @@ def test_two_workers_end_where_one_process_does(tmp_path, monkeypatch):
     monkeypatch.setenv("PORT", "1")  # which ps-lite would bind
     hosts = tmp_path / "hosts"
     hosts.write_text("# this machine\n127.0.0.1 slots=2\n")
-    one = netfile.load(train(replace(CONFIG, workers=2), tmp_path / "one"))[0]
+    # Of one thread like the workers: the order of a sum decides the sign of gradients that should be zero.
+    alone = "import sys; from pathlib import Path; import test_together as t; t.alone(Path(sys.argv[1]))"
+    folders = os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
+    subprocess.run([sys.executable, "-c", alone, str(tmp_path / "one")], check=True, timeout=120,
+                   env={**os.environ, "PYTHONPATH": folders, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    (made,) = (tmp_path / "one").glob("*.npz")
+    one = netfile.load(made)[0]
     path = api.train("great_wave", output=tmp_path / "two", workers=hosts, threads=1, **SAME)
     two, meta = netfile.load(path)
     learnt = [name for name in one if "running" not in name]
