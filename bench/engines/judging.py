@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,7 @@ class _Judging:
         if known not in (None, self.descriptor.sha256):
             raise UserError(f"RUN: {path} was measured with other weights than {self.descriptor.source}")
         self.preset = presets.get(self.settings.preset)
-        used = {name for name, _ in (*self.preset.style_layers, *self.preset.content_layers)}
-        self.layers = [name for name in judges.LAYERS if name not in used
-                       and not (self.descriptor.arch == "vgg16" and name.endswith("_4"))]  # fmt: skip
+        self.unused = judges.unused_layers(self.preset, self.descriptor.arch)
         self._targets: dict[Any, Any] = {}
         self._nets: dict[str, Any] = {}
 
@@ -67,17 +65,18 @@ class _Judging:
         """The photo (1, 3, S, S) of a cell, as the run kept it; None for a texture."""
         return images.load(self.path / "images" / "content.png", cell["size"]) if cell["task"] == "stylize" else None
 
-    def features(self, picture: np.ndarray) -> list[np.ndarray]:
-        found = self.backend.activations(self.descriptor, self.layers, self.preset.pooling, picture)
-        return [one[0] for one in found]
-
-    def of_style(self, cell: Mapping[str, Any], name: str) -> Any:
-        """``features`` or ``statistics`` of a cell's style picture."""
-        key = (cell.get("style_name"), name)
+    def of_style(self, cell: Mapping[str, Any], what: Callable[[np.ndarray], Any]) -> Any:
+        """``what`` makes of a cell's style picture."""
+        key = (cell.get("style_name"), what)
         if key not in self._targets:
-            style = self.style(cell)
-            self._targets[key] = self.features(style) if name == "features" else judges.statistics(style[0])
+            self._targets[key] = what(self.style(cell))
         return self._targets[key]
+
+    def _grams(self, style: np.ndarray) -> Any:
+        return self.backend.objective(self.unused, self.descriptor, "texture", style, None)
+
+    def _statistics(self, picture: np.ndarray) -> Mapping[str, np.ndarray]:
+        return judges.statistics(picture[0])
 
     def net(self, cell: Mapping[str, Any]) -> Any:
         """The trained net that the run measured, or None where its file is not there any more, or is another."""
@@ -91,11 +90,11 @@ class _Judging:
 
     def judge(self, cell: Mapping[str, Any], picture: np.ndarray) -> Iterator[tuple[str, float]]:
         """(metric, value) of one picture (1, 3, S, S)."""
-        if self.layers:
-            yield "judge_gram", judges.gram_distance(self.features(picture), self.of_style(cell, "features"))
+        if self.unused:
+            yield "judge_gram", self.of_style(cell, self._grams).terms(picture).style
         sides = (picture.shape[2], self.settings.style_size)
         if not any(side % judges.SIDES for side in sides):
-            found = judges.statistics_distance(judges.statistics(picture[0]), self.of_style(cell, "statistics"))
+            found = judges.statistics_distance(self._statistics(picture), self.of_style(cell, self._statistics))
             yield "judge_statistics", found
         if cell["task"] == "stylize":
             yield "edge_ssim", judges.edge_ssim(picture[0], self.content(cell)[0])

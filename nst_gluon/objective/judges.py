@@ -7,32 +7,33 @@ pixel by pixel; the sides may differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import gaussian_filter, sobel
+
+from nst_gluon.descriptor.weights.model import conv_names
+from nst_gluon.objective.presets import Preset, get
+from nst_gluon.pictures.color import luminance
 
 # Activations that neither Gatys's nor Ulyanov's style term has; those that a run's own preset has are left out.
 LAYERS = ("relu1_2", "relu2_2", "relu3_4", "relu4_4")
 SCALES, ORIENTATIONS, LAGS = 4, 4, 4
 SIDES = 2 << SCALES  # a picture's sides are multiples of so many pixels, or it has no such pyramid
 PATCH, MOST_PATCHES, NEARER = 16, 256, 0.8
-_LUMA = np.array((0.299, 0.587, 0.114))
 
 
-def gram_distance(activations: Iterable[np.ndarray], targets: Iterable[np.ndarray]) -> float:
-    """Mean over layers of the relative squared difference of two Grams, each divided by H*W.
-
-    Args:
-        activations, targets: of the picture and of the style, (C, H, W) for each layer; H and W may differ.
+def unused_layers(preset: Preset, arch: str) -> Preset | None:
+    """The objective whose style term is the mean relative squared difference of Grams at LAYERS, but those that the
+    run's own ``preset`` has or the descriptor has not; None where none is left.
     """
-
-    def gram(features: np.ndarray) -> np.ndarray:
-        flat = features.reshape(len(features), -1).astype("float64")
-        return flat @ flat.T / flat.shape[1]
-
-    pairs = [(gram(one), gram(other)) for one, other in zip(activations, targets)]
-    return float(np.mean([np.square(one - other).sum() / np.square(other).sum() for one, other in pairs]))
+    used = {name for name, _ in (*preset.style_layers, *preset.content_layers)}
+    layers = [name for name in LAYERS if name not in used and f"conv{name[4:]}" in conv_names(arch)]
+    if not layers:
+        return None
+    weights = tuple((name, 1 / len(layers)) for name in layers)
+    return replace(get("texture_net_relative"), style_layers=weights, content_layers=(), pooling=preset.pooling)
 
 
 # ------------------------------------------------------------------------------------------ Portilla & Simoncelli
@@ -109,7 +110,7 @@ def statistics(picture: np.ndarray) -> dict[str, np.ndarray]:
     ``SIDES`` pixels.
     """
     flat = picture.reshape(3, -1).astype("float64")
-    grey = np.tensordot(_LUMA, picture.astype("float64"), 1)
+    grey = luminance(picture.astype("float64"))[0]
     _, bands, _ = pyramid(grey)
     lows = low_passes(grey)
     magnitudes = [np.abs(level) for level in bands]
@@ -250,7 +251,7 @@ def edge_ssim(picture: np.ndarray, content: np.ndarray) -> float:
     """
 
     def edges(one: np.ndarray) -> np.ndarray:
-        grey = np.tensordot(_LUMA, one.astype("float64"), 1)
+        grey = luminance(one.astype("float64"))[0]
         found = np.hypot(sobel(grey, 0), sobel(grey, 1))
         return found / max(float(np.sqrt(np.mean(found**2))), 1e-12)
 

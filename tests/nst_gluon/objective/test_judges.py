@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from nst_gluon import assets
-from nst_gluon.objective import judges
+from nst_gluon.objective import judges, presets
 from nst_gluon.pictures import images
+from nst_gluon.pictures.color import luminance
 
 RNG = np.random.default_rng(4)
 NOISE = RNG.random((3, 96, 96)).astype("float32")
@@ -53,7 +54,7 @@ def test_statistics_are_plenoptics():
     """Skewness, kurtosis and the correlations of magnitudes across scales, of Portilla and Simoncelli's own model."""
     plenoptic = pytest.importorskip("plenoptic")
     torch = pytest.importorskip("torch")
-    grey = np.tensordot(judges._LUMA, texture("gravel").astype("float64"), 1)
+    grey = luminance(texture("gravel").astype("float64"))[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = plenoptic.models.PortillaSimoncelli(grey.shape)
@@ -67,11 +68,16 @@ def test_statistics_are_plenoptics():
     np.testing.assert_allclose(ours["scales"].reshape(scales.shape), scales, atol=2e-3)
 
 
-def test_the_gram_distance_is_relative():
-    """Twice the activations are four times the Gram: (4 - 1)^2."""
-    features = [RNG.random((4, 8, 8)), RNG.random((6, 4, 4))]
-    assert judges.gram_distance([2 * one for one in features], features) == pytest.approx(9)
-    assert judges.gram_distance([one[:, ::-1] for one in features], features) == pytest.approx(0)
+def test_the_layers_of_the_judge_are_no_methods():
+    """Nor the preset's own, nor such as the descriptor has not; they count alike."""
+    shown = {(name, arch): judges.unused_layers(presets.get(name), arch)
+             for name, arch in (("texture_net", "vgg19"), ("johnson", "vgg19"), ("keras", "vgg16"))}  # fmt: skip
+    layers = {key: [name for name, _ in one.style_layers] for key, one in shown.items() if one}
+    assert layers["texture_net", "vgg19"] == list(judges.LAYERS)
+    assert layers["johnson", "vgg19"] == ["relu3_4", "relu4_4"]
+    assert shown["keras", "vgg16"] is None
+    assert all(sum(weight for _, weight in one.style_layers) == 1 for one in shown.values() if one)
+    assert not any(one.content_layers or one.tv_weight for one in shown.values() if one)
 
 
 def test_copies_are_found_and_likenesses_are_not():
