@@ -14,6 +14,7 @@ from bench.machine import meters
 from bench.plan import engines
 from bench.plan.budgets import Budget
 from bench.plan.cells import Cell, Settings
+from nst_gluon.nets import sessions
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -47,12 +48,8 @@ class Generator(exported.Generator):
 
     def __init__(self, path: Path, backend: OnnxRuntime):
         super().__init__(path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = runtime.engine_threads(), 1
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3  # errors; its warnings are advice for builders
         with exported.explained(f"the net {str(path)!r} cannot be loaded by ONNX Runtime"):
-            self._session = onnxruntime.InferenceSession(self.model, options, providers=backend.providers)
+            self._session = sessions.onnxruntime(self.model, backend.providers)
         self._place = (backend.device.kind.replace("gpu", "cuda"), backend.device.index)
 
     def given(self) -> Sequence[tuple[str, Sequence[Any]]]:

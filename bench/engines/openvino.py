@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from bench.machine import meters
 from bench.plan import engines
 from bench.plan.budgets import Budget
 from bench.plan.cells import Cell, Settings
-from nst_gluon.system import runtime
+from nst_gluon.nets import sessions
 
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 openvino, _ = engines.get("openvino").packages_loaded()
 
 
@@ -25,8 +23,7 @@ class OpenVino(exported.Backend):
     """The backend: see :class:`bench.engines.measure.Backend`. On the CPU, tuned for the latency of one call."""
 
     def __init__(self, device: str, dtype: str, seed: int = 0, options: dict[str, str] | None = None):
-        self.settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
-                         "INFERENCE_NUM_THREADS": runtime.engine_threads()}  # fmt: skip
+        self.dtype = dtype
 
     def generator(self, net_file: Path) -> Generator:
         return Generator(net_file, self)
@@ -37,24 +34,20 @@ class Generator(exported.Generator):
 
     def __init__(self, path: Path, backend: OpenVino):
         super().__init__(path)
-        self._settings, self._shapes, self._request = backend.settings, None, None
+        self._shapes, self._request = None, None
         with exported.explained(f"the net {str(path)!r} cannot be loaded by OpenVINO"):
-            self._core = openvino.Core()
-            self._read = self._core.read_model(io.BytesIO(self.model))
+            self._net = sessions.OpenVino(self.model, backend.dtype)
 
     def given(self) -> Sequence[tuple[str, Sequence[Any]]]:
         return [
             (given.any_name, [side.get_length() if side.is_static else None for side in given.partial_shape])
-            for given in self._read.inputs
+            for given in self._net.model.inputs
         ]
 
     def placed(self, arrays: Sequence[np.ndarray]) -> tuple:
         shapes = [array.shape for array in arrays]
         if shapes != self._shapes:
-            model = self._read.clone()
-            model.reshape({given.any_name: shape for given, shape in zip(model.inputs, map(list, shapes))})
-            self._request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
-            self._shapes = shapes
+            self._request, self._shapes = self._net.request(shapes), shapes
         return tuple(map(openvino.Tensor, arrays))
 
     def forward(self, *inputs: Any) -> np.ndarray:

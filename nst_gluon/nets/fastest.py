@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from nst_gluon.methods.description import Net
-from nst_gluon.nets import onnx_export
+from nst_gluon.nets import onnx_export, sessions
 from nst_gluon.nets.inference import Inference
 from nst_gluon.pictures.images import psnr
-from nst_gluon.system import runtime
 from nst_gluon.system.engine import mx
 
 ENGINES = ("gluon", "fastest")
@@ -27,27 +26,14 @@ def onnxruntime(model: bytes, shapes: Sequence[tuple[int, ...]], dtype: str) -> 
     """A net's ONNX export in ONNX Runtime, which has float32 alone: arrays (N, C, H, W) to pictures in [0, 1]."""
     if dtype != "float32":
         return None
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = runtime.engine_threads(), 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = sessions.onnxruntime(model)
     names = [given.name for given in session.get_inputs()]
     return lambda *arrays: session.run(None, dict(zip(names, arrays)))[0]
 
 
 def openvino(model: bytes, shapes: Sequence[tuple[int, ...]], dtype: str) -> Run:
     """The same in OpenVINO, for inputs of these shapes alone."""
-    import io
-
-    import openvino
-
-    core = openvino.Core()
-    read = core.read_model(io.BytesIO(model))
-    read.reshape({given.any_name: list(shape) for given, shape in zip(read.inputs, shapes)})
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": runtime.engine_threads(),
-                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[dtype]}  # fmt: skip
-    request = core.compile_model(read, "CPU", settings).create_infer_request()
+    request = sessions.OpenVino(model, dtype).request(shapes)
     return lambda *arrays: next(iter(request.infer(list(arrays)).values()))
 
 
