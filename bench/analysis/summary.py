@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis import methods, metrics
-from bench.analysis.descents import Aims, Crossing, Descent, by_photo, lowest, to_targets
-from bench.analysis.intervals import RESAMPLES, SEED, Estimate, Resampled, median_interval, resampled
+from bench.analysis.descents import Aims, Descent, by_photo, lowest, to_targets
+from bench.analysis.intervals import RESAMPLES, SEED, Estimate, Resampled, resampled
 from bench.analysis.methods import Methods
 from bench.analysis.metrics import REFERENCE_ITERATIONS
 from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE
@@ -46,17 +46,15 @@ _MEMORY_RATIOS = {"peak_memory_bytes": "memory_ratio", "working_memory_bytes": "
 _SETTING = ("style_name", "engine", "task", "size", "dtype", "device")  # what two cells must share to be compared
 
 
-def median_to_target(crossings: Iterable[Crossing], axis: str = "seconds") -> tuple[Estimate, str]:
-    """The median over seeds of the crossings' ``axis``, with its status.
+def to_target(descents: Descents, aims: Aims, axis: str = "seconds") -> tuple[Estimate, str] | None:
+    """:func:`bench.analysis.descents.to_targets` as one number with its status; None where no photo has both.
 
     A seed that did not reach the target took *at least* what it spent. Where that leaves the median known,
     the status is ok, and the interval's high end is infinite if it rests on such a seed. Where it does not,
     the value is the lower bound of the median and the status is 'not reached'.
     """
-    crossings = list(crossings)
-    least = [getattr(crossing, axis) for crossing in crossings]
-    most = [value if crossing.reached else math.inf for crossing, value in zip(crossings, least)]
-    return _censored(median_interval(least), median_interval(most))
+    times = to_targets(descents, aims, axis)
+    return None if times is None else _censored(times.least.estimate(), times.most.estimate())
 
 
 def _censored(least: Estimate, most: Estimate) -> tuple[Estimate, str]:
@@ -197,9 +195,9 @@ def _times(
         for metric, unit, axis in (
             (f"time_to_target{suffix}_s", "s", "seconds"), (f"iterations_to_target{suffix}", "1", "iteration")
         ):  # fmt: skip
-            times = to_targets(descents, target, axis)
-            if times is not None:
-                rows.append(_row(group, metric, unit, *_censored(times.least.estimate(), times.most.estimate())))
+            found = to_target(descents, target, axis)
+            if found is not None:
+                rows.append(_row(group, metric, unit, *found))
         if suffix or asked is not None:
             estimate = resampled([[float(np.median(draws)) for draws in target.values()]] if len(target) > 1
                                  else target.values()).estimate()  # fmt: skip

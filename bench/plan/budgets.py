@@ -47,12 +47,8 @@ class Budget:
     variants: bool = True
     crossed: bool = False
 
-    def optimise_limit_s(self, size: int) -> float:
-        """Seconds that an optimisation of a size x size picture may take."""
-        return self.limit_s(size)
-
     def limit_s(self, size: int, variant: bool = False) -> float:
-        """The same, of the method that others are measured against or of a ``variant`` of it."""
+        """Seconds that an optimisation of a size x size picture may take, or a ``variant`` of it."""
         short = variant and self.variant_seconds is not None
         seconds = self.variant_seconds if short else self.optimise_seconds
         return seconds * max(1.0, (size / 256) ** 2) ** self.optimise_growth

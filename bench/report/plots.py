@@ -15,8 +15,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import EXTRAS, Analysed
-from bench.analysis.descents import time_to_target
-from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, median_to_target, targets
+from bench.analysis.descents import by_photo
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, targets, to_target
 from bench.plan.engines import REFERENCE
 from bench.report.wording import measured, series_label, setting_name, status_name, with_interval
 from nst_gluon.pages import style
@@ -161,17 +161,19 @@ def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, A
         first, least = group["objective"].iloc[0], group["objective"].min()
         if least < first:
             told.append(f"{methods.title(method)} goes from {quantity(first, '1')} down to {quantity(least, '1')}")
-    plain = curves[curves["method"] == methods.baseline] if methods.baseline in set(curves["method"]) else curves
+    plain = methods.baseline if methods.baseline in set(curves["method"]) else curves["method"].iloc[0]
+    descents = by_photo(curves[curves["method"] == plain])
     factors, seen = [], []
     for net in methods.nets:
         scores = targets(analysed.run.samples, [net], setting).get(net, {}).get(photo)
         latency = analysed.row("latency_s", method=net, **setting)
         if scores is None or latency is None or not latency["value"] > 0:
             continue
-        target = float(np.median(scores))
-        crossings = [time_to_target(curve, target) for _, curve in plain.groupby(["method", "seed"])]
-        median, status = median_to_target(crossings)
-        start, level, color = latency["value"], target, look[net][0]
+        found = to_target(descents, {photo: scores})
+        if found is None:
+            continue
+        median, status = found
+        start, level, color = latency["value"], float(np.median(scores)), look[net][0]
         factor = measured(median.value / start, "x", OK if status == OK else LOWER_BOUND)
         axes.plot([start, median.value], [level, level], color=color, lw=1.4, ls=style.LINES["texture"])
         axes.plot([start], [level], color=color, marker=look[net][1], ms=7, ls="none",

@@ -199,15 +199,17 @@ def test_a_descent_that_never_gets_there_leaves_a_lower_bound():
 
 
 def test_a_median_that_one_seed_short_leaves_known_is_a_value_with_an_open_interval():
-    crossings = [Crossing(True, 10.0, 5), Crossing(True, 12.0, 6), Crossing(False, 20.0, 7)]
-    estimate, status = analysis.median_to_target(crossings)
+    """Two are at 10 after 10 and 12 s, the third is at 50 after 20."""
+    seeds = [descent(100.0, 10.0, step=5), descent(100.0, 10.0, step=6), descent(100.0, 50.0, step=10)]
+    estimate, status = analysis.to_target({"": seeds}, {"": np.array([10.0])})
     assert (estimate.value, estimate.low, estimate.high, status) == (12.0, 10.0, math.inf, "ok")
 
 
 def test_a_median_that_rests_on_seeds_cut_short_is_a_bound():
-    crossings = [Crossing(True, 10.0, 5), Crossing(False, 12.0, 6), Crossing(False, 20.0, 7)]
-    estimate, status = analysis.median_to_target(crossings)
+    seeds = [descent(100.0, 10.0, step=5), descent(100.0, 50.0, step=6), descent(100.0, 50.0, step=10)]
+    estimate, status = analysis.to_target({"": seeds}, {"": np.array([10.0])})
     assert (estimate.value, status) == (12.0, "not reached")
+    assert analysis.to_target({"": seeds}, {"another": np.array([10.0])}) is None
 
 
 # --------------------------------------------------------------------------------------------------------- summary

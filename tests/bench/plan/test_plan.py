@@ -133,7 +133,7 @@ def test_a_time_out_leaves_a_worker_the_time_it_may_take(budget):
         limit = durations.timeout_s(cell, budget)
         assert limit > 2 * durations.estimate_s(cell, budget)
         if cell.kind == plan.OPTIMISE:
-            assert limit > 1.5 * budget.optimise_limit_s(cell.size)
+            assert limit > 1.5 * budget.limit_s(cell.size)
 
 
 def test_the_budgets_keep_their_promises():
