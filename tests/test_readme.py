@@ -15,6 +15,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.cli import main
+from bench.run import cluster
+
 ROOT = Path(__file__).resolve().parent.parent
 README, MORE = ROOT / "README.md", ROOT / "bench" / "README.md"
 RESULTS = ROOT / "results"
@@ -30,7 +33,7 @@ RUN_ELSEWHERE = {
     "python -m bench run --method all --size 256,512 --device gpu": "test_without_a_gpu_the_gpu_line_says_so",
     "python -m bench compare HEAD~1 HEAD": "the end of .ci/run, where the clone has the commit before",
     "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests/test_video.py; needs an extra",
-    "python -m pip install -e '.[cpu,torch,onnx]'": ".ci/run installs these extras with test",
+    "python -m pip install -e '.[cpu,torch,onnx,openvino]'": ".ci/run installs these extras with test",
     "python -m bench parity": ".ci/run, and tests of parity",
     "python -m bench run --method all --size 256,512 --engine all": "tests/test_end_to_end_peers.py, small",
     "python -m bench run --method all --size 256,512 --shard 1/2": "tests of shards, small",
@@ -91,6 +94,20 @@ def test_every_command_is_run_somewhere():
     found = commands()
     assert "python -m bench run --method all --size 256,512" in found and "python -m pytest" in found
     assert set(RUN_ELSEWHERE) <= set(found), "an entry of RUN_ELSEWHERE is no longer in the README"
+
+
+def test_what_needs_a_container_or_a_cluster_is_at_least_understood():
+    """Blocks of a terminal that not every machine can run; tests/bench/run/test_cluster.py measures on a cluster."""
+    lines = [line.split("   #")[0] for path in (README, MORE) for block in blocks("console", path)
+             for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
+    ours = [shlex.split(line)[3:] for line in lines if line.startswith("python -m bench ")]
+    assert {words[0] for words in ours} == {"run", "doctor"}
+    options = [main.parser().parse_args(words) for words in ours]
+    assert {options.cluster for options in options if options.command == "run"} == {"scheduler.json", cluster.SLURM}
+    (worker,) = [line for line in lines if line.startswith("dask worker ")]
+    assert worker.replace("--scheduler-file scheduler.json", "ADDRESS") == cluster.WORKER
+    quiet = {name: value for name, _, value in (word.partition("=") for line in lines for word in line.split())}
+    assert cluster.QUIET_WORKER.items() <= quiet.items()
 
 
 @pytest.fixture

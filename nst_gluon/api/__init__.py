@@ -280,7 +280,7 @@ def train(
         return together.launch(job, where, device, threads)
     engine = inputs.start_engine(device, dtype, threads)
     from nst_gluon.training import run_folder
-    from nst_gluon.training.loop import TrainConfig
+    from nst_gluon.training.config import TrainConfig
 
     return run_folder.train(TrainConfig(**fields), Path(output), engine.context, command, **how)
 

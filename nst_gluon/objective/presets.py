@@ -40,7 +40,7 @@ class Preset:
         arch: the descriptor that the source uses. Layer names are those of VGG-16 and VGG-19 alike, so another
             descriptor can be asked for; results name the weights that were used.
         start, optimizer, iterations, learning_rate, size: the source's way of minimising it over pixels; how nets
-            are trained on it is :func:`nst_gluon.training.loop.defaults`.
+            are trained on it is :func:`nst_gluon.training.config.defaults`.
     """
 
     name: str

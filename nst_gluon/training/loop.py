@@ -7,12 +7,11 @@ pictures, crops and noise come again whatever was drawn before.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,100 +28,21 @@ from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.pictures import images
-from nst_gluon.pictures import pipeline as streams
 from nst_gluon.system import energy, runtime
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.training import checkpoint, photos, recipe, synthetic
+from nst_gluon.training import checkpoint, recipe
 from nst_gluon.training.adam import Adam
+from nst_gluon.training.config import TrainConfig, defaults, learning_rate, style_name
+from nst_gluon.training.contents import HELD_OUT, held_out
 
 if TYPE_CHECKING:
     from nst_gluon.training.member import Together
 
-# The recipe's stages are for multiples of this: deep layers must see more than a few pixels.
-STAGED = 256
 # Which quantiles of each channel of the style are its range of colours.
 QUANTILES = (0.02, 0.98)
-# Part of the varied pictures that are two side by side.
-MIXED = 0.2
-# Pictures (or draws of noise) that a net is judged on while it is trained, and the seed of what is drawn.
-HELD_OUT, HELD_OUT_SEED = 4, 2**31
 # Iterations between checks that processes which train together have the same net.
 CHECK_EVERY = 10
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What decides a trained net.
-
-    Attributes:
-        style: a bundled style's name or a picture file.
-        photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`), and
-            drawn ones if the recipe has them. Textures need none.
-        recipe: a name of :data:`nst_gluon.training.recipe.RECIPES`.
-        size, batch: pictures of size x size, so many a step. The style is seen at this size.
-        more_sizes: sides that are taken in turn with ``size``, an iteration each.
-        learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
-            iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
-        dtype: precision of convolutions, the descriptor's and the net's; everything else is float32.
-        style_weight: multiplies the preset's style weights.
-        architecture: what differs from the method's own net (:meth:`nst_gluon.methods.Generator.choices`).
-        start: a net file of the same method and task, whose parameters the training begins with; None: at random.
-        workers: equal parts of a batch, each with normalisation statistics of its own: so many processes, or one that
-            takes the parts in turn.
-    """
-
-    method: str
-    task: str
-    style: str
-    preset: str = presets.DEFAULT
-    photos: str | None = None
-    recipe: str = recipe.DEFAULT
-    iterations: int = 2000
-    size: int = 256
-    batch: int = 4
-    seed: int = 0
-    learning_rate: float | None = None
-    decay_start: int | None = None
-    decay_every: int | None = None
-    decay: float | None = None
-    dtype: str = "float32"
-    style_weight: float = 1.0
-    architecture: Mapping[str, Any] = field(default_factory=dict)
-    more_sizes: tuple[int, ...] = ()
-    start: str | None = None
-    weights: str | None = None
-    random_weights: bool = False
-    workers: int = 1
-
-    @property
-    def how(self) -> recipe.Recipe:
-        """Its recipe; of a method with a training of its own, the parts that go with any training."""
-        found = recipe.get(self.recipe)
-        own = methods.get(self.method).own_loss
-        return recipe.Recipe(cosine=found.cosine, average=found.average) if own else found
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """All sides that pictures have."""
-        return (self.size, *self.more_sizes)
-
-    def side(self, iteration: int) -> int:
-        """The side of the pictures of an iteration (the first is 0)."""
-        how = self.how
-        stages = how.texture_stages if self.task == "texture" else how.stages
-        for until, eighths in () if self.start else stages:
-            if iteration < until * self.iterations and self.size % STAGED == 0:
-                return self.size * eighths // 8
-        return self.sizes[iteration % len(self.sizes)]
-
-    def as_json(self) -> dict[str, Any]:
-        """As it comes back from JSON; the architecture's values stand beside the others."""
-        fields = asdict(self)
-        architecture = fields.pop("architecture")
-        if self.workers == 1:
-            del fields["workers"]  # older checkpoints do not have it
-        return json.loads(json.dumps({**fields, **architecture}))
 
 
 @dataclass(frozen=True)
@@ -134,26 +54,6 @@ class Progress:
     learning_rate: float
     terms: Terms
     penalty: float
-
-
-def defaults(config: TrainConfig) -> TrainConfig:
-    """``config`` with the method's own schedule where it has None."""
-    own = methods.get(config.method).schedule(config.iterations)
-    schedule = {
-        "learning_rate": own.rate if config.start else config.how.rate or own.rate,
-        "decay_start": own.decay_start,
-        "decay_every": own.decay_every,
-        "decay": own.decay,
-    }
-    return replace(config, **{k: v for k, v in schedule.items() if getattr(config, k) is None})
-
-
-def learning_rate(config: TrainConfig, iteration: int) -> float:
-    """The rate of an iteration (the first is 0) under a ``config`` from :func:`defaults`."""
-    if config.how.cosine:
-        return recipe.cosine(config.learning_rate, iteration, config.iterations)
-    late = iteration - config.decay_start
-    return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
 
 
 def excess(pictures, least, most):
@@ -175,74 +75,6 @@ def before(pictures: np.ndarray, end: tuple[Layer, ...]) -> np.ndarray:
         affine = isinstance(layer, Affine)
         pictures = (pictures - layer.shift) / layer.scale if affine else np.arctanh(np.clip(pictures, -0.999, 0.999))
     return pictures
-
-
-class Crops:
-    """What a net is trained on: picture i is (3, side(i), side(i)), a function of (seed, i) alone.
-
-    Args:
-        pictures: photos (3, H, W).
-        drawn: scenes to be taken as well, with the recipe's probability; None: no scenes.
-    """
-
-    def __init__(
-        self,
-        pictures: list[np.ndarray],
-        side: Callable[[int], int],
-        seed: int,
-        how: recipe.Recipe = recipe.RECIPES["paper"],
-        drawn: synthetic.Drawn | None = None,
-    ):
-        self._pictures, self._side, self._seed, self._how, self._drawn = pictures, side, seed, how, drawn
-
-    def __getitem__(self, item: int) -> np.ndarray:
-        rng, side = np.random.default_rng([self._seed, 1, item]), self._side(item)
-        if not self._how.augment:
-            return photos.random_crop(self._pictures[rng.integers(len(self._pictures))], side, rng)
-        picture = self._one(side, rng)
-        return photos.mixed(picture, self._one(side, rng), rng) if rng.random() < MIXED else picture
-
-    def _one(self, side: int, rng: np.random.Generator) -> np.ndarray:
-        if self._drawn is not None and rng.random() < self._how.drawn:
-            source = self._drawn[rng.integers(len(self._drawn))]
-        else:
-            source = self._pictures[rng.integers(len(self._pictures))]
-        return photos.varied(photos.random_crop(source, side, rng, photos.VARIED_ZOOM), rng)
-
-
-def _photos(config: TrainConfig) -> list[np.ndarray]:
-    """The photos of a training; with the recipe that has held-out pictures, without those."""
-    if config.photos:
-        return [images.load(path)[0] for path in images.list_folder(config.photos)]
-    paths = assets.training_pictures(config.style)
-    if config.how.best:
-        paths = [path for path in paths if path.stem != assets.JUDGED]
-    return [images.load(path)[0] for path in paths]
-
-
-def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]:
-    """Content batches (N, 3, side, side) from iteration ``first`` on, made ahead by a thread; None for textures."""
-    if config.task == "texture":
-        yield from (None for _ in range(first, config.iterations))
-        return
-    pictures, how = _photos(config), config.how
-    drawn = synthetic.Drawn(pictures, config.seed) if how.drawn and not config.photos else None
-    crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, how, drawn)
-    yield from streams.ahead(
-        (
-            np.stack([crops[item] for item in range(i * config.batch, (i + 1) * config.batch)])
-            for i in range(first, config.iterations)
-        ),
-        depth=2,
-    )
-
-
-def held_out(config: TrainConfig) -> np.ndarray:
-    """Pictures (N, 3, size, size) that no training sees, to judge a stylising net on: a photo and drawn scenes."""
-    photo = images.load(assets.content_path(assets.JUDGED))[0]
-    drawn = synthetic.Drawn([photo, *_photos(config)], HELD_OUT_SEED, side=config.size)
-    rng = np.random.default_rng(HELD_OUT_SEED)
-    return np.stack([photos.random_crop(photo, config.size, rng), *(drawn[k] for k in range(HELD_OUT - 1))])
 
 
 class Trainer:
@@ -489,13 +321,3 @@ class Trainer:
         self.best = (state["best"], part["best."]) if "best" in state else None
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._joules_before = state.get("joules")
-
-
-def style_name(style: str) -> str:
-    """The name of a style in file names: a bundled name, or a file's stem."""
-    return Path(style).stem
-
-
-def net_stem(config: TrainConfig) -> str:
-    """The stem of the files that a training writes: ``great_wave-johnson-stylize``."""
-    return f"{style_name(config.style)}-{config.method}-{config.task}"

@@ -122,7 +122,7 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
         runtime.prepare(threads_each(job["threads"], job["share"]))
         from nst_gluon.system.engine import context
         from nst_gluon.training import run_folder
-        from nst_gluon.training.loop import TrainConfig
+        from nst_gluon.training.config import TrainConfig
 
         fields = {**job["config"], "more_sizes": tuple(job["config"]["more_sizes"])}
         return {"net": str(run_folder.train(

@@ -16,7 +16,7 @@ class Recipe:
 
     Attributes:
         cosine: whether the rate falls along a cosine to END times the first one, and not in the method's published
-            steps (:func:`nst_gluon.training.loop.defaults`). It does not rise first: after 50 steps a texture network's
+            steps (:func:`nst_gluon.training.config.defaults`). It does not rise first: after 50 steps a texture net's
             objective was 147,000 with a rise over 150 steps, and 800 without.
         rate: Adam's first rate from random weights; None, and from a net: the method's own. Of 0.001, 0.003, 0.01 and
             0.03, 0.01 brought a johnson net of half the widths lowest in 200 steps: 506, 556, 443, 492.

@@ -29,7 +29,9 @@ from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import alone, one_line, write_atomically
 from nst_gluon.training import checkpoint, page
-from nst_gluon.training.loop import Progress, TrainConfig, Trainer, contents, net_stem, style_name
+from nst_gluon.training.config import TrainConfig, net_stem, style_name
+from nst_gluon.training.contents import contents
+from nst_gluon.training.loop import Progress, Trainer
 
 if TYPE_CHECKING:
     from nst_gluon.training.member import Together

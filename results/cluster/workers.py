@@ -24,7 +24,7 @@ runtime.prepare(threads=1)
 
 from nst_gluon import api  # noqa: E402
 from nst_gluon.nets import netfile  # noqa: E402
-from nst_gluon.training.loop import TrainConfig  # noqa: E402
+from nst_gluon.training.config import TrainConfig  # noqa: E402
 from nst_gluon.training.run_folder import train  # noqa: E402
 
 COUNTS, SETTINGS = (1, 2, 4), {"task": "texture", "size": 64, "batch": 4, "iterations": 24, "recipe": "paper",

@@ -30,7 +30,9 @@ from nst_gluon.objective.loss import Objective  # noqa: E402
 from nst_gluon.optimise.problem import Problem, config_of  # noqa: E402
 from nst_gluon.pictures import images  # noqa: E402
 from nst_gluon.system.engine import mx  # noqa: E402
-from nst_gluon.training.loop import TrainConfig, Trainer, contents  # noqa: E402
+from nst_gluon.training.config import TrainConfig  # noqa: E402
+from nst_gluon.training.contents import contents  # noqa: E402
+from nst_gluon.training.loop import Trainer  # noqa: E402
 
 PRESET = presets.get("texture_net")
 STYLE = "great_wave"

@@ -13,7 +13,7 @@ from nst_gluon.nets import netfile
 pytest.importorskip("mxnet", reason="needs an engine")
 
 from nst_gluon.nets.trained_net import load_net
-from nst_gluon.training.loop import TrainConfig, defaults
+from nst_gluon.training.config import TrainConfig, defaults
 from nst_gluon.training.run_folder import LOG_COLUMNS, train
 
 CONFIG = TrainConfig("dcgan", "texture", "gravel", recipe="paper", size=64, batch=2, iterations=4, random_weights=True,

@@ -22,7 +22,8 @@ from nst_gluon.nets import netfile
 from nst_gluon.nets.trained_net import load_net
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.training import recipe
-from nst_gluon.training.loop import Crops, TrainConfig, contents, defaults, learning_rate
+from nst_gluon.training.config import TrainConfig, defaults, learning_rate
+from nst_gluon.training.contents import Crops, contents
 from nst_gluon.training.run_folder import LOG_COLUMNS, estimate, train
 from nst_gluon.training.synthetic import Drawn
 
@@ -76,7 +77,7 @@ def test_a_killed_run_resumes_to_the_same_net(tmp_path):
     config = replace(JOHNSON, iterations=8)  # enough that it is never over when the kill comes
     program = (
         "import sys; from pathlib import Path; from nst_gluon.system.engine import mx\n"
-        "from nst_gluon.training.run_folder import train; from nst_gluon.training.loop import TrainConfig\n"
+        "from nst_gluon.training.run_folder import train; from nst_gluon.training.config import TrainConfig\n"
         f"train({config!r}, Path(sys.argv[1]), checkpoint_every=1)\n"
     )
     whole = train(config, tmp_path / "whole")

@@ -15,7 +15,9 @@ from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import UserError
 from nst_gluon.training import checkpoint, recipe
 from nst_gluon.training.adam import Adam
-from nst_gluon.training.loop import TrainConfig, excess, held_out, learning_rate
+from nst_gluon.training.config import TrainConfig, learning_rate
+from nst_gluon.training.contents import held_out
+from nst_gluon.training.loop import excess
 from nst_gluon.training.photos import mixed, varied
 from nst_gluon.training.run_folder import LOG_COLUMNS, train
 from nst_gluon.training.synthetic import Drawn, radii

@@ -18,7 +18,7 @@ from nst_gluon import api
 from nst_gluon.nets import netfile
 from nst_gluon.system.errors import UserError
 from nst_gluon.training import together
-from nst_gluon.training.loop import TrainConfig
+from nst_gluon.training.config import TrainConfig
 from nst_gluon.training.member import Together
 from nst_gluon.training.run_folder import train
 
