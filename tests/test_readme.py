@@ -204,9 +204,9 @@ def results_block(run: Path = RESULTS / "reference") -> str:
     machine = f"{cpu['cores_used']} cores of an {cpu['model']}, no GPU"
     style, content = (Path(settings[name]).stem for name in ("style", "content"))
     return (
-        f"Speed-up at equal loss: {said}.\nAgainst optimisation from coarse to fine: {fine}.\n"
+        f"Speed-up at equal loss: {said}.\nAgainst coarse-to-fine optimisation: {fine}.\n"
         f"`{shlex.join(record['command'])}` on {machine};\n"
-        f"style `{style}`, content `{content}`, which no net has seen:\n\n"
+        f"style `{style}`, content `{content}` (in no training):\n\n"
         "| picture | net | time, net : optimisation to the same loss | speed-up at equal loss | memory, net : "
         "optimisation |\n| --- | --- | ---: | ---: | ---: |\n" + "\n".join(lines) + "\n" + drawn
     )
@@ -215,7 +215,7 @@ def results_block(run: Path = RESULTS / "reference") -> str:
 def _verdict(ratios: list[float]) -> str:
     if min(ratios) >= 500:
         return "the papers' 500x holds"
-    return "500x does not" if max(ratios) < 500 else "500x holds for some"
+    return "500x does not hold" if max(ratios) < 500 else "500x holds for some"
 
 
 def engines_block(run: Path = RESULTS / "peers") -> str:

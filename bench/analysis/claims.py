@@ -150,7 +150,7 @@ def _at_256(value: float, high: float | None = None) -> dict[int, tuple[float, f
 
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("texture-net-speed", "A texture network is 500 times faster than optimisation is at reaching the same loss",
+    Claim("texture-net-speed", "A texture network reaches the same loss 500 times faster than optimisation",
           TEXTURE, _at_256(500), "x", AT_LEAST, analysis.SPEEDUP_EQUAL, "texture", needs_real_weights=True, speed=True),
     Claim("johnson-equal-loss-speed", "At equal loss the net stylises about 200 times faster than optimisation",
           PERCEPTUAL, _at_256(200), "x", AT_LEAST, analysis.SPEEDUP_EQUAL, "stylize", needs_real_weights=True,
@@ -232,7 +232,7 @@ def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random
         verdict, reason = NOT_MEASURED, "no optimisation of this setting was aimed at the net: its quality is not known"
     elif steps < QUALITY_FLOOR:
         verdict = BELOW_FLOOR
-        reason = f"{math.floor(steps)} evaluations to its loss; {QUALITY_FLOOR} needed"
+        reason = f"matched in {math.floor(steps)} evaluations; {QUALITY_FLOOR} needed"
     elif bound:
         verdict, reason = _judge_bound(claim, claim.published[size], value)
         reason = f"{reason}; {basis}"

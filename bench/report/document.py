@@ -145,11 +145,11 @@ def _sections(
         Section("warnings", "Keep in mind", items=tuple(warnings(analysed))),
         Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}",
                 tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
-        Section("referee", "For a referee", items=tuple(referee.items(analysed)),
+        Section("referee", "For referees", items=tuple(referee.items(analysed)),
                 tables=_there(referee.over_styles(analysed), referee.baselines(analysed), referee.variance(analysed))),
         Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
         Section("troubled", "Failed, skipped and time-limited cells", tables=_there(tables.troubled_cells(analysed))),
-        Section("figure", "Styles down, methods across", plots=by_section["figure"]),
+        Section("figure", "Styles by methods", plots=by_section["figure"]),
         Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
                 pictures=tuple(picture for picture in rest if picture.file not in files)),
         Section("plots-loss", "Loss against seconds", plots=by_section["loss"]),
@@ -218,9 +218,9 @@ def verdicts(findings: Sequence[claims.Finding]) -> str:
     parts = [f"{counts[name]} {name}" for name in claims.COUNTED if counts[name]]
     text = f"Of {counted} claims: {', '.join(parts)}."
     hardware, missing = counts[claims.OTHER_HARDWARE], counts[claims.NOT_MEASURED]
-    outside = [f"{hardware} bound to the papers' hardware"] if hardware else []
+    outside = [f"{hardware} tied to the papers' hardware"] if hardware else []
     outside += [f"{missing} not measured"] if missing else []
-    return f"{text} Outside the count: {listing(outside)}." if outside else text
+    return f"{text} Not counted: {listing(outside)}." if outside else text
 
 
 def alarms(analysed: Analysed) -> list[str]:

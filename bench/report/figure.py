@@ -169,7 +169,7 @@ def draw(layout: Layout) -> Plot:
                 axes.set_title(title, fontsize=8, pad=4, loc="center")
             axes.text(0.5, -0.03, "\n".join(lines), ha="center", va="top", fontsize=6.5, transform=axes.transAxes)
     what = f"{task_name(layout.task)} at {size_name(layout.size)}"
-    title = f"Styles down, methods across: {what}"
+    title = f"Styles by methods: {what}"
     caption = (
         "Under each picture: seconds for it (of an optimisation all of them), memory beyond that of the engine, the "
         "training before the first picture, and the common objective."

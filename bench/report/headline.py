@@ -18,10 +18,14 @@ from bench.report.wording import engine_name, measured, steps_text, with_interva
 from nst_gluon.pages.wording import clean, listing, quantity, size_name, task_name
 
 MEANING = (
-    "Stylisation paints a photo in the style of a picture; texture makes more of the picture. Optimisation lowers a "
-    "loss, the objective, step by step; a trained net needs one forward pass. At equal loss: the seconds until "
-    "optimisation is down at the loss of the net's picture, divided by the seconds of that pass."
+    "Stylisation repaints a photo in the style of a picture; texture synthesis fills a new picture with it. "
+    "Optimisation lowers a loss, the objective, step by step; a trained net needs one forward pass. The speed-up at "
+    "equal loss is the time that optimisation takes to reach the loss of the net's picture, divided by the time of "
+    "that pass."
 )
+
+
+NOUNS = {"texture": "a texture", "stylize": "a stylised picture"}
 
 
 def of_run(analysed: Analysed) -> str:
@@ -34,25 +38,25 @@ def of_run(analysed: Analysed) -> str:
     fine = rows[rows["fine"]]
     if fine.empty:
         steps = rows["evaluations"].max()
-        known = "" if math.isnan(steps) else f": optimisation reaches the loss of the best in {steps_text(steps)}"
-        return f"No net of this run is good enough to count{known}. At such losses the nets are {_range(rows)}."
+        known = "" if math.isnan(steps) else f": optimisation matches the best of them in {steps_text(steps)}"
+        return f"No net of this run is good enough to count{known}. At their losses the nets are {_range(rows)}."
     subject = listing([analysed.methods.title(name) for name in sorted(set(fine["method"]))])
     several = fine["method"].nunique() > 1
-    parts = []
-    for task, group in sorted(fine.groupby("task"), reverse=True):
-        noun = "a texture" if task == "texture" else f"a {'stylised picture' if task == 'stylize' else task_name(task)}"
-        parts.append(f"{noun} {_range(group)}")
-    sentence = f"The {subject} make{'' if several else 's'} {listing(parts)} than optimisation reaches the same loss"
+    groups = sorted(fine.groupby("task"), reverse=True)
+    parts = [f"{NOUNS.get(task, task_name(task))} {_range(group)}" for task, group in groups]
+    sentence = f"At equal loss, the {subject} make{'' if several else 's'} {listing(parts)} than optimisation"
     poor = sorted(set(rows["task"]) - set(fine["task"]))
     rest = f" No net for {listing([task_name(task) for task in poor])} is good enough to count." if poor else ""
-    return f"{sentence}{_strong(analysed, fine)}.{rest}"
+    sizes = sorted(fine["size"].unique())
+    where = f" (at {listing([str(size) for size in sizes])} pixels)" if len(sizes) > 1 else ""
+    return f"{sentence}{_strong(analysed, fine, len(groups) > 1)}{where}.{rest}"
 
 
 def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
     """(term, text) of what puts the sentence in proportion."""
     rows = _of_one_engine(analysed.speedups())
     if len(rows) and not analysed.random_weights:
-        yield "In seconds", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
+        yield "In full", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
     poor = rows[~rows["fine"]]
     if len(poor) and len(poor) < len(rows):
         named = sorted({f"the {analysed.methods.title(row['method'])} ({task_name(row['task'])})"
@@ -61,8 +65,8 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
         told = steps_text(most) if least == most else f"{math.floor(least)} to {steps_text(most)}"
         text = listing(named)
         yield "Not counted", (
-            f"{text[:1].upper()}{text[1:]}: optimisation reaches such a loss in {told}, and a net counts from "
-            f"{QUALITY_FLOOR} on. At that loss they are {_range(poor)}."
+            f"{text[:1].upper()}{text[1:]}: optimisation matches their loss in {told}; a net counts if that takes "
+            f"{QUALITY_FLOOR} or more. At their loss they are {_range(poor)}."
         )
     yield "On what", subject(analysed)
     timed = analysed.summary
@@ -71,7 +75,10 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
         low, high, seeds = int(timed["n"].min()), int(timed["n"].max()), analysed.run.cells["seed"].nunique()
         several = f"{seeds} seeds" if seeds > 1 else "one seed, so what another would change is not in them"
         samples = f"{low}" if low == high else f"{low} to {high}"
-        yield "How sure", f"Brackets are 95 % intervals; times are medians of {samples} samples; {several}."
+        yield "How sure", (
+            "Brackets are 95 % intervals, resampled over processes, draws of noise and starts; "
+            f"times are medians of {samples} samples; {several}."
+        )
 
 
 def _of_one_engine(rows: pd.DataFrame) -> pd.DataFrame:
@@ -104,13 +111,17 @@ def _range(rows: pd.DataFrame) -> str:
         return f"{median} faster (median over {styles} styles; {quantity(ends[0], 'x')} to {quantity(ends[1], 'x')})"
     low, high = rows["value"].min(), rows["value"].max()
     least, most = quantity(low, "x"), quantity(high, "x")
+    if low >= 1 and 1 < len(rows) == rows["size"].nunique() <= 3 and not (rows["status"] == LOWER_BOUND).any():
+        return f"{listing([quantity(value, 'x') for value in rows.sort_values('size')['value']])} faster"
     text = least if least == most else f"{least} to {most}"
     bound = "at least " if (rows["status"] == LOWER_BOUND).any() else ""
     return f"{bound}{text} faster" if low >= 1 else f"{bound}{text} as fast"
 
 
-def _strong(analysed: Analysed, rows: pd.DataFrame) -> str:
-    """The same against the fastest variant of optimisation, at the same losses; empty where a run has none."""
+def _strong(analysed: Analysed, rows: pd.DataFrame, several: bool) -> str:
+    """The same against the fastest variant of optimisation, at the same losses; empty where a run has none. ``several``
+    tasks are named.
+    """
     found, titles = [], set()
     for row in rows.to_dict("records"):
         where = {name: row[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
@@ -122,8 +133,8 @@ def _strong(analysed: Analysed, rows: pd.DataFrame) -> str:
     if not found:
         return ""
     groups = sorted(pd.DataFrame(found).groupby("task"), reverse=True)
-    parts = [f"{task_name(task)} {_range(group)}" for task, group in groups]
-    return f"; than {listing(sorted(titles))} does: {listing(parts)}"
+    parts = [f"{_range(group)}{f' ({task_name(task)})' if several else ''}" for task, group in groups]
+    return f", and {listing(parts)} than {listing(sorted(titles))}"
 
 
 def _in_seconds(analysed: Analysed, row: Mapping) -> str:
@@ -142,7 +153,7 @@ def _in_seconds(analysed: Analysed, row: Mapping) -> str:
     also = [engine_name(row[name]) if name == "engine" else clean(row[name], 40) for name in analysed.several]
     fixed = analysed.row(SPEEDUP_500, **where)
     text += f" ({', '.join(also)})" if also else ""
-    text += f"; {quantity(fixed['value'], 'x')} over {REFERENCE_ITERATIONS} steps, whatever the loss" if fixed else ""
+    text += f"; {quantity(fixed['value'], 'x')} against {REFERENCE_ITERATIONS} steps, at any loss" if fixed else ""
     return f"{text}."
 
 

@@ -155,6 +155,9 @@ def _row(
     speedup, latency = (analysed.row(metric, **where) for metric in (SPEEDUP_EQUAL, "latency_s"))
     objective = run_facts.get(net, "info", "shown_objective") or run_facts.get(net, "medians", "objective")
     told = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
+    median = run_facts.get(net, "medians", "objective")
+    if told and isinstance(median, (int, float)) and quantity(float(median), "1") != quantity(float(objective), "1"):
+        told[0] += f" (median of all draws {quantity(float(median), '1')})"
     told += [quantity(latency["value"], "s")] if latency else []
     picture, equal = (None, False) if optimised is None else _equal(analysed, optimised, str(net["method"]))
     known = speedup is not None and speedup["value"] == speedup["value"]
@@ -164,7 +167,7 @@ def _row(
     text = "faster at equal loss" + (f" [{brackets}" if brackets else "")
     steps = claims.evaluations(analysed.summary, where, methods.baseline)
     if known and steps < claims.QUALITY_FLOOR:
-        text += f", but below the quality floor: optimisation reaches this loss in {steps_text(steps)}"
+        text += f", but below the quality floor: optimisation needs only {steps_text(steps)}"
     made = replace(made, title=_capital(methods.title(str(net["method"]))), note=", ".join(told))
     return Row(title, figure, text, given, picture, made, equal)
 
@@ -177,7 +180,7 @@ def _equal(analysed: Analysed, record: Mapping[str, Any], net: str) -> tuple[Pic
     if path:
         told = [f"{name} {quantity(float(kept[name]), '1')}" for name in ("objective",) if name in kept]
         told += [f"{kept['evaluations']} evaluations"] if "evaluations" in kept else []
-        told += [quantity(float(kept["seconds"]), "s")] if "seconds" in kept else []
+        told += [f"{quantity(float(kept['seconds']), 's')} from this start"] if "seconds" in kept else []
         alt = f"What optimisation had made when it reached the same loss, {last.note}"
         found = replace(last, title=f"{title}, at equal loss", note=", ".join(told), alt=alt, path=path)
         return replace(found, file=analysed.run.directory / path), True

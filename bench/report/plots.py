@@ -200,8 +200,8 @@ def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, A
         style.write_near(axes, [(start * (first / start) ** part, level) for part in (0.5, 0.7, 0.35)], words)
     seeds = curves["seed"].nunique()
     caption = (
-        "Each optimisation's objective on its own clock" + (", one line per seed" if seeds > 1 else "") + "."
-        + (" A net is a point; the ring is where optimisation reaches its objective." if seen else "")
+        "The objective against each optimisation's own time" + (", one line per seed" if seeds > 1 else "") + "."
+        + (" A net is a point; the ring is where optimisation matches its objective." if seen else "")
     )  # fmt: skip
     text = "; ".join(told)
     alt = f"{title}: {text}." if text else title

@@ -209,8 +209,8 @@ def claims_table(analysed: Analysed, book: Book = NOTHING) -> Table:
             Entry(analysed.untrained.get(claim.id, MISSING)),
         ])  # fmt: skip
     columns = ["claim", "published", "measured", "verdict",
-               Entry("before training", hover="the verdict on the same nets untrained: as fast and as small, with the "
-                     "loss that optimisation starts from")]  # fmt: skip
+               Entry("the same nets, untrained", hover="the verdict on the same nets before training: as fast and as "
+                     "small, with the loss that optimisation starts from")]  # fmt: skip
     return table("claims", "The papers' claims, checked", columns, rows, (1, 2))
 
 
@@ -220,8 +220,8 @@ def _published(claim: claims.Claim) -> Entry:
              for ends in claim.published.values()]  # fmt: skip
     (low, high), within = next(iter(claim.published.values())), claims.TOLERANCE[claim.rule]
     least, most = (published(end, claim.unit) for end in (low * (1 - within), high * (1 + within)))
-    marks = {claims.AT_LEAST: f"from {least}", claims.AT_MOST: f"up to {most}", claims.ABOUT: f"{least} to {most}"}
-    small = "" if claim.hardware_bound else f"counts {marks[claim.rule]}"
+    marks = {claims.AT_LEAST: f"{least} or more", claims.AT_MOST: f"{most} or less", claims.ABOUT: f"{least} to {most}"}
+    small = "" if claim.hardware_bound else f"needs {marks[claim.rule]}"
     return Entry(" / ".join(texts), small, claims.RULES[claim.rule], order=high)
 
 

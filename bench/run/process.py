@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.machine import environment
 from nst_gluon.objective.loss_terms import TERMS
-from nst_gluon.system import children, machine
+from nst_gluon.system import children, ending, machine
 from nst_gluon.system.files import open_regular, reading
 
 RUN_MARK, CELL_MARK = "NST_BENCH_RUN", "NST_BENCH_CELL"
@@ -273,6 +273,7 @@ class Worker:
 
     def wait(self) -> None:
         """Sleep until something has arrived, or a moment has passed: a short one while libraries are loaded."""
+        ending.check()
         self.waits += 1
         moment = FIRST_TICK_S if self.closed or self.waits <= FIRST_TICKS else TICK_S
         if self.closed:

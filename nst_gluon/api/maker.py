@@ -101,7 +101,7 @@ class PictureMaker:
             generator.inference = Fastest(
                 generator.description, generator.params, generator.meta, request.dtype, self._listener.note
             )
-        if generator.meta.get("weights", {}).get("random"):
+        if (generator.meta.get("weights") or {}).get("random"):
             self._listener.note("note: this net was trained with random weights")
         return generator
 
@@ -122,8 +122,8 @@ class PictureMaker:
     def _tell_scale(self, size: tuple[int, int]) -> None:
         """Once: that a picture is so much larger or smaller than those of the training that strokes look wrong."""
         meta = self._generator.meta
-        sides = [meta.get("size", 0), *(meta.get("training") or {}).get("more_sizes", ())]
-        if self._told or not all(sides) or meta["task"] != "stylize":
+        sides = [meta.get("size") or 0, *((meta.get("training") or {}).get("more_sizes") or ())]
+        if self._told or min(sides) <= 0 or meta["task"] != "stylize":
             return
         if min(sides) / FAR <= max(size) <= max(sides) * FAR:
             return

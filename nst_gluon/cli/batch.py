@@ -24,7 +24,7 @@ from nst_gluon.cli.input_files import PICTURE, Job
 from nst_gluon.pictures import images, video
 from nst_gluon.pictures.flicker import Flicker
 from nst_gluon.pictures.pipeline import Behind, ahead
-from nst_gluon.system import runtime
+from nst_gluon.system import ending, runtime
 from nst_gluon.system.errors import UserError
 
 FRAMES_WAITING = 8
@@ -170,6 +170,7 @@ class Batch:
 
         with self._bar(len(jobs), "picture", needed=len(jobs) > 1) as bar, Behind(save) as write:
             for job, content in ahead(self._contents(jobs)):
+                ending.check()
                 if isinstance(content, UserError):
                     self._failed(job, content)
                 else:
@@ -218,6 +219,7 @@ class Batch:
             Behind(file.add, FRAMES_WAITING) as write,
         ):
             for frame in ahead(frames(), FRAMES_WAITING):
+                ending.check()
                 made = self._maker.picture(images.from_uint8(frame), size)
                 flicker.add(frame, made)
                 write(made)

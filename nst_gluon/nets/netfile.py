@@ -33,6 +33,13 @@ META = "meta"
 # The papers' nets have 0.07 to 1.7 million parameters, 7 MB; a file that unpacks to more than this is no net.
 MAX_BYTES = 256 * 2**20
 
+# What the fields of a description are, where it has them and they are not null.
+_FIELDS = {
+    **dict.fromkeys(("method", "task", "style", "preset"), (str, "text")),
+    **dict.fromkeys(("size", "seed", "iterations"), (int, "a whole number")),
+}
+_OBJECTS = dict.fromkeys(("architecture", "training", "start", "weights", "final_objective"), (dict, "an object"))
+
 _RIGHT = "give a net that `python -m nst_gluon train` wrote, or one from elsewhere as a .pth or .onnx file"
 
 
@@ -97,8 +104,9 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"{quoted(path)} is not a trained net: it has no description ({META!r}); {_RIGHT}")
     if meta.get("format") not in READS:
         raise UserError(f"the net {quoted(path)} has format {meta.get('format')!r}, not {FORMAT}; {_RIGHT}")
-    for part in (meta, meta.get("training")):
-        if isinstance(part, dict) and isinstance(part.get("preset"), str):
+    _check_fields(meta, path)
+    for part in (meta, meta.get("training") or {}):
+        if part.get("preset") is not None:
             part["preset"] = presets.recorded(part["preset"], meta["format"])
     if not arrays:
         raise UserError(f"the net {quoted(path)} has no parameters; {_RIGHT}")
@@ -169,6 +177,18 @@ def _check_file(path: PathLike) -> None:
     if not os.path.isfile(path):
         wrong = "is a folder" if os.path.isdir(path) else "does not exist"
         raise UserError(f"the net {quoted(path)} {wrong}; {_RIGHT}")
+
+
+def _check_fields(meta: Mapping[str, Any], path: PathLike) -> None:
+    """Raise UserError, in one line, for the first field that is not what it should be."""
+    for part, fields in ((meta, {**_FIELDS, **_OBJECTS}), (meta.get("training") or {}, _FIELDS)):
+        for name, (kind, said) in fields.items():
+            value = part.get(name)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise UserError(f"the net {quoted(path)} is damaged: {name} is not {said}; {_RIGHT}")
+        sides = part.get("more_sizes") or []
+        if not isinstance(sides, list) or not all(type(side) is int and side > 0 for side in sides):
+            raise UserError(f"the net {quoted(path)} is damaged: more_sizes is not a list of sides; {_RIGHT}")
 
 
 def _stored(array: np.ndarray, half: bool) -> np.ndarray:

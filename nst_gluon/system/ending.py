@@ -51,6 +51,13 @@ def came() -> KeyboardInterrupt | None:
     return next((h.came for h in map(signal.getsignal, SIGNALS) if isinstance(h, _Handler) and h.came), None)
 
 
+def check() -> None:
+    """Raise the signal that came, for loops that take long: a library may have dropped what it raised."""
+    signalled = came()
+    if signalled is not None:
+        raise signalled
+
+
 @contextlib.contextmanager
 def orderly() -> Iterator[None]:
     """Raise KeyboardInterrupt or :class:`Ended`, once, for the signals that come meanwhile.
@@ -94,8 +101,7 @@ def program(main: Callable[[], Any]) -> NoReturn:
         with orderly():
             settle_streams()
             status = main()
-            if came():
-                raise came()
+            check()
     except KeyboardInterrupt as error:
         status, after = exit_status(error), signal.SIG_IGN  # further ones would change the status
         signal.alarm(int(UNDISTURBED_S))  # should a library hang when it is shut down

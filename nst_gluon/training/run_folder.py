@@ -26,6 +26,7 @@ from nst_gluon.nets import netfile
 from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.pages.wording import quantity
 from nst_gluon.pictures import images
+from nst_gluon.system import ending
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import alone, one_line, write_atomically
 from nst_gluon.training import checkpoint, page
@@ -173,6 +174,7 @@ def train(
         together.check(trainer.optimizer.learnt(), trainer.optimizer.gradients(), trainer.iteration)
     with alone(net_path) if leader else nullcontext(), bar:
         for content in contents(trainer.config, trainer.iteration):
+            ending.check()
             begun = time.monotonic()
             progress = trainer.step(content)
             if not leader:

@@ -56,12 +56,14 @@ TEXTS = ["", " ", "0", "-1", "x", "nan", "inf", "1e999", "latest", "..", ".", "/
          "0,0", "256,", ",", "1/0", "2/1", "9" * 400, "/dev/null", "/dev/zero", "/proc/self/mem", "con\x00trol"]
 VALUES = [None, True, False, [], {}, [[]], {"": ""}, *NUMBERS, *TEXTS]
 WORDS = ["stylize", "texture", "train", "score", "weights", "list", "export", "run", "report", "compare", "baseline",
-         "selftest", "merge", "roofline", "parity", "doctor", "save", "johnson", "texture_net", "gatys", "great_wave",
-         "chelsea", "nets", "styles", "runs", "onnx"]  # fmt: skip
+         "selftest", "merge", "roofline", "parity", "doctor", "figure", "judge", "article", "save", "johnson", "gatys",
+         "texture_net", "sgan", "portilla_simoncelli", "great_wave", "chelsea", "nets", "styles", "runs", "onnx",
+         "d2l"]  # fmt: skip
 OPTIONS = [f"--{name}" for name in (  # noqa: SIM905
     "style method net size output force seed quiet json steps iterations optimizer preset device dtype weights "
     "random-weights batch repeats budget target-loss threads shard out resume engine task content photos start "
-    "learning-rate tile noise fail-on floor time metric facet to index format help version init color"
+    "learning-rate tile noise fail-on floor time metric facet to index format help version init color recipe width "
+    "scales finest filters workers cluster engine-python engine-option batch-size inconclusive skip-existing net-size"
 ).split()]  # fmt: skip
 
 
@@ -84,7 +86,7 @@ def command_lines(chance: random.Random, folder: Path) -> Case:
     Image.new("RGB", (40, 30), "red").save(picture)
     pool = [*TEXTS, *WORDS, *OPTIONS, *map(str, NUMBERS), "in.png", "16", "32", "."]
     program = chance.choice([bench, nst_gluon])
-    first = WORDS[:7] if program is nst_gluon else ["list", *WORDS[7:16]]
+    first = WORDS[:7] if program is nst_gluon else ["list", *WORDS[7:19]]
     words = [chance.choice(first)] if chance.random() < 0.9 else []
     words += [chance.choice(pool) for _ in range(chance.randrange(8))]
     if chance.random() < 0.4:
@@ -323,6 +325,7 @@ def play(case: Case, folder: Path, moment: float | None, number: int) -> list[st
         if seconds > LONGEST_S + GRACE_S:
             wrong.append("it hangs")
             os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
         time.sleep(0.01)
     said = (folder.parent / "stderr").read_text(errors="replace")
     if "Traceback" in said:
@@ -355,8 +358,9 @@ def orphans() -> list[int]:
 
 
 def main(seconds: float, seed: int = 0, *kinds: str) -> int:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell, and so would all cases
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What a shell's background jobs and nohup ignore, all cases would.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     until, counts, failed, number = time.monotonic() + seconds, Counter(), 0, 0
     chosen = kinds or tuple(KINDS)

@@ -70,16 +70,16 @@ def test_first_screens_say_what_where_and_how_much(page, run):
     table = pd.read_csv(run / "summary.csv")
     rows = table[(table.metric == "speedup_at_equal_loss") & (table.task == "texture") & table.value.notna()]
     assert len(rows) >= 2
-    low, high = (wording.quantity(value, "x") for value in (rows.value.min(), rows.value.max()))
-    said = low if low == high else f"{low} to {high}"
+    each = [wording.quantity(value, "x") for _, value in sorted(zip(rows["size"], rows["value"]))]
     level, answer = page.headings[0]
-    assert level == 1 and f"a texture {said} faster" in answer and "than optimisation reaches the same loss" in answer
+    assert level == 1 and answer.startswith("At equal loss, the ")
+    assert f"a texture {wording.listing(each)} faster" in answer and "(at 256 and 512 pixels)." in answer
     row = rows[rows["size"] == 256].iloc[0]
     assert f"{row.value:.0f}× [{row.low:.0f}, {row.high:.0f}]" in page.text
     assert "Example CPU 9000 <fast>, 2 cores, 25.0 GB, no GPU; MXNet 1.9.1" in page.text
     assert "one style, great_wave; one photo, astronaut" in page.text
     n = table[table.metric.isin(["latency_s", "iteration_s"]) & table.value.notna()].n
-    assert f"Brackets are 95 % intervals; times are medians of {n.min()} to {n.max()} samples; 3 seeds." in page.text
+    assert f"times are medians of {n.min()} to {n.max()} samples; 3 seeds." in page.text
     names = [text for _, text in page.headings]
     order = ["Loss against time", "Side by side", "Texture, 256 × 256", "The papers' claims, checked", "Keep in mind"]
     assert [name for name in names if name in order] == order
@@ -89,7 +89,7 @@ def test_a_net_below_the_quality_floor_is_not_counted_in_the_first_sentence(tmp_
     run = read_run(make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False))
     steep = run.curves.assign(objective=run.curves["objective"].where(run.curves["iteration"] < 3, 1.0))
     poor = document.headline.of_run(analyse(dataclasses.replace(run, curves=steep)))
-    assert poor.startswith("No net of this run is good enough to count: optimisation reaches the loss of the best in ")
+    assert poor.startswith("No net of this run is good enough to count: optimisation matches the best of them in ")
 
 
 def test_every_row_of_the_summary_is_in_the_report(page, run):
@@ -288,7 +288,7 @@ def test_side_by_side_has_the_picture_at_equal_loss_or_says_that_there_is_none(t
     (path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     texture, _ = pictures.side_by_side(analyse(read_run(path)))
     assert texture.equal and texture.optimised.title == "Optimisation, at equal loss"
-    assert texture.optimised.note == "objective 850,000, 61 evaluations, 15.2 s"
+    assert texture.optimised.note == "objective 850,000, 61 evaluations, 15.2 s from this start"
 
 
 # ---------------------------------------------------------------------------------------------------- hostile, broken

@@ -15,7 +15,7 @@ import pytest
 from pictures import refusal
 
 from nst_gluon.nets import netfile
-from nst_gluon.system.errors import NotFinite
+from nst_gluon.system.errors import NotFinite, UserError
 
 META = {"method": "johnson", "task": "stylize", "style": "great_wave", "architecture": {"norm": "instance"}}
 
@@ -258,6 +258,17 @@ def test_values_that_are_no_numbers(tmp_path, value):
 )
 def test_archives_that_are_no_net(tmp_path, entries, why):
     assert why in refusal(netfile.load, archive(tmp_path / "net.npz", entries))
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("training", []), ("training", {"more_sizes": [0]}), ("training", {"size": "256"}), ("size", True), ("style", 7),
+    ("weights", "vgg19"), ("architecture", [1]), ("training", {"more_sizes": "64"}),
+])  # fmt: skip
+def test_fields_of_another_kind_are_one_line(tmp_path, params, field, value):
+    path = netfile.save(tmp_path / "net.npz", params, {"method": "johnson", "task": "stylize", field: value})
+    with pytest.raises(UserError, match="damaged: .* is not") as told:
+        netfile.load(path)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

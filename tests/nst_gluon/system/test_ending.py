@@ -102,13 +102,15 @@ def test_ctrl_c_during_the_imports_is_no_traceback(tmp_path):
     [
         "try:\n    raise_signal()\nexcept BaseException:\n    raise ImportError('a library in C')",
         "class Lost:\n    def __del__(self): raise_signal()\nLost()\nimport time\ntime.sleep(30)",
+        "try:\n    raise_signal()\nexcept BaseException:\n    pass\nwhile True:\n    ending.check()",
     ],
 )
 def test_a_signal_that_a_library_makes_something_else_of_still_counts(lost):
     code = (
         "import os, signal\nfrom nst_gluon.cli import console\nfrom nst_gluon.system import ending\n"
         "def raise_signal(): os.kill(os.getpid(), signal.SIGTERM); [0 for _ in range(10)]\n"
-        f"ending.program(lambda: console.run(lambda: exec({lost!r}, {{'raise_signal': raise_signal}})))"
+        "names = {'raise_signal': raise_signal, 'ending': ending}\n"
+        f"ending.program(lambda: console.run(lambda: exec({lost!r}, names)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stderr) == (143, "")
