@@ -22,9 +22,11 @@ from PIL import Image
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# A background job of a shell ignores Ctrl-C and so would the programs that the tests start: undo that for them.
+# What a shell's background jobs and nohup ignore, so would the programs that the tests start: undo that for them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.nets import netfile

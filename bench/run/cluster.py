@@ -13,6 +13,7 @@ import json
 import logging
 import queue
 import secrets
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,10 +143,13 @@ def connect(where: str, jobs: int) -> Iterator[Cluster]:
 
 def _slurm(jobs: int) -> Any:
     """Jobs of one exclusive node each; queue, account and time come from the user's jobqueue.yaml."""
+    ours = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError:
         raise UserError(f"--cluster: {SLURM} needs dask-jobqueue; install it with {INSTALL}") from None
+    finally:
+        signal.signal(signal.SIGINT, ours)  # its import takes Ctrl-C for itself
     try:
         cluster = SLURMCluster(
             cores=1, processes=1, memory="1GB", nanny=False, job_extra_directives=["--exclusive"],

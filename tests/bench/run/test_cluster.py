@@ -48,7 +48,8 @@ def table(path: Path, name: str) -> list[list[str]]:
     return sorted(csv.reader((path / name).read_text().splitlines()))
 
 
-def test_the_files_are_those_of_a_run_on_one_machine(two_workers, tmp_path):
+def test_the_files_are_those_of_a_run_on_one_machine(two_workers, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as the workers have
     plan = small_plan(sizes=[64, 96])
     here = execute(plan, tmp_path / "here", None)
     there = execute(plan, tmp_path / "there", two_workers["address"])
@@ -208,7 +209,7 @@ def test_slurm_starts_exclusive_workers(tmp_path, monkeypatch):
     """With a sbatch that starts the job here, at once."""
     pytest.importorskip("dask_jobqueue", reason="needs the extra cluster: dask-jobqueue")
     log = tmp_path / "job.sh"
-    for name, text in {"sbatch": f'cp "$1" {log}; sh "$1" > /dev/null 2>&1 & echo $!', "scancel": 'kill "$@"'}.items():
+    for name, text in {"sbatch": f'cp "$1" {log}; sh {log} > /dev/null 2>&1 & echo $!', "scancel": 'kill "$@"'}.items():
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
         program.write_text(f"#!/bin/sh\n{text}\n")
@@ -216,8 +217,9 @@ def test_slurm_starts_exclusive_workers(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     monkeypatch.chdir(tmp_path)
-    plan = small_plan(method_names=["johnson"])
+    plan, handler = small_plan(method_names=["johnson"]), signal.getsignal(signal.SIGINT)
     status, path = execute(plan, tmp_path / "out", cluster.SLURM)
+    assert signal.getsignal(signal.SIGINT) is handler
     job = log.read_text()
     assert status == 0 and len(run_folder.read_cells(path)) == 1
     assert "#SBATCH --exclusive" in job and "--resources machine=1" in job and "--no-nanny" in job

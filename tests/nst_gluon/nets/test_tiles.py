@@ -188,4 +188,4 @@ def test_memory_does_not_grow_with_the_picture(python, tmp_path):
         done = python(MEMORY.replace("NET", repr(str(path))).replace("SIDE", str(side)), OMP_NUM_THREADS="1")
         assert done.returncode == 0, done.stderr
         peaks.append(json.loads(done.stdout) - 15 * side**2)
-    assert peaks[1] < 1.05 * peaks[0]
+    assert peaks[1] < 1.1 * peaks[0]
