@@ -34,14 +34,14 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def main(folder: Path) -> None:
     here = run("--out", str(folder / "here"))
-    dask = Path(sys.executable).with_name("dask")
+    dask = [sys.executable, "-m", "dask"]
     file, quiet = folder / "scheduler.json", {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    scheduler = [dask, "scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard"]
+    scheduler = [*dask, "scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard"]
     cluster = [subprocess.Popen(scheduler, **quiet)]
     try:
         while not file.exists():
             time.sleep(0.1)
-        cluster += [subprocess.Popen([dask, "worker", "--scheduler-file", file, *WORKER], cwd=folder, **quiet)
+        cluster += [subprocess.Popen([*dask, "worker", "--scheduler-file", file, *WORKER], cwd=folder, **quiet)
                     for _ in range(2)]  # fmt: skip
         there = run("--out", str(folder / "there"), "--cluster", str(file))
     finally:
