@@ -191,15 +191,18 @@ def judge(rule: str, published: tuple[float, float], low: float, high: float) ->
 
 def evaluations(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) -> float:
     """How many evaluations the optimisation of a net's setting takes to the net's objective: its quality. NaN where
-    that is not known.
+    that is not known, also because optimisation was ended before QUALITY_FLOOR evaluations.
     """
     same = (summary["metric"] == metrics.aimed_at("iterations_to_target", str(row["method"]))) & (
         summary["method"] == baseline
     )
     for name in ("style_name", "engine", "task", "size", "dtype", "device"):
         same &= summary[name] == row[name]
-    values = summary.loc[same, "value"]
-    return float(values.iloc[0]) if len(values) else math.nan
+    if not same.any():
+        return math.nan
+    found = summary.loc[same].iloc[0]
+    ended = found["status"] in (analysis.LOWER_BOUND, analysis.NOT_REACHED) and found["value"] < QUALITY_FLOOR
+    return math.nan if ended else float(found["value"])
 
 
 def find(claim: Claim, summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> Finding:
@@ -229,7 +232,8 @@ def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random
     elif claim.hardware_bound:
         verdict, reason = OTHER_HARDWARE, f"published for a GPU of 2016; {basis}"
     elif math.isnan(steps):
-        verdict, reason = NOT_MEASURED, "no optimisation of this setting was aimed at the net: its quality is not known"
+        verdict = NOT_MEASURED
+        reason = f"its quality is not known: no optimisation reached its loss or made {QUALITY_FLOOR} evaluations"
     elif steps < QUALITY_FLOOR:
         verdict = BELOW_FLOOR
         reason = f"matched in {math.floor(steps)} evaluations; {QUALITY_FLOOR} needed"

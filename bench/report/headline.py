@@ -37,9 +37,11 @@ def of_run(analysed: Analysed) -> str:
         return _no_answer(analysed)
     fine = rows[rows["fine"]]
     if fine.empty:
-        steps = rows["evaluations"].max()
-        known = "" if math.isnan(steps) else f": optimisation matches the best of them in {steps_text(steps)}"
-        return f"No net of this run is good enough to count{known}. At their losses the nets are {_range(rows)}."
+        said = f"At their losses the nets are {_range(rows)}."
+        if rows["evaluations"].isna().any():
+            return f"{said} Whether they count is not known: optimisation ended before {QUALITY_FLOOR} evaluations."
+        best = steps_text(rows["evaluations"].max())
+        return f"No net of this run is good enough to count: optimisation matches the best of them in {best}. {said}"
     subject = listing([analysed.methods.title(name) for name in sorted(set(fine["method"]))])
     several = fine["method"].nunique() > 1
     groups = sorted(fine.groupby("task"), reverse=True)
@@ -57,7 +59,7 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
     rows = _of_one_engine(analysed.speedups())
     if len(rows) and not analysed.random_weights:
         yield "In full", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
-    poor = rows[~rows["fine"]]
+    poor = rows[rows["evaluations"] < QUALITY_FLOOR]
     if len(poor) and len(poor) < len(rows):
         named = sorted({f"the {analysed.methods.title(row['method'])} ({task_name(row['task'])})"
                         for row in poor.to_dict("records")})  # fmt: skip
