@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 from bench.run.progress import milliseconds
 
 IDENTITY = ("style_name", "engine", "method", "task", "size", "batch", "dtype", "device")
-HEADER = ("method", "task", "size", "time", "equal-loss speed-up", "memory", "objective")
+HEADER = ("method", "task", "size", "time", "at equal loss", "memory", "objective")
 OPTIONAL = ("style_name", "engine", "batch", "dtype", "device")  # shown where a run has several
 
 
@@ -57,9 +59,12 @@ def short_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of as many texts each as columns of one width."""
+    """Lines of as many texts each as columns of one width, closer where a terminal has no room for them."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
+    wide = sum(widths) + 2 * (len(widths) - 1)
+    narrow = sys.stdout.isatty() and wide > shutil.get_terminal_size((80, 24)).columns
+    gap = " " if narrow else "  "
+    return "\n".join(gap.join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
 
 
 def _entry(metrics: Mapping[str, Mapping[str, Any]], name: str, show: Any) -> str:
