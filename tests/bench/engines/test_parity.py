@@ -14,6 +14,7 @@ from bench.cli import main
 from bench.engines import parity
 from bench.engines.parity import SEPARATOR
 from bench.plan import engines
+from nst_gluon import assets
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 
@@ -160,7 +161,7 @@ def test_all_engines_agree_on_pictures_that_are_not_in_the_repository(tmp_path):
     items = [(entry["engine"], entry["item"]) for entry in found["lines"]]
     assert len(set(items)) == len(items)
     kinds = [item.split()[0] for engine, item in items if engine == "pytorch"]
-    assert (kinds.count("term"), kinds.count("gradient"), kinds.count("picture")) == (24, 6, 5)
+    assert (kinds.count("term"), kinds.count("gradient"), kinds.count("picture")) == (24, 6, len(assets.nets()))
     assert kinds.count("activation") >= 20
     for peer in ("onnxruntime", "openvino"):
-        assert [item.split()[0] for engine, item in items if engine == peer] == ["picture"] * 5
+        assert [item.split()[0] for engine, item in items if engine == peer] == ["picture"] * len(assets.nets())
