@@ -15,9 +15,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.cli import main
-from bench.run import cluster
-
 ROOT = Path(__file__).resolve().parent.parent
 README, MORE = ROOT / "README.md", ROOT / "bench" / "README.md"
 RESULTS = ROOT / "results"
@@ -98,6 +95,9 @@ def test_every_command_is_run_somewhere():
 
 def test_what_needs_a_container_or_a_cluster_is_at_least_understood():
     """Blocks of a terminal that not every machine can run; tests/bench/run/test_cluster.py measures on a cluster."""
+    from bench.cli import main
+    from bench.run import cluster
+
     lines = [line.split("   #")[0] for path in (README, MORE) for block in blocks("console", path)
              for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
     ours = [shlex.split(line)[3:] for line in lines if line.startswith("python -m bench ")]
