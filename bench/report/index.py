@@ -21,6 +21,8 @@ GENERATOR = "nst-gluon: list of runs"
 TITLE = "Runs of the style transfer benchmark"
 STATES = {"running": "unfinished", "complete": "complete", "partial": "partial", "interrupted": "interrupted"}
 
+STYLE = "style_name"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -126,7 +128,10 @@ def _headline(run: RunData) -> str:
     summary = run.directory / "summary.csv"
     if not summary.is_file():
         return ""
-    table = parse_table(summary.read_text(encoding="utf-8"), SUMMARY_COLUMNS, "summary.csv")
+    columns = tuple(name for name in SUMMARY_COLUMNS if name != STYLE)
+    table = parse_table(summary.read_text(encoding="utf-8"), columns, "summary.csv")
+    if STYLE not in table:  # older runs have one style and no column for it
+        table[STYLE] = ""
     known = table[table["metric"].map(lambda name: metrics.split(name)[0] in metrics.METRICS)]
     return headline.of_run(analysed.summarised(run, known))
 

@@ -200,6 +200,16 @@ def test_programs_get_one_object(runs, tmp_path, capsys):
 # ----------------------------------------------------------------------------------------------------- the list of runs
 
 
+def test_the_list_reads_the_summary_of_an_older_run(tmp_path):
+    path = measured(tmp_path, ".", 1)
+    assert main.main(["report", str(path), "--out", str(tmp_path)]) == 0
+    table = pd.read_csv(path / "summary.csv", dtype=str, keep_default_na=False)
+    table.drop(columns="style_name").to_csv(path / "summary.csv", index=False)
+    assert main.main(["report", "--index", "--out", str(tmp_path)]) == 0
+    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "faster than optimisation" in page.text and "unreadable" not in page.text
+
+
 def test_the_list_has_every_run_newest_first_and_what_is_unreadable(tmp_path, capsys):
     old = measured(tmp_path, ".", 1)
     new = measured(tmp_path, ".", 5)
