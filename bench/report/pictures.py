@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,8 +209,9 @@ def side_png(rows: Sequence[Row]) -> bytes | None:
             if data:
                 with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
                     axes.imshow(np.asarray(opened), interpolation="lanczos")
-            axes.set_title(f"{picture.title}\n{picture.note}", fontsize=8)
-    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=1 - 0.36 / (2.95 * len(rows)), wspace=0.03)
+            axes.set_title(f"{picture.title}\n{textwrap.fill(picture.note, 44)}", fontsize=8)
+    top = 1 - 0.5 / (2.95 * len(rows))
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=top, wspace=0.03, hspace=0.22)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", facecolor="white")
     return stream.getvalue()
