@@ -193,7 +193,7 @@ def _pixels(file: Path) -> np.ndarray | None:
     try:
         with images.opened(file, follow=False) as opened:
             picture = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UserError:
         return None
     picture.thumbnail((PIXELS, PIXELS), Image.LANCZOS)
     return np.asarray(picture)

@@ -22,6 +22,7 @@ from bench.report.wording import steps_text, with_interval
 from bench.store.reader import RunData
 from nst_gluon.pages.wording import clean, quantity, size_name, task_name
 from nst_gluon.pictures import images
+from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import inside
 
 MOST_BYTES = 1_600_000  # of all embedded pictures together, before base64
@@ -244,9 +245,9 @@ def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:
     try:
         with images.opened(path, follow=False) as opened:
             picture = opened.convert("RGB")
-        picture.thumbnail((longest, longest), Image.LANCZOS)
-        stream = io.BytesIO()
-        picture.save(stream, "JPEG", quality=quality, optimize=True)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UserError:
         return None
+    picture.thumbnail((longest, longest), Image.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality, optimize=True)
     return stream.getvalue()

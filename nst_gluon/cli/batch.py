@@ -106,7 +106,7 @@ def size_of(job: Job, size: int | str) -> tuple[int, int]:
     try:
         with images.opened(job.source) as picture:
             width, height = picture.size
-    except (OSError, ValueError):
+    except UserError:
         return (inputs.longer_side((inputs.LARGEST,) * 2, size),) * 2
     scale = inputs.longer_side((height, width), size) / max(width, height)
     return round(height * scale), round(width * scale)

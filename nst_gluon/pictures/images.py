@@ -222,24 +222,17 @@ def list_folder(path: PathLike, suffixes: Collection[str] = SUFFIXES) -> list[Pa
 def opened(path: PathLike, follow: bool = True) -> Iterator[Image.Image]:
     """Pillow's picture of a regular file in one of FORMATS: the only door by which picture files come in.
 
-    Raises what Pillow raises, and OSError where the file is no regular one (or, unless ``follow``, a symbolic link).
+    Raises UserError when the file is missing, no regular file (or, unless ``follow``, a symbolic link), empty, of no
+    known format, or larger than Pillow's limit, and for all that fails while the picture is decoded inside the block.
     """
-    # Pillow's warnings (bombs, odd metadata) would reach the terminal; what matters is judged by the caller.
-    with reading(path, follow) as stream, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\b")
-        with Image.open(stream, formats=FORMATS) as picture:
-            yield picture
-
-
-def _read(path: PathLike) -> Image.Image | np.ndarray:
-    """The upright picture: Pillow's, in RGB; of grey with more than 8 bits, float32 (1, H, W) in [0, 1]."""
-    _check_file(path)
+    _check_file(path, follow)
     try:
-        with opened(path) as picture:
-            _check_pixels(path, math.prod(picture.size))
-            picture.load()
-            _check_pixels(path, math.prod(picture.size))
-            return _decode(path, picture)
+        # Pillow's warnings (bombs, odd metadata) would reach the terminal; what matters is judged by the caller.
+        with reading(path, follow) as stream, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\b")
+            with Image.open(stream, formats=FORMATS) as picture:
+                _check_pixels(path, math.prod(picture.size))
+                yield picture
     except UserError:
         raise
     except UnidentifiedImageError:
@@ -259,9 +252,17 @@ def _read(path: PathLike) -> Image.Image | np.ndarray:
         ) from error
 
 
-def _check_file(path: PathLike) -> None:
+def _read(path: PathLike) -> Image.Image | np.ndarray:
+    """The upright picture: Pillow's, in RGB; of grey with more than 8 bits, float32 (1, H, W) in [0, 1]."""
+    with opened(path) as picture:
+        picture.load()
+        _check_pixels(path, math.prod(picture.size))
+        return _decode(path, picture)
+
+
+def _check_file(path: PathLike, follow: bool) -> None:
     try:
-        with reading(path) as stream:
+        with reading(path, follow) as stream:
             empty = not stream.read(1)
     except FileNotFoundError:
         raise UserError(f"there is no file {quoted(path)}; give the path of a picture") from None

@@ -15,6 +15,12 @@ from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 
 
+def look(path) -> tuple[int, int]:
+    """A picture's size, for which nothing is decoded."""
+    with images.opened(path) as picture:
+        return picture.size
+
+
 def test_what_is_no_picture_is_told_in_one_line(tmp_path, rgb, monkeypatch):
     os.mkfifo(tmp_path / "pipe.png")
     for path, words in (
@@ -26,8 +32,9 @@ def test_what_is_no_picture_is_told_in_one_line(tmp_path, rgb, monkeypatch):
         (write(tmp_path / "a.ppm", b"P6 0 5 255\n"), "a.ppm"),
         (write(tmp_path / "bomb.png", png(50000, 50000, 8, 2, [b""])), "2,500,000,000 pixels"),
     ):
-        line = refusal(images.load, path)
-        assert repr(str(path)) in line and words in line
+        for reads in (images.load, look):
+            line = refusal(reads, path)
+            assert repr(str(path)) in line and words in line
     for name in ("x" * 5000, "a\0b.png", "two\nlines.png"):
         assert refusal(images.load, name)
 
