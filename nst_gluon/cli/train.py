@@ -41,7 +41,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add("--task", choices=methods.TASKS, metavar="TASK", help="stylize (default) or texture")
     add("--style", metavar="STYLE", help="another way to give PAINTING")
-    add("--photos", metavar="FOLDER", help="photos to train on (default: the bundled ones; textures need none)")
+    add(
+        "--photos",
+        metavar="FOLDER",
+        help="photos to train on, or coco: the 5,000 of COCO val2017, downloaded once, 0.8 GB (default: the bundled "
+        "ones; textures need none)",
+    )
     add("--output", type=Path, metavar="FOLDER", help="created if missing (default: the current folder)")
     add("--force", action="store_true", help="replace an existing net")
     options.add_preset(add)

@@ -260,6 +260,17 @@ def _read(path: PathLike) -> Image.Image | np.ndarray:
         return _decode(path, picture)
 
 
+def check(path: PathLike) -> None:
+    """Decode a picture for nothing but its errors; a JPEG at an eighth of its size, which takes a few milliseconds.
+
+    Raises UserError as :func:`load` does.
+    """
+    with opened(path) as picture:
+        picture.draft("RGB", (1, 1))
+        picture.load()
+        _decode(path, picture)
+
+
 def _check_file(path: PathLike, follow: bool) -> None:
     try:
         with reading(path, follow) as stream:

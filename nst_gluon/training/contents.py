@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Crops:
 
     def __init__(
         self,
-        pictures: list[np.ndarray],
+        pictures: Sequence[np.ndarray],
         side: Callable[[int], int],
         seed: int,
         how: recipe.Recipe = recipe.RECIPES["paper"],
@@ -51,14 +52,12 @@ class Crops:
         return photos.varied(photos.random_crop(source, side, rng, photos.VARIED_ZOOM), rng)
 
 
-def _photos(config: TrainConfig) -> list[np.ndarray]:
+def _paths(config: TrainConfig) -> list[Path]:
     """The photos of a training; with the recipe that has held-out pictures, without those."""
     if config.photos:
-        return [images.load(path)[0] for path in images.list_folder(config.photos)]
+        return images.list_folder(config.photos)
     paths = assets.training_pictures(config.style)
-    if config.how.best:
-        paths = [path for path in paths if path.stem != assets.JUDGED]
-    return [images.load(path)[0] for path in paths]
+    return [path for path in paths if path.stem != assets.JUDGED] if config.how.best else paths
 
 
 def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]:
@@ -66,7 +65,7 @@ def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]
     if config.task == "texture":
         yield from (None for _ in range(first, config.iterations))
         return
-    pictures, how = _photos(config), config.how
+    pictures, how = photos.Photos(_paths(config)), config.how
     drawn = synthetic.Drawn(pictures, config.seed) if how.drawn and not config.photos else None
     crops = Crops(pictures, lambda item: config.side(item // config.batch), config.seed, how, drawn)
     yield from streams.ahead(
@@ -80,7 +79,7 @@ def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]
 
 def held_out(config: TrainConfig) -> np.ndarray:
     """Pictures (N, 3, size, size) that no training sees, to judge a stylising net on: a photo and drawn scenes."""
-    photo = images.load(assets.content_path(assets.JUDGED))[0]
-    drawn = synthetic.Drawn([photo, *_photos(config)], HELD_OUT_SEED, side=config.size)
+    pictures = photos.Photos([assets.content_path(assets.JUDGED), *_paths(config)])
+    drawn = synthetic.Drawn(pictures, HELD_OUT_SEED, side=config.size)
     rng = np.random.default_rng(HELD_OUT_SEED)
-    return np.stack([photos.random_crop(photo, config.size, rng), *(drawn[k] for k in range(HELD_OUT - 1))])
+    return np.stack([photos.random_crop(pictures[0], config.size, rng), *(drawn[k] for k in range(HELD_OUT - 1))])

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 import numpy as np
 
+from nst_gluon.pictures import images
 from nst_gluon.pictures.images import check_size, resize
 
+# What photos may occupy that wait for the next crop.
+KEPT_BYTES = 1 << 29
 ZOOM = 1.5
 # Of varied crops: few photos are looked at more closely.
 VARIED_ZOOM = 2.5
+
+
+class Photos(Sequence[np.ndarray]):
+    """Photos (3, H, W) in [0, 1], each read from its file when it is asked for; the last few are kept in memory.
+
+    Raises UserError where a file cannot be read.
+    """
+
+    def __init__(self, paths: Iterable[Path]):
+        self._paths = list(paths)
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        photo = self._kept.pop(number, None)
+        if photo is None:
+            photo = images.load(self._paths[number])[0]
+        self._kept[number] = photo
+        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > KEPT_BYTES:
+            self._kept.popitem(last=False)
+        return photo
 
 
 def random_crop(array: np.ndarray, size: int, rng: np.random.Generator, zoom: float = ZOOM) -> np.ndarray:

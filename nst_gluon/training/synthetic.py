@@ -104,7 +104,7 @@ class Drawn:
     """
 
     def __init__(self, sources: Sequence[np.ndarray], seed: int, count: int = POOL, side: int = SIDE):
-        self._sources, self._seed, self._count, self._side = list(sources), seed, count, side
+        self._sources, self._seed, self._count, self._side = sources, seed, count, side
         self._draw = lru_cache(maxsize=count)(self._draw)
 
     def __len__(self) -> int:

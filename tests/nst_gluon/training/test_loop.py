@@ -20,8 +20,9 @@ from PIL import Image
 from nst_gluon import assets
 from nst_gluon.nets import netfile
 from nst_gluon.nets.trained_net import load_net
+from nst_gluon.pictures import images
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.training import recipe
+from nst_gluon.training import photos, recipe
 from nst_gluon.training.config import TrainConfig, defaults, learning_rate
 from nst_gluon.training.contents import Crops, contents
 from nst_gluon.training.run_folder import LOG_COLUMNS, estimate, train
@@ -244,6 +245,19 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path):
     assert colours == {(1, 0, 0), (0, 0, 1)}
     later = list(contents(config, first=4))
     np.testing.assert_array_equal(batches[4], later[0])
+
+
+def test_of_many_photos_few_are_in_memory(tmp_path, monkeypatch):
+    for i in range(6):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    monkeypatch.setattr(photos, "KEPT_BYTES", 2 * 3 * 16 * 16 * 4)
+    found = photos.Photos(images.list_folder(tmp_path))
+    assert [round(float(photo[0, 0, 0]) * 255) for photo in found] == list(range(6))
+    reads = []
+    monkeypatch.setattr(images, "load", lambda path: reads.append(path.stem) or np.zeros((1, 3, 16, 16), "float32"))
+    for number in (5, 4, 5, 0, 5, 4):
+        assert found[number].shape == (3, 16, 16)
+    assert reads == ["0", "4"]
 
 
 def test_a_net_is_not_trained_on_what_it_is_measured_on():
