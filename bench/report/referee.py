@@ -178,8 +178,10 @@ def over_styles(analysed: Analysed) -> Table | None:
 
 
 def baselines(analysed: Analysed) -> Table | None:
-    """Each net against plain optimisation and against its faster variants, on both clocks, with break-even."""
+    """Each net against plain optimisation and against its faster variants, on both clocks, with break-even; None without any."""
     rows = []
+    if not analysed.methods.baseline:
+        return None
     for row in analysed.rows(SPEEDUP_EQUAL).to_dict("records"):
         where = {name: row[name] for name in (*SETTING, "method")}
         known = analysed.rows(**where)

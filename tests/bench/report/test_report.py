@@ -344,6 +344,19 @@ def test_a_run_of_the_optimisation_alone(tmp_path):
     assert "No speed-up at equal loss was measured" in page.text
 
 
+@pytest.mark.parametrize("status", ["error", "oom", "timeout", "skipped"])
+def test_a_run_of_a_net_alone_that_failed(tmp_path, status):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
+    keep_cells(path, "johnson")
+    lines = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+    failed = [{**line, "status": status, "reason": "it broke"} for line in lines]
+    (path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in failed))
+    for name in ("samples.csv", "curves.csv"):
+        pd.read_csv(path / name, dtype=str)[:0].to_csv(path / name, index=False)
+    page = build(path)
+    assert "it broke" in page.text and "At equal loss: against what" not in page.text
+
+
 def keep_cells(path: Path, method: str) -> None:
     """Leave one method's cells and rows in a run."""
     for name in ("samples.csv", "curves.csv"):
