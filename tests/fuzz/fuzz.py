@@ -287,7 +287,17 @@ KINDS = {"command lines": (command_lines, 3), "pictures": (pictures, 3), "nets":
 
 
 def play(case: Case, folder: Path, moment: float | None, number: int) -> list[str]:
-    """Run a case, with a signal after ``moment`` seconds; what was wrong with its end."""
+    """Run a case, with a signal ``moment`` seconds after it began; what was wrong with its end."""
+    told, tell = os.pipe()
+
+    def program() -> int:
+        """The command, between two marks: outside them signals have their usual effect."""
+        os.write(tell, b".")
+        try:
+            return case.program()
+        finally:
+            os.write(tell, b"!")
+
     pid = os.fork()
     if not pid:
         os.setsid()
@@ -298,7 +308,7 @@ def play(case: Case, folder: Path, moment: float | None, number: int) -> list[st
         sys.argv = ["fuzz", *case.arguments]
         status = 70
         try:
-            ending.program(case.program)
+            ending.program(program)
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         except BaseException:
@@ -310,6 +320,8 @@ def play(case: Case, folder: Path, moment: float | None, number: int) -> list[st
                 with contextlib.suppress(OSError, ValueError):
                     stream.flush()
             os._exit(status)
+    os.close(tell)
+    os.read(told, 1)
     started, sent, wrong = time.monotonic(), False, []
     status = None
     while status is None:
@@ -330,9 +342,9 @@ def play(case: Case, folder: Path, moment: float | None, number: int) -> list[st
     said = (folder.parent / "stderr").read_text(errors="replace")
     if "Traceback" in said:
         wrong.append("a traceback")
-    # A signal in the first moments finds a process that has not yet said what it does with signals.
-    early = sent and -status == number and time.monotonic() - started < 1.0
-    if status not in STATUSES and not early and not wrong:
+    late = sent and -status == number and os.read(told, 1)
+    os.close(told)
+    if status not in STATUSES and not late and not wrong:
         wrong.append(f"exit status {status}")
     wrong += [f"{path} was left" for path in folder.rglob(f"{files.PREFIX}*")]
     time.sleep(0.02)
