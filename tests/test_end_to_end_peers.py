@@ -14,6 +14,7 @@ from plans import environment
 
 from nst_gluon.pictures import images
 
+pytestmark = pytest.mark.slow
 ENGINES = {"gluon": "mxnet", "pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 

@@ -178,7 +178,7 @@ def over_styles(analysed: Analysed) -> Table | None:
 
 
 def baselines(analysed: Analysed) -> Table | None:
-    """Each net against plain optimisation and its faster variants, on both clocks, with break-even; None without any."""
+    """Each net against plain optimisation and its faster variants: both clocks, break-even; None without any."""
     rows = []
     if not analysed.methods.baseline:
         return None
