@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nst_gluon.optimise.problem import OptimizationConfig, Problem, Result, Step
+from nst_gluon.optimise.config import OptimizationConfig
+from nst_gluon.optimise.problem import Problem, Result, Step
 
 
 def noise(side: int, seed: int = 0) -> np.ndarray:

@@ -14,7 +14,8 @@ from bench.plan.articles import Article, Stage
 from nst_gluon.descriptor.weights import VggWeights
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss_terms import Terms
-from nst_gluon.optimise.problem import OptimizationConfig, Problem
+from nst_gluon.optimise.config import OptimizationConfig
+from nst_gluon.optimise.problem import Problem
 from nst_gluon.pictures.images import resize
 
 

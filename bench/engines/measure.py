@@ -30,7 +30,8 @@ from nst_gluon import methods
 from nst_gluon.descriptor import weights
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss_terms import TERMS
-from nst_gluon.optimise.problem import Host, Problem, Result, Step, config_of
+from nst_gluon.optimise.config import config_of
+from nst_gluon.optimise.problem import Host, Problem, Result, Step
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.energy import Meter

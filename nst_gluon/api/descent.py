@@ -76,7 +76,8 @@ class Descent:
         style_size = request.style_size or max(size)
         engine, weights, count = self._engine, self._weights, self._segments(size)
         from nst_gluon.objective.loss import Objective
-        from nst_gluon.optimise.problem import Problem, config_of
+        from nst_gluon.optimise.config import config_of
+        from nst_gluon.optimise.problem import Problem
 
         preset = presets.get(request.preset)
         objective = Objective(

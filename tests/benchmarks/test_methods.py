@@ -13,7 +13,8 @@ from nst_gluon.descriptor import vgg
 from nst_gluon.nets.trained_net import load_net
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective, content_loss, gram, style_loss, total_variation
-from nst_gluon.optimise.problem import Problem, config_of
+from nst_gluon.optimise.config import config_of
+from nst_gluon.optimise.problem import Problem
 from nst_gluon.system.engine import mx
 
 PRESET = presets.get("texture_net_relative")

@@ -25,7 +25,8 @@ from nst_gluon.descriptor import weights  # noqa: E402
 from nst_gluon.methods.gatys import Gatys  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
 from nst_gluon.objective.loss import Objective  # noqa: E402
-from nst_gluon.optimise.problem import Problem, config_of  # noqa: E402
+from nst_gluon.optimise.config import config_of  # noqa: E402
+from nst_gluon.optimise.problem import Problem  # noqa: E402
 from nst_gluon.pictures import images  # noqa: E402
 from nst_gluon.system.engine import mx  # noqa: E402
 

@@ -27,7 +27,8 @@ from nst_gluon.nets.trained_net import TrainedNet, load_net  # noqa: E402
 from nst_gluon.nets.training_net import initialised, values_of  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
 from nst_gluon.objective.loss import Objective  # noqa: E402
-from nst_gluon.optimise.problem import Problem, config_of  # noqa: E402
+from nst_gluon.optimise.config import config_of  # noqa: E402
+from nst_gluon.optimise.problem import Problem  # noqa: E402
 from nst_gluon.pictures import images  # noqa: E402
 from nst_gluon.system.engine import mx  # noqa: E402
 from nst_gluon.training.config import TrainConfig  # noqa: E402

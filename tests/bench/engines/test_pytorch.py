@@ -22,7 +22,7 @@ from nst_gluon import assets  # noqa: E402
 from nst_gluon.methods import description  # noqa: E402
 from nst_gluon.nets import netfile  # noqa: E402
 from nst_gluon.objective import presets  # noqa: E402
-from nst_gluon.optimise.problem import OptimizationConfig  # noqa: E402
+from nst_gluon.optimise.config import OptimizationConfig  # noqa: E402
 from nst_gluon.system.errors import UserError  # noqa: E402
 
 

@@ -8,7 +8,8 @@ import pytest
 from nst_gluon import assets, methods
 from nst_gluon.methods import Facts
 from nst_gluon.objective.loss_terms import Terms
-from nst_gluon.optimise.problem import OptimizationConfig, Problem
+from nst_gluon.optimise.config import OptimizationConfig
+from nst_gluon.optimise.problem import Problem
 from nst_gluon.pictures import images
 from nst_gluon.pictures.color import PrincipalColors
 from nst_gluon.system.errors import UserError

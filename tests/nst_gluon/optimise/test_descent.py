@@ -12,7 +12,8 @@ from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
-from nst_gluon.optimise.problem import PIXELS, OptimizationConfig, Problem, config_of
+from nst_gluon.optimise.config import PIXELS, OptimizationConfig, config_of
+from nst_gluon.optimise.problem import Problem
 from nst_gluon.optimise.pyramid import stage_size
 from nst_gluon.system.errors import NotFinite, UserError
 

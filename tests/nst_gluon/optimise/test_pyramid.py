@@ -10,8 +10,9 @@ from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.methods.net_gatys import NetGatys
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
+from nst_gluon.optimise.config import OptimizationConfig
 from nst_gluon.optimise.lbfgs import Memory, minimise
-from nst_gluon.optimise.problem import OptimizationConfig, Problem
+from nst_gluon.optimise.problem import Problem
 from nst_gluon.optimise.pyramid import Schedule, finest, resampled, stage_size, style_side, toned
 
 
