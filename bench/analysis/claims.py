@@ -159,7 +159,7 @@ CLAIMS: tuple[Claim, ...] = (
           PERCEPTUAL, {256: (1060, 1060), 512: (1026, 1026), 1024: (1042, 1042)}, "x", AT_LEAST, analysis.SPEEDUP_500,
           "stylize", speed=True),
     Claim("johnson-quality", "The net's loss is what optimisation reaches after 50 to 100 iterations", PERCEPTUAL,
-          _at_256(50, 100), "iterations", ABOUT, "iterations_to_target", "stylize", of_optimisation=True,
+          _at_256(50, 100), "evaluations", ABOUT, "iterations_to_target", "stylize", of_optimisation=True,
           needs_real_weights=True),
     Claim("memory-ratio", "A texture network needs 4.3 (article) to 6.5 times (paper) less memory than optimisation",
           TEXTURE, _at_256(4.3, 6.5), "x", AT_LEAST, "working_memory_ratio", "texture"),

@@ -53,7 +53,8 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 def correlations(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Spearman's rank correlation of each judge with the objective, over the pictures of one or more runs.
 
-    Only pictures of one run and one GROUP are put in order; a correlation is the mean over groups of LEAST pictures
+    Only pictures of one run and one GROUP are put in order, without those "at the loss of" a net, which are stages of a
+    descent that is there already; a correlation is the mean over groups of LEAST pictures
     and more, weighted by how many they have. 1: the judge's order from best to worst is the objective's; 0: none of it.
 
     Returns:
@@ -61,7 +62,8 @@ def correlations(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """
     found: dict[str, list[tuple[float, int]]] = {}
     for table in tables:
-        for _, group in table.groupby(list(GROUP)) if len(table) else ():
+        finished = table[table["target"].fillna("") == ""] if len(table) else table
+        for _, group in finished.groupby(list(GROUP)) if len(finished) else ():
             for name in metrics.named(metrics.JUDGE):
                 if name not in group:
                     continue

@@ -191,8 +191,8 @@ _ENTRIES = (
     ),
     Metric(
         "warm_up_iteration_s", "step while still warming up", "s", NEITHER, (),
-        "The same for the first steps of an optimisation. In no other number, but the time to target contains "
-        "them.",
+        "The same for the first steps of an optimisation. In no other number: a time to target counts these steps at "
+        "the median step's time.",
     ),
     Metric(
         "device_latency_s", "latency by the GPU's clock", "s", LOWER, (),
@@ -284,15 +284,16 @@ _FAMILIES = (
 
 STATISTICS = (
     "Values are medians over processes of the medians of their samples. Brackets are 95 % percentile-bootstrap "
-    "intervals; everything that could have come out otherwise is drawn again, level by level: processes and the calls "
-    "in each; photos, a net's draws of noise, and the starts of optimisation. n is the number of samples, for a ratio "
-    "that of the smaller side (starts and photos together for a time to target). With n = 1 a value has no interval, "
-    "and a ratio's covers the spread of its other side only. With n = 2 or 3 the interval is the whole range."
+    "intervals; what could have come out otherwise is drawn again, level by level: processes and the calls in each; "
+    "photos, a net's draws of noise, and the starts of optimisation; not a net's training, of which there is one. n "
+    "is the number of samples, for a ratio that of the smaller side (starts and photos together for a time to target). "
+    "With n = 1 a value has no interval, and a ratio's covers the spread of its other side only. With n = 2 or 3 the "
+    "interval is the whole range, which has the true median in it in no more than 50 or 75 % of cases."
 )
 STATUSES = (
     ("ok", "measured"),
     ("not reached", "the target was not reached; the value is the time spent, a lower bound"),
-    ("lower bound", "a speed-up whose optimisation did not reach the target: the true value is higher"),
+    ("lower bound", "the true value is higher: a target was not reached, or a training is on record in part"),
     ("oom", "the cell ran out of memory"),
     ("timeout", "the cell hung and was ended"),
     ("error", "the cell failed; the reason is in the list of cells"),

@@ -42,6 +42,7 @@ EXPECTED = {
 _SPEEDUPS = ((SPEEDUP_EQUAL, "x"), (SPEEDUP_500, "x"))
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 Descents = Mapping[str, list[Descent]]  # by photo
+Training = Mapping[str, tuple[float, bool]]  # as training_seconds has it
 _MEMORY_RATIOS = {"peak_memory_bytes": "memory_ratio", "working_memory_bytes": "working_memory_ratio"}
 _SETTING = ("style_name", "engine", "task", "size", "dtype", "device")  # what two cells must share to be compared
 
@@ -129,7 +130,7 @@ def compare(
     curves: pd.DataFrame,
     known: Methods,
     asked: float | None = None,
-    training: Mapping[str, float] | None = None,
+    training: Training | None = None,
 ) -> pd.DataFrame:
     """Rows that relate methods to each other: times to target, speed-ups, break-even, memory ratios.
 
@@ -149,7 +150,7 @@ def compare(
         aims, goal = targets(samples, aimed_at, setting, asked), _goal(samples, known, setting)
         descents = {name: by_photo(matching(curves, {**setting, "method": name})) for name in optimisers}
         for optimiser, own in descents.items():
-            rows += _times(own, aims, _group(setting, optimiser), asked, goal)
+            rows += _times(own, aims, _group(setting, optimiser), asked, goal if optimiser != known.baseline else None)
             if goal is not None and optimiser != known.baseline:
                 rows += _speedup_of_variant(descents.get(known.baseline, {}), own, goal[1], _group(setting, optimiser))
         if known.baseline:
@@ -175,7 +176,8 @@ def _speedup_of_variant(plain: Descents, own: Descents, goal: Aims, group: tuple
         return []
     if math.isinf(theirs.most.value) or math.isinf(ours.most.value):
         return [_row(group, SPEEDUP_OF_VARIANT, "x", NOTHING, NOT_REACHED)]
-    return [_row(group, SPEEDUP_OF_VARIANT, "x", theirs.least.over(ours.least).estimate(), OK)]
+    found = _censored(theirs.least.over(ours.most).estimate(), theirs.most.over(ours.least).estimate())
+    return [_row(group, SPEEDUP_OF_VARIANT, "x", *found)]
 
 
 def _times(
@@ -251,24 +253,25 @@ def _break_even(
     setting: Mapping[str, object],
     known: Methods,
     generator: str,
-    training: Mapping[str, float],
+    training: Training,
 ) -> list[dict]:
     """After how many pictures a net's training has paid, against each optimisation: training over what one saves."""
     use = "/".join(filter(None, (str(setting["style_name"]), generator, str(setting["task"]))))
     call = _by_process(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
     if use not in training or not call.n:
         return []
-    group = _group(setting, generator)
-    rows = [_row(group, "training_s", "s", Estimate(training[use], math.nan, math.nan, 1), OK)]
+    group, (took, whole) = _group(setting, generator), training[use]
+    status = OK if whole else LOWER_BOUND
+    rows = [_row(group, "training_s", "s", Estimate(took, math.nan, math.nan, 1), status)]
     for optimiser, each in descents.items() if aims is not None else ():
         times = to_targets(each, aims)
         if times is None or math.isinf(times.most.value) or times.least.value <= call.value:
             continue
         theirs, ours = (side.value if side.values is None else side.values for side in (times.least, call))
         saved = np.broadcast_to(theirs - ours, (RESAMPLES,))
-        values = np.where(saved > 0, training[use] / np.where(saved > 0, saved, 1), math.inf)
-        pictures = Resampled(training[use] / (times.least.value - call.value), values, times.least.n)
-        rows.append(_row(group, metrics.aimed_at("break_even", optimiser), "1", pictures.estimate(), OK))
+        values = np.where(saved > 0, took / np.where(saved > 0, saved, 1), math.inf)
+        pictures = Resampled(took / (times.least.value - call.value), values, times.least.n)
+        rows.append(_row(group, metrics.aimed_at("break_even", optimiser), "1", pictures.estimate(), status))
     return rows
 
 
@@ -307,7 +310,7 @@ def summarise_tables(
     curves: pd.DataFrame,
     asked: float | None = None,
     known: Methods | None = None,
-    training: Mapping[str, float] | None = None,
+    training: Training | None = None,
 ) -> pd.DataFrame:
     """The same from tables. ``asked`` is the run's --target-loss, ``training`` as :func:`training_seconds` has it.
 
@@ -329,8 +332,10 @@ def summarise_tables(
                                kind="stable", ignore_index=True)  # fmt: skip
 
 
-def training_seconds(meta: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds that the nets of a run took to train, all their stages together, by their names in the plan."""
+def training_seconds(meta: Mapping[str, Any]) -> dict[str, tuple[float, bool]]:
+    """Seconds that the nets of a run took to train, all their stages together, by their names in the plan, and whether
+    that is all: stages before one without a time are not counted.
+    """
     found = {}
     for use, net in ((meta.get("inputs") or {}).get("nets") or {}).items():
         stage, total = (net or {}).get("meta") or {}, 0.0
@@ -338,7 +343,7 @@ def training_seconds(meta: Mapping[str, Any]) -> dict[str, float]:
             total += stage["seconds"]
             stage = stage.get("start")
         if total:
-            found[use] = total
+            found[use] = (total, not stage)
     return found
 
 

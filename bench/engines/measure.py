@@ -223,13 +223,15 @@ def _generate(
         context.progress("scoring")
         # Always in float32: the target is one number, whatever precision the optimisation works in.
         objective = _objective(backend, cell, settings, "float32", content)
-        drawn = [*contents.items()] if content is not None else [("", None)] * context.draws
+        photos = [*contents.items()] if content is not None else [("", None)]
+        noisy = len(inputs) > (content is not None)
+        drawn = photos * (max(1, context.draws // len(photos)) if noisy else 1)
         for number, (photo, given) in enumerate(drawn):
             picture = generator.generate(given, (cell.size, cell.size), seed=cell.seed + number)
             if number == 0:
                 _save(picture, context)
             if objective is not None:
-                at = objective if number == 0 or given is None else objective.aimed_at(_style(cell, settings), given)
+                at = objective if given is content else objective.aimed_at(_style(cell, settings), given)
                 terms = at.terms(picture)
                 _report_terms(context, terms, photo)
                 if number == 0:

@@ -23,9 +23,9 @@ class Budget:
     objective of it.
 
     A net is timed in ``processes`` fresh processes; the first of them scores ``draws`` textures, each from its own
-    noise (stylisation: one picture of each photo). Optimisation starts from ``seeds`` draws of noise, each in a process
-    of its own, but for a method that starts from a net's picture: that has one. Several photos are
-    dealt out to these, unless ``crossed``: then each optimises all of them.
+    noise (stylisation: each photo once, or in turn as many pictures if the net has noise). Optimisation starts from
+    ``seeds`` draws of noise, each in a process of its own, but for a method that starts from a net's picture: that has
+    one. Several photos are dealt out to these, unless ``crossed``: then each optimises all of them.
     """
 
     name: str

@@ -44,12 +44,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class Layout:
-    """``columns`` are titles, the first that of what was given; each row has as many pictures."""
+    """``columns`` are titles, the first that of what was given; each row has as many pictures; ``note`` is on all."""
 
     task: str
     size: int
     columns: tuple[str, ...]
     rows: tuple[tuple[Shown, ...], ...]
+    note: str = ""
 
 
 def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Layout:
@@ -82,7 +83,7 @@ def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Lay
     absent = Shown(None, ("not in this run",))
     rows = tuple((given[row], *(cells[row].get(method, absent) for method in names)) for row in cells)
     first = "style" if task == "texture" else "photo and style"
-    return Layout(task, side, (first, *names.values()), rows)
+    return Layout(task, side, (first, *names.values()), rows, run_facts.ended_early(records))
 
 
 def _row_of(analysed: Analysed, record: Mapping[str, Any]) -> str:
@@ -174,6 +175,7 @@ def draw(layout: Layout) -> Plot:
         "Under each picture: seconds for it (of an optimisation all of them), memory beyond that of the engine, the "
         "training before the first picture, and the common objective."
     )
+    caption = f"{caption} {layout.note}".rstrip()
     told = ["; ".join(f"{title}: {', '.join(shown.lines)}" for title, shown in zip(layout.columns, row))
             for row in layout.rows]  # fmt: skip
     made = finished(drawn, f"figure-{layout.task}", title, caption, f"{caption} {'. '.join(told)}.", "figure")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.analysis import judging, metrics
 from bench.analysis.analysed import Analysed
-from bench.report import tables
+from bench.report import run_facts, tables
 from bench.report.pictures import Picture
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table
@@ -28,6 +29,11 @@ NOISE_TEXT = (
     "The noise of a stylising net, multiplied at test time (Ulyanov et al. 2016, section 5): 1 is what it was trained "
     "with."
 )
+
+
+def text(analysed: Analysed) -> str:
+    """What the judges are, and what their pictures are."""
+    return f"{TEXT} {run_facts.ended_early(analysed.run.records)}".rstrip()
 
 
 def table(analysed: Analysed) -> Table | None:
@@ -65,10 +71,11 @@ def sentences(analysed: Analysed) -> Iterator[str]:
 def sentence(row: dict) -> str:
     """What a row of :func:`bench.analysis.judging.correlations` means."""
     value, entry = row["correlation"], metrics.METRICS[row["metric"]]
+    chance = 2 / math.sqrt(row["pictures"])  # two standard errors of a correlation of nothing
     says = ("puts the pictures in the objective's order" if value >= 0.9 else
             "mostly agrees with the objective" if value >= 0.5 else
-            "agrees with the objective a little" if value >= 0.2 else
-            "has nothing to do with the objective" if value > -0.2 else
+            "cannot be told from chance" if abs(value) < chance else
+            "agrees with the objective a little" if value > 0 else
             "leans against the objective" if value > -0.5 else "contradicts the objective")  # fmt: skip
     several = f"{row['groups']} settings, {row['least']:.2f} to {row['most']:.2f}"
     groups = several if row["groups"] > 1 else "one setting"

@@ -18,6 +18,7 @@ from bench.analysis.analysed import EXTRAS, Analysed
 from bench.analysis.descents import by_photo
 from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, targets, to_target
 from bench.plan.engines import REFERENCE
+from bench.report import run_facts
 from bench.report.wording import measured, series_label, setting_name, status_name, with_interval
 from nst_gluon.pages import style
 from nst_gluon.pages.wording import harmless, listing, quantity, size_name, task_name
@@ -314,10 +315,11 @@ def _term_plot(analysed: Analysed, rows: pd.DataFrame, title: str, name: str) ->
     axes.set_yticks(list(places.values()), [metrics.find(term).label for term in terms])
     axes.set_ylim(min(places.values()) - 0.5, 0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("weighted, as it enters the objective; lower is better")
+    axes.set_xlabel("weighted as in the objective; lower is better")
     axes.set_title(style.label(title))
     style.finish(drawn, left=1.3)
     several = bool(np.any(rows["n"] > 1))
-    caption = f"The finished pictures under one objective{', with 95 % intervals over seeds' if several else ''}."
+    caption = f"Each method's picture under one objective{', with 95 % intervals' if several else ''}."
+    caption = f"{caption} {run_facts.ended_early(analysed.run.records)}".rstrip()
     title = f"Terms of the objective: {title}"
     return finished(drawn, name, title, caption, f"{title}. {'; '.join(told)}", "quality")

@@ -17,8 +17,9 @@ from bench.analysis.descents import by_photo
 from bench.analysis.summary import SPEEDUP_EQUAL
 from bench.plan import older
 from bench.report import run_facts
-from bench.report.numbers import SETTING
+from bench.report.numbers import NOTHING, SETTING, Book
 from bench.report.tables import Entry, Table, table, value_entry
+from nst_gluon.methods import Generator, bundled
 from nst_gluon.objective import presets
 from nst_gluon.pages.wording import MISSING, clean, listing, quantity, task_name
 
@@ -80,18 +81,26 @@ def _objective(meta: Mapping[str, Any]) -> str:
 
 
 def _departures(meta: Mapping[str, Any]) -> str:
+    """What the run's preset and nets, as their files describe them, have otherwise than the papers."""
     preset = str((meta.get("settings") or {}).get("preset") or presets.DEFAULT)
     own = {
         "texture_net_relative": "layers count alike by dividing each difference by its target, where the paper has "
         "plain differences of Grams (preset texture_net)",
     }
     parts = [own[preset]] if preset in own else []
-    parts += [
-        "nets are trained here, for minutes to an hour on few photos, not on 80,000 for hours on a GPU",
-        "texture networks draw noise whose mean is moved to 1/2, and train at a lower rate",
-        "Johnson's net has instance norm and a linear output",
-    ]
-    return f"Departures from the papers: {'; '.join(parts)}."
+    seconds = analysis.training_seconds(meta)
+    if seconds:
+        least, most = (quantity(end(value for value, _ in seconds.values()), "s") for end in (min, max))
+        took = least if least == most else f"{least} to {most}"
+        partly = "" if all(whole for _, whole in seconds.values()) else " or more"
+        parts.append(f"nets are trained here, for {took}{partly} each, on few photos, not on 80,000 for hours on a GPU")
+    known = bundled()
+    for net in (run_facts.get(meta, "inputs", "nets") or {}).values():
+        facts = (net or {}).get("meta") or {}
+        method = known.get(facts.get("method"))
+        if isinstance(method, Generator):
+            parts += method.departures(facts.get("architecture") or {}, preset)
+    return f"Departures from the papers: {'; '.join(dict.fromkeys(parts))}."
 
 
 def spread(values: np.ndarray) -> float:
@@ -177,7 +186,7 @@ def over_styles(analysed: Analysed) -> Table | None:
     return table("styles", "Over styles", columns, found, (1, 3, 4, 5), metrics.find(SPEEDUP_EQUAL).text)
 
 
-def baselines(analysed: Analysed) -> Table | None:
+def baselines(analysed: Analysed, book: Book = NOTHING) -> Table | None:
     """Each net against plain optimisation and its faster variants: both clocks, break-even; None without any."""
     rows = []
     if not analysed.methods.baseline:
@@ -189,7 +198,7 @@ def baselines(analysed: Analysed) -> Table | None:
             plain = optimiser == analysed.methods.baseline
             pass_name = SPEEDUP_EQUAL if plain else metrics.aimed_at("speedup_over_variant", optimiser)
             entries = [
-                _value(known, name)
+                _value(known, name, book)
                 for name in (pass_name, f"{pass_name}{analysis.WHOLE_CALL}", metrics.aimed_at("break_even", optimiser))
             ]
             if all(entry.text == MISSING for entry in entries) or analysed.methods[optimiser].from_net:
@@ -206,6 +215,6 @@ def baselines(analysed: Analysed) -> Table | None:
                  (1, *range(len(columns) - 3, len(columns))))  # fmt: skip
 
 
-def _value(rows: pd.DataFrame, metric: str) -> Entry:
+def _value(rows: pd.DataFrame, metric: str, book: Book) -> Entry:
     found = rows[rows["metric"] == metric].to_dict("records")
-    return dataclasses.replace(value_entry(found[0] if found else None), metric=metric)
+    return dataclasses.replace(value_entry(found[0] if found else None, book), metric=metric)

@@ -24,6 +24,16 @@ def get(meta: Any, *path: str) -> Any:
     return meta
 
 
+def ended_early(records: Iterable[Mapping[str, Any]]) -> str:
+    """A sentence where optimisations were ended at a net's loss; else nothing."""
+    if not any(get(record, "info", "stopped_because") == "target" for record in records):
+        return ""
+    return (
+        "Optimisation was ended once it had reached the loss of every net: its picture and objective are not the best "
+        "that it can do."
+    )
+
+
 def run_id(meta: Meta) -> str:
     return clean(meta.get("id") or "run", 80)
 

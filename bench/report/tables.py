@@ -133,8 +133,8 @@ def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
     note = (
         "Time: of a net, one forward pass, which is a picture; of an optimisation, one step. Beside a net stands what "
         "optimisation takes to the loss of that net's picture, and below it what its fastest variant takes. Objectives "
-        "compare within one task and size."
-    )
+        f"compare within one task and size. {run_facts.ended_early(analysed.run.records)}"
+    ).rstrip()
     return table("glance", "The main numbers", columns, rows, (1, *range(len(columns) - 6, len(columns))), note)
 
 
@@ -335,7 +335,10 @@ def ceilings(analysed: Analysed) -> Table | None:
         for name, value in peaks.flops_per_s.items()
     ]
     rows.append(["memory, a copy", f"{significant(peaks.bytes_per_s / 1e9)} GB/s"])
-    note = "A large matrix product and a copy, through the engine: no method can be faster than these."
+    note = (
+        "A large matrix product and a copy, through the engine: no method can be faster whose operations each read "
+        "their input from memory and write their result to it."
+    )
     return table("ceilings", "The limits of this machine", ["limit", "measured"], rows, (1,), note)
 
 

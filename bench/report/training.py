@@ -159,6 +159,7 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
     training_curve.finish(drawn, "Training of the nets")
     used = run_facts.get(analysed.run.meta, "inputs", "nets") or {}
     missing = [_name(use, methods) for use in sorted(used) if use not in found]
-    caption = training_curve.CAPTION + (f" Not on record: the training of {listing(missing)}." if missing else "")
+    caption = f"{training_curve.CAPTION} Of a net that was trained in parts, the last part."
+    caption += (f" Not on record: the training of {listing(missing)}." if missing else "")
     alt = f"Objective against iterations of training: {'; '.join(told)}"
     yield finished(drawn, "training", "Training of the nets", caption, alt, "training")

@@ -192,6 +192,10 @@ class Generator(Method):
         """How its nets are trained if not on the common objective; None: on that."""
         return None
 
+    def departures(self, architecture: Mapping[str, Any], preset: str) -> tuple[str, ...]:
+        """How a net of this architecture, trained under a preset, differs from the paper's, for the report."""
+        return ()
+
     def choices(self) -> Mapping[str, str]:
         """Keywords of :meth:`net` that ``train`` offers as options, with what each means; usually none."""
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nst_gluon.methods.base import Generator
@@ -74,6 +75,17 @@ class Johnson(Generator):
         else:
             net.affine(net.activation(x, "tanh"), TANH_SCALE, 0.5)
         return net.build()
+
+    def departures(self, architecture: Mapping[str, Any], preset: str) -> tuple[str, ...]:
+        found = [] if preset == self.name else [
+            "the Johnson nets are trained and judged under this objective, where the paper's has VGG-16, other layers "
+            "and total variation (preset johnson)"
+        ]  # fmt: skip
+        if architecture.get("norm") == "instance":
+            found.append("the Johnson nets have instance norm, as in the released code, where the paper has batch norm")
+        if architecture.get("output") == "linear":
+            found.append(f"the {self.title} has a linear output, not a scaled tanh")
+        return tuple(found)
 
     def choices(self) -> dict[str, str]:
         return {"width": "multiplies the channels of all layers (default: 1); fewer are faster"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nst_gluon.methods.base import Generator, Schedule
@@ -86,6 +87,18 @@ class TextureNet(Generator):
         batch 4; 280 after 300 of batch 1 from 0.01).
         """
         return Schedule(0.01, iterations // 2, max(1, iterations // 10), 0.7)
+
+    def departures(self, architecture: Mapping[str, Any], preset: str) -> tuple[str, ...]:
+        found = ["texture networks draw noise whose mean is moved to 1/2, and train at a lower rate"]
+        scales, finest = architecture.get("scales", 5), architecture.get("finest")
+        if finest is not None and finest != WIDTH * scales:
+            found.append(
+                f"the texture network for {'stylisation' if architecture.get('content') else 'textures'} has {finest} "
+                f"channels at its finest scale, where the paper has {WIDTH * scales}: it is faster for that"
+            )
+        if architecture.get("norm") == "instance":
+            found.append("stylising texture networks have instance norm and reflection, as in the later version")
+        return tuple(found)
 
     def choices(self) -> dict[str, str]:
         return {

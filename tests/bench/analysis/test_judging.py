@@ -47,6 +47,6 @@ def test_a_report_has_what_the_judges_found_and_does_without(tmp_path):
     rows = [("texture_net", 64, scale, 30 + scale, 10.0, 20 + scale, 0.0, f"images/{picture.name}") for scale in (0, 2)]
     pd.DataFrame(rows, columns=list(NOISE_COLUMNS)).to_csv(run / NOISE, index=False)
     page, text = report.build(run).read_text(), (run / "report.md").read_text()
-    assert "Copied patches contradicts the objective: rank correlation -1.00 over 3 pictures" in page
+    assert "Copied patches cannot be told from chance: rank correlation -1.00 over 3 pictures" in page
     assert "nonsense" not in page and "noise × 2" in page and "style loss 20, 22" in page
     assert "0.125" in text and "Noise strength" in text
