@@ -61,7 +61,7 @@ def main(options: argparse.Namespace) -> int:
         article = dataclasses.replace(article, stages=article.stages[:stages])
     names = {role: getattr(options, role) or getattr(article, role) for role in ("style", "content")}
     paths = {role: inputs.picture(role, name) for role, name in names.items()}
-    seed = console.whole_number("--seed", 0)(options.seed)
+    seed = console.seed(options.seed)
     threads = None if options.threads is None else console.whole_number("--threads", 1, 2)(options.threads)
     weights = load_weights(article, options.weights)
     runtime.prepare(threads)

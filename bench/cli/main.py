@@ -168,8 +168,9 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         begun = run_folder.read_run(resume, "--resume")
         _check_resumable(begun, resume)
         asked = {name for name in PLAN_DEFAULTS if getattr(options, name) is not None}
-        if asked <= {"method", "engine_python"}:
-            what = run_folder.plan_of(begun, resume, "--resume")
+        what = run_folder.plan_of(begun, resume, "--resume")
+        named = set(filter(None, (options.method or "").split(",")))
+        if asked <= {"method", "engine_python"} and named <= {reference for _, reference in what.settings.methods}:
             _check_trusted(what, resume, options)
             here = {cell.engine for cell in what.cells} - set(dict(what.settings.engine_pythons))
             for name in here if options.cluster is None else ():

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.machine.environment import file_sha256
 from bench.plan import engines
-from bench.plan.cells import BUNDLED, CELL_COLUMNS, NETS, Settings
+from bench.plan.cells import BUNDLED, CELL_COLUMNS, NETS, Cell, Settings
 from bench.store import run_folder
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 from nst_gluon import methods
@@ -38,8 +38,8 @@ class _Judging:
 
     def __init__(self, path: Path):
         self.path, self.meta = path, run_folder.read_run(path)
-        plan = run_folder.plan_of(self.meta, path)
-        self.settings: Settings = plan.settings
+        self.plan = run_folder.plan_of(self.meta, path)
+        self.settings: Settings = self.plan.settings
         for _, reference in self.settings.methods:
             methods.get(reference)
         runtime.prepare(self.settings.threads)
@@ -64,6 +64,11 @@ class _Judging:
     def content(self, cell: Mapping[str, Any]) -> np.ndarray | None:
         """The photo (1, 3, S, S) of a cell, as the run kept it; None for a texture."""
         return images.load(self.path / "images" / "content.png", cell["size"]) if cell["task"] == "stylize" else None
+
+    def shows_content(self, cell: Mapping[str, Any]) -> bool:
+        """Whether a cell's picture is of the photo that the run kept: the photos are dealt out to the seeds."""
+        photos, _ = self.plan.share(Cell.from_dict(cell))
+        return photos[:1] == self.settings.contents[:1] or cell["task"] == "texture"
 
     def of_style(self, cell: Mapping[str, Any], what: Callable[[np.ndarray], Any]) -> Any:
         """``what`` makes of a cell's style picture."""
@@ -96,9 +101,9 @@ class _Judging:
         if not any(side % judges.SIDES for side in sides):
             found = judges.statistics_distance(self._statistics(picture), self.of_style(cell, self._statistics))
             yield "judge_statistics", found
-        if cell["task"] == "stylize":
+        if cell["task"] == "stylize" and self.shows_content(cell):
             yield "edge_ssim", judges.edge_ssim(picture[0], self.content(cell)[0])
-        elif min(sides) >= 2 * judges.PATCH:
+        elif cell["task"] == "texture" and min(sides) >= 2 * judges.PATCH:
             yield "copied_share", judges.copied_share(picture[0], self.style(cell)[0])
 
     def draws(self, cell: Mapping[str, Any], pictures: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -120,7 +125,7 @@ def write(path: Path) -> None:
         cell = [record.get(name, "") for name in CELL_COLUMNS]
         for target, file, objective in _pictures(path, record):
             picture = images.load(file)
-            if not target:
+            if not target and run.shows_content(record):
                 draws[tuple(cell[:-1])].append((record, picture))
             found = dict(run.judge(record, picture))
             rows += [(*cell, target, metric, value) for metric, value in ({"objective": objective, **found}).items()]

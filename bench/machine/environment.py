@@ -206,12 +206,13 @@ def fingerprint(environment: Mapping[str, Any], devices: Iterable[str], dtypes: 
 
     Not the clock rate, which drifts, and not the host's name, which changes.
     """
-    used = [gpu["name"] for gpu in environment["gpus"] if any(name.startswith("gpu") for name in devices)]
+    places = {runtime.parse_device(name).index for name in devices if name.startswith("gpu")}
+    used = [gpu["name"] for place, gpu in enumerate(environment["gpus"]) if place in places]
     return {
         "cpu": environment["cpu"]["model"],
         "cores": environment["cpu"]["cores_used"],
         "threads": environment["threads"],
-        "gpu": used[0] if used else None,
+        "gpu": " and ".join(dict.fromkeys(used)) or None,
         "dtypes": sorted(set(dtypes)),
     }
 

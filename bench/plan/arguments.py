@@ -105,7 +105,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         batches=batches,
         dtypes=dtypes,
         devices=[str(device) for device in devices],
-        seed=console.whole_number("--seed", 0, 0)(given["seed"]),
+        seed=console.seed(given["seed"]),
         repeats=repeats,
         budget=_budget(given["budget"], settings.target_loss),
         settings=settings,

@@ -62,9 +62,15 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A stable name of the cell, fit for a file name: its identity columns."""
+        """A stable name of the cell, fit for a file name: its identity columns.
+
+        A style whose name is not fit has part of its hash there, as others would come out alike.
+        """
         device = self.device.replace(":", "")
-        style = f"{re.sub(r'[^0-9A-Za-z_]', '_', self.style_name)}-" if self.style_name else ""
+        fit = re.sub(r"[^0-9A-Za-z_]", "_", self.style_name)
+        if fit != self.style_name:
+            fit += f"_{hashlib.sha1(self.style_name.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+        style = f"{fit}-" if fit else ""
         what = f"{style}{self.engine}-{self.method}-{self.task}-{self.size}-b{self.batch}"
         return f"{what}-{self.dtype}-{device}-s{self.seed}"
 

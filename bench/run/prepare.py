@@ -75,8 +75,9 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
         nets[use] = {"file": path.name, "sha256": file_sha256(path), "meta": meta}
     identity = weights.load(settings.weights, random=settings.random_weights).identity()
     found = {"pictures": pictures, "weights": identity, "nets": nets}
-    if pythons:
-        found["engines"] = {name: versions[name] for name in pythons}
+    known = {name: versions[name] for name in pythons if name in versions}
+    if known:  # those of a cluster are tried by its workers
+        found["engines"] = known
     return {**found, "methods": foreign} if foreign else found
 
 

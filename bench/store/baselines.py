@@ -123,10 +123,10 @@ def _fingerprint(run: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
 
 
 def _without_curve(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """A line of cells.jsonl that does not count on curves.csv, pictures and logs, which are not kept."""
-    rows = {name: span for name, span in (cell.get("rows") or {}).items() if name != "curves.csv"}
-    kept = {name: value for name, value in cell.items() if name not in ("rows", "image", "log")}
-    return {**kept, "rows": rows} if rows else kept
+    """A line of cells.jsonl without what is not kept, pictures and logs, and without its places in the tables: those of
+    an older run are written anew and lie elsewhere. All of samples.csv counts.
+    """
+    return {name: value for name, value in cell.items() if name not in ("rows", "image", "log")}
 
 
 def _lacks(run: Mapping[str, Any], cells: list[dict[str, Any]]) -> list[str]:

@@ -292,6 +292,9 @@ def _fill(merged: Merged, root: Path) -> Path:
     try:
         for role in ("style", "content"):
             _copy(merged.pictures_of.path, f"images/{role}.png", made.path / f"images/{role}.png")
+        for style in (merged.run.get("settings") or {}).get("other_styles") or ():
+            kept = f"images/style-{Path(style).stem}.png"
+            _copy(merged.pictures_of.path, kept, made.path / kept)
         for part, done in merged.finished:
             files = {}
             for field, folder in (("image", "images"), ("log", "logs")):
@@ -299,12 +302,24 @@ def _fill(merged: Merged, root: Path) -> Path:
                 if isinstance(named, str) and named:
                     kept = f"{folder}/{_file_name(done.cell.key)}{Path(named).suffix}"
                     files[field] = kept if _copy(part.path, named, made.path / kept) else None
+            files["info"] = _with_pictures(part, done, made.path)
             samples = [(metric, unit, float(value), photo) for photo, metric, unit, value in done.samples]
             made.append({**done.record, **files}, samples, [(*point, photo) for photo, *point in done.curve])
         made.update(status=status)
     finally:
         made.close()
     return made.path
+
+
+def _with_pictures(part: Part, done: Finished, target: Path) -> dict[str, Any]:
+    """What a cell tells of itself, with its pictures at equal loss copied to ``target``."""
+    info = dict(done.record.get("info") or {})
+    if info.get("equal_loss"):
+        info["equal_loss"] = equal = {net: dict(one) for net, one in info["equal_loss"].items()}
+        for net, one in equal.items():
+            kept = f"images/{_file_name(done.cell.key)}-at-{_file_name(net)}.png"
+            one["image"] = kept if one.get("image") and _copy(part.path, one["image"], target / kept) else None
+    return info
 
 
 def _file_name(key: str) -> str:

@@ -377,10 +377,13 @@ def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]
     cells: list[dict[str, Any]] = []
     ends: dict[str, int | None] = {name: len(as_csv([columns])) for name, columns in TABLES.items()}
     ends[CELLS] = 0
-    position = 0
-    for line in _read(path, CELLS).splitlines(keepends=True):
-        cell = _parse(line, f"{path / CELLS}, line {len(cells) + 1}")
+    position, lines = 0, _read(path, CELLS).splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        cell = _parse(line, f"{path / CELLS}, line {number}")
         if cell is None:
+            # A kill leaves half a line at the end, and nothing after it.
+            if any(_parse(later, f"{path / CELLS}, a line after {number}") for later in lines[number:]):
+                raise UserError(f"RUN: {path / CELLS}, line {number} is damaged; remove it and all after it")
             break
         rows = cell.get("rows") or {}
         if any(rows[name][1] > sizes[name] for name in rows):
@@ -414,13 +417,17 @@ def _parse(line: bytes, where: str) -> dict[str, Any] | None:
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
     """Every run below ``root`` that this suite reads, oldest first: path, id, run, planned, cells."""
-    runs = []
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+    runs: list[dict[str, Any]] = []
+    for folder in root.iterdir() if root.is_dir() else ():
         with contextlib.suppress(UserError):
             run, cells = read_run(folder), read_cells(folder)
             planned = len(run.get("cells") or cells)
             runs.append({"path": folder, "id": folder.name, "run": run, "planned": planned, "cells": cells})
-    return runs
+    return sorted(runs, key=lambda found: (_made(found["run"]), found["id"]))
+
+
+def _made(run: Mapping[str, Any]) -> str:
+    return str(run.get("merged") or run.get("created") or "")
 
 
 def find_run(text: str, root: Path, argument: str = "RUN") -> Path:

@@ -19,7 +19,8 @@ from nst_gluon.system.errors import UserError
 
 ARGUMENT = "DIR"
 # Judged by the hash of what they name, and by the machine's fingerprint, not by what the run was told.
-BY_IDENTITY = ("style", "content", "weights", "nets", "threads")
+BY_IDENTITY = ("style", "content", "other_styles", "other_contents", "weights", "nets", "methods", "engine_pythons",
+               "threads")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,9 @@ def identities(run: Mapping[str, Any]) -> dict[str, Any]:
     inputs, settings = run.get("inputs") or {}, run.get("settings") or {}
     pictures, weights = inputs.get("pictures") or {}, inputs.get("weights") or {}
     found = {name: (pictures.get(name) or {}).get("sha256", settings.get(name)) for name in ("style", "content")}
+    found.update({name: (picture or {}).get("sha256") for name, picture in pictures.items()})
+    found.update({f"{name}.{key}": value for name in ("methods", "engines")
+                  for key, value in (inputs.get(name) or {}).items()})  # fmt: skip
     found["weights"] = weights.get("sha256", settings.get("weights"))
     found.update({f"nets.{use}": (net or {}).get("sha256") for use, net in (inputs.get("nets") or {}).items()})
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -119,8 +120,10 @@ def wrapped(text: str, stream: TextIO, indent: int = 2) -> str:
     return textwrap.fill(text, width, subsequent_indent=" " * indent, **breaks)
 
 
-def whole_number(argument: str, least: int = 0, example: int = 256) -> Callable[[str], int]:
-    """A parser of whole numbers from ``least``; its UserErrors name ``argument``."""
+def whole_number(
+    argument: str, least: int = 0, example: int = 256, most: float = math.inf
+) -> Callable[[str], int]:
+    """A parser of whole numbers from ``least`` to ``most``; its UserErrors name ``argument``."""
 
     def parse(text: str) -> int:
         try:
@@ -129,9 +132,16 @@ def whole_number(argument: str, least: int = 0, example: int = 256) -> Callable[
             raise UserError(f"{argument}: {text!r} is not a whole number; give e.g. {example}") from None
         if value < least:
             raise UserError(f"{argument}: {value} is too small; the least is {least}")
+        if value > most:
+            raise UserError(f"{argument}: {value} is too large; the most is {most:,}")
         return value
 
     return parse
+
+
+def seed(text: str) -> int:
+    """A seed: generators take 32 bits, and some are asked with the next few numbers."""
+    return whole_number("--seed", 0, 0, 2**32 - 2**16)(text)
 
 
 def whole_numbers(argument: str, least: int = 0) -> Callable[[str], list[int]]:

@@ -67,7 +67,7 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
         "J": ((1.0, 1e-3, " mJ"), (1e4, 1.0, " J"), (math.inf, 1e3, " kJ")),
         "x": ((math.inf, 1.0, "×"),),
         "images/s": ((math.inf, 1.0, " images/s"),),
-        "iterations": ((math.inf, 1.0, " iterations"),),
+        "evaluations": ((math.inf, 1.0, " evaluations"),),
     }
     for limit, divisor, suffix in steps.get(unit, ()):
         if abs(value) < limit:
@@ -92,7 +92,7 @@ def published(value: float, unit: str) -> str:
     if unit == "1":
         return _plain(value)
     divisor, suffix = _scale(value, unit)
-    suffix = "" if unit == "iterations" else suffix
+    suffix = "" if unit == "evaluations" else suffix
     return f"{value / divisor:,.4g}".replace("e+", "e") + suffix
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from plans import small_plan, with_settings
 from scipy.stats import spearmanr
 from synthetic import make_run
 
 from bench import report
 from bench.analysis import judging
+from bench.engines import judging as engine_judging
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 
 
@@ -36,6 +38,15 @@ def test_correlations_are_spearmans_with_the_better_end_in_mind(tmp_path):
     assert found.loc["judge_gram", ["pictures", "groups"]].tolist() == [11, 2]
     higher = (7 * spearmanr(objective, draws)[0] + 4 * spearmanr(objective[:4], draws[:4])[0]) / 11
     assert found.loc["diversity", "correlation"] == pytest.approx(-higher), "of diversity more is better"
+
+
+def test_a_picture_of_another_photo_is_not_judged_by_the_first():
+    plan = with_settings(small_plan(repeats=3), other_contents=("chelsea", "coffee"))
+    judge = object.__new__(engine_judging._Judging)
+    judge.plan, judge.settings = plan, plan.settings
+    shown = {(cell.method, cell.task, cell.seed): judge.shows_content(cell.to_dict()) for cell in plan.cells}
+    assert all(shows for (method, task, seed), shows in shown.items() if method != "gatys" or task == "texture")
+    assert [shown["gatys", "stylize", seed] for seed in range(3)] == [True, False, False]
 
 
 def test_a_report_has_what_the_judges_found_and_does_without(tmp_path):

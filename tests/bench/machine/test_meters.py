@@ -255,6 +255,9 @@ def test_the_gpu_belongs_to_the_fingerprint_only_where_it_is_used():
     machine = {"cpu": {"model": "c", "cores_used": 2}, "threads": 2, "gpus": [{"name": "g"}]}
     assert environment.fingerprint(machine, ["cpu"], ["float32"])["gpu"] is None
     assert environment.fingerprint(machine, ["cpu", "gpu"], ["float32"])["gpu"] == "g"
+    machine["gpus"].append({"name": "h"})
+    for devices, name in ((["gpu:1"], "h"), (["gpu"], "g"), (["gpu", "gpu:1"], "g and h")):
+        assert environment.fingerprint(machine, devices, ["float32"])["gpu"] == name
 
 
 def test_busy_and_oversubscribed_machines_are_warned_about():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -50,6 +51,14 @@ def test_several_styles_are_named_in_their_cells_and_have_their_own_nets():
     assert built.settings.style_of(brick) == "/pictures/brick.jpg"
     again = plan.Plan.from_dict(json.loads(json.dumps(built.to_dict())))
     assert again == built and again.fingerprint() == built.fingerprint()
+
+
+def test_styles_with_like_names_have_keys_of_their_own():
+    cell = small_plan().cells[0]
+    names = ("my-wave", "my_wave", "my wave", "星夜", "睡蓮")
+    keys = {dataclasses.replace(cell, style_name=name).key for name in names}
+    assert len(keys) == len(names) and all(re.fullmatch(r"[\w.-]+", key, re.ASCII) for key in keys)
+    assert dataclasses.replace(cell, style_name="great_wave").key == f"great_wave-{cell.key}"
 
 
 def test_photos_are_dealt_out_to_the_starts_and_the_first_process_scores():

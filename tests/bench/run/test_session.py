@@ -105,6 +105,7 @@ def status_and_error(capsys, *arguments: str) -> tuple[int, str]:
         (["--budget", "standrad"], ["--budget", "did you mean 'standard'"]),
         (["--weights", "vgg91"], ["--weights", "did you mean 'vgg19'"]),
         (["--net", "great_wave-jonson-stylize"], ["--net", "did you mean 'great_wave-johnson-stylize'"]),
+        (["--seed", "202612311200"], ["--seed", "too large"]),
         (["--resume", "latst"], ["--resume", "did you mean 'latest'"]),
         (["--stlye", "brick"], ["--stlye", "did you mean '--style'", "bench run --help"]),
         (["--stlye=brick"], ["did you mean '--style'"]),
@@ -244,6 +245,8 @@ def test_resume_takes_the_plan_from_the_run(capsys, faked, tmp_path):
     assert main.main(["run", "--resume", "latest", "--size", "64", "--repeats", "1", "--out", str(tmp_path)]) == 0
     assert (path / "starts.txt").read_text() == before
     capsys.readouterr()
+    status, error = status_and_error(capsys, "run", "--resume", str(path), "--method", "gatys")
+    assert status == 2 and "another plan" in error
     status, error = status_and_error(capsys, "run", "--resume", str(path), "--size", "128")
     assert status == 2 and "--resume" in error and "another plan" in error
 

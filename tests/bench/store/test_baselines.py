@@ -67,6 +67,13 @@ def test_a_saved_run_is_found_and_read_like_a_run(results, capsys):
     assert [entry["id"] for entry in run_folder.list_runs(results)] == ["measured"]  # no run by itself
 
 
+def test_a_baseline_of_an_older_run_has_all_its_samples(tmp_path):
+    """Its tables are written anew, with more columns, so that the places of its cells in them are others."""
+    run = ROOT / "results" / "peers"
+    kept = read_run(baselines.save(tmp_path, "old", run).path)
+    assert kept.samples.equals(read_run(run).samples) and len(kept.samples)
+
+
 def test_another_machine_has_an_entry_of_its_own(results):
     first = baselines.save(results, "main", results / "measured").path
     assert baselines.find(results, "main", {**FINGERPRINT, "cores": 4}) is None

@@ -144,6 +144,38 @@ def test_an_unfinished_part_is_said(tmp_path):
     assert found["warnings"] == [f"first is not complete: 3 of its {planned} cells are here"]
 
 
+def test_pictures_of_further_styles_and_at_equal_loss_are_kept(tmp_path, thirds):
+    for path in thirds:
+        (path / "images" / "style-brick.png").write_bytes(b"brick")
+        records = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+        for record in records:
+            record["info"] = {"equal_loss": {"johnson": {"image": record["image"], "objective": 1.0}}}
+        (path / "cells.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        run = json.loads((path / "run.json").read_text())
+        run["settings"]["other_styles"] = ["brick"]
+        (path / "run.json").write_text(json.dumps(run))
+    path = written(thirds, tmp_path / "out")
+    assert (path / "images" / "style-brick.png").read_bytes() == b"brick"
+    for record in run_folder.read_cells(path):
+        kept = record["info"]["equal_loss"]["johnson"]["image"]
+        assert kept.endswith("-at-johnson.png") and (path / kept).read_bytes() == record["key"].encode()
+
+
+def test_further_photos_are_judged_by_what_is_in_them(tmp_path, thirds):
+    def with_photo(path: Path, name: str, sha256: str) -> None:
+        run = json.loads((path / "run.json").read_text())
+        run["settings"]["other_contents"] = [name]
+        run["inputs"]["pictures"]["content b"] = {"file": "b.jpg", "sha256": sha256}
+        (path / "run.json").write_text(json.dumps(run))
+
+    for path, home in zip(thirds, ("/home/one", "/home/two", "/home/three")):
+        with_photo(path, f"{home}/b.jpg", "7" * 64)
+    merged(thirds)
+    with_photo(thirds[1], "/home/two/b.jpg", "8" * 64)
+    with pytest.raises(UserError, match="another content b"):
+        merged(thirds)
+
+
 def test_merging_what_was_merged_and_the_rest_is_complete(tmp_path, thirds):
     half = written(thirds[:2], tmp_path / "out")
     path = written([half, thirds[2]], tmp_path / "out")

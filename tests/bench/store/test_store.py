@@ -120,6 +120,23 @@ def test_rubbish_after_the_last_line_is_cut_off(run, tail):
     assert len(rows((run.path / "samples.csv").read_text())) == 4
 
 
+def test_a_damaged_line_with_others_after_it_is_told_and_nothing_is_cut_off(run):
+    fill(run, PLAN.cells[:3])
+    run.close()
+    file = run.path / "cells.jsonl"
+    before = file.read_bytes().replace(b'{"key"', b'{"ke\xff"', 1)
+    file.write_bytes(before)
+    for reads in (run_folder.read_cells, Store.resume):
+        with pytest.raises(UserError, match="line 1 is damaged"):
+            reads(run.path)
+    assert file.read_bytes() == before
+
+
+def test_a_machine_that_does_not_tell_its_clock_rate_leaves_a_run_that_can_be_read(run):
+    run.append({**line(PLAN.cells[0]), "info": {"cpu_mhz": [None, 2400.5]}}, [])
+    assert run_folder.read_cells(run.path)[0]["info"]["cpu_mhz"] == [None, 2400.5]
+
+
 @pytest.mark.parametrize("after", range(0, 1200, 111))
 def test_a_disk_that_fills_up_in_the_middle_leaves_the_cells_before(run, monkeypatch, after):
     fill(run, PLAN.cells[:2])
@@ -224,6 +241,14 @@ def test_an_output_folder_that_cannot_be_written(tmp_path, monkeypatch):
 def test_a_name_that_cannot_be_made_is_one_line(tmp_path):
     with pytest.raises(UserError, match="^--out: cannot write"):
         Store.create(tmp_path / ("x" * 300), {})
+
+
+def test_the_latest_run_is_the_newest_whatever_its_name(tmp_path):
+    for created, name in (("2030-01-01T12:00:00", "reference"), ("2031-01-01T12:00:00", "20310101T120000Z-abcd")):
+        made = Store.create(tmp_path, {"created": created})
+        made.close()
+        made.path.rename(tmp_path / name)
+    assert run_folder.find_run("latest", tmp_path).name == "20310101T120000Z-abcd"
 
 
 def test_runs_are_found_by_id_path_and_latest(tmp_path):
