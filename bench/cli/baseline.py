@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "baseline",
-        help="keep a run under a name, to compare later ones with",
+        help="keep a run under a name, for later comparisons",
         description="Keep a run under a name, to compare later ones on the same machine with. One name has an entry "
         "for each machine.",
         epilog="examples:\n  python -m bench baseline save main latest\n  python -m bench baseline list",

@@ -53,13 +53,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_arguments(command)
     command.add_argument("--metric", metavar="LIST", help="the metrics to compare (times and memory)")
     command.add_argument("--fail-on", metavar="LIST", help=f"verdicts that fail the comparison ({RULES['fail_on']})")
-    command.add_argument("--inconclusive", metavar=f"{PASS}|{FAIL}", help="whether a doubtful result passes (pass)")
-    command.add_argument("--floor", metavar="PERCENT", help="a change of times below this is none (5; two runs: 10)")
+    command.add_argument("--inconclusive", metavar=f"{PASS}|{FAIL}", help="what inconclusive counts as (pass)")
+    command.add_argument("--floor", metavar="PERCENT", help="ignore smaller changes of times (5; two runs: 10)")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments that it shares with ``selftest``: what is measured, for how long, and where the result goes."""
-    add_plan = command.add_argument_group("what is measured (revisions only)").add_argument
+    add_plan = command.add_argument_group("measurement (revisions only)").add_argument
     add_plan("--method", metavar="LIST", help=f"names, or {methods.FORMS} ({PLAN['method']})")
     for name in ("task", "size", "batch", "dtype", "device"):
         add_plan(f"--{name}", metavar="LIST", help=f"({PLAN[name]})")

@@ -17,7 +17,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "figure",
-        help="lay the pictures of runs side by side, with what each took",
+        help="show pictures of runs side by side, with time and memory",
         description="Draw one figure: a row for each style, a column for each method, and under each picture its time, "
         "memory, training time and objective. Written as SVG, PNG and PDF. A run has one row for each of its styles; "
         "give several runs for more.",

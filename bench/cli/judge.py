@@ -17,13 +17,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         "judge",
         help="judge the pictures of finished runs by what no method minimises",
         description="Compare the saved pictures of runs with their style and photo by Gram matrices of unused layers, "
-        "wavelet statistics, copied patches, diversity and edges; draw their nets with more and less noise; write "
-        "judges.csv and noise.csv, and the report anew. Prints how far each judge agrees with the objective, over all "
+        "wavelet statistics, copied patches, diversity and edges; run their nets with more and less noise; write "
+        "judges.csv, noise.csv and a new report. Prints how far each judge agrees with the objective, over all "
         "runs named.",
         epilog="examples:\n  python -m bench judge latest\n  python -m bench judge results/2030*",
     )
     command.add_argument("runs", metavar="RUN", nargs="+", help="a run directory, a run's id, or latest")
-    command.add_argument("--kept", action="store_true", help="judge nothing anew: compare what judges.csv has")
+    command.add_argument("--kept", action="store_true", help="judge nothing again: compare what judges.csv has")
     add_out(command)
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 

@@ -126,7 +126,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="threads of the engine (default: OMP_NUM_THREADS, or all available cores)",
     )
-    add("--shard", metavar="I/N", help="measure only part I of N, of about equal length; see merge")
+    add("--shard", metavar="I/N", help="measure only part I of N similarly long parts; see merge")
     add(
         "--cluster",
         metavar="WHERE",

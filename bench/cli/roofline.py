@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "roofline",
         help="show how close a run comes to the machine's peak",
         description="Without --run: measure the machine's peak, by a large matrix product and a copy through the "
-        "engine, and keep it for this machine. With --run: show which part of that peak each cell of a finished run "
+        "engine, and keep it for this machine. With --run: show what share of the peak each cell of a finished run "
         "reaches, and add a plot to the run.",
         epilog="examples:\n  python -m bench roofline --threads 2\n  python -m bench roofline --run latest",
     )

@@ -16,8 +16,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "selftest",
-        help="how small a change this machine can tell",
-        description="Measure this suite against itself and tell the rate of false alarms, the smallest slow-down that "
+        help="how small a change this machine detects",
+        description="Measure this suite against itself and show the rate of false alarms, the smallest slow-down that "
         "nine of ten comparisons detect, and how much each number differs from process to process. What it finds is "
         "kept for this machine, and comparisons of two runs use it.",
         epilog="example:\n  python -m bench selftest --method texture_net --task texture --time 120",

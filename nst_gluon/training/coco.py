@@ -41,7 +41,7 @@ def fetch(progress: bool = True) -> Path:
             _download(part, progress)
             if _sha1(part) != SHA1:
                 part.unlink()
-                raise UserError(f"--photos {NAME}: what {URL} sent has another hash than it should; try again later")
+                raise UserError(f"--photos {NAME}: the file from {URL} has the wrong hash; try again later")
             with scratch_folder(folder.parent) as scratch:
                 _extract(part, scratch)
                 os.replace(scratch / "photos", folder)

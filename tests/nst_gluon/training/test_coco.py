@@ -90,7 +90,7 @@ def test_a_whole_archive_is_not_downloaded_again(server, tmp_path):
 
 def test_another_archive_is_refused_and_not_kept(server, tmp_path, monkeypatch):
     monkeypatch.setattr(coco, "SHA1", "0" * 40)
-    with pytest.raises(UserError, match="another hash"):
+    with pytest.raises(UserError, match="wrong hash"):
         coco.fetch(progress=False)
     assert not list((tmp_path / "cache").iterdir())
 
