@@ -47,6 +47,7 @@ from nst_gluon.nets import netfile  # noqa: E402
 from nst_gluon.system import ending, files  # noqa: E402
 
 STATUSES = {0, 1, 2, 3, 130, 143}
+ORPHAN_S = 5.0
 LONGEST_S, GRACE_S = 12.0, 40.0  # a command that is still at work is ended; one that does not end is a hang
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -347,7 +348,10 @@ def play(case: Case, folder: Path, moment: float | None, number: int) -> list[st
     if status not in STATUSES and not late and not wrong:
         wrong.append(f"exit status {status}")
     wrong += [f"{path} was left" for path in folder.rglob(f"{files.PREFIX}*")]
-    time.sleep(0.02)
+    # A child that was just being started finds out by itself that nobody waits for it.
+    patience = time.monotonic() + ORPHAN_S
+    while orphans() and time.monotonic() < patience:
+        time.sleep(0.02)
     for orphan in orphans():
         with contextlib.suppress(OSError):
             wrong.append(f"a process was left: {Path(f'/proc/{orphan}/cmdline').read_bytes()[:300]!r}")
