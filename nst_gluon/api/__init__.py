@@ -26,6 +26,7 @@ from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import request
 from nst_gluon.objective import presets
 from nst_gluon.pictures import images
+from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike
 from nst_gluon.training import coco, together
@@ -280,7 +281,13 @@ def train(
     }  # fmt: skip
     how = {"checkpoint_every": checkpoint_every, "preview_every_s": preview_every, "overwrite": force, "quiet": quiet}
     if len(where) > 1 or where[0].host:
-        job = {"config": fields, "output": str(output), "command": command, "options": how}
+        kind, precision = runtime.parse_device(device), runtime.parse_dtype(dtype)
+        if not where[0].host:  # on other machines the workers know what they can do
+            runtime.check_dtype(precision, kind)
+        reference = methods.facts(chosen.name).reference or chosen.name
+        job = {
+            "method": reference, "config": fields, "output": str(output), "command": command, "options": how,
+        }  # fmt: skip
         return together.launch(job, where, device, threads)
     engine = inputs.start_engine(device, dtype, threads)
     from nst_gluon.training import run_folder

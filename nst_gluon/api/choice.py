@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from nst_gluon.api import inputs
 from nst_gluon.api.request import Request
 from nst_gluon.methods.description import Noise
 from nst_gluon.nets import netfile
+from nst_gluon.nets.geometry import STATISTICS
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError, did_you_mean
 from nst_gluon.system.files import PathLike
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 OPTIMISERS_ONLY = (
     "preset", "iterations", "optimizer", "start", "coarse", "style_size", "segments", "weights", "random_weights",
 )  # fmt: skip
+# What a net is loaded with.
+LOADING = ("device", "dtype", "threads")
+ENGINES = ("gluon", "fastest")
+# The least longer side at which a net is to work.
+LEAST_NET_SIZE = 16
 # One evaluation of the objective, measured on one core at 256x256 and 512x512: seconds per pixel.
 SECONDS_PER_PIXEL = 9e-6
 
@@ -138,6 +145,9 @@ def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
         name = str(request.net)
     else:
         net, meta, name = request.net, request.net.meta, "the net"
+        for option in LOADING:
+            if option in request.given:
+                raise UserError(f"--{option}: this net is loaded already; give {option} to load_net")
         method = netfile.method_of(meta, name)
     if not runs_here(method):
         raise UserError(f"--net: {name!r} runs in {', '.join(method.engines)} only, see python -m bench run")
@@ -151,7 +161,15 @@ def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
 
 
 def check_options(request: Request, choice: Choice) -> None:
-    """Refuse options that the method has no use for."""
+    """Raise UserError for options that no method knows or that this one has no use for."""
+    for name, known in (("tile_statistics", STATISTICS), ("engine", ENGINES)):
+        value = getattr(request, name)
+        if value not in known:
+            raise UserError(f"--{name.replace('_', '-')}: unknown {value!r}; {did_you_mean(str(value), known)}")
+    if request.net_size is not None and request.net_size < LEAST_NET_SIZE:
+        raise UserError(f"--net-size: {request.net_size} is too small; the least is {LEAST_NET_SIZE}")
+    if not 0 <= request.strength < math.inf:
+        raise UserError(f"--strength: {request.strength:g} is not a finite number of 0 or more")
     method = choice.method
     if method.kind == methods.GENERATES:
         given = [name for name in OPTIMISERS_ONLY if name in request.given]
@@ -173,18 +191,25 @@ def check_options(request: Request, choice: Choice) -> None:
         raise UserError(f"--strength: {request.strength:g} is too large for {method.name}; give 0 (the photo) to 1")
 
 
-def fallback_note(request: Request, choice: Choice, size: tuple[int, int], count: int = 1) -> str:
-    """What to tell before a picture of ``size`` is optimised only because no net was found: how long it will take,
+def fallback_note(request: Request, choice: Choice, size: tuple[int, int], count: int = 1, videos: int = 0) -> str:
+    """What to tell before pictures of ``size`` are optimised only because no net was found: how long it will take,
     and what would be faster.
+
+    Args:
+        count: of pictures and videos; ``videos``: those that are videos, of whose frames each is optimised.
     """
+    if videos:
+        what, count, each = "each frame" if videos == count else "each picture and each frame", 1, " each"
+    else:
+        what, each = "the picture" if count == 1 else f"{count} pictures", ""
     cores = min(runtime.available_cores(), request.threads or runtime.available_cores(), 8)
     seconds = SECONDS_PER_PIXEL * size[0] * size[1] * request.iterations / cores * count
     about = f"{max(1, seconds):.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    took = f", about {about} here" if str(request.device) == "cpu" else ""
+    took = f", about {about}{each} here" if str(request.device) == "cpu" else ""
     styles = sorted({net.style for net in assets.nets() if net.task == request.task})
     faster = f"a style with a net ({', '.join(styles)})" if styles else "a net"
     return (
         f"note: no net is bundled for {choice.style!r}, so {choice.method.name} optimises "
-        f"{'the picture' if count == 1 else f'{count} pictures'} in {request.iterations} steps{took}. "
+        f"{what} in {request.iterations} steps{took}. "
         f"Faster: {faster}, a net of your own (python -m nst_gluon train), or a smaller --size or --iterations"
     )

@@ -96,11 +96,7 @@ class PictureMaker:
         if request.engine == "fastest":
             if generator.context.device_type != "cpu":
                 raise UserError("--engine: fastest compares engines on the CPU; use --device cpu")
-            from nst_gluon.nets.fastest import Fastest
-
-            generator.inference = Fastest(
-                generator.description, generator.params, generator.meta, request.dtype, self._listener.note
-            )
+            generator = generator.in_fastest_engine(self._listener.note)
         if (generator.meta.get("weights") or {}).get("random"):
             self._listener.note("note: this net was trained with random weights")
         return generator

@@ -20,7 +20,8 @@ def build_parser(arguments: Sequence[str] = ()) -> console.Parser:
 
     A method that ``arguments`` refer to (``--method FILE.py:NAME``) is imported first: its nets may have options.
     """
-    for option, value in zip(arguments, arguments[1:]):
+    words = [word for one in arguments for word in (one.split("=", 1) if one.startswith("--method=") else [one])]
+    for option, value in zip(words, words[1:]):
         if option == "--method" and methods.is_reference(value):
             methods.get(value)
     parser = console.Parser(

@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 
 from nst_gluon import api, methods
-from nst_gluon.api.choice import fallback_note, optimiser, runs_here
+from nst_gluon.api.choice import ENGINES, LEAST_NET_SIZE, fallback_note, optimiser, runs_here
 from nst_gluon.api.inputs import LARGEST, check_memory
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import Request, request
 from nst_gluon.cli import batch, input_files, options
-from nst_gluon.cli.console import number, whole_number
+from nst_gluon.cli.console import number, seed, whole_number
+from nst_gluon.nets.geometry import STATISTICS
 from nst_gluon.system.errors import UserError
 
 STRENGTH = {
@@ -89,7 +90,7 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
     if stylize:
         add("--skip-existing", action="store_true", help="leave out pictures whose result exists already")
         add("--keep-colors", action="store_true", help="keep the photo's colours: only its brightness is restyled")
-    add("--seed", type=whole_number("--seed", 0, 0), metavar="N", help="seed of all noise (default: %(default)s)")
+    add("--seed", type=seed, metavar="N", help="seed of all noise (default: %(default)s)")
     add("--quiet", "-q", action="store_true", help="no progress and no summary on stderr")
     add("--json", action="store_true", help="print one JSON object on stdout instead of names: what was made, how fast")
     add = parser.add_argument_group("nets").add_argument
@@ -97,7 +98,7 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
     if stylize:
         add(
             "--net-size",
-            type=whole_number("--net-size", 16),
+            type=whole_number("--net-size", LEAST_NET_SIZE),
             metavar="N",
             help="stylise a larger picture with a longer side of N, as the net was trained, and carry the photo's "
             "detail up; the strokes are larger then",
@@ -111,14 +112,14 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
     )
     add(
         "--engine",
-        choices=("gluon", "fastest"),
+        choices=ENGINES,
         metavar="NAME",
         help="gluon (default), or fastest: whichever installed engine (OpenVINO, ONNX Runtime) makes the same picture "
         "fastest, by a trial that takes seconds: for many pictures",
     )
     add(
         "--tile-statistics",
-        choices=("exact", "thumbnail"),
+        choices=STATISTICS,
         metavar="NAME",
         help="what instance norms divide by in tiles: exact (default), the same picture as in one piece; thumbnail, "
         "those of a small picture (Chen et al. 2022): half the time, but 14 to 22 dB from the picture in one piece",
@@ -178,7 +179,8 @@ def run_stylize(args: argparse.Namespace) -> int:
     listener = options.Terminal(args.quiet, alone)
     work = batch.Batch(args, PictureMaker(asked, listener))
     if choice.fallback and jobs:
-        listener.hint(fallback_note(asked, choice, batch.size_of(jobs[0], args.size), len(jobs)))
+        size, videos = batch.size_of(jobs[0], args.size), sum(job.is_video for job in jobs)
+        listener.hint(fallback_note(asked, choice, size, len(jobs), videos))
     work.outcome.skipped = skipped
     return batch.report(work.run(jobs), args.json, args.quiet)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from nst_gluon import api, assets, methods
 from nst_gluon.api.choice import generators, runs_here
 from nst_gluon.cli import options
-from nst_gluon.cli.console import number, whole_number, whole_numbers
+from nst_gluon.cli.console import number, seed, whole_number, whole_numbers
 from nst_gluon.system.errors import UserError
 from nst_gluon.training import recipe
 
@@ -81,7 +81,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="NET",
         help="net of the same method and task to begin with, or random (default: the bundled one of another style)",
     )
-    add("--seed", type=whole_number("--seed", 0, 0), metavar="N", help="seed of all randomness (default: %(default)s)")
+    add("--seed", type=seed, metavar="N", help="seed of all randomness (default: %(default)s)")
     add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the method's own)")
     add(
         "--checkpoint-every",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nst_gluon.methods.base import Generator, Schedule
 from nst_gluon.methods.description import Builder, Net
+from nst_gluon.system.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,11 +95,17 @@ class Adversarial:
 
     D mirrors the generator: 5x5 convolutions of stride 2, leaky ReLU, batch normalisation but in the first and the
     last, and one sigmoid for each place of the noise.
+
+    Raises:
+        UserError: the style, which has the training's size, is smaller than the crops.
     """
 
     def __init__(self, trainer: Trainer, side: int):
         from nst_gluon.system.engine import mx
 
+        if trainer.config.size < side:
+            name = trainer.config.method
+            raise UserError(f"--size: {name} is trained on crops of {side} pixels of the style; give {side} or more")
         self._mx, self._trainer, self.side = mx, trainer, side
         net = trainer.description
         layers, filters = net.inputs[0].reduction, net["output"].source

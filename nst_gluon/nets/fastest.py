@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from nst_gluon.methods.description import Net
 from nst_gluon.nets import onnx_export, sessions
-from nst_gluon.nets.inference import Inference
+from nst_gluon.nets.inference import KEPT_GRAPHS, Inference
 from nst_gluon.pictures.images import psnr
 from nst_gluon.system.engine import mx
 
-ENGINES = ("gluon", "fastest")
+OWN = "gluon"
 # The least agreement with the net's own picture in float32, in dB; and how much faster another engine has to be.
 SAME, GAIN, TRIALS = {"float32": 60.0, "bfloat16": 40.0}, 0.95, 3
 
@@ -45,7 +47,7 @@ class Fastest(Inference):
 
     Args:
         meta: the net file's text, for the export.
-        tell: is told which engine it is.
+        tell: is told which engine it is, at each trial.
     """
 
     def __init__(
@@ -53,36 +55,47 @@ class Fastest(Inference):
         tell: Callable[[str], object] = lambda line: None,
     ):  # fmt: skip
         super().__init__(net, params, dtype=dtype)
-        self._meta, self._tell, self._chosen = meta, tell, {}
+        self._meta, self.tell = meta, tell
+        # By the inputs' shapes: the engine that won, and what runs it there, which is compiled again when it is needed
+        # after others.
+        self._winners: dict[tuple, str] = {}
+        self._runs: OrderedDict[tuple, Run] = OrderedDict()
 
     def __call__(self, *inputs):
         key = tuple(tuple(value.shape) for value in inputs)
-        if key not in self._chosen:
-            self._chosen[key] = self._trial(inputs)
-        run = self._chosen[key]
-        if run is None:
+        run = self._runs.pop(key, None)
+        if key not in self._winners:
+            self._winners[key], run = self._trial(inputs)
+        if self._winners[key] == OWN:
             return super().__call__(*inputs)
-        return mx.nd.array(run(*(value.asnumpy() for value in inputs)), dtype="float32")
+        while len(self._runs) >= KEPT_GRAPHS:
+            self._runs.popitem(last=False)
+        self._runs[key] = run or PEERS[self._winners[key]](self._model, key, self._dtype)
+        return mx.nd.array(self._runs[key](*(value.asnumpy() for value in inputs)), dtype="float32")
 
-    def _trial(self, inputs: Sequence) -> Run | None:
-        """The fastest engine for inputs of that size; None: the net's own."""
-        own, name, chosen = super().__call__, "gluon", None
+    @cached_property
+    def _model(self) -> bytes:
+        """The net's export, for inputs of any size."""
+        return onnx_export.build(self.net, self.params, self._meta).SerializeToString()
+
+    def _trial(self, inputs: Sequence) -> tuple[str, Run | None]:
+        """The fastest engine for inputs of that size, and what runs it; None: the net's own."""
+        own, name, chosen = super().__call__, OWN, None
         least = _seconds(lambda: own(*inputs).wait_to_read())
         installed = [peer for peer in PEERS if importlib.util.find_spec(peer) and importlib.util.find_spec("onnx")]
         if installed:
             expected = np.clip(Inference(self.net, self.params)(*inputs).asnumpy(), 0, 1)
             arrays = [value.asnumpy() for value in inputs]
-            model = onnx_export.build(self.net, self.params, self._meta).SerializeToString()
         for peer in installed:
-            run = PEERS[peer](model, [array.shape for array in arrays], self._dtype)
+            run = PEERS[peer](self._model, [array.shape for array in arrays], self._dtype)
             if run is None or psnr(np.clip(run(*arrays), 0, 1), expected) < SAME[self._dtype]:
                 continue
             seconds = _seconds(lambda run=run: run(*arrays))
             if seconds < GAIN * least:
                 least, name, chosen = seconds, peer, run
-        others = f"of {', '.join(['gluon', *installed])}" if installed else "no other is installed"
-        self._tell(f"note: engine {name}, {least * 1e3:.0f} ms a picture ({others})")
-        return chosen
+        others = f"of {', '.join([OWN, *installed])}" if installed else "no other is installed"
+        self.tell(f"note: engine {name}, {least * 1e3:.0f} ms a picture ({others})")
+        return name, chosen
 
 
 def _seconds(call: Callable[[], object]) -> float:

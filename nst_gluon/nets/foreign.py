@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 
 from nst_gluon import methods
 from nst_gluon.descriptor.weights.formats import opened
+from nst_gluon.descriptor.weights.ndarrays import LIST_MAGIC
 from nst_gluon.methods.base import Generator
 from nst_gluon.methods.description import MAX_PARAMETERS, describe
 from nst_gluon.methods.onnx_file import OnnxFile
@@ -37,7 +39,7 @@ def is_state_dictionary(path: PathLike, own: str) -> bool:
     with reading(path) as file:
         start = file.read(4)
     if start != b"PK\x03\x04":
-        return start[:1] == b"\x80" or start == b"\x89HDF"
+        return start[:1] == b"\x80" or start in (b"\x89HDF", struct.pack("<I", LIST_MAGIC))
     try:
         with zipfile.ZipFile(path) as archive:
             return own not in archive.namelist()

@@ -9,6 +9,8 @@ from nst_gluon.methods import description as d
 from nst_gluon.methods.description import Net
 from nst_gluon.system.errors import UserError
 
+# What instance norms divide by in tiles: what they do in one piece, or what they do in a thumbnail of the picture.
+STATISTICS = ("exact", "thumbnail")
 # Multiples of its coarsest pixel among which a net's smallest picture is looked for.
 TRIED = 1024
 

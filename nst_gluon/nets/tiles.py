@@ -26,7 +26,7 @@ from functools import cached_property
 import numpy as np
 
 from nst_gluon.methods.description import Content, Net, Norm, Upsample
-from nst_gluon.nets.geometry import tile_geometry, working_size
+from nst_gluon.nets.geometry import STATISTICS, tile_geometry, working_size
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.inference_graph import InferenceGraph, Statistics, Value
 from nst_gluon.nets.inputs import noise_window
@@ -36,7 +36,6 @@ from nst_gluon.pictures.images import resize
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
 
-STATISTICS = ("exact", "thumbnail")
 # Floats a pixel of the picture up to which an activation is always kept, and bytes up to which a larger one is.
 KEPT_FLOATS, KEPT_BYTES = 16, 2**30
 

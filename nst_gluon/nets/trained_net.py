@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.training_net import TrainingNet, with_parameters
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import UserError
+
+if TYPE_CHECKING:
+    from nst_gluon.nets.fastest import Fastest
 
 
 class TrainedNet:
@@ -42,13 +46,28 @@ class TrainedNet:
         dtype: str = "float32",
     ):  # fmt: skip
         self.method, self.task, self.meta, self.params = meta["method"], meta["task"], meta, params
-        self.architecture = meta["architecture"]
+        self.architecture, self.dtype = meta["architecture"], dtype
         self.description: Net = netfile.net_of(meta, where)
         self.description.check({name: value.shape for name, value in params.items()}, where)
         self.context = ctx or mx.cpu()
         # The graph for inference is built for oneDNN; elsewhere the net itself does.
         on_cpu = self.context.device_type == "cpu"
         self.inference = Inference(self.description, params, self.context, dtype=dtype) if on_cpu else self.net
+        self._fastest: Fastest | None = None
+
+    def in_fastest_engine(self, tell: Callable[[str], object] = lambda line: None) -> TrainedNet:
+        """The same net, whose pictures are made in whichever installed engine is fastest on the CPU.
+
+        This object stays in its own engine, and keeps what the trials find for the next call. ``tell`` is told of each.
+        """
+        from nst_gluon.nets.fastest import Fastest
+
+        if self._fastest is None:
+            self._fastest = Fastest(self.description, self.params, self.meta, self.dtype)
+        self._fastest.tell = tell
+        other = copy.copy(self)
+        other.inference = self._fastest
+        return other
 
     @cached_property
     def net(self) -> TrainingNet:

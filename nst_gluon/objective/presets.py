@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nst_gluon.descriptor.scaling import IMAGENET_STD
 from nst_gluon.system.errors import UserError, did_you_mean
 
 LayerWeights = tuple[tuple[str, float], ...]
@@ -39,8 +40,9 @@ class Preset:
             ``imagenet`` = 1/std per channel.
         arch: the descriptor that the source uses. Layer names are those of VGG-16 and VGG-19 alike, so another
             descriptor can be asked for; results name the weights that were used.
-        start, optimizer, iterations, learning_rate, size: the source's way of minimising it over pixels; how nets
-            are trained on it is :func:`nst_gluon.training.config.defaults`.
+        start, optimizer, iterations, learning_rate, decay_every, size: the source's way of minimising it over pixels
+            (Adam's rate is of those in [0, 1], and a tenth after every ``decay_every`` steps); how nets are trained on
+            it is :func:`nst_gluon.training.config.defaults`.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Preset:
     optimizer: str = "lbfgs"
     iterations: int = 500
     learning_rate: float | None = None
+    decay_every: int | None = None
     size: int | None = None
     note: str = ""
 
@@ -151,8 +154,10 @@ PRESETS: dict[str, Preset] = {
             start="content",
             optimizer="adam",
             iterations=500,
-            learning_rate=0.01,
-            note="its weights suit ImageNet-normalised descriptors (--weights gluon:vgg19)",
+            learning_rate=0.01 * sum(IMAGENET_STD) / 3,
+            decay_every=200,
+            note="its weights suit ImageNet-normalised descriptors (--weights gluon:vgg19); the rate is 0.01 in the "
+            "source's variables, which are pixels divided by ImageNet's deviations",
         ),
         Preset(
             name="keras",

@@ -59,5 +59,6 @@ def config_of(preset: Preset, **changes: Any) -> OptimizationConfig:
         optimizer=preset.optimizer,
         start=preset.start,
         learning_rate=preset.learning_rate or 0.02,
+        decay_every=preset.decay_every,
     )
     return replace(config, **{k: v for k, v in changes.items() if v is not None})

@@ -50,13 +50,16 @@ import numpy as np
 from nst_gluon.pictures.images import resize
 from nst_gluon.system.errors import UserError
 
+# What an objective needs whose deepest layer is in the descriptor's fifth block.
+LEAST_SIDE = 16
+
 
 @dataclass(frozen=True)
 class Schedule:
     """How an optimisation goes from coarse to fine: half the side, a quarter, and so on, coarsest first.
 
     Attributes:
-        coarsest: no level's longer side is below this many pixels.
+        coarsest: no level's longer side is below this many pixels (and no shorter one below LEAST_SIDE).
         first: evaluations at the coarsest level, where they are cheapest and move the large shapes.
         between: evaluations at each level between it and the full size.
         grain: deviation of the noise added to an enlarged picture; 0 to 1.
@@ -77,7 +80,7 @@ class Schedule:
     def levels(self, full: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """(longer side, evaluations) of each level before ``full`` (height, width); none if that is small."""
         sides, side = [], max(full) // 2
-        while side >= self.coarsest:
+        while side >= self.coarsest and min(stage_size(full, side)) >= LEAST_SIDE:
             sides.append(side)
             side //= 2
         return tuple((s, self.first if s == sides[-1] else self.between) for s in reversed(sides))
@@ -91,7 +94,7 @@ def stage_size(full: tuple[int, int], side: int) -> tuple[int, int]:
 
 def style_side(style_size: int, side: int, full: int) -> int:
     """Side of the style picture at a level: scaled as the picture is, so that both show the same strokes."""
-    return max(16, round(style_size * side / full))
+    return max(LEAST_SIDE, round(style_size * side / full))
 
 
 def toned(noise: np.ndarray, style: np.ndarray) -> np.ndarray:

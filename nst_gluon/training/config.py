@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nst_gluon import methods
+from nst_gluon.methods.description import describe
+from nst_gluon.nets.geometry import working_size
 from nst_gluon.objective import presets
 from nst_gluon.training import recipe
 
@@ -72,13 +75,28 @@ class TrainConfig:
         """All sides that pictures have."""
         return (self.size, *self.more_sizes)
 
+    @property
+    def new_architecture(self) -> dict[str, Any]:
+        """That of a net that begins at random: the method's own, as the recipe has it, but for what differs."""
+        method = methods.get(self.method)
+        own = method.unsaturated if self.how.unsaturated else method.architecture
+        return {**own(self.task), **self.architecture}
+
+    @cached_property
+    def stages(self) -> tuple[tuple[float, int], ...]:
+        """The recipe's stages at whose side the net can work, as (part of the iterations where it ends, side)."""
+        stages = self.how.texture_stages if self.task == "texture" else self.how.stages
+        if self.start or self.size % STAGED or not stages:
+            return ()
+        net = describe(methods.get(self.method), self.new_architecture, f"--method {self.method}")
+        found = ((until, self.size * eighths // 8) for until, eighths in stages)
+        return tuple((until, side) for until, side in found if working_size(net, side, side) == (side, side))
+
     def side(self, iteration: int) -> int:
         """The side of the pictures of an iteration (the first is 0)."""
-        how = self.how
-        stages = how.texture_stages if self.task == "texture" else how.stages
-        for until, eighths in () if self.start else stages:
-            if iteration < until * self.iterations and self.size % STAGED == 0:
-                return self.size * eighths // 8
+        for until, side in self.stages:
+            if iteration < until * self.iterations:
+                return side
         return self.sizes[iteration % len(self.sizes)]
 
     def as_json(self) -> dict[str, Any]:

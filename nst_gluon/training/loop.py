@@ -90,8 +90,7 @@ class Trainer:
         self.pictures = range(first, config.batch if together is None else first + part)
         self.recipe = config.how
         self.method, self.start = methods.get(config.method), None
-        own = self.method.unsaturated if self.recipe.unsaturated else self.method.architecture
-        self.architecture = {**own(config.task), **config.architecture}
+        self.architecture = config.new_architecture
         begin = self._start_from(config.start) if config.start else None
         self.description = describe(self.method, self.architecture, f"--method {config.method}")
         for size in config.sizes:

@@ -2,7 +2,8 @@
 :mod:`nst_gluon.training.together`.
 
 The first line of standard input says what it is to do, as JSON; when standard input is closed it ends at once, on
-another machine too. The last line of standard output is its answer: {"net": path} or {"error": text}.
+another machine too. The last line of standard output is its answer: {"net": path} or {"error": text,
+"diverged": whether that is why}.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nst_gluon import methods
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.training.together import threads_each
@@ -119,6 +121,8 @@ def main() -> int:
 
 def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
     try:
+        runtime.check_dtype(job["config"]["dtype"], runtime.parse_device(job["device"]))
+        methods.get(job["method"])  # one of somebody's own is known by its name from here on
         runtime.prepare(threads_each(job["threads"], job["share"]))
         from nst_gluon.system.engine import context
         from nst_gluon.training import run_folder
@@ -130,7 +134,7 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
             **job["options"],
         ))}  # fmt: skip
     except (UserError, NotFinite) as error:
-        return {"error": str(error)}
+        return {"error": str(error), "diverged": isinstance(error, NotFinite)}
 
 
 if __name__ == "__main__":

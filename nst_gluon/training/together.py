@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_gluon.system import children, runtime
-from nst_gluon.system.errors import UserError
+from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import read_bounded
 
 MEMBER = "nst_gluon.training.member"
@@ -88,6 +88,7 @@ def launch(job: Mapping[str, Any], where: Sequence[Place], device: str, threads:
 
     Raises:
         UserError: a member failed, or was killed: none is left then.
+        NotFinite: the training diverged.
     """
     root = HERE if where[0].host is None else _address_towards(where[0].host)
     network = {
@@ -136,7 +137,8 @@ def _wait(members: Mapping[str, subprocess.Popen]) -> Path:
             answer = _answer(member) if name in running else {}
             if status or "error" in answer:
                 end = f"--workers: {name} {_what_became(status)}; the others were ended, and the same command goes on"
-                raise UserError(answer.get("error") or f"{end} from the last checkpoint")
+                kind = NotFinite if answer.get("diverged") else UserError
+                raise kind(answer.get("error") or f"{end} from the last checkpoint")
             net = answer.get("net") or net
             del running[name]
         time.sleep(TICK_S)

@@ -71,6 +71,31 @@ def test_a_loaded_net_is_called_with_photos(picture, net):
             wrong()
 
 
+def test_the_fastest_engine_of_a_loaded_net_is_for_the_calls_that_ask_for_it(picture, net, monkeypatch):
+    fastest = pytest.importorskip("nst_gluon.nets.fastest", reason="needs an engine")
+    trials, trial = [], fastest.Fastest._trial
+    monkeypatch.setattr(fastest, "PEERS", {})
+    monkeypatch.setattr(fastest.Fastest, "_trial", lambda self, inputs: trials.append(1) or trial(self, inputs))
+    paint, photo = nst_gluon.load_net(net("johnson", "stylize")), pixels(picture("photo.png", 40, 40))
+    own = paint.generator.inference
+    made = [paint(photo, engine=engine) for engine in ("fastest", "gluon", "fastest")]
+    assert paint.generator.inference is own and len(trials) == 1
+    for one in made[1:]:
+        np.testing.assert_array_equal(one, made[0])
+    for option in ({"device": "gpu"}, {"dtype": "bfloat16"}, {"threads": 1}):
+        with pytest.raises(UserError, match=f"--{[*option][0]}: .* load_net"):
+            paint(photo, **option)
+
+
+@pytest.mark.parametrize("options", [
+    {"tile_statistics": "thumbnails"}, {"engine": "quickest"}, {"net_size": 8}, {"strength": -0.5},
+    {"strength": float("nan")},
+])  # fmt: skip
+def test_values_that_no_method_knows_are_refused(options):
+    with pytest.raises(UserError, match=f"^--{[*options][0].replace('_', '-')}: "):
+        nst_gluon.stylize("chelsea", size=32, **options)
+
+
 def test_optimisation_takes_arrays_for_both_pictures(picture):
     pytest.importorskip("mxnet")
     photo, style = pixels(picture("photo.png", 32, 40)), pixels(picture("style.png", 50, 50))

@@ -6,9 +6,11 @@ import re
 import shlex
 
 import pytest
+import toy_methods
 
+from nst_gluon import methods
 from nst_gluon.cli import console
-from nst_gluon.cli.main import main
+from nst_gluon.cli.main import build_parser, main
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 
@@ -104,6 +106,18 @@ def test_damaged_pictures_name_the_argument(refused, tmp_path, picture, argument
 
 def test_a_line_break_in_a_name_stays_on_one_line(refused):
     assert "a\\nb.png" in refused("score", "a\nb.png", "--style", "great_wave")
+
+
+def test_a_method_of_ones_own_has_its_options_in_either_spelling(tmp_path, monkeypatch):
+    monkeypatch.setattr(methods, "_registered", {})
+    path = toy_methods.write(tmp_path)
+    with open(path, "a") as file:
+        file.write("\n    def choices(self):\n        return {'petals': 'how many'}\n")
+    for words in ([f"--method={path}:ToyNet"], ["--method", f"{path}:ToyNet"]):
+        methods._registered.clear()
+        arguments = ["train", "brick", *words, "--petals", "3"]
+        args = build_parser(arguments).parse_args(arguments)
+        assert (args.method, args.petals) == ("toy_net", 3)
 
 
 def test_an_output_that_exists_is_kept(refused, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from nst_gluon import methods
 from nst_gluon.nets import netfile
+from nst_gluon.system.errors import UserError
 
 pytest.importorskip("mxnet", reason="needs an engine")
 
@@ -38,6 +39,13 @@ def test_its_size_and_settings(name, layers):
         config = replace(CONFIG, method=name, recipe=recipe)
         assert defaults(config).learning_rate == rates[name][0] and not (config.how.normalised or config.how.best)
     assert method.facts().own_loss and not methods.facts("texture_net").own_loss
+
+
+def test_crops_that_the_style_does_not_hold_are_refused_before_anything_is_written(tmp_path):
+    for name, side in (("sgan", 128), ("dcgan", 64)):
+        with pytest.raises(UserError, match=f"--size: {name} is trained on crops of {side} pixels"):
+            train(replace(CONFIG, method=name, size=side - 32), tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 def test_a_training_that_stops_goes_on_to_the_same_net(tmp_path):

@@ -138,6 +138,17 @@ def test_export_of_a_bundled_net_and_the_program_of_its_card(net, tmp_path, monk
         assert np.abs(made - expected).max() < 1.01 / 255
 
 
+@needs_onnx
+@needs_runtime
+def test_a_net_of_a_coarse_grid_is_compared_where_both_have_pixels(tmp_path):
+    pytest.importorskip("mxnet")
+    params, meta = toy_net.trained("texture_net", "texture", scales=8)  # its sides are multiples of 128
+    path = netfile.save(tmp_path / "coarse.npz", params, meta)
+    described, params, meta = netfile.checked(path)
+    model = onnx_export.build(described, params, meta).SerializeToString()
+    assert onnx_export.difference(model, path) < onnx_export.TOLERANCE
+
+
 # ------------------------------------------------------------------------------------------------- command line
 
 

@@ -48,6 +48,24 @@ def test_the_fastest_that_makes_the_same_picture(net, monkeypatch):
     np.testing.assert_array_equal(made, own)
 
 
+def test_few_sessions_are_kept_and_one_trial_a_size(net, monkeypatch):
+    compiled, told = [], []
+
+    def quick(model, shapes, dtype):
+        compiled.append(shapes[0][2])
+        return lambda *arrays: expected[arrays[0].shape[2]]
+
+    sides = (64, 72, 80)
+    expected = {side: np.clip(net.generate(photo(side, 64)), 0, 1) for side in sides}
+    own = fastest.Inference.__call__
+    monkeypatch.setattr(fastest.Inference, "__call__", lambda *inputs: time.sleep(0.05) or own(*inputs))
+    monkeypatch.setattr(fastest, "PEERS", {"quick": quick})
+    run = fastest.Fastest(net.description, net.params, net.meta, "float32", told.append)
+    for side in (*sides, 64, 64):
+        np.testing.assert_array_equal(run(*net.inputs(photo(side, 64))).asnumpy(), expected[side])
+    assert len(run._runs) == fastest.KEPT_GRAPHS and compiled == [*sides, 64] and len(told) == 3
+
+
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_real_peers_make_the_same_picture(name):
     pytest.importorskip(name, reason=f"needs the extra {name}")

@@ -75,6 +75,14 @@ def test_a_state_dictionary_becomes_a_net_of_its_method(tmp_path, state):
     assert methods.get("transformer_net").net().parameter_count == 1_679_235
 
 
+def test_a_params_file_of_mxnet_is_a_state_dictionary(tmp_path, state):
+    mx = pytest.importorskip("mxnet")
+    mx.nd.save(str(tmp_path / "udnie.params"), {name: mx.nd.array(value) for name, value in state.items()})
+    net, params, meta = netfile.checked(tmp_path / "udnie.params")
+    assert net == netfile.checked(save(tmp_path / "udnie.npz", state))[0] and meta["style"] == "udnie"
+    assert (params["in1.gamma"] == state["in1.weight"]).all()
+
+
 def test_what_is_no_net_of_a_known_kind_is_named_as_such(tmp_path, state):
     path = tmp_path / "net.npz"
     for changed in (

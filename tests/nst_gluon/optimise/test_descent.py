@@ -9,6 +9,7 @@ import pytest
 from descents import noise, optimise
 
 from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.descriptor.scaling import IMAGENET_STD
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
@@ -90,6 +91,15 @@ def test_coarse_to_fine_counts_every_stage_on_one_clock():
     assert seconds == sorted(seconds)
     assert result.picture.shape == (1, 3, 16, 16)
     assert stage_size((600, 900), 225) == (150, 225)
+
+
+def test_the_article_s_rate_of_adam_is_that_of_pixels():
+    """Dive into Deep Learning: 0.01 in ImageNet-normalised variables, a tenth of it every 200 steps."""
+    config = config_of(presets.get("d2l"))
+    step = 0.01 * np.array(IMAGENET_STD)
+    assert config.learning_rate == pytest.approx(step.mean()) and step.mean() == pytest.approx(0.00226)
+    assert (config.optimizer, config.iterations, config.decay_every, config.decay) == ("adam", 500, 200, 0.1)
+    assert config_of(presets.get("gatys")).decay_every is None
 
 
 def test_start_pictures():

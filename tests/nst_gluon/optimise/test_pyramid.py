@@ -20,7 +20,8 @@ def test_levels_halve_the_side_down_to_the_coarsest():
     assert Schedule().levels((256, 256)) == ((64, 16), (128, 8))
     assert Schedule(first=3, between=2).levels((300, 512)) == ((64, 3), (128, 2), (256, 2))
     assert Schedule().levels((64, 127)) == ()
-    assert Schedule().levels((128, 20)) == ((64, 16),)
+    assert Schedule().levels((128, 20)) == (), "the objective takes no picture of 10 rows"
+    assert Schedule().levels((120, 512)) == ((128, 16), (256, 8))
 
 
 def test_sizes_of_a_level():

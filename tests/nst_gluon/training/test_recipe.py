@@ -38,6 +38,9 @@ def test_the_run_begins_on_smaller_pictures_whose_sides_the_nets_take():
     config = TrainConfig("texture_net", "stylize", style="great_wave", size=256, more_sizes=(512,), iterations=100)
     assert [config.side(i) for i in (0, 9, 10, 49, 50, 51)] == [128, 128, 192, 192, 256, 512]
     assert {replace(config, recipe="paper").side(i) for i in range(100)} == {256, 512}
+    coarse = replace(config, task="texture", more_sizes=(), architecture={"scales": 8})  # multiples of 128
+    assert [coarse.side(i) for i in (0, 69, 70, 99)] == [128, 128, 256, 256]
+    assert {replace(coarse, task="stylize").side(i) for i in range(100)} == {256}, "one pixel has no reflection"
 
 
 def test_adam_with_normalised_gradients_and_average_against_numpy():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import subprocess
@@ -12,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_methods
 from plans import alive, wait_until
 
-from nst_gluon import api
+from nst_gluon import api, methods
 from nst_gluon.nets import netfile
-from nst_gluon.system.errors import UserError
-from nst_gluon.training import together
+from nst_gluon.system import runtime
+from nst_gluon.system.errors import NotFinite, UserError
+from nst_gluon.training import member, run_folder, together
 from nst_gluon.training.config import TrainConfig
 from nst_gluon.training.member import Together
 from nst_gluon.training.run_folder import train
@@ -123,6 +127,67 @@ def test_workers_that_differ_are_told(monkeypatch):
     outcome(1.0)
     with pytest.raises(UserError, match="nets differ at iteration 10"):
         outcome(1.0000001)
+
+
+class Ended:
+    """A member that gave an answer."""
+
+    def __init__(self, answer: dict):
+        self.stdout = io.StringIO(json.dumps(answer))
+
+    def poll(self) -> int:
+        return 1
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """What the only worker answers to a job: ``worker(job, train)``, with ``train`` for a training."""
+
+    def answer(job, train):
+        monkeypatch.setattr(member, "Together", lambda: None)
+        monkeypatch.setattr(run_folder, "train", train)
+        return member._answer({"device": "cpu", "threads": 1, "share": 1, **job})
+
+    return answer
+
+
+@pytest.fixture
+def job(monkeypatch, tmp_path):
+    """The job that a training gives its two workers: ``job(**options)``."""
+
+    def made(**options):
+        jobs = []
+        monkeypatch.setattr(together, "launch", lambda job, *rest: jobs.append(json.loads(json.dumps(job))))
+        api.train("great_wave", output=tmp_path / "out", workers=2, **{**SAME, **options})
+        return jobs[0]
+
+    return made
+
+
+def test_a_method_of_ones_own_is_known_to_the_workers(monkeypatch, tmp_path, job, worker):
+    monkeypatch.setattr(methods, "_registered", {})
+    sent = job(method=f"{toy_methods.write(tmp_path)}:ToyNet", task="stylize")
+    methods._registered.clear()  # as in another process
+    answer = worker(sent, lambda config, *rest, **options: methods.get(config.method).title)
+    assert answer == {"net": "toy network"}
+
+
+def test_a_training_that_diverged_is_no_error_of_the_user_s(job, worker):
+    def diverge(*rest, **options):
+        raise NotFinite("training diverged at iteration 3: NaN or infinite values")
+
+    with pytest.raises(NotFinite, match="diverged at iteration 3"):
+        together._wait({"worker 1 of 1": Ended(worker(job(), diverge))})
+
+
+def test_a_precision_that_a_worker_s_processor_lacks_is_one_line(monkeypatch, job, worker):
+    sent = job()
+    monkeypatch.setattr(runtime, "cpu_supports_bfloat16", lambda: False)
+    for dtype, words in (("bfloat16", "AVX512_BF16"), ("float16", "unknown precision 'float16'")):
+        with pytest.raises(UserError, match=words):
+            job(dtype=dtype)
+    sent["config"]["dtype"] = "bfloat16"  # as on another host
+    assert "AVX512_BF16" in worker(sent, None)["error"]
 
 
 @pytest.mark.parametrize(("workers", "words"), [
