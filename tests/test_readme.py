@@ -226,8 +226,8 @@ def _narrower(record: dict) -> str:
         block = np.log(group.groupby(["round", "position"])["value"].median().unstack().to_numpy())  # A B B A
         gains.append(np.exp(np.concatenate([block[:, 0] - block[:, 1], block[:, 3] - block[:, 2]]).mean()))
     return (
-        f"The texture net has {shape['finest']} channels at its finest scale, not the paper's {paper}: that alone makes "
-        f"it {min(gains):.1f} to {max(gains):.1f} times faster."
+        f"The texture net has {shape['finest']} channels at its finest scale, not the paper's {paper}: that alone "
+        f"makes it {min(gains):.1f} to {max(gains):.1f} times faster."
     )
 
 
