@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis import metrics
 from bench.plan.cells import CELL_COLUMNS
+from bench.plan.engines import REFERENCE
 from bench.store.reader import parse_table
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 from nst_gluon.objective.loss_terms import TERMS
@@ -18,7 +19,7 @@ from nst_gluon.system.files import read_bounded
 
 MOST_BYTES = 16 << 20
 # Pictures that can be compared: the same picture was asked for, in the same precision.
-GROUP = tuple(name for name in CELL_COLUMNS if name not in ("method", "batch", "seed"))
+GROUP = tuple(name for name in CELL_COLUMNS if name not in ("engine", "method", "batch", "seed"))
 LEAST = 3  # pictures that an order says anything of
 
 
@@ -26,7 +27,11 @@ def read(run: Path) -> pd.DataFrame:
     """judges.csv with one row a picture: the cell's columns but the seed, ``target``, ``objective`` and the judges',
     means over the seeds; empty where the run was not judged.
     """
-    table = _read(run / JUDGES, JUDGE_COLUMNS)
+    return wide(_read(run / JUDGES, JUDGE_COLUMNS))
+
+
+def wide(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of judges.csv as :func:`read` gives it."""
     table = table[table["metric"].isin(["objective", *metrics.named(metrics.JUDGE)]) & table["value"].notna()]
     if table.empty:
         return pd.DataFrame()
@@ -63,6 +68,9 @@ def correlations(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     found: dict[str, list[tuple[float, int]]] = {}
     for table in tables:
         finished = table[table["target"].fillna("") == ""] if len(table) else table
+        if len(finished):  # a method counts once: the suite's own engine, where several have it
+            own = finished.assign(other=finished["engine"] != REFERENCE).sort_values("other", kind="stable")
+            finished = own.drop_duplicates([*GROUP, "method"])
         for _, group in finished.groupby(list(GROUP)) if len(finished) else ():
             for name in metrics.named(metrics.JUDGE):
                 if name not in group:

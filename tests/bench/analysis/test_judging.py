@@ -40,6 +40,15 @@ def test_correlations_are_spearmans_with_the_better_end_in_mind(tmp_path):
     assert found.loc["diversity", "correlation"] == pytest.approx(-higher), "of diversity more is better"
 
 
+def test_methods_of_several_engines_are_put_in_one_order_and_each_counts_once():
+    table = judged({"objective": [1.0, 2.0, 3.0], "judge_gram": [1.0, 2.0, 3.0]})
+    table.loc[table["method"] == "m2", "engine"] = "pytorch"
+    again = table[table["method"] == "m0"].assign(engine="openvino", value=99.0)
+    wide = judging.wide(pd.concat([again, table]))
+    (found,) = judging.correlations([wide]).to_dict("records")
+    assert found["correlation"] == pytest.approx(1.0) and found["pictures"] == 3
+
+
 def test_a_picture_of_another_photo_is_not_judged_by_the_first():
     plan = with_settings(small_plan(repeats=3), other_contents=("chelsea", "coffee"))
     judge = object.__new__(engine_judging._Judging)
