@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -79,12 +79,25 @@ def orderly() -> Iterator[None]:
             signal.signal(number, old)
 
 
-def _again(unraisable: Any) -> None:
-    """A signal came where Python drops exceptions, as in ``__del__``: it comes once more, a moment later."""
-    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+def _dropped(unraisable: Any) -> None:
+    """For sys.unraisablehook: a signal may have come where Python drops exceptions, as in ``__del__``."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        _again(unraisable.exc_value)
+    else:
         sys.__unraisablehook__(unraisable)
-        return
-    number = signal.SIGTERM if isinstance(unraisable.exc_value, Ended) else signal.SIGINT
+
+
+def _printed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For sys.excepthook: a signal may have come where a library in C prints exceptions and goes on."""
+    if isinstance(error, KeyboardInterrupt):
+        _again(error)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _again(error: KeyboardInterrupt) -> None:
+    """Send a signal once more, a moment later, whose exception got lost."""
+    number = signal.SIGTERM if isinstance(error, Ended) else signal.SIGINT
     handler = signal.getsignal(number)
     if isinstance(handler, _Handler):
         handler.until = float("-inf")
@@ -95,7 +108,7 @@ def _again(unraisable: Any) -> None:
 
 def program(main: Callable[[], Any]) -> NoReturn:
     """Run ``main``, which imports what it needs, as all that this process does, and end with its status."""
-    sys.unraisablehook = _again
+    sys.unraisablehook, sys.excepthook = _dropped, _printed
     after = signal.SIG_DFL
     try:
         with orderly():

@@ -102,6 +102,7 @@ def test_ctrl_c_during_the_imports_is_no_traceback(tmp_path):
     [
         "try:\n    raise_signal()\nexcept BaseException:\n    raise ImportError('a library in C')",
         "class Lost:\n    def __del__(self): raise_signal()\nLost()\nimport time\ntime.sleep(30)",
+        "import ctypes, time\nctypes.pythonapi.PyRun_SimpleString(b'raise_signal()')\ntime.sleep(30)",
         "try:\n    raise_signal()\nexcept BaseException:\n    pass\nwhile True:\n    ending.check()",
     ],
 )
