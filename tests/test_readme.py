@@ -201,16 +201,14 @@ def results_block(run: Path = RESULTS / "reference") -> str:
     fine = " and ".join(f"{names[task]} {min(of):,.0f}x to {max(of):,.0f}x"
                         for task, of in sorted(strong.items(), reverse=True))  # fmt: skip
     cpu, settings = record["environment"]["cpu"], record["settings"]
-    plot = next(iter(sorted((run / "plots").glob("loss-*texture-256*.png"))), None)
-    drawn = f"\n![Loss against time]({plot.relative_to(ROOT)})\n" if plot else ""
     machine = f"{cpu['cores_used']} cores of an {cpu['model']}, no GPU"
     style, content = (Path(settings[name]).stem for name in ("style", "content"))
     return (
         f"Speed-up at equal loss: {said}.\nAgainst coarse-to-fine optimisation: {fine}. {_narrower(record)}\n"
-        f"`{shlex.join(record['command'])}` on {machine};\n"
+        f"`{shlex.join(record['command'])}` on {machine}; "
         f"style `{style}`, content `{content}` (not trained on):\n\n"
         "| picture | net | time, net : optimisation to the same loss | speed-up at equal loss | memory, net : "
-        "optimisation |\n| --- | --- | ---: | ---: | ---: |\n" + "\n".join(lines) + "\n" + drawn
+        "optimisation |\n| --- | --- | ---: | ---: | ---: |\n" + "\n".join(lines) + "\n"
     )
 
 

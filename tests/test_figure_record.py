@@ -1,0 +1,74 @@
+"""results/figure: every cell, the colours of the pictures, and what its page says of the judges."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, RUN = ROOT / "results" / "figure" / "README.md", ROOT / "results" / "figure" / "run"
+METHODS = ("gatys", "texture_net", "sgan", "portilla_simoncelli")
+STYLES = ("brick", "gravel", "grass", "great_wave", "auvers")
+JUDGES = {"objective": "objective", "judge_gram": "Gram distance, unused layers",
+          "judge_statistics": "wavelet statistics", "copied_share": "copied, at most",
+          "diversity": "diversity"}  # fmt: skip
+
+
+def judged():
+    from bench.analysis import judging
+
+    return judging.read(RUN)
+
+
+def table() -> str:
+    """The page's table: a row a method, medians over the styles, and of what is copied the most."""
+    found = judged()
+    lines = [f"| method | {' | '.join(JUDGES.values())} |", f"| --- |{' ---: |' * len(JUDGES)}"]
+    for method in METHODS:
+        own = found[found["method"] == method]
+        values = [own[name].max() if name == "copied_share" else own[name].dropna().median() for name in JUDGES]
+        lines.append(f"| `{method}` | {' | '.join('' if np.isnan(value) else f'{value:.3g}' for value in values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(text: str) -> str:
+    pattern = r"(<!-- judges: begin -->\n).*?(<!-- judges: end -->)"
+    return re.sub(pattern, lambda found: found[1] + table() + found[2], text, flags=re.DOTALL)
+
+
+def test_every_style_has_every_method_and_all_is_ok():
+    records = [json.loads(line) for line in (RUN / "cells.jsonl").read_text().splitlines()]
+    assert {(record["style_name"], record["method"]) for record in records} == {(s, m) for s in STYLES for m in METHODS}
+    assert all(record["status"] == "ok" and (RUN / record["image"]).is_file() for record in records)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_colours_of_portilla_and_simoncellis_pictures_are_the_styles(style):
+    (made,) = (RUN / "images").glob(f"{style}-pytorch-portilla_simoncelli-*.png")
+    own = RUN / "images" / ("style.png" if style == STYLES[0] else f"style-{style}.png")
+    made, own = (np.asarray(Image.open(path).convert("RGB"), float).reshape(-1, 3) / 255 for path in (made, own))
+    np.testing.assert_allclose(made.mean(axis=0), own.mean(axis=0), rtol=0.02)
+    right = np.cov(own.T, bias=True)
+    assert np.linalg.norm(np.cov(made.T, bias=True) - right) < 0.02 * np.linalg.norm(right)
+
+
+def test_the_page_says_what_the_judges_say():
+    from bench.analysis import judging
+
+    text = PAGE.read_text()
+    assert text == with_table(text), "python tests/test_figure_record.py writes the table"
+    found = judging.correlations([judged()]).set_index("metric")["correlation"]
+    assert f"(rank correlation {found['judge_gram']:.2f})" in text
+    assert f"do not agree with it ({found['judge_statistics']:.2f})" in text
+    assert f"at most {100 * judged()['copied_share'].max():.0f} % of patches" in text
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    PAGE.write_text(with_table(PAGE.read_text()))
