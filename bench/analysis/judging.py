@@ -55,23 +55,28 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         return parse_table("", columns, path.name)
 
 
+def _finished(table: pd.DataFrame) -> pd.DataFrame:
+    """Each method's pictures once: those of the suite's own engine where several have it, and none "at the loss of" a
+    net, which is a stage of a descent that is there already.
+    """
+    ended = table[table["target"].fillna("") == ""]
+    ordered = ended.assign(other=ended["engine"] != REFERENCE).sort_values("other", kind="stable")
+    return ordered.drop_duplicates([*GROUP, "method"])
+
+
 def correlations(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Spearman's rank correlation of each judge with the objective, over the pictures of one or more runs.
 
-    Only pictures of one run and one GROUP are put in order, without those "at the loss of" a net, which are stages of a
-    descent that is there already; a correlation is the mean over groups of LEAST pictures
-    and more, weighted by how many they have. 1: the judge's order from best to worst is the objective's; 0: none of it.
+    Only finished pictures of one run and one GROUP are put in order; a correlation is the mean over groups of LEAST
+    pictures and more, weighted by how many they have. 1: the judge's order from best to worst is the objective's; 0:
+    none of it.
 
     Returns:
         A row a judge: metric, correlation, pictures, groups, and least and most, those of single groups.
     """
     found: dict[str, list[tuple[float, int]]] = {}
     for table in tables:
-        finished = table[table["target"].fillna("") == ""] if len(table) else table
-        if len(finished):  # a method counts once: the suite's own engine, where several have it
-            own = finished.assign(other=finished["engine"] != REFERENCE).sort_values("other", kind="stable")
-            finished = own.drop_duplicates([*GROUP, "method"])
-        for _, group in finished.groupby(list(GROUP)) if len(finished) else ():
+        for _, group in _finished(table).groupby(list(GROUP)) if len(table) else ():
             for name in metrics.named(metrics.JUDGE):
                 if name not in group:
                     continue

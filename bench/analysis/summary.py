@@ -43,6 +43,7 @@ _SPEEDUPS = ((SPEEDUP_EQUAL, "x"), (SPEEDUP_500, "x"))
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 Descents = Mapping[str, list[Descent]]  # by photo
 Training = Mapping[str, tuple[float, bool]]  # as training_seconds has it
+MOST_STAGES = 10
 _MEMORY_RATIOS = {"peak_memory_bytes": "memory_ratio", "working_memory_bytes": "working_memory_ratio"}
 _SETTING = ("style_name", "engine", "task", "size", "dtype", "device")  # what two cells must share to be compared
 
@@ -332,18 +333,30 @@ def summarise_tables(
                                kind="stable", ignore_index=True)  # fmt: skip
 
 
+def stages(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The trainings that made a net, as its file describes them: those that it went on from first, its own last."""
+    found = [meta]
+    while isinstance(found[0].get("start"), Mapping) and len(found) <= MOST_STAGES:
+        found.insert(0, found[0]["start"])
+    return found
+
+
+def known_seconds(meta: Mapping[str, Any]) -> tuple[list[float], int]:
+    """What the stages of a net's training took, where it is on record, and how many there were."""
+    parts = stages(meta)
+    known = [part["seconds"] for part in parts if isinstance(part.get("seconds"), (int, float))]
+    return known, len(parts) + bool(parts[0].get("start"))
+
+
 def training_seconds(meta: Mapping[str, Any]) -> dict[str, tuple[float, bool]]:
-    """Seconds that the nets of a run took to train, all their stages together, by their names in the plan, and whether
-    that is all: stages before one without a time are not counted.
+    """Seconds that the nets of a run took to train, all their stages on record together, by their names in the plan,
+    and whether those are all.
     """
     found = {}
     for use, net in ((meta.get("inputs") or {}).get("nets") or {}).items():
-        stage, total = (net or {}).get("meta") or {}, 0.0
-        while isinstance(stage, Mapping) and isinstance(stage.get("seconds"), (int, float)):
-            total += stage["seconds"]
-            stage = stage.get("start")
-        if total:
-            found[use] = (total, not stage)
+        known, parts = known_seconds((net or {}).get("meta") or {})
+        if sum(known):
+            found[use] = (sum(known), len(known) == parts)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import math
 import os
@@ -15,6 +14,7 @@ from typing import Any
 
 from nst_gluon import __version__
 from nst_gluon.system import runtime
+from nst_gluon.system.files import digest
 
 SOURCE = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = (
@@ -165,11 +165,7 @@ def git(source: Path = SOURCE) -> dict[str, Any] | None:
 
 
 def file_sha256(path: str | Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return digest(path, "sha256")
 
 
 def capture(threads: int) -> dict[str, Any]:

@@ -32,6 +32,10 @@ SIDE, PIXELS = 1.75, 384  # of a picture, in inches and in pixels at most
 HEAD, FOOT = 0.4, 0.72  # inches above and below a picture
 WRAP = 24  # characters of a column's title in a line
 JPEG_QUALITY = 88
+CAPTION = (
+    "Under each picture: seconds for it (of an optimisation all of them), memory beyond that of the engine, the "
+    "training before the first picture, and the common objective."
+)
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class Layout:
-    """``columns`` are titles, the first that of what was given; each row has as many pictures; ``note`` is on all."""
+    """``columns`` are titles, the first that of what was given; each row has as many pictures."""
 
     task: str
     size: int
     columns: tuple[str, ...]
     rows: tuple[tuple[Shown, ...], ...]
-    note: str = ""
+    caption: str
 
 
 def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Layout:
@@ -83,7 +87,7 @@ def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Lay
     absent = Shown(None, ("not in this run",))
     rows = tuple((given[row], *(cells[row].get(method, absent) for method in names)) for row in cells)
     first = "style" if task == "texture" else "photo and style"
-    return Layout(task, side, (first, *names.values()), rows, run_facts.ended_early(records))
+    return Layout(task, side, (first, *names.values()), rows, run_facts.with_end(CAPTION, records))
 
 
 def _row_of(analysed: Analysed, record: Mapping[str, Any]) -> str:
@@ -171,11 +175,7 @@ def draw(layout: Layout) -> Plot:
             axes.text(0.5, -0.03, "\n".join(lines), ha="center", va="top", fontsize=6.5, transform=axes.transAxes)
     what = f"{task_name(layout.task)} at {size_name(layout.size)}"
     title = f"Styles by methods: {what}"
-    caption = (
-        "Under each picture: seconds for it (of an optimisation all of them), memory beyond that of the engine, the "
-        "training before the first picture, and the common objective."
-    )
-    caption = f"{caption} {layout.note}".rstrip()
+    caption = layout.caption
     told = ["; ".join(f"{title}: {', '.join(shown.lines)}" for title, shown in zip(layout.columns, row))
             for row in layout.rows]  # fmt: skip
     made = finished(drawn, f"figure-{layout.task}", title, caption, f"{caption} {'. '.join(told)}.", "figure")

@@ -33,7 +33,7 @@ NOISE_TEXT = (
 
 def text(analysed: Analysed) -> str:
     """What the judges are, and what their pictures are."""
-    return f"{TEXT} {run_facts.ended_early(analysed.run.records)}".rstrip()
+    return run_facts.with_end(TEXT, analysed.run.records)
 
 
 def table(analysed: Analysed) -> Table | None:

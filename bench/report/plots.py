@@ -320,6 +320,6 @@ def _term_plot(analysed: Analysed, rows: pd.DataFrame, title: str, name: str) ->
     style.finish(drawn, left=1.3)
     several = bool(np.any(rows["n"] > 1))
     caption = f"Each method's picture under one objective{', with 95 % intervals' if several else ''}."
-    caption = f"{caption} {run_facts.ended_early(analysed.run.records)}".rstrip()
+    caption = run_facts.with_end(caption, analysed.run.records)
     title = f"Terms of the objective: {title}"
     return finished(drawn, name, title, caption, f"{title}. {'; '.join(told)}", "quality")

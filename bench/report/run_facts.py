@@ -24,13 +24,13 @@ def get(meta: Any, *path: str) -> Any:
     return meta
 
 
-def ended_early(records: Iterable[Mapping[str, Any]]) -> str:
-    """A sentence where optimisations were ended at a net's loss; else nothing."""
+def with_end(text: str, records: Iterable[Mapping[str, Any]]) -> str:
+    """``text``, with a sentence more where optimisations were ended at a net's loss."""
     if not any(get(record, "info", "stopped_because") == "target" for record in records):
-        return ""
+        return text
     return (
-        "Optimisation was ended once it had reached the loss of every net: its picture and objective are not the best "
-        "that it can do."
+        f"{text} Optimisation was ended once it had reached the loss of every net: its picture and objective are not "
+        "the best that it can do."
     )
 
 

@@ -133,8 +133,9 @@ def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
     note = (
         "Time: of a net, one forward pass, which is a picture; of an optimisation, one step. Beside a net stands what "
         "optimisation takes to the loss of that net's picture, and below it what its fastest variant takes. Objectives "
-        f"compare within one task and size. {run_facts.ended_early(analysed.run.records)}"
-    ).rstrip()
+        "compare within one task and size."
+    )
+    note = run_facts.with_end(note, analysed.run.records)
     return table("glance", "The main numbers", columns, rows, (1, *range(len(columns) - 6, len(columns))), note)
 
 

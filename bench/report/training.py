@@ -18,6 +18,7 @@ import pandas as pd
 
 from bench.analysis.analysed import Analysed
 from bench.analysis.methods import Methods
+from bench.analysis.summary import known_seconds, stages
 from bench.machine.environment import file_sha256
 from bench.plan.cells import BUNDLED, NETS
 from bench.report import run_facts
@@ -30,7 +31,6 @@ from nst_gluon.system.files import write_atomically
 
 FOLDER = "training"
 MOST_BYTES = 5_000_000
-MOST_STAGES = 10
 
 
 def record(run: RunData) -> None:
@@ -89,7 +89,7 @@ def net_table(analysed: Analysed) -> Table | None:
             continue
         asked = meta.get("training") if isinstance(meta.get("training"), Mapping) else {}
         sizes = [side for side in (asked.get("size"), *(asked.get("more_sizes") or ())) if isinstance(side, int)]
-        final, before = run_facts.get(meta, "final_objective", "objective"), _before(meta)
+        final, before = run_facts.get(meta, "final_objective", "objective"), stages(meta)[:-1]
         commands = [clean(stage.get("command") or "", 300) for stage in (*before, meta)]
         earlier = " and ".join(clean(stage.get("iterations") or "?", 20) for stage in before)
         time, part = seconds(found)
@@ -112,20 +112,9 @@ def seconds(net: Any) -> tuple[float | None, str]:
     """How long a net, as run.json has it, was trained, with all trainings that it went on from; and of how many of them
     that is known, where it is not of all.
     """
-    meta = run_facts.get(net, "meta") or {}
-    times = [stage.get("seconds") for stage in (*_before(meta), meta)]
-    known = [value for value in times if isinstance(value, (int, float))]
-    part = f"of {len(known)} in {len(times)} parts" if 0 < len(known) < len(times) else ""
+    known, parts = known_seconds(run_facts.get(net, "meta") or {})
+    part = f"of {len(known)} in {parts} parts" if 0 < len(known) < parts else ""
     return sum(known) if known else None, part
-
-
-def _before(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The trainings that a net's own went on from, the first first."""
-    found, start = [], meta.get("start")
-    while isinstance(start, Mapping) and len(found) < MOST_STAGES:
-        found.insert(0, start)
-        start = start.get("start")
-    return found
 
 
 def _name(use: str, methods: Methods) -> str:

@@ -200,7 +200,8 @@ def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fi
                 f"--resume: {run['id']} was measured on another machine ({name} is "
                 f"{fingerprint_there.get(name)!r} there and {value!r} here); start a new run"
             )
-    for name in ("pictures", "weights", "nets", "methods", *(("engines",) if "engines" in inputs else ())):
+    tried = ("engines",) if "engines" in inputs else ()  # those of a cluster are tried by its workers
+    for name in ("pictures", "weights", "nets", "methods", *tried):
         if inputs_there.get(name) != json.loads(json.dumps(inputs.get(name))):
             raise UserError(f"--resume: the {name} are not those that {run['id']} began with; start a new run")
 

@@ -106,7 +106,7 @@ def save(root: Path, name: str, run_dir: Path, force: bool = False) -> Saved:
     kept = {"name": name, "run": run_dir.resolve().name, "saved": _now()}
     files = {
         run_folder.RUN: json.dumps({**run, "baseline": kept}, indent=2, ensure_ascii=False) + "\n",
-        run_folder.CELLS: "".join(json.dumps(_without_curve(cell), ensure_ascii=False) + "\n" for cell in cells),
+        run_folder.CELLS: "".join(json.dumps(_kept(cell), ensure_ascii=False) + "\n" for cell in cells),
         "samples.csv": samples,
     }
     _put(target, files)
@@ -122,7 +122,7 @@ def _fingerprint(run: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
     return dict(fingerprint)
 
 
-def _without_curve(cell: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(cell: Mapping[str, Any]) -> dict[str, Any]:
     """A line of cells.jsonl without what is not kept, pictures and logs, and without its places in the tables: those of
     an older run are written anew and lie elsewhere. All of samples.csv counts.
     """

@@ -29,8 +29,8 @@ from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike
-from nst_gluon.training import coco, together
 from nst_gluon.training import recipe as recipes
+from nst_gluon.training import together
 
 if TYPE_CHECKING:
     from nst_gluon.nets.trained_net import TrainedNet
@@ -254,6 +254,8 @@ def train(
     if photos is not None:
         if task == "texture":
             raise UserError("--photos: a texture is made from noise alone; leave --photos out")
+        from nst_gluon.training import coco  # urllib takes a moment, which pictures need not wait for
+
         if photos == coco.NAME:
             photos = coco.fetch(progress=not quiet)
         with inputs.naming("--photos"):

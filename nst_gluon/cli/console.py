@@ -120,9 +120,7 @@ def wrapped(text: str, stream: TextIO, indent: int = 2) -> str:
     return textwrap.fill(text, width, subsequent_indent=" " * indent, **breaks)
 
 
-def whole_number(
-    argument: str, least: int = 0, example: int = 256, most: float = math.inf
-) -> Callable[[str], int]:
+def whole_number(argument: str, least: int = 0, example: int = 256, most: float = math.inf) -> Callable[[str], int]:
     """A parser of whole numbers from ``least`` to ``most``; its UserErrors name ``argument``."""
 
     def parse(text: str) -> int:

@@ -77,7 +77,7 @@ class Johnson(Generator):
         return net.build()
 
     def departures(self, architecture: Mapping[str, Any], preset: str) -> tuple[str, ...]:
-        found = [] if preset == self.name else [
+        found = [] if preset == Johnson.name else [
             "the Johnson nets are trained and judged under this objective, where the paper's has VGG-16, other layers "
             "and total variation (preset johnson)"
         ]  # fmt: skip

@@ -90,7 +90,7 @@ class TextureNet(Generator):
 
     def departures(self, architecture: Mapping[str, Any], preset: str) -> tuple[str, ...]:
         found = ["texture networks draw noise whose mean is moved to 1/2, and train at a lower rate"]
-        scales, finest = architecture.get("scales", 5), architecture.get("finest")
+        scales, finest = architecture["scales"], architecture.get("finest")
         if finest is not None and finest != WIDTH * scales:
             found.append(
                 f"the texture network for {'stylisation' if architecture.get('content') else 'textures'} has {finest} "

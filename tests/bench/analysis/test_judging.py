@@ -11,7 +11,6 @@ from synthetic import make_run
 
 from bench import report
 from bench.analysis import judging
-from bench.engines import judging as engine_judging
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 
 
@@ -50,6 +49,7 @@ def test_methods_of_several_engines_are_put_in_one_order_and_each_counts_once():
 
 
 def test_a_picture_of_another_photo_is_not_judged_by_the_first():
+    engine_judging = pytest.importorskip("bench.engines.judging")
     plan = with_settings(small_plan(repeats=3), other_contents=("chelsea", "coffee"))
     judge = object.__new__(engine_judging._Judging)
     judge.plan, judge.settings = plan, plan.settings
