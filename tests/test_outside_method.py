@@ -173,7 +173,8 @@ def test_it_goes_on_where_it_was_and_not_with_another_file(run, folder):
 @pytest.mark.slow
 def test_two_runs_are_compared(run, folder, net):
     again = measured(folder, [DESCENT, NET], net, "again")
-    done = command(folder, "bench", "compare", run, again, "--json", "--floor", "90")
+    done = command(folder, "bench", "compare", run, again, "--json", "--floor", "90",
+                   "--metric", "latency_s,iteration_s")  # fmt: skip
     found = json.loads(done.stdout)
     assert {"sign_descent", "toy_net"} <= {row["cell"].split()[0] for row in found["rows"]}
 

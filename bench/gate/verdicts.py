@@ -45,6 +45,7 @@ ROW_COLUMNS = (
     "cell", "metric", "unit", "baseline", "candidate", "ratio", "low", "high", "floor", "n", "verdict", "note"
 )  # fmt: skip
 
+MEMORY_STEP = 2**20  # bytes: allocators take and keep memory in steps, of which two processes may differ by one
 CONFIDENCE = 0.95
 SPENT = 0.03
 RESAMPLES = 4000
@@ -206,6 +207,8 @@ def compare_pools(baseline: pd.DataFrame, candidate: pd.DataFrame, rules: Rules 
     for key in dict.fromkeys([*sides[0], *sides[1]]):
         a, b = (side.get(key, pd.Series(dtype=float)).to_numpy(dtype=float) for side in sides)
         ratio, floor = pool_interval(a, b), rules.floor(*key)
+        if key[1].endswith("memory_bytes") and len(a):
+            floor = max(floor, MEMORY_STEP / _median(a))
         low, high = math.exp(ratio.low), math.exp(ratio.high)
         found, note = verdict(low, high, floor), ""
         if key not in sides[1]:

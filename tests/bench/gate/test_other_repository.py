@@ -134,13 +134,12 @@ def repository(tmp_path, environment) -> Repository:
 
 @pytest.mark.slow
 def test_a_slower_commit_is_red_and_a_comment_is_not(repository):
-    repository.commit("slower", steps=STEPS.format(passes=84))
+    # About 40 % slower: shared machines hide 15 %, which results/gate has trials of.
+    repository.commit("slower", steps=STEPS.format(passes=144))
     status, slower, said = repository.compare("HEAD~1", "HEAD", "--metric", "iteration_s")
     (row,) = slower["rows"]
-    if row["verdict"] == "inconclusive" and slower["warnings"]:
-        pytest.skip(f"nothing can be told here: {slower['warnings'][0]}")
     assert (status, row["verdict"]) == (1, "slower"), (row, said)
-    assert row["cell"] == "mine texture 32" and 1.1 < row["ratio"] < 1.3
+    assert row["cell"] == "mine texture 32" and 1.2 < row["ratio"] < 2.5
     repository.commit("a comment", mine=METHOD + "# A remark.\n")
     status, same, said = repository.compare("HEAD~1", "HEAD", "--metric", "iteration_s,peak_memory_bytes")
     assert status == 0 and "slower" not in {row["verdict"] for row in same["rows"]}, said
