@@ -67,7 +67,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_plan("--style", metavar="NAME|FILE", help=f"({PLAN['style']})")
     add_plan("--content", metavar="NAME|FILE", help=f"({PLAN['content']})")
     add_plan("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
-    add_plan("--random-weights", action="store_const", const=True, help="a descriptor without training")
+    add_plan("--random-weights", action="store_const", const=True, help="use an untrained descriptor")
     add_plan("--net", metavar="NAME|FILE", action="append", help="a trained net, not the bundled one; may be repeated")
     command.add_argument("--time", metavar="SECONDS", help=f"measure for at most this long ({TIME_S:.0f})")
     add_out(command)

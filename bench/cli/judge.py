@@ -15,7 +15,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     command = commands.add_parser(
         "judge",
-        help="judge the pictures of finished runs by what no method minimises",
+        help="judge the pictures of finished runs by more than the objective",
         description="Compare the saved pictures of runs with their style and photo by Gram matrices of unused layers, "
         "wavelet statistics, copied patches, diversity and edges; run their nets with more and less noise; write "
         "judges.csv, noise.csv and a new report. Prints how far each judge agrees with the objective, over all "

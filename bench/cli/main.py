@@ -131,7 +131,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "--cluster",
         metavar="WHERE",
         help="measure on the workers of a Dask cluster: its scheduler's address, the file that dask scheduler "
-        "--scheduler-file wrote, or slurm; see the harness's page",
+        "--scheduler-file wrote, or slurm; see bench/README.md",
     )
     add_out(command)
     add("--resume", metavar="RUN", help="resume an interrupted run: its id, its folder, or latest")

@@ -24,8 +24,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Train a feed-forward net for one style. FOLDER receives the net (.npz), its description (.json), "
         "the loss of every iteration (.csv), a preview (.preview.png) and, at the end, a page with the loss curve and "
         "samples (.html). The time left is estimated after a few steps. To resume an interrupted training, give the "
-        "same command again: it continues from its last checkpoint. It begins with a bundled net of another style "
-        "where there is one, which has already learned to see a photo.",
+        "same command again: it continues from its last checkpoint. Training starts from a bundled net of "
+        "another style if there is one: it has learned to see photos.",
         epilog=options.example("train great_wave --output nets"),
     )
     add = parser.add_argument
@@ -98,7 +98,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--workers",
         metavar="N|HOSTFILE",
-        help="train in so many processes, or on the hosts of a file over ssh (HOST or HOST slots=N a line), which must "
+        help="train in N processes, or on the hosts in a file over ssh (HOST or HOST slots=N a line), which must "
         "see the same folders; each takes its part of every batch (default: %(default)s)",
     )
     add("--quiet", "-q", action="store_true", help="no progress on stderr")

