@@ -106,6 +106,13 @@ def test_what_cannot_be_used_is_one_line(folder, text, said):
     assert not (folder / "results").exists()
 
 
+def test_an_option_that_train_has_already_is_one_line(folder):
+    (folder / "clash.py").write_text("import toys\nclass Clash(toys.ToyNet):\n    name = 'clash'\n"
+                                     "    def choices(self):\n        return {'size': 'anything'}\n")  # fmt: skip
+    done = command(folder, "nst_gluon", "train", "brick", "--method", "clash.py:Clash", expected=2)
+    assert done.stderr == "error: --method: clash: train has a --size already; rename it\n"
+
+
 def test_help_says_where_a_file_is_imported(folder):
     text = " ".join(command(folder, "bench", "run", "--help").stdout.split())
     assert "FILE.py:NAME or package.module:NAME" in text and "FILE.py is imported in the worker processes" in text

@@ -234,6 +234,11 @@ def train(
         workers: processes on this machine, or a file of hosts for ssh, "HOST" or "HOST slots=N" a line, which all see
             the same folders; each takes its part of every batch.
     """
+    inputs.check_seed(seed)
+    for name, value in (("iterations", iterations), ("batch", batch), ("checkpoint-every", checkpoint_every)):
+        if value is not None:
+            images.check_size(value, f"--{name}")
+    dtype, kind = runtime.parse_dtype(dtype), runtime.parse_device(device)
     where = together.places(workers)
     together.check_batch(batch, len(where))
     chosen = methods.get(method) if method else generators(_task(task))[0]
@@ -249,6 +254,8 @@ def train(
             own = ", ".join(f"--{choice}" for choice in chosen.choices()) or "nothing"
             raise UserError(f"--{name}: a net of {chosen.name} does not have that; it takes {own}")
     sizes = [images.check_size(side, "--size") for side in ([size] if np.isscalar(size) else size)]
+    if not sizes:
+        raise UserError("--size: no side is given; give one of at least 1, e.g. 256")
     path = inputs.style_path(style)
     inputs.load_picture("--style", path, sizes[0])
     if photos is not None:
@@ -283,15 +290,16 @@ def train(
     }  # fmt: skip
     how = {"checkpoint_every": checkpoint_every, "preview_every_s": preview_every, "overwrite": force, "quiet": quiet}
     if len(where) > 1 or where[0].host:
-        kind, precision = runtime.parse_device(device), runtime.parse_dtype(dtype)
+        if kind.index:
+            raise UserError(f"--device: {device} is one GPU, and each worker takes its own; give gpu")
         if not where[0].host:  # on other machines the workers know what they can do
-            runtime.check_dtype(precision, kind)
+            runtime.check_dtype(dtype, kind)
         reference = methods.facts(chosen.name).reference or chosen.name
         job = {
             "method": reference, "config": fields, "output": str(output), "command": command, "options": how,
         }  # fmt: skip
-        return together.launch(job, where, device, threads)
-    engine = inputs.start_engine(device, dtype, threads)
+        return together.launch(job, where, kind.kind, threads)
+    engine = inputs.start_engine(kind, dtype, threads)
     from nst_gluon.training import run_folder
     from nst_gluon.training.config import TrainConfig
 
@@ -367,7 +375,7 @@ def score(
     if not all(math.isfinite(value) for value in terms.values()):
         raise NotFinite(f"the objective of {_name(picture)} is not finite: {terms}")
     return Score(
-        **terms, preset=preset, task=task, height=height, width=width, style_size=side, dtype=dtype,
+        **terms, preset=preset, task=task, height=height, width=width, style_size=side, dtype=engine.dtype,
         weights=loaded.identity(),
     )  # fmt: skip
 

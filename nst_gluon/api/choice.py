@@ -12,9 +12,11 @@ import numpy as np
 from nst_gluon import assets, methods
 from nst_gluon.api import inputs
 from nst_gluon.api.request import Request
+from nst_gluon.descriptor import segments
 from nst_gluon.methods.description import Noise
 from nst_gluon.nets import netfile
 from nst_gluon.nets.geometry import STATISTICS
+from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError, did_you_mean
 from nst_gluon.system.files import PathLike
@@ -157,7 +159,7 @@ def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
         raise UserError(f"--method: {name!r} is a net of {method.name}; leave --method out")
     if "style" in request.given:
         raise UserError("--style: a net is trained for one style; leave out --style or --net")
-    return Choice(method, Path(str(meta.get("style", "net"))).stem, net)
+    return Choice(method, Path(str(meta.get("style", "net"))).name or "net", net)
 
 
 def check_options(request: Request, choice: Choice) -> None:
@@ -170,6 +172,11 @@ def check_options(request: Request, choice: Choice) -> None:
         raise UserError(f"--net-size: {request.net_size} is too small; the least is {LEAST_NET_SIZE}")
     if not 0 <= request.strength < math.inf:
         raise UserError(f"--strength: {request.strength:g} is not a finite number of 0 or more")
+    inputs.check_seed(request.seed)
+    if request.segments != segments.AUTO:
+        images.check_size(request.segments, "--segments")
+    if list(request.coarse) != sorted(set(request.coarse)):
+        raise UserError("--coarse: the sides do not ascend; give e.g. 128, 256")
     method = choice.method
     if method.kind == methods.GENERATES:
         given = [name for name in OPTIMISERS_ONLY if name in request.given]

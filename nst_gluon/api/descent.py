@@ -13,7 +13,7 @@ from nst_gluon.api.inputs import Listener
 from nst_gluon.api.request import Request
 from nst_gluon.descriptor import segments
 from nst_gluon.objective import presets
-from nst_gluon.objective.loss_terms import TERMS
+from nst_gluon.objective.loss_terms import TERMS, check_size
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -33,12 +33,18 @@ class Descent:
         """About how much memory an evaluation takes at least, as --segments allows."""
         return segments.least_bytes(inputs.OPTIMISE_BYTES, self._request.segments)
 
+    def check(self, size: tuple[int, int]) -> None:
+        """Raise UserError if pictures of ``size`` are too small for the objective, or for --coarse."""
+        coarse, preset = self._request.coarse, presets.get(self._request.preset)
+        if coarse and coarse[-1] >= max(size):
+            raise UserError(f"--coarse: {coarse[-1]} is not smaller than the picture's {max(size)} pixels")
+        layers = [name for name, _ in (*preset.style_layers, *preset.content_layers)]
+        check_size((1, 3, *size), layers, "--size")
+
     def prepare(self, size: tuple[int, int]) -> None:
         """Check what pictures of ``size`` need, start the engine, load the weights."""
-        coarse, full = self._request.coarse, max(size)
-        if coarse and coarse[-1] >= full:
-            raise UserError(f"--coarse: {coarse[-1]} is not smaller than the picture's {full} pixels")
-        self._style(self._request.style_size or full)
+        self.check(size)
+        self._style(self._request.style_size or max(size))
         _ = self._engine, self._weights
 
     @cached_property

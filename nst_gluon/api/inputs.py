@@ -64,11 +64,18 @@ def start_engine(device: str | runtime.Device = "cpu", dtype: str = "float32", t
     """Check device and precision, import MXNet, and return what to compute with."""
     device = runtime.parse_device(device) if isinstance(device, str) else device
     runtime.check_device(device)
-    runtime.check_dtype(runtime.parse_dtype(dtype), device)
+    dtype = runtime.parse_dtype(dtype)
+    runtime.check_dtype(dtype, device)
     runtime.prepare(threads)
     from nst_gluon.system import engine
 
     return Engine(engine.context(device), dtype)
+
+
+def check_seed(seed: int) -> None:
+    """Raise UserError if ``seed`` cannot be one."""
+    if not 0 <= seed <= runtime.LARGEST_SEED:
+        raise UserError(f"--seed: {seed} is not a whole number from 0 to {runtime.LARGEST_SEED:,}")
 
 
 def load_weights(weights: str | None, random_weights: bool, listener: Listener) -> VggWeights:

@@ -59,6 +59,11 @@ class PictureMaker:
             return inputs.NET_BYTES
         return PICTURE_BYTES if self._descent is None else self._descent.bytes_per_pixel
 
+    def check(self, size: tuple[int, int]) -> None:
+        """Raise UserError if no picture of ``size`` can be made; starts nothing."""
+        if self._descent is not None:
+            self._descent.check(size)
+
     def prepare(self, size: tuple[int, int]) -> None:
         """Check what pictures of ``size`` need, start the engine, load the net and the weights."""
         start = time.perf_counter()

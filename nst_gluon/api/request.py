@@ -53,5 +53,8 @@ class Request:
 
 def request(task: str, defaults: dict[str, Any], values: dict[str, Any]) -> Request:
     """The request of a function with these ``defaults`` that was called with ``values``."""
+    values = {**values, "coarse": tuple(values["coarse"])}
+    if values["segments"] == "off":
+        values["segments"] = 1
     given = {name for name, value in values.items() if isinstance(value, np.ndarray) or value != defaults[name]}
     return Request(task, **values, given=frozenset(given))

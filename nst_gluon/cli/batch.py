@@ -26,6 +26,7 @@ from nst_gluon.pictures.flicker import Flicker
 from nst_gluon.pictures.pipeline import Behind, ahead
 from nst_gluon.system import ending, runtime
 from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import quoted
 
 FRAMES_WAITING = 8
 
@@ -122,7 +123,7 @@ class Batch:
         self.outcome = Outcome()
 
     def run(self, jobs: Sequence[Job]) -> Outcome:
-        """Do them all. A source that cannot be read is reported and the others go on.
+        """Do them all. A source that cannot be read, or of which nothing can be made, is reported; the others go on.
 
         Raises:
             UserError: a result cannot be written or made; what was finished before is there.
@@ -147,6 +148,8 @@ class Batch:
 
     def _failed(self, job: Job, error: UserError) -> None:
         line = " ".join(str(error).splitlines())
+        if quoted(job.source) not in line:
+            line = f"{quoted(job.source)}: {line}"
         self.outcome.failed.append({"source": str(job.source), "error": line})
         tqdm.write(wrapped(f"error: {line}", sys.stderr), file=sys.stderr)
 
@@ -154,7 +157,9 @@ class Batch:
 
     def _content(self, path: Path) -> np.ndarray:
         """The picture at the asked size, its aspect kept."""
-        return inputs.load_fitted(PICTURE, path, self._args.size, self._maker.bytes_per_pixel, self._available)
+        made = inputs.load_fitted(PICTURE, path, self._args.size, self._maker.bytes_per_pixel, self._available)
+        self._maker.check(made.shape[2:])
+        return made
 
     def _contents(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, np.ndarray | UserError]]:
         for job in jobs:
@@ -187,6 +192,7 @@ class Batch:
                 clip = video.open_clip(job.source)
                 size = video.even_size(clip.size, inputs.longer_side(clip.size, self._args.size))
                 inputs.check_memory(*size, self._maker.bytes_per_pixel, self._available)
+                self._maker.check(size)
         except UserError as error:
             self._failed(job, error)
             return

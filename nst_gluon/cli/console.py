@@ -20,6 +20,7 @@ from nst_gluon.system import ending
 from nst_gluon.system.ending import INTERRUPTED
 from nst_gluon.system.errors import NotFinite, UserError, did_you_mean, nearest
 from nst_gluon.system.files import one_line, printable
+from nst_gluon.system.runtime import LARGEST_SEED
 
 FAILED, MISUSED = 1, 2
 
@@ -138,8 +139,8 @@ def whole_number(argument: str, least: int = 0, example: int = 256, most: float 
 
 
 def seed(text: str) -> int:
-    """A seed: generators take 32 bits, and some are asked with the next few numbers."""
-    return whole_number("--seed", 0, 0, 2**32 - 2**16)(text)
+    """A seed."""
+    return whole_number("--seed", 0, 0, LARGEST_SEED)(text)
 
 
 def whole_numbers(argument: str, least: int = 0) -> Callable[[str], list[int]]:

@@ -27,8 +27,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "export",
         help="export a trained net to MXNet or ONNX files",
         description="mxnet: write NAME-symbol.json and NAME-0000.params for mxnet.gluon.SymbolBlock.imports, and "
-        "NAME.json, which describes their inputs. onnx: write one file for ONNX Runtime and others, and a model card "
-        "beside it. Nothing is written unless the exported net makes the same picture as the original.",
+        "NAME-inputs.json, which describes their inputs. onnx: write one file for ONNX Runtime and others, and a model "
+        "card beside it. Nothing is written unless the exported net makes the same picture as the original.",
         epilog=options.example("export great_wave-johnson-stylize --format onnx --output waves.onnx"),
     )
     parser.add_argument(
@@ -79,7 +79,7 @@ def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
         "inputs": [{"name": name, "shape_for_96x96": list(array.shape)} for name, array in zip(names, inputs)],
         "output": "pictures (N, 3, H, W), RGB; clip to [0, 1]",
     }
-    data[f"{stem}.json"] = (json.dumps(card, indent=2) + "\n").encode()
+    data[f"{stem}-inputs.json"] = (json.dumps(card, indent=2) + "\n").encode()
     return data, float(np.abs(again - expected).max() / max(1.0, np.abs(expected).max()))
 
 
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
     output = args.output or Path(".")
-    targets = [output / f"{path.stem}{end}" for end in ("-symbol.json", "-0000.params", ".json")]
+    targets = [output / f"{path.stem}{end}" for end in ("-symbol.json", "-0000.params", "-inputs.json")]
     existing = [target for target in targets if target.exists()]
     if existing and not args.force:
         raise UserError(f"--output: {str(existing[0])!r} exists; name another folder, or --force to overwrite it")

@@ -33,11 +33,12 @@ class Job:
     is_video: bool
 
 
-def find(names: Sequence[str]) -> tuple[list[Path], bool]:
+def find(names: Sequence[str], results: Path | None = None) -> tuple[list[Path], bool]:
     """The files that ``names`` stand for, each once, in order; and whether they may be several.
 
     A name is that of a bundled photo or a file, a folder (its pictures and videos, hidden ones left out), or a pattern
-    with ``*``, ``?``, ``[...]`` or ``**``.
+    with ``*``, ``?``, ``[...]`` or ``**``, which does not find what lies in the folder ``results``: a command that was
+    interrupted has put it there.
 
     Raises:
         UserError: a name stands for nothing.
@@ -45,6 +46,8 @@ def find(names: Sequence[str]) -> tuple[list[Path], bool]:
     found: dict[Path, Path] = {}
     several = len(names) > 1
     for name in names:
+        if not name:
+            raise UserError(f"{PICTURE}: the name is empty; give a file, a folder or a pattern")
         path = Path(name)
         if name not in assets.STYLES + assets.CONTENTS and _is_folder(path):
             several = True
@@ -53,6 +56,8 @@ def find(names: Sequence[str]) -> tuple[list[Path], bool]:
         elif glob.has_magic(name) and not os.path.lexists(name):
             several = True
             files = [file for file in map(Path, sorted(glob.glob(name, recursive=True))) if _fits(file)]
+            if "**" in name and results is not None:
+                files = [file for file in files if file.resolve().parent != results.resolve()]
             if not files:
                 raise UserError(f"{PICTURE}: no picture or video matches {name!r}; give a file, a folder or a pattern")
         else:
@@ -107,7 +112,7 @@ def jobs(
         UserError: a source is not there, or a result cannot be written, would be written twice, would replace a source
             or, with REFUSE, a file that is there.
     """
-    sources, several = find(names)
+    sources, several = find(names, output)
     into_folder = output is not None and (several or output.is_dir())
     if into_folder:
         _check_folder(output)

@@ -162,6 +162,8 @@ def _request(args: argparse.Namespace, task: str) -> Request:
     function = {"stylize": api.stylize, "texture": api.texture}[task]
     values = options.values(args, function)
     del values["size"]
+    if args.net is not None and any(word.partition("=")[0] == "--style" for word in args.arguments):
+        raise UserError("--style: a net is trained for one style; leave out --style or --net")
     return request(task, api.defaults(function), values)
 
 

@@ -102,6 +102,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "see the same folders; each takes its part of every batch (default: %(default)s)",
     )
     add("--quiet", "-q", action="store_true", help="no progress on stderr")
+    options.add_engine_options(parser)
     taken: set[str] = set()
     for method in methods.all():
         new = {} if not isinstance(method, methods.Generator) else {
@@ -110,9 +111,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         if new:
             group = parser.add_argument_group(f"nets of {method.name}")
             for name, meaning in new.items():
-                group.add_argument(f"--{name}", type=_value(name), metavar="X", help=meaning)
+                try:
+                    group.add_argument(f"--{name}", type=_value(name), metavar="X", help=meaning)
+                except argparse.ArgumentError:
+                    raise UserError(f"--method: {method.name}: train has a --{name} already; rename it") from None
         taken.update(new)
-    options.add_engine_options(parser)
     options.take_defaults(parser, api.train)
     parser.set_defaults(run=run, quiet=False)
 

@@ -25,31 +25,14 @@ from nst_gluon.system.errors import UserError, did_you_mean, nearest
 from nst_gluon.system.machine import available_cores, cpu_quota, cpu_supports_bfloat16, memory_available_bytes
 
 __all__ = [
-    "DTYPES",
-    "ENGINE_DISTRIBUTIONS",
-    "INSTALL",
-    "Device",
-    "Gpu",
-    "available_cores",
-    "check_device",
-    "check_dtype",
-    "cpu_quota",
-    "cpu_supports_bfloat16",
-    "engine_distribution",
-    "engine_problem",
-    "engine_threads",
-    "find_gpu",
-    "gpu_devices",
-    "installed_version",
-    "memory_available_bytes",
-    "parse_device",
-    "parse_dtype",
-    "prepare",
-    "preload_cuda_libraries",
-    "quiet_import",
-]
+    "DTYPES", "ENGINE_DISTRIBUTIONS", "INSTALL", "LARGEST_SEED", "Device", "Gpu", "available_cores", "check_device",
+    "check_dtype", "cpu_quota", "cpu_supports_bfloat16", "engine_distribution", "engine_problem", "engine_threads",
+    "find_gpu", "gpu_devices", "installed_version", "memory_available_bytes", "parse_device", "parse_dtype",
+    "preload_cuda_libraries", "prepare", "quiet_import",
+]  # fmt: skip
 
 DTYPES = ("float32", "bfloat16")
+LARGEST_SEED = 2**32 - 2**16  # generators take 32 bits, and some are asked with the next few numbers
 INSTALL = "python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU)"
 ENGINE_DISTRIBUTIONS = ("mxnet", "mxnet-cu112")
 

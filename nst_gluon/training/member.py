@@ -20,6 +20,7 @@ from typing import Any
 from nst_gluon import methods
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
+from nst_gluon.system.files import one_line, quoted
 from nst_gluon.training.together import threads_each
 
 # ps-lite would bind this port on every machine.
@@ -135,6 +136,9 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
         ))}  # fmt: skip
     except (UserError, NotFinite) as error:
         return {"error": str(error), "diverged": isinstance(error, NotFinite)}
+    except OSError as error:
+        where = f"{quoted(error.filename)}: " if error.filename else ""
+        return {"error": f"--output: {where}{one_line(error)}", "diverged": False}
 
 
 if __name__ == "__main__":

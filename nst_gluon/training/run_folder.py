@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -157,6 +158,8 @@ def train(
         files.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output: cannot make the folder {folder}: {one_line(error)}") from error
+    if leader and not os.access(files.folder, os.W_OK):
+        raise UserError(f"--output: the folder {folder} cannot be written to; name another")
     if checkpoint.exists(saved):
         trainer.restore(saved)
     rows = _read_log(files.path(".csv"), trainer.iteration)
@@ -179,6 +182,7 @@ def train(
             progress = trainer.step(content)
             if not leader:
                 continue
+            _ = trainer.joules  # the counter overflows unseen where it is seldom read
             timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
             due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
             terms, saturated = trainer.judge() if due else (None, np.nan)

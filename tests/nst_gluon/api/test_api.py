@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_the_fastest_engine_of_a_loaded_net_is_for_the_calls_that_ask_for_it(pic
 
 @pytest.mark.parametrize("options", [
     {"tile_statistics": "thumbnails"}, {"engine": "quickest"}, {"net_size": 8}, {"strength": -0.5},
-    {"strength": float("nan")},
+    {"strength": float("nan")}, {"seed": -1}, {"segments": 0}, {"coarse": (16, 8)}, {"coarse": (16, 16)},
 ])  # fmt: skip
 def test_values_that_no_method_knows_are_refused(options):
     with pytest.raises(UserError, match=f"^--{[*options][0].replace('_', '-')}: "):
@@ -137,6 +138,22 @@ def test_a_texture_of_a_run_is_scored_without_content(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
     assert like(str(tmp_path), "images/gluon-gatys-texture-256-b1-float32-cpu-s0.png")["content"] is None
     assert like(str(tmp_path), "images/gluon-texture_net-stylize-256-b1-float32-cpu-s0.png")["content"] == "x"
+
+
+@pytest.mark.parametrize("options", [
+    {"seed": -1}, {"iterations": 0}, {"batch": 0}, {"checkpoint_every": 0}, {"size": []}, {"dtype": "int4"},
+    {"device": "gpu:3", "workers": 2, "batch": 2},
+])  # fmt: skip
+def test_a_training_that_cannot_be_is_refused(options):
+    with pytest.raises(UserError, match=f"^--{[*options][0].replace('_', '-')}: "):
+        nst_gluon.train("brick", output="nets", task="texture", random_weights=True, **options)
+    assert not Path("nets").exists()
+
+
+def test_a_precision_is_taken_as_it_is_spelt(picture):
+    pytest.importorskip("mxnet")
+    made = str(picture("made.png", 32, 32))
+    assert nst_gluon.score(made, style="brick", style_size=32, random_weights=True, dtype="Float32").dtype == "float32"
 
 
 def test_training_from_python(picture):

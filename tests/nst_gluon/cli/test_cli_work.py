@@ -110,6 +110,7 @@ def test_texture(capsys, net):
     ("arguments", "said"),
     [
         ("--style brick", "--style: a net is trained for one style"),
+        ("--style=great_wave", "--style: a net is trained for one style"),
         ("--method texture_net", "--method: "),
         ("--iterations 5", "--iterations: johnson makes a picture in one pass"),
         ("--dtype int8", "--dtype: int8 changes these nets' pictures too much"),
@@ -190,7 +191,7 @@ def test_train_then_use_then_export(capsys, picture, tmp_path):
     assert record["command"].startswith("python -m nst_gluon train --method johnson")
     assert record["weights"]["random"] is True
     run(capsys, "stylize", "photos/one.png", "--net", net, "--output", "x.png")
-    files = run(capsys, "export", net, "--output", "exported").splitlines()
+    files = run(capsys, "export", net, "--output", "nets").splitlines()  # beside the training's record
     symbol, params, card = files
     with runtime.quiet_import():
         block = mx.gluon.SymbolBlock.imports(symbol, ["data"], params)
@@ -198,7 +199,7 @@ def test_train_then_use_then_export(capsys, picture, tmp_path):
     picture_again = block(mx.nd.array(content)).asnumpy()
     assert images.psnr(np.clip(picture_again, 0, 1), images.load("x.png")) > 45
     assert json.loads(Path(card).read_text())["inputs"][0]["name"] == "data"
-    assert main(["export", net, "--output", "exported"]) == 2
+    assert main(["export", net, "--output", "nets"]) == 2
     assert main(["train", "--method", "johnson", "--style", "brick", "--output", "nets", "--size", "48", *FAST]) == 2
 
 

@@ -18,6 +18,7 @@ from nst_gluon.cli import input_files
 from nst_gluon.cli.main import main
 from nst_gluon.nets import netfile
 from nst_gluon.pictures import color, images
+from nst_gluon.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -61,6 +62,15 @@ def test_names_stand_for_files_folders_and_patterns(folder):
     assert input_files.find(["chelsea"]) == ([assets.content_path("chelsea")], False)
     (folder / "x[1].png").write_bytes(b"")
     assert input_files.find(["in/x[1].png"]) == ([Path("in/x[1].png")], False)
+
+
+def test_no_name_is_no_picture_and_results_of_an_interrupted_pattern_are_none(folder, picture):
+    with pytest.raises(UserError, match="^PICTURE: the name is empty"):
+        input_files.find([""])
+    (folder / "painted").mkdir()
+    picture("in/painted/a.png", 40, 56)
+    jobs, skipped = input_files.jobs(["in/**/*"], folder / "painted", input_files.SKIP, ["s", "m"])
+    assert [job.source.name for job in jobs] == ["b.jpg", "c.webp"] and skipped == 1
 
 
 def test_results_keep_their_names_in_a_folder(folder):
@@ -117,6 +127,19 @@ def test_a_folder_with_one_damaged_picture(capsys, folder, net):
     assert last.startswith("3 pictures in ") and "pictures/s" in last and "1 failed" in last
     assert [size_of(f"out/deep/{name}") for name in ("a.png", "b.jpg", "c.png")] == [(56, 40), (32, 48), (32, 32)]
     assert not list(Path("out").rglob("*.tmp"))
+
+
+def test_a_picture_that_is_too_small_for_the_objective_is_named_and_the_others_are_made(capsys, picture):
+    pytest.importorskip("mxnet")
+    Path("thin").mkdir()
+    picture("thin/a.png", 8, 64)
+    picture("thin/b.png", 32, 64)
+    arguments = ("thin", "--method", "gatys", "--iterations", "1", "--random-weights", "--output", "out", "--json")
+    assert main(["stylize", *arguments]) == 2
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert [Path(made["output"]).name for made in found["made"]] == ["b-random-weights.png"]
+    assert "'thin/a.png': " in captured.err and "64x8 pixels is too small" in found["failed"][0]["error"]
 
 
 def test_json_says_what_was_made(capsys, folder, net):
