@@ -207,12 +207,19 @@ def evaluations(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) ->
 
 def find(claim: Claim, summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> Finding:
     """The finding on one claim from a summary table of one run."""
-    return Finding(claim, tuple(_part(claim, size, summary, known, random_weights) for size in claim.published))
+    return Finding(claim, tuple(_worst(claim, size, summary, known, random_weights) for size in claim.published))
 
 
 def find_all(summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> list[Finding]:
     """The finding on each claim, in the order of CLAIMS."""
     return [find(claim, summary, known, random_weights) for claim in CLAIMS]
+
+
+def _worst(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random_weights: bool) -> Part:
+    """Of several styles the one with the worst verdict."""
+    groups = [rows for _, rows in summary.groupby("style_name")] or [summary]
+    each = [_part(claim, size, rows, known, random_weights) for rows in groups]
+    return max([part for part in each if part.verdict != NOT_MEASURED] or each, key=lambda p: VERDICTS.index(p.verdict))
 
 
 def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random_weights: bool) -> Part:
@@ -223,7 +230,8 @@ def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random
     value, low, high = (float(row[name]) for name in ("value", "low", "high"))
     if math.isnan(value):
         return Part(size, value, low, high, NOT_MEASURED, f"no value: a cell ended as {row['status']}", row=row)
-    basis = f"{row['engine']} on {row['device']}, n = {row['n']}"
+    style = f"{row['style_name']}: " if row["style_name"] else ""
+    basis = f"{style}{row['engine']} on {row['device']}, n = {row['n']}"
     bound = row["status"] in (analysis.LOWER_BOUND, analysis.NOT_REACHED)
     low, high = (value, math.inf) if bound else (low, high)
     steps = evaluations(summary, row, known.baseline) if claim.speed else math.inf
@@ -236,7 +244,7 @@ def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random
         reason = f"its quality is not known: no optimisation reached its loss or made {QUALITY_FLOOR} evaluations"
     elif steps < QUALITY_FLOOR:
         verdict = BELOW_FLOOR
-        reason = f"matched in {math.floor(steps)} evaluations; {QUALITY_FLOOR} needed"
+        reason = f"{style}matched in {math.floor(steps)} evaluations; {QUALITY_FLOOR} needed"
     elif bound:
         verdict, reason = _judge_bound(claim, claim.published[size], value)
         reason = f"{reason}; {basis}"

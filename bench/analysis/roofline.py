@@ -219,7 +219,8 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
         if row.kind == OPTIMISE:
             operators = costs.optimisation_step(preset, row.task, size, arch)
         else:
-            meta = (inputs.get("nets") or {}).get(f"{row.method}/{row.task}", {}).get("meta")
+            use = "/".join(filter(None, (row.style_name, row.method, row.task)))
+            meta = (inputs.get("nets") or {}).get(use, {}).get("meta")
             try:
                 net = netfile.net_of(meta or {}, "net")
             except UserError:

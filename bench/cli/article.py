@@ -18,7 +18,7 @@ from tqdm import tqdm
 from bench import RESULTS
 from bench.cli.options import add_out
 from bench.plan import articles, inputs
-from bench.store.run_folder import as_csv
+from bench.store.run_folder import as_csv, check_writable
 from nst_gluon.cli import console
 from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.pages.wording import quantity
@@ -59,6 +59,8 @@ def main(options: argparse.Namespace) -> int:
     if options.stages is not None:
         stages = console.whole_number("--stages", 1, 1)(options.stages)
         article = dataclasses.replace(article, stages=article.stages[:stages])
+    folder = Path(options.out) / article.name
+    check_writable(folder)
     names = {role: getattr(options, role) or getattr(article, role) for role in ("style", "content")}
     paths = {role: inputs.picture(role, name) for role, name in names.items()}
     seed = console.seed(options.seed)
@@ -81,7 +83,6 @@ def main(options: argparse.Namespace) -> int:
     found = result(article, weights, names, evaluations, rounds)
     found.update(command=_command(options), stages=len(article.stages), seed=seed,
                  seconds=round(time.perf_counter() - began, 1))
-    folder = Path(options.out) / article.name
     folder.mkdir(parents=True, exist_ok=True)
     images.save(picture, folder / "picture.jpg")
     write_atomically(folder / "curve.csv", curve(evaluations))

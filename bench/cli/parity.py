@@ -56,7 +56,7 @@ def main(options: argparse.Namespace) -> int:
         nets=tuple(str(arguments.net_file(text).resolve()) for text in options.net or ()),
         methods=tuple(outside.parse("--method", options.method)) if options.method else (),
         pythons=engines.parse_pythons(options.engine_python or (), names),
-        threads=options.threads and console.whole_number("--threads", 1, 2)(options.threads),
+        threads=None if options.threads is None else console.whole_number("--threads", 1, 2)(options.threads),
     )
     lines = []
     for found in parity.compare(names, request):

@@ -101,7 +101,7 @@ class _Judging:
         if not any(side % judges.SIDES for side in sides):
             found = judges.statistics_distance(self._statistics(picture), self.of_style(cell, self._statistics))
             yield "judge_statistics", found
-        if cell["task"] == "stylize" and self.shows_content(cell):
+        if cell["task"] == "stylize":
             yield "edge_ssim", judges.edge_ssim(picture[0], self.content(cell)[0])
         elif cell["task"] == "texture" and min(sides) >= 2 * judges.PATCH:
             yield "copied_share", judges.copied_share(picture[0], self.style(cell)[0])
@@ -119,13 +119,13 @@ def write(path: Path) -> None:
     """Write judges.csv and noise.csv of a run. Raises UserError where it is no run, or its inputs are others now."""
     run = _Judging(path)
     records = [record for record in run_folder.read_committed(path)[0]
-               if record.get("status") == "ok" and record.get("batch") == 1]  # fmt: skip
+               if record.get("status") == "ok" and record.get("batch") == 1 and run.shows_content(record)]  # fmt: skip
     rows, draws = [], defaultdict(list)
     for record in records:
         cell = [record.get(name, "") for name in CELL_COLUMNS]
         for target, file, objective in _pictures(path, record):
             picture = images.load(file)
-            if not target and run.shows_content(record):
+            if not target:
                 draws[tuple(cell[:-1])].append((record, picture))
             found = dict(run.judge(record, picture))
             rows += [(*cell, target, metric, value) for metric, value in ({"objective": objective, **found}).items()]

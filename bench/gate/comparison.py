@@ -205,7 +205,8 @@ def of_runs(
         for cell, (status, reason) in measured.failed.items()
     ]
     head = _head({BASELINE: baseline, CANDIDATE: candidate}, candidate.fingerprint)
-    return _finish(head, _from_samples(rows, failures, [*warnings, *unsteady]), how, rules)
+    measured = _from_samples(rows, failures, [*warnings, *unsteady])
+    return _finish(head, measured, how, rules, able=baseline.samples["cell"])
 
 
 def _from_samples(rows: pd.DataFrame, failures: list[dict[str, str]], warnings: list[str]) -> rounds.Measured:
@@ -254,8 +255,11 @@ def _finish(
     rules: Rules,
     declared: Sequence[Accepted] = (),
     passed: bool = False,
+    able: Iterable[str] | None = None,
 ) -> dict[str, Any]:
-    """The whole result; ``passed``: that nothing was compared is as it should be, on the first run of a machine."""
+    """The whole result; ``passed``: that nothing was compared is as it should be, on the first run of a machine;
+    ``able``: the cells of which the baseline has samples, where it was measured before.
+    """
     rows = measured.rows
     used = [
         (row.cell, row.metric, next(a for a in declared if a.covers(row.cell, row.metric)))
@@ -263,7 +267,7 @@ def _finish(
         if row.verdict == verdicts.SLOWER and any(a.covers(row.cell, row.metric) for a in declared)
     ]
     wanted = {(cell, metric): found.reason for cell, metric, found in used}
-    broken = rounds.failed_cells(measured.failures)
+    broken = rounds.failed_cells(measured.failures, able)
     status = verdicts.PASS if passed else verdicts.exit_status(rows, len(broken), how.fail_on, wanted)
     listed = [
         {

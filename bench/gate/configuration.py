@@ -16,6 +16,7 @@ from nst_gluon.system.files import one_line, read_bounded
 
 TOML, INI = "tool.nst-gluon.compare", "nst-gluon:compare"
 LARGEST = 1 << 20
+SWITCHES = ("random_weights",)  # the only options that yes or no is a value of
 
 
 def read(folder: Path, options: Collection[str], repeated: Collection[str]) -> tuple[dict[str, Any], str | None]:
@@ -47,7 +48,7 @@ def read(folder: Path, options: Collection[str], repeated: Collection[str]) -> t
             if option not in options:
                 known = [each.replace("_", "-") for each in options]
                 raise UserError(f"{name}: [{_section(name)}] has no option {key!r}; {did_you_mean(key, known)}")
-            found[option] = _value(value, option in repeated, f"{name}: {key}")
+            found[option] = _value(value, option, option in repeated, f"{name}: {key}")
         return found, None
     return {}, unread
 
@@ -75,9 +76,9 @@ def _ini(text: str) -> dict[str, Any] | None:
     return {key: value.split("\n") if "\n" in value else value for key, value in found.items(INI)}
 
 
-def _value(value: Any, repeated: bool, where: str) -> Any:
+def _value(value: Any, option: str, repeated: bool, where: str) -> Any:
     """As the command line would have it: text, a list of texts for a repeated option, True or None for a switch."""
-    if isinstance(value, bool) or value in ("true", "yes", "false", "no"):
+    if option in SWITCHES and (isinstance(value, bool) or value in ("true", "yes", "false", "no")):
         return value in (True, "true", "yes") or None
     parts = [part for part in value if str(part).strip()] if isinstance(value, list) else [value]
     if not all(isinstance(part, (str, int, float)) for part in parts):

@@ -49,7 +49,8 @@ def _there(path: Path, folder: Path, origin: Path) -> Path:
 
 def command(folder: Path, fields: Mapping[str, Any]) -> list[str]:
     """How to start the worker for a checkout; ``fields`` is what :func:`at` returns."""
-    folders = dict.fromkeys([folder, *(file.parent for file in method_files(fields))])
+    places = [place for place in (folder / "src", folder) if place.is_dir()]
+    folders = dict.fromkeys([*places, *(file.parent for file in method_files(fields))])
     return children.python("bench.gate.guest", *map(str, folders))
 
 

@@ -148,12 +148,13 @@ def _change(
 def depends_on(entry: Entry, row: Mapping[str, Any]) -> dict[str, str]:
     """Those inputs of a run that a row of its summary depends on: all but the nets of other methods and tasks."""
     method, task = row["method"], row["task"]
-    own = f"nets.{method}/{task}"
+    nets = f"nets.{row['style_name']}/" if row.get("style_name") else "nets."
+    own = f"{nets}{method}/{task}"
     aims = method in entry.methods.optimisers and row["metric"] == "time_to_target_s"
     return {
         name: value
         for name, value in entry.inputs.items()
-        if not name.startswith("nets.") or name == own or (aims and name.endswith(f"/{task}"))
+        if not name.startswith("nets.") or name == own or (aims and name.startswith(nets) and name.endswith(f"/{task}"))
     }
 
 

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ SAFETY = 1.1  # a round that would take longer than what is left is not begun
 def cell_name(columns: Mapping[str, Any]) -> str:
     """A cell in few words that say all but the seed, whatever is usual being left out."""
     usual = {"engine": "gluon", "dtype": "float32", "device": "cpu"}
-    words = [str(columns[name]) for name in ("method", "task", "size")]
+    words = [str(columns[name]) for name in ("method", "task", "style_name", "size") if columns.get(name)]
     words += [f"batch-{columns['batch']}"] if int(columns["batch"]) > 1 else []
     words += [str(columns[name]) for name, value in usual.items() if columns[name] != value]
     return " ".join(words)
@@ -145,7 +145,7 @@ class Gate:
 
     def frame(self) -> pd.DataFrame:
         """Every sample so far."""
-        return pd.DataFrame(self.samples, columns=list(SAMPLE_COLUMNS))
+        return pd.DataFrame(self.samples, columns=list(SAMPLE_COLUMNS)).astype({"value": float})
 
     def rows(self) -> pd.DataFrame:
         """The verdicts by what is known so far."""
@@ -215,7 +215,8 @@ class Gate:
         ]
 
 
-def failed_cells(failures: Sequence[Mapping[str, str]]) -> list[str]:
-    """The cells that the baseline could do and the candidate could not."""
+def failed_cells(failures: Sequence[Mapping[str, str]], able: Iterable[str] | None = None) -> list[str]:
+    """The cells that the baseline could do (``able``; None: where it did not fail), the candidate not."""
     broken = {failure["cell"] for failure in failures if failure["side"] == BASELINE}
-    return sorted({failure["cell"] for failure in failures} - broken)
+    failed = {failure["cell"] for failure in failures if failure["side"] != BASELINE}
+    return sorted(failed - broken if able is None else failed & set(able))

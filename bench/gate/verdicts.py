@@ -207,7 +207,7 @@ def compare_pools(baseline: pd.DataFrame, candidate: pd.DataFrame, rules: Rules 
     for key in dict.fromkeys([*sides[0], *sides[1]]):
         a, b = (side.get(key, pd.Series(dtype=float)).to_numpy(dtype=float) for side in sides)
         ratio, floor = pool_interval(a, b), rules.floor(*key)
-        if key[1].endswith("memory_bytes") and len(a):
+        if key[1].endswith("memory_bytes") and _median(a) > 0:
             floor = max(floor, MEMORY_STEP / _median(a))
         low, high = math.exp(ratio.low), math.exp(ratio.high)
         found, note = verdict(low, high, floor), ""

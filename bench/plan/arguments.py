@@ -6,8 +6,9 @@ import argparse
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.plan import build, cells, engines, inputs, memory, outside, shards
 from bench.plan.budgets import BUDGETS, Budget
@@ -46,6 +47,10 @@ PLAN_DEFAULTS = {
 }
 
 
+def _given(value: str | None, parse: Callable[[str], Any]) -> Any:
+    return None if value is None else parse(value)
+
+
 def make_plan(options: argparse.Namespace) -> cells.Plan:
     """The plan that the arguments of ``run`` describe; raises UserError, in one line, for the first that is
     wrong.
@@ -64,13 +69,13 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     method_names = outside.parse("--method", given["method"])
     tasks = build.parse_names("--task", given["task"], methods.TASKS)
     sizes = build.parse_integers("--size", given["size"], least=16, most=LARGEST_SIZE)
-    batches = given["batch"] and build.parse_integers("--batch", given["batch"], most=LARGEST_BATCH)
+    batches = _given(given["batch"], lambda text: build.parse_integers("--batch", text, most=LARGEST_BATCH))
     devices = [runtime.parse_device(text) for text in _items("--device", given["device"])]
     dtypes = [runtime.parse_dtype(text) for text in _items("--dtype", given["dtype"])]
     for name in engine_names if here else ():
         for device in devices:
             engines.get(name).check_device(device, dtypes, name in elsewhere)
-    repeats = given["repeats"] and console.whole_number("--repeats", 1, 3)(given["repeats"])
+    repeats = _given(given["repeats"], console.whole_number("--repeats", 1, 3))
     if given["budget"] not in BUDGETS:
         hint = did_you_mean(given["budget"], BUDGETS)
         raise UserError(f"--budget: unknown budget {given['budget']!r}; {hint}")
@@ -89,7 +94,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
         preset=given["preset"],
         weights=_weights(given["weights"]),
         random_weights=bool(given["random_weights"]),
-        threads=given["threads"] and console.whole_number("--threads", 1, 2)(given["threads"]),
+        threads=_given(given["threads"], console.whole_number("--threads", 1, 2)),
         target_loss=_target_loss(given["target_loss"]),
         bounds=given["bounds"],
         nets=_nets(styles, chosen, tasks, given["net"] or []),
@@ -206,7 +211,8 @@ def _nets(
             raise UserError(f"--net: {error}") from error
         use = f"{meta.get('method')}/{meta.get('task')}"
         if len(styles) > 1:
-            trained_on = Path(str(meta.get("style"))).stem
+            trained_on = str(meta.get("style"))
+            trained_on = trained_on if trained_on in names else Path(trained_on).stem
             if trained_on not in names:
                 raise UserError(f"--net: {text} was trained on {trained_on!r}, which is not in --style; add it there")
             use = f"{trained_on}/{use}"

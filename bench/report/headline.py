@@ -61,8 +61,11 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
         yield "In full", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
     poor = rows[rows["evaluations"] < QUALITY_FLOOR]
     if len(poor) and len(poor) < len(rows):
-        named = sorted({f"the {analysed.methods.title(row['method'])} ({task_name(row['task'])})"
-                        for row in poor.to_dict("records")})  # fmt: skip
+        named = sorted({
+            f"the {analysed.methods.title(row['method'])} "
+            f"({', '.join(filter(None, [task_name(row['task']), clean(row['style_name'], 40)]))})"
+            for row in poor.to_dict("records")
+        })  # fmt: skip
         least, most = poor["evaluations"].min(), poor["evaluations"].max()
         told = steps_text(most) if least == most else f"{math.floor(least)} to {steps_text(most)}"
         text = listing(named)
@@ -100,24 +103,27 @@ def subject(analysed: Analysed) -> str:
     others = {name: len(run_facts.setting(run.meta, name) or ()) for name in ("other_styles", "other_contents")}
     styles = f"{1 + others['other_styles']} styles, {style} first" if others["other_styles"] else f"one style, {style}"
     photos = others["other_contents"]
-    photos = f"{1 + photos} photos, {content} first" if photos else f"one photo, {content}"
-    text = f"{tasks} at {sizes} pixels; {styles}; {photos}; one objective, preset {preset}"
+    photos = f"{1 + photos} photos, {content} first; " if photos else f"one photo, {content}; "
+    photos = "" if set(run.cells["task"]) == {"texture"} else photos
+    text = f"{tasks} at {sizes} pixels; {styles}; {photos}one objective, preset {preset}"
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def _range(rows: pd.DataFrame) -> str:
     """ "561× to 819× faster", "at least 80.0× faster", "0.500× to 2.00× as fast"."""
     styles = rows["style_name"].nunique() if "style_name" in rows else 1
-    if styles > 1:
-        median, ends = quantity(float(rows["value"].median()), "x"), (rows["value"].min(), rows["value"].max())
-        return f"{median} faster (median over {styles} styles; {quantity(ends[0], 'x')} to {quantity(ends[1], 'x')})"
     low, high = rows["value"].min(), rows["value"].max()
     least, most = quantity(low, "x"), quantity(high, "x")
-    if low >= 1 and 1 < len(rows) == rows["size"].nunique() <= 3 and not (rows["status"] == LOWER_BOUND).any():
+    bound = "at least " if (rows["status"] == LOWER_BOUND).any() else ""
+    how = "faster" if low >= 1 else "as fast"
+    if styles > 1:
+        over = f"{styles} styles" if len(rows) == styles else f"{len(rows)} cells of {styles} styles"
+        median = quantity(float(rows["value"].median()), "x")
+        return f"{bound}{median} {how} (median over {over}; {least} to {most})"
+    if low >= 1 and 1 < len(rows) == rows["size"].nunique() <= 3 and not bound:
         return f"{listing([quantity(value, 'x') for value in rows.sort_values('size')['value']])} faster"
     text = least if least == most else f"{least} to {most}"
-    bound = "at least " if (rows["status"] == LOWER_BOUND).any() else ""
-    return f"{bound}{text} faster" if low >= 1 else f"{bound}{text} as fast"
+    return f"{bound}{text} {how}"
 
 
 def _strong(analysed: Analysed, rows: pd.DataFrame, several: bool) -> str:
@@ -161,7 +167,7 @@ def _in_seconds(analysed: Analysed, row: Mapping) -> str:
 
 def _of_random(analysed: Analysed) -> str:
     """What a run with random descriptor weights can say: nothing at equal loss."""
-    rows = analysed.rows(SPEEDUP_500)
+    rows = _of_one_engine(analysed.rows(SPEEDUP_500))
     rows = rows[rows["value"].notna()]
     sentence = "With random descriptor weights there is no loss at which to compare"
     if rows.empty:

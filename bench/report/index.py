@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench.analysis import analysed, metrics
-from bench.report import headline, machines, run_facts
+from bench.report import headline, machines, run_facts, training
 from bench.report.page import render
 from bench.store import run_folder
 from bench.store.reader import SUMMARY_COLUMNS, RunData, parse_table, read_run
@@ -113,9 +113,10 @@ def _what(run: RunData) -> str:
 def _nets(run: RunData) -> Iterator[str]:
     """Each net of a run: its file, its parameters, what its architecture was given, the first letters of its hash."""
     for use, net in sorted((run_facts.get(run.meta, "inputs", "nets") or {}).items()):
-        method, _, task = use.partition("/")
-        rows = run.samples
-        counted = rows[(rows["metric"] == "parameters") & (rows["method"] == method) & (rows["task"] == task)]["value"]
+        style, method, task = training.parts(use)
+        rows = run.samples[run.samples["metric"] == "parameters"]
+        own = (rows["method"] == method) & (rows["task"] == task) & (rows["style_name"] == style)
+        counted = rows[own]["value"]
         shape = run_facts.get(net, "meta", "architecture")
         parts = [f"{counted.iloc[0]:,.0f} parameters"] if len(counted) else []
         parts += [f"{clean(name, 20)} {clean(value, 20)}" for name, value in shape.items()] if shape else []

@@ -71,10 +71,10 @@ def sentences(analysed: Analysed) -> Iterator[str]:
 def sentence(row: dict) -> str:
     """What a row of :func:`bench.analysis.judging.correlations` means."""
     value, entry = row["correlation"], metrics.METRICS[row["metric"]]
-    chance = 2 / math.sqrt(row["pictures"])  # two standard errors of a correlation of nothing
-    says = ("puts the pictures in the objective's order" if value >= 0.9 else
+    chance = 2 / math.sqrt(row["pictures"] - row["groups"])  # two standard errors of a correlation of nothing
+    says = ("cannot be told from chance" if abs(value) < chance else
+            "puts the pictures in the objective's order" if value >= 0.9 else
             "mostly agrees with the objective" if value >= 0.5 else
-            "cannot be told from chance" if abs(value) < chance else
             "agrees with the objective a little" if value > 0 else
             "leans against the objective" if value > -0.5 else "contradicts the objective")  # fmt: skip
     several = f"{row['groups']} settings, {row['least']:.2f} to {row['most']:.2f}"

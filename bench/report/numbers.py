@@ -18,6 +18,8 @@ from bench.report.wording import cell_label, metric_label, status_name, with_int
 from bench.store.reader import GROUP_COLUMNS
 from nst_gluon.pages.wording import clean, listing, quantity
 
+BREAK_EVEN = "break_even"
+
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 SETTING = ("style_name", "engine", "task", "size", "dtype", "device")
@@ -126,8 +128,9 @@ class _Reader:
     def cells_of(self, row: Row) -> list[Mapping[str, Any]]:
         """The records of the cells that a row rests on: its own, and the optimisation's for what relates the two."""
         methods = {(row["method"], row["batch"])}
-        if metrics.split(str(row["metric"]))[0] in (*RATIOS, analysis.SPEEDUP_EQUAL):
-            methods.add((self.optimiser, 1))
+        family, aimed = metrics.split(str(row["metric"]))
+        if family in (*RATIOS, BREAK_EVEN) or metrics.find(family).unit == "x":
+            methods.add((aimed or self.optimiser, 1))
         return [
             record
             for record in self.records
@@ -148,14 +151,19 @@ class _Reader:
     def sources(self, row: Row) -> Iterable[Source]:
         metric = str(row["metric"])
         family, aimed = metrics.split(metric)
+        clock = "call_s" if family.endswith(analysis.WHOLE_CALL) or family == BREAK_EVEN else "latency_s"
+        family = family.removesuffix(analysis.WHOLE_CALL)
         if family in RATIOS:
             theirs, own = RATIOS[family]
             yield from self._samples({**row, "method": self.optimiser, "batch": 1}, theirs)
-            yield from self._samples(row, own)
-        elif family == analysis.SPEEDUP_EQUAL:
-            yield from self._curve({**row, "method": self.optimiser, "batch": 1})
+            yield from self._samples(row, clock if own == "latency_s" else own)
+        elif family in (analysis.SPEEDUP_EQUAL, "speedup_over_variant", BREAK_EVEN):
+            yield from self._curve({**row, "method": aimed or self.optimiser, "batch": 1})
             yield from self._samples(row, "objective")
-            yield from self._samples(row, "latency_s")
+            yield from self._samples(row, clock)
+        elif family == analysis.SPEEDUP_OF_VARIANT:
+            yield from self._curve({**row, "method": self.optimiser, "batch": 1})
+            yield from self._curve(row)
         elif family in ("time_to_target_s", "iterations_to_target"):
             yield from self._curve(row)
         elif family == "target":

@@ -21,7 +21,7 @@ from bench.plan.engines import REFERENCE
 from bench.report import run_facts
 from bench.report.wording import measured, series_label, setting_name, status_name, with_interval
 from nst_gluon.pages import style
-from nst_gluon.pages.wording import harmless, listing, quantity, size_name, task_name
+from nst_gluon.pages.wording import clean, harmless, listing, quantity, size_name, task_name
 from nst_gluon.system.files import write_atomically
 
 SETTING = ("style_name", "engine", "task", "size", "dtype", "device")
@@ -85,12 +85,13 @@ def series_of(analysed: Analysed, rows: pd.DataFrame) -> Iterator[Series]:
     """A line for each method (engine, precision, device) of ``rows``."""
     look = looks(analysed)
     several = [name for name in EXTRAS if rows[name].nunique() > 1]
-    computers = sorted(set(zip(rows["device"], rows["engine"])), key=lambda pair: (pair[1] != REFERENCE, *pair))
+    places = [name for name in EXTRAS if name != "dtype"]
+    found = sorted(set(zip(*(rows[name] for name in places))), key=lambda place: (REFERENCE not in place, *place))
     for (method, *extras), group in rows.groupby(["method", *EXTRAS], sort=True):
         own = dict(zip(EXTRAS, extras))
         text = series_label(method, own, several, analysed.methods)
         color, marker = look.get(method, (style.MUTED, "o"))
-        color = style.tint(color, 0.75 * computers.index((own["device"], own["engine"])) / len(computers))
+        color = style.tint(color, 0.75 * found.index(tuple(own[name] for name in places)) / len(found))
         yield Series(text, color, ENGINE_MARKS.get(own["engine"], marker), group)
 
 
@@ -223,12 +224,12 @@ def size_plots(analysed: Analysed) -> Iterator[Plot]:
 def _size_plot(analysed: Analysed, rows: pd.DataFrame, metric: str) -> Plot:
     tasks = sorted(rows["task"].unique())
     drawn, panels = style.figure(len(tasks), style.AXES_HEIGHT if len(tasks) == 1 else PANEL)
-    entry, told = metrics.find(metric), []
+    entry, told, published = metrics.find(metric), [], False
     for axes, task in zip(panels, tasks):
         group = rows[rows["task"] == task]
         for series in series_of(analysed, group):
             told += [f"{task_name(task)}, {words}" for words in draw_points(axes, series, "size")]
-        published = _published(axes, analysed, metric, task, group["size"].unique())
+        published |= _published(axes, analysed, metric, task, group["size"].unique())
         axes_of(axes, "size", group, "side of the picture in pixels")
         axes.set_title(style.label(f"{entry.label.capitalize()}: {task_name(task)}"))
     style.finish(drawn)
@@ -290,11 +291,11 @@ def term_plots(analysed: Analysed) -> Iterator[Plot]:
     terms = metrics.named(metrics.QUALITY)
     rows = analysed.summary
     rows = rows[rows["metric"].isin(terms) & (rows["batch"] == 1) & rows["value"].notna()]
-    for (task, size), everything in rows.groupby(["task", "size"], sort=True):
+    for (own, task, size), everything in rows.groupby(["style_name", "task", "size"], sort=True):
         largest = everything.groupby("metric")["value"].transform("max")
         group = everything[(everything["metric"] == terms[0]) | (largest > 0)]
-        title = f"{task_name(task).capitalize()}, {size_name(size)}"
-        yield _term_plot(analysed, group, title, f"quality-{task}-{size}")
+        title = ", ".join(filter(None, [task_name(task).capitalize(), size_name(size), clean(own, 40)]))
+        yield _term_plot(analysed, group, title, "-".join(filter(None, ["quality", own, task, str(size)])))
 
 
 def _term_plot(analysed: Analysed, rows: pd.DataFrame, title: str, name: str) -> Plot:

@@ -19,6 +19,7 @@ from bench.plan import older
 from bench.report import run_facts
 from bench.report.numbers import NOTHING, SETTING, Book
 from bench.report.tables import Entry, Table, table, value_entry
+from bench.report.wording import measured
 from nst_gluon.methods import Generator, bundled
 from nst_gluon.objective import presets
 from nst_gluon.pages.wording import MISSING, clean, listing, quantity, task_name
@@ -66,7 +67,9 @@ def _design(meta: Mapping[str, Any]) -> str:
 def _pictures(meta: Mapping[str, Any]) -> str:
     settings = meta.get("settings") or {}
     found = []
-    for noun, name, others in (("style", "style", "other_styles"), ("photo", "content", "other_contents")):
+    textures = all(cell.get("task") == "texture" for cell in meta.get("cells") or [{}])
+    kinds = (("style", "style", "other_styles"), ("photo", "content", "other_contents"))
+    for noun, name, others in kinds[: 1 if textures else 2]:
         names = [run_facts.stem(value) for value in (settings.get(name), *(settings.get(others) or ())) if value]
         found.append(f"{len(names)} {noun}{'s' if len(names) != 1 else ''} ({', '.join(names)})")
     return f"On {listing(found)}."
@@ -100,7 +103,7 @@ def _departures(meta: Mapping[str, Any]) -> str:
         method = known.get(facts.get("method"))
         if isinstance(method, Generator):
             parts += method.departures(facts.get("architecture") or {}, preset)
-    return f"Departures from the papers: {'; '.join(dict.fromkeys(parts))}."
+    return f"Departures from the papers: {'; '.join(dict.fromkeys(parts)) or 'none on record'}."
 
 
 def spread(values: np.ndarray) -> float:
@@ -175,15 +178,18 @@ def over_styles(analysed: Analysed) -> Table | None:
     if "style_name" not in analysed.several or rows.empty:
         return None
     found = []
-    for (task, size, method, engine, dtype), group in rows.groupby(["task", "size", "method", "engine", "dtype"]):
-        values = group["value"]
+    setting = ["task", "size", "method", "engine", "dtype", "device"]
+    for (task, size, method, *where), group in rows.groupby(setting):
+        values, bounds = group["value"], group["status"] == analysis.LOWER_BOUND
+        status = analysis.LOWER_BOUND if bounds.any() else analysis.OK
         found.append([
-            task_name(task), str(size), f"{analysed.methods.title(method)}, {clean(engine, 20)}, {clean(dtype, 20)}",
-            str(len(group)), quantity(float(values.median()), "x"),
+            task_name(task), str(size), ", ".join([analysed.methods.title(method), *(clean(one, 40) for one in where)]),
+            str(len(group)), str(int(group["fine"].sum())), measured(float(values.median()), "x", status),
             f"{quantity(float(values.min()), 'x')} to {quantity(float(values.max()), 'x')}",
         ])  # fmt: skip
-    columns = ["task", "size", "method", "styles", Entry("median over styles", metric=SPEEDUP_EQUAL), "range"]
-    return table("styles", "Over styles", columns, found, (1, 3, 4, 5), metrics.find(SPEEDUP_EQUAL).text)
+    columns = ["task", "size", "method", "styles", "above the quality floor",
+               Entry("median over styles", metric=SPEEDUP_EQUAL), "range"]  # fmt: skip
+    return table("styles", "Over styles", columns, found, (1, 3, 4, 5, 6), metrics.find(SPEEDUP_EQUAL).text)
 
 
 def baselines(analysed: Analysed, book: Book = NOTHING) -> Table | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.plan.arguments import PLAN_DEFAULTS
@@ -53,8 +54,12 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
     given |= {"seed": seeds[0], "repeats": None if repeats == budget.seeds else repeats, "budget": budget.name}
     for name in ("style", "content", "preset", "weights", "random_weights", "threads", "target_loss", "bounds"):
         given[name] = settings.get(name) or None
+    named = {str(cell.get("style_name") or "") for cell in cells} - {""}
     for name, others in (("style", "other_styles"), ("content", "other_contents")):
-        given[name] = ",".join(map(str, filter(None, [given[name], *(settings.get(others) or ())]))) or None
+        files = [str(one) for one in (given[name], *(settings.get(others) or ())) if one]
+        if name == "style" and named:
+            files = [one for one in files if Path(one).stem in named]
+        given[name] = ",".join(files) or None
     always = ("method", "task", "size", "batch")
     found = [
         (name, value)
@@ -63,10 +68,10 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
     ]
     chosen = settings.get("engine_options") or ()
     found += [("engine_option", f"{name}={value}") for name, value in chosen if name.split(".")[0] in of["engine"]]
-    return found + [("net", path) for path in _nets(settings, of["method"], of["task"])]
+    return found + [("net", path) for path in _nets(settings, cells)]
 
 
-def _nets(settings: Mapping[str, Any], methods: Sequence[str], tasks: Sequence[str]) -> list[str]:
-    """The nets that were given as files, of those methods and tasks."""
-    uses = {f"{method}/{task}" for method in methods for task in tasks}
+def _nets(settings: Mapping[str, Any], cells: Sequence[Cell]) -> list[str]:
+    """The nets of those cells that were given as files."""
+    uses = {"/".join(filter(None, (cell.get("style_name"), cell["method"], cell["task"]))) for cell in cells}
     return [str(net) for use, net in settings.get("nets") or () if use in uses and not str(net).startswith(BUNDLED)]

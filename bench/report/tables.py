@@ -267,8 +267,8 @@ def engines(analysed: Analysed) -> Table | None:
     found = analysed.engines
     if found.empty:
         return None
-    extras = [name for name in ("dtype", "device") if found[name].nunique() > 1]
-    order, rows = ["task", "size", "method", "batch", "dtype", "device"], []
+    extras = [name for name in ("style_name", "dtype", "device") if found[name].nunique() > 1]
+    order, rows = ["task", "size", "method", "batch", "style_name", "dtype", "device"], []
     for key, group in found.groupby(order, sort=True):
         setting = dict(zip(order, key))
         for engine in sorted(group["engine"].unique(), key=lambda name: (name != REFERENCE, name)):
@@ -279,9 +279,15 @@ def engines(analysed: Analysed) -> Table | None:
                 Entry(what, f"{task_name(setting['task'])} {setting['size']}"),
                 *(clean(setting[name], 40) for name in extras), engine_name(engine), *map(_engine_entry, chosen),
             ])  # fmt: skip
-    columns = ["method", *extras, "engine", *(Entry(head, metric=names[0]) for names, head in _ENGINE_HEADS)]
+    heads = (Entry(head, metric=names[0]) for names, head in _ENGINE_HEADS)
+    columns = ["method", *map(_head, extras), "engine", *heads]
     numbers = range(len(columns) - len(_ENGINE_HEADS), len(columns))
     return table("peers", "Gluon against other engines", columns, rows, numbers, _ENGINE_NOTE)
+
+
+def _head(column: str) -> str:
+    """The head of a column of the run's tables."""
+    return "style" if column == "style_name" else column
 
 
 def _engine_entry(row: Mapping[str, Any] | None) -> Entry:
@@ -350,7 +356,7 @@ def troubled_cells(analysed: Analysed) -> Table | None:
     """The cells that failed or were skipped, and the optimisations that ended above a target; None without any."""
     run, methods = analysed.run, analysed.methods
     lowest = run.curves.groupby(list(CELL_COLUMNS))["objective"].min().to_dict()
-    devices = run.cells["device"].nunique() > 1
+    extras = [name for name in ("style_name", "engine", "dtype", "device") if run.cells[name].nunique() > 1]
     seeds: dict[tuple[str, ...], list[str]] = {}
     for record in run.records:
         status, reason = str(record.get("status")), clean(record.get("reason") or "")
@@ -360,7 +366,7 @@ def troubled_cells(analysed: Analysed) -> Table | None:
             if not reason:
                 continue
         cell = (task_name(str(record.get("task"))), str(record.get("size")), methods.title(str(record.get("method"))))
-        cell += (clean(record.get("device"), 40),) if devices else ()
+        cell += tuple(setting_name(name, str(record.get(name) or "")) for name in extras)
         seeds.setdefault((*cell, str(record.get("batch")), status, reason), []).append(str(record.get("seed")))
     if not seeds:
         return None
@@ -368,7 +374,7 @@ def troubled_cells(analysed: Analysed) -> Table | None:
         [*cell, batch, ", ".join(found), Entry(status_name(status), tone="missing"), reason]
         for (*cell, batch, status, reason), found in seeds.items()
     ]
-    columns = ["task", "size", "method", *(["device"] if devices else []), "batch", "seed", "status", "reason"]
+    columns = ["task", "size", "method", *map(_head, extras), "batch", "seed", "status", "reason"]
     numbers = (1, columns.index("batch"), columns.index("seed"))
     return table("troubled", "Failed, skipped and time-limited cells", columns, rows, numbers)
 
@@ -378,7 +384,10 @@ def _stopped_short(record: Mapping[str, Any], lowest: float, analysed: Analysed)
     targets = record.get("targets")
     if record.get("kind") != OPTIMISE or not isinstance(targets, Mapping):
         return ""
-    short = [analysed.methods.title(str(name)) for name, value in sorted(targets.items()) if lowest > value]
+    short = run_facts.get(record, "info", "not_reached")  # of any photo; older runs do not say
+    if not isinstance(short, list):
+        short = [name for name, value in sorted(targets.items()) if lowest > value]
+    short = [analysed.methods.title(str(name)) for name in short]
     if not short:
         return ""
     stopped = clean(run_facts.get(record, "info", "stopped_because") or "its limit")

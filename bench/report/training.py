@@ -117,9 +117,16 @@ def seconds(net: Any) -> tuple[float | None, str]:
     return sum(known) if known else None, part
 
 
+def parts(use: str) -> tuple[str, str, str]:
+    """(style, method, task) of a net's name in the plan; in a run of one style the first is empty."""
+    rest, _, task = use.rpartition("/")
+    style_name, _, method = rest.rpartition("/")
+    return style_name, method, task
+
+
 def _name(use: str, methods: Methods) -> str:
-    method, _, task = use.partition("/")
-    return f"{methods.title(method)}, {task_name(task)}"
+    style_name, method, task = parts(use)
+    return ", ".join(filter(None, [methods.title(method), task_name(task), clean(style_name, 40)]))
 
 
 def _number(value: Any, unit: str) -> str:
@@ -139,7 +146,7 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
     drawn, (axes,) = style.figure()
     told = []
     for use, curve in found.items():
-        method, _, task = use.partition("/")
+        _, method, task = parts(use)
         text, line = clean(_name(use, methods), 40), style.LINES.get(task, ":")
         first, last = training_curve.draw(
             axes, curve["iteration"], curve["objective"], text, methods.color(method), line

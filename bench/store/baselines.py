@@ -8,6 +8,7 @@ baseline, so that which entry is meant follows from the machine (:func:`bench.ma
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.store import run_folder
+from bench.store.whole_runs import machine_difference
 from nst_gluon.system.errors import UserError, did_you_mean
 from nst_gluon.system.files import one_line, scratch_folder, write_atomically
 
@@ -76,8 +78,13 @@ def find(root: Path, name: str, fingerprint: Mapping[str, Any]) -> Path | None:
     if name not in known:
         hint = did_you_mean(name, known) if known else "make one with python -m bench baseline save NAME RUN"
         raise UserError(f"baseline: there is none named {name!r} below {root / FOLDER}; {hint}")
-    path = root / FOLDER / name / key(fingerprint)
-    return path if (path / run_folder.RUN).is_file() else None
+    own = root / FOLDER / name / key(fingerprint)
+    alike = [path for path in entries(root, name) if path.name.split("-")[1] == own.name.split("-")[1]]
+    for path in sorted(alike, key=lambda path: path != own):  # the key has precisions, which are no part of a machine
+        with contextlib.suppress(UserError):
+            if machine_difference(run_folder.read_run(path).get("fingerprint") or {}, fingerprint) is None:
+                return path
+    return None
 
 
 def save(root: Path, name: str, run_dir: Path, force: bool = False) -> Saved:
