@@ -54,21 +54,21 @@ RUN: dict[str, Any] = {
             "weights": {"*": (str, bool)}, "seconds": NUMBER, "architecture": dict, "start": dict,
         }}},
     },
-    "environment": {**_PLACE, "machines": {"*": _PLACE}},
-    "fingerprint": {**_MARK, "machines": {"*": _MARK}},
+    "environment": {**_PLACE, "machines": {"*!": _PLACE}},
+    "fingerprint": {**_MARK, "machines": {"*!": _MARK}},
     "sessions": [{"started": str, "finished": str, "run": str, "command": [str], "load_before": [NUMBER],
                   "load_after": [NUMBER], "orchestrator_peak_memory_bytes": int}],
     "shard": _SHARD,
     "merged_from": [{"id!": str, "machine": str, "shard": _SHARD}],
-    "machines": {"*": {"cpu": str, "cores": NUMBER, "runs": [str]}},
+    "machines": {"*!": {"cpu": str, "cores": NUMBER, "runs": [str]}},
     "baseline": {"*": str},
 }  # fmt: skip
 
 RECORD: dict[str, Any] = {
     **_CELL, "key": str, "status!": str, "reason": str, "attempts": int, "duration_s": NUMBER, "exit_code": int,
-    "garbage_lines": int, "stragglers": int, "drift": NUMBER, "foreign_cores": NUMBER, "targets": {"*": NUMBER},
+    "garbage_lines": int, "stragglers": int, "drift": NUMBER, "foreign_cores": NUMBER, "targets": {"*!": NUMBER},
     "medians": {"*": NUMBER}, "evaluations": int, "image": str, "log": str, "started": str, "killed": bool,
-    "machine": str, "rows": {"*": [int]}, "scores": {"*": [NUMBER]},
+    "machine": str, "rows": {"*!": [int]}, "scores": {"*": [NUMBER]},
     "info": {"memory": dict, "stopped_because": str, "cpu_mhz": [(*NUMBER, type(None))], "timed_samples": int,
              "dropped_samples": int, "warm_up_calls": int, "warm_up_stable": bool},
 }  # fmt: skip

@@ -1,8 +1,9 @@
 """JSON that somebody else wrote: bounded while it is read, and held against a description of what it should be.
 
 A description is a type or a tuple of types; ``[d]`` for a list of things like ``d``; or a dictionary from a name to
-the description of its value, where a name that ends in "!" must be there, "*" describes all other names, and whatever
-is not described may be anything. ``null`` stands for "not known" wherever a thing need not be there.
+the description of its value, where a name that ends in "!" must be there, "*" describes all other names ("*!": none of
+which is null), and whatever is not described may be anything. ``null`` stands for "not known" wherever a thing need not
+be there.
 """
 
 from __future__ import annotations
@@ -47,11 +48,13 @@ def check(value: Any, description: Any, where: str) -> None:
     """Raise ValueError, naming the place, where ``value`` is not as ``description`` says."""
     if isinstance(description, dict):
         _check_type(value, dict, where)
-        for name in description:
-            if name.endswith("!") and value.get(name[:-1]) is None:
-                raise ValueError(f"{where} has no {name[:-1]}")
+        needed = [name[:-1] for name in description if name.endswith("!")]
+        for name in value if "*" in needed else needed:
+            if value.get(name) is None:
+                raise ValueError(f"{where} has no {name}")
+        others = description.get("*", description.get("*!"))
         for name, part in value.items():
-            known = description.get(name, description.get(f"{name}!", description.get("*")))
+            known = description.get(name, description.get(f"{name}!", others))
             if known is not None and part is not None:
                 check(part, known, f"{where}.{name}" if where else name)
     elif isinstance(description, list):

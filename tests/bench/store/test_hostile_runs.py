@@ -94,6 +94,8 @@ WRONG = {
     "a huge size": in_cells(put("size", 10**9)),
     "medians as a list": in_cells(put("medians", [1])),
     "rows of a table that is none": in_cells(put("rows", {"../../x": [0, 1]})),
+    "rows that are null": in_cells(put("rows", {"samples.csv": None})),
+    "a target that is null": in_cells(put("targets", {"johnson": None})),
 }
 
 
