@@ -203,8 +203,17 @@ def results_block(run: Path = RESULTS / "styles") -> str:
         f"Measured on {cpu['cores_used']} cores of an {cpu['model']} without a GPU, with {photos} photos that no net "
         "has seen:\n\n"
         "| picture | net | styles | time, net : optimisation to the same loss | speed-up at equal loss (range; of one "
-        "style, interval) | memory |\n| --- | --- | ---: | ---: | ---: | ---: |\n" + "\n".join(lines) + "\n"
+        "style, interval) | memory |\n| --- | --- | ---: | ---: | ---: | ---: |\n" + "\n".join(lines) + f"\n\n{_larger()}\n"
     )
+
+
+def _larger(run: Path = RESULTS / "reference", size: int = 512) -> str:
+    """The speed-ups at the larger size, of one style."""
+    style = json.loads((run / "run.json").read_text())["settings"]["style"]
+    summary = pd.read_csv(run / "summary.csv")
+    rows = summary[(summary.metric == "speedup_at_equal_loss") & (summary["size"] == size)].sort_values("task")
+    said = [f"`{row.method}` {row.value:,.0f}x ({row.task})" for row in rows.itertuples()][::-1]
+    return f"At {size} pixels, of `{style}` alone ([the command above](results/reference/report.md)): {', '.join(said)}."
 
 
 def _spread(of: list[pd.Series]) -> str:

@@ -46,7 +46,7 @@ def test_the_table_of_the_readme_is_recomputed_from_samples_and_curves():
     text = text.split("<!-- results: end -->")[0]
     lines = [line for line in text.splitlines() if re.match(r"\| (stylize|texture) \d+ ", line)]
     found = recompute(STYLES)
-    assert len(lines) == len({(row["task"], row["size"], row["method"]) for row in found}) >= 6
+    assert len(lines) == len({(row["task"], row["size"], row["method"]) for row in found}) >= 4
     for line in lines:
         picture, net, styles, times, ratio, memory = (cell.strip() for cell in line.strip("|").split("|"))
         rows = [row for row in found if (f"{row['task']} {row['size']}", f"`{row['method']}`") == (picture, net)]
