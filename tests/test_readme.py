@@ -203,7 +203,8 @@ def results_block(run: Path = RESULTS / "styles") -> str:
         f"Measured on {cpu['cores_used']} cores of an {cpu['model']} without a GPU, with {photos} photos that no net "
         "has seen:\n\n"
         "| picture | net | styles | time, net : optimisation to the same loss | speed-up at equal loss (range; of one "
-        "style, interval) | memory |\n| --- | --- | ---: | ---: | ---: | ---: |\n" + "\n".join(lines) + f"\n\n{_larger()}\n"
+        "style, interval) | memory |\n| --- | --- | ---: | ---: | ---: | ---: |\n"
+        + "\n".join(lines) + f"\n\n{_larger()}\n"
     )
 
 
@@ -213,7 +214,8 @@ def _larger(run: Path = RESULTS / "reference", size: int = 512) -> str:
     summary = pd.read_csv(run / "summary.csv")
     rows = summary[(summary.metric == "speedup_at_equal_loss") & (summary["size"] == size)].sort_values("task")
     said = [f"`{row.method}` {row.value:,.0f}x ({row.task})" for row in rows.itertuples()][::-1]
-    return f"At {size} pixels, of `{style}` alone ([the command above](results/reference/report.md)): {', '.join(said)}."
+    where = f"of `{style}` alone ([the command above](results/reference/report.md))"
+    return f"At {size} pixels, {where}: {', '.join(said)}."
 
 
 def _spread(of: list[pd.Series]) -> str:
