@@ -171,6 +171,15 @@ def test_a_claim_with_several_sizes_is_one_with_the_worst_of_their_verdicts():
     assert [one.verdict for one in found.parts] == [REPRODUCED, PARTLY, NOT_MEASURED] and found.verdict == PARTLY
 
 
+def test_of_several_styles_the_worst_speaks_and_is_named():
+    styles = {"auvers": 40.0, "brick": 500.0, "waves": 450.0}
+    table = pd.concat([summary(SPEED, value).assign(style_name=name) for name, value in styles.items()])
+    assert part(SPEED, table).measured == 40.0 and part(SPEED, table).reason.startswith("auvers: ")
+    table = pd.concat([summary(SPEED, 500.0).assign(style_name="auvers"),
+                       summary(SPEED, 500.0, steps=5.0).assign(style_name="waves")])  # fmt: skip
+    assert part(SPEED, table).reason.startswith("waves: matched in 5 evaluations")
+
+
 def test_a_method_from_elsewhere_is_held_to_the_claims_of_its_paper():
     """Nothing is known by its name: another implementation of a paper is judged as the bundled one is."""
     table = summary(SPEED, 500.0).replace({"texture_net": "mine"})

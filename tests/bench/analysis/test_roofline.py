@@ -101,6 +101,8 @@ def test_the_reference_run_s_cells_all_have_a_cost():
     assert len(rows) == timed_cells(run) and (rows["fraction"] > 0).all()
     assert (rows["flops_per_s"] / rows["roof_flops_per_s"]).to_numpy() == pytest.approx(rows["fraction"].to_numpy())
     assert set(GROUP_COLUMNS) <= set(rows.columns)
+    several = reader.read_run(REFERENCE.parent / "styles")
+    assert {key[0] for key in roofline.cell_costs(several)} == set(several.cells["method"])
 
 
 # --------------------------------------------------------------------------------------------------------- peaks

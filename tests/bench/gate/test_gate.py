@@ -100,6 +100,18 @@ def test_a_cell_that_fails_is_told_and_tried_no_more(tmp_path, side, broken):
     assert "gatys texture 64" in set(found.rows["cell"])
 
 
+def test_where_nothing_worked_there_are_failures_and_no_rows(tmp_path):
+    found = measured(tmp_path, Blocks(tmp_path, fail=("texture_net", "baseline")), methods=("texture_net",))
+    assert found.rows.empty and len(found.failures) == 1
+
+
+def test_a_cell_counts_as_failed_only_where_the_baseline_could_do_it():
+    failures = [{"cell": cell, "side": side} for cell, side in
+                (("a", "baseline"), ("a", "candidate"), ("b", "candidate"), ("c", "candidate"))]  # fmt: skip
+    assert rounds.failed_cells(failures) == ["b", "c"]
+    assert rounds.failed_cells(failures, able=["a", "b"]) == ["a", "b"]  # of "a" some seeds worked, "c" is new
+
+
 def test_a_block_that_takes_much_longer_than_others_of_its_cell_hangs(tmp_path):
     blocks, limits = Blocks(tmp_path), []
 
@@ -129,5 +141,5 @@ def test_a_busy_machine_is_told(tmp_path):
 def test_names_of_cells_leave_out_what_is_usual():
     cell = small_plan().cells[0].columns()
     assert rounds.cell_name(cell) == f"{cell['method']} {cell['task']} 64"
-    odd = {**cell, "batch": 4, "dtype": "bfloat16", "device": "gpu", "engine": "pytorch"}
-    assert rounds.cell_name(odd) == f"{cell['method']} {cell['task']} 64 batch-4 pytorch bfloat16 gpu"
+    odd = {**cell, "batch": 4, "dtype": "bfloat16", "device": "gpu", "engine": "pytorch", "style_name": "brick"}
+    assert rounds.cell_name(odd) == f"{cell['method']} {cell['task']} brick 64 batch-4 pytorch bfloat16 gpu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -142,6 +143,15 @@ def test_numbers_of_other_inputs_are_not_compared(tmp_path):
     assert set(optimiser.loc[optimiser["metric"] == "time_to_target_s", "change"]) == {OTHER}
     assert OTHER not in set(optimiser.loc[optimiser["metric"] != "time_to_target_s", "change"])
     assert OTHER not in set(later.loc[later["method"] == "texture_net", "change"])
+
+
+def test_a_row_of_several_styles_depends_on_its_own_style_s_net(runs):
+    nets = {f"nets.{style}/johnson/stylize": style for style in ("brick", "waves")}
+    entry = dataclasses.replace(history.read(runs[0]), inputs={"weights": "w", **nets})
+    row = {"style_name": "waves", "method": "johnson", "task": "stylize", "metric": "latency_s"}
+    assert history.depends_on(entry, row) == {"weights": "w", "nets.waves/johnson/stylize": "waves"}
+    aimed = {**row, "method": "gatys", "metric": "time_to_target_s"}
+    assert history.depends_on(entry, aimed) == {"weights": "w", "nets.waves/johnson/stylize": "waves"}
 
 
 def test_the_page_has_the_changes_the_machines_and_every_point(runs, tmp_path):

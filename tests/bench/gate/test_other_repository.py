@@ -84,6 +84,13 @@ def test_what_lies_in_the_repository_is_taken_from_the_checkout_and_nothing_else
     assert moved["methods"] == [("m", f"{checkout / 'lib' / 'm.py'}:M"), *known[1:]]
 
 
+def test_packages_below_src_are_the_checkout_s_too(tmp_path):
+    assert str(tmp_path / "src") not in guest.command(tmp_path, {"settings": {}})
+    (tmp_path / "src").mkdir()
+    words = guest.command(tmp_path, {"settings": {}})
+    assert words.index(str(tmp_path / "src")) < words.index(str(tmp_path))
+
+
 def test_a_checkout_comes_after_the_standard_library_and_before_what_is_installed():
     found = guest.search(sys.path, ["/checkout"])
     standard, installed = Path(subprocess.__file__).parent, Path(pytest.__file__).parents[1]

@@ -206,6 +206,7 @@ def test_what_only_one_run_has_is_new_or_missing():
 
 def test_one_sample_a_side_decides_on_memory_only():
     memory = {"metric": "peak_memory_bytes", "unit": "B"}
+    assert only(verdicts.compare_pools(pool([0.0], **memory), pool([1e6], **memory)))["verdict"] == INCONCLUSIVE
     assert only(verdicts.compare_pools(pool([100e6], **memory), pool([110e6], **memory)))["verdict"] == SLOWER
     assert only(verdicts.compare_pools(pool([100e6], **memory), pool([101e6], **memory)))["verdict"] == SAME
     small = verdicts.compare_pools(pool([10e6], **memory), pool([11e6], **memory))

@@ -91,6 +91,8 @@ def status_and_error(capsys, *arguments: str) -> tuple[int, str]:
         (["--target-loss", "-3"], ["--target-loss", "-3"]),
         (["--target-loss", "0"], ["--target-loss", "0"]),
         (["--threads", "0"], ["--threads", "0"]),
+        (["--threads", ""], ["--threads", "whole number"]),
+        (["--repeats", ""], ["--repeats", "whole number"]),
         (["--net", "nowhere.npz"], ["--net", "nowhere.npz"]),
         (["--resume", "yesterday"], ["--resume", "yesterday"]),
         (["--shard", "0/2"], ["--shard", "no part 0 of 2", "1/2 to 2/2"]),

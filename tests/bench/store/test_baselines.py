@@ -86,6 +86,11 @@ def test_another_machine_has_an_entry_of_its_own(results):
     assert baselines.names(results) == ["main"]
 
 
+def test_precisions_are_no_part_of_a_machine(results):
+    path = baselines.save(results, "main", results / "measured").path
+    assert baselines.find(results, "main", {**FINGERPRINT, "dtypes": ["bfloat16", "float32"]}) == path
+
+
 def test_an_entry_of_another_schema_is_not_found_and_listed_as_such(results, capsys):
     path = baselines.save(results, "main", results / "measured").path
     change(path, schema_version=0)
