@@ -20,19 +20,6 @@ from bench.analysis.intervals import RESAMPLES, Resampled
 Aims = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Crossing:
-    """Where an optimisation's curve first comes down to a target.
-
-    Reached: ``seconds`` and ``iteration`` are those of the crossing. Not reached: they are what was spent,
-    which is a lower bound on what it would have taken.
-    """
-
-    reached: bool
-    seconds: float
-    iteration: float
-
-
 class Descent:
     """One curve: columns seconds, iteration and objective, in order of time; what is not finite is left out."""
 
@@ -76,17 +63,6 @@ class Descent:
     def spent(self) -> float:
         """Evaluations that were made."""
         return float(self.iteration[-1])
-
-
-def time_to_target(curve: pd.DataFrame, target: float) -> Crossing:
-    """The first crossing of ``target`` by a curve; one that starts at or below it crosses at its first evaluation."""
-    descent = Descent(curve)
-    if not len(descent):
-        return Crossing(False, math.nan, math.nan)
-    iteration = float(descent.iterations_to(np.array([target]))[0])
-    reached = math.isfinite(iteration)
-    iteration = iteration if reached else descent.spent
-    return Crossing(reached, float(descent.seconds_at(np.array([iteration]))[0]), iteration)
 
 
 def by_photo(curves: pd.DataFrame) -> dict[str, list[Descent]]:

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.engines import measure
-from bench.engines.context import Context
 from bench.machine import meters
-from bench.plan.budgets import Budget
-from bench.plan.cells import Cell, Settings
 from nst_gluon.descriptor.vgg import Descriptor
 from nst_gluon.descriptor.weights import VggWeights
 from nst_gluon.nets.trained_net import TrainedNet, load_net
@@ -73,9 +70,3 @@ class Gluon(measure.Defaults):
     def fetch(self, array: Any) -> np.ndarray:
         """An array on the host; what is there already, as it is."""
         return array.asnumpy() if isinstance(array, mx.nd.NDArray) else np.array(array)
-
-
-def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) -> dict[str, Any]:
-    """Measure ``cell``; returns facts for its record."""
-    host = meters.HostMeter()
-    return measure.execute(Gluon(cell.device, cell.dtype, cell.seed), host, cell, settings, budget, context)

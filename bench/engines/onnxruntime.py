@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.engines import exported, measure
-from bench.engines.context import Context
+from bench.engines import exported
 from bench.machine import meters
 from bench.plan import engines
-from bench.plan.budgets import Budget
-from bench.plan.cells import Cell, Settings
 from nst_gluon.nets import sessions
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
@@ -61,9 +58,3 @@ class Generator(exported.Generator):
     def forward(self, *inputs: Any) -> np.ndarray:
         feeds = {name: value for (name, _), value in zip(self.given(), inputs)}
         return self._session.run_with_ort_values(None, feeds)[0].numpy()
-
-
-def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) -> dict[str, Any]:
-    """Measure ``cell``; returns facts for its record."""
-    host = meters.HostMeter()
-    return measure.execute(OnnxRuntime(cell.device, cell.dtype, cell.seed), host, cell, settings, budget, context)

@@ -8,12 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.engines import exported, measure
-from bench.engines.context import Context
-from bench.machine import meters
+from bench.engines import exported
 from bench.plan import engines
-from bench.plan.budgets import Budget
-from bench.plan.cells import Cell, Settings
 from nst_gluon.nets import sessions
 
 openvino, _ = engines.get("openvino").packages_loaded()
@@ -55,9 +51,3 @@ class Generator(exported.Generator):
             self._request.set_input_tensor(number, value)
         self._request.infer()
         return self._request.get_output_tensor(0).data
-
-
-def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) -> dict[str, Any]:
-    """Measure ``cell``; returns facts for its record."""
-    host = meters.HostMeter()
-    return measure.execute(OpenVino(cell.device, cell.dtype, cell.seed), host, cell, settings, budget, context)

@@ -1,9 +1,7 @@
 """What executes a cell. Each engine is one module, imported in its own workers and nowhere else.
 
-An engine's module has one function, ``execute(cell, settings, budget, context) -> dict``: it measures one
-cell, reports samples, curve and picture through ``context`` (:class:`bench.engines.context.Context`), and returns
-facts for the record. How that is done is the same for all (:mod:`bench.engines.measure`); an engine brings a
-:class:`bench.engines.measure.Backend`.
+An engine's module has a :class:`bench.engines.measure.Backend`. How a cell is measured with it is the same for all
+(:func:`bench.engines.measure.execute`).
 
     gluon         the suite's own methods, the reference
     pytorch       the same nets, weights and objective, written again; also for GPUs that MXNet's builds cannot use

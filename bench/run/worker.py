@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.engines.context import Context
 from bench.machine import environment
-from bench.machine.meters import NotSynchronised
+from bench.machine.meters import HostMeter, NotSynchronised
 from bench.plan import engines
 from bench.plan.budgets import Budget
 from bench.plan.cells import Cell, Settings
@@ -84,7 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         runtime.prepare(settings.threads)
         for _, reference in settings.methods:
             methods.get(reference)
-        info = engines.get(cell.engine).load().execute(cell, settings, budget, context)
+        engine = engines.get(cell.engine)
+        module = engine.load()
+        from bench.engines import measure
+
+        host = HostMeter()  # memory counts from here on
+        backend = getattr(module, engine.backend)(cell.device, cell.dtype, cell.seed, settings.options_of(cell.engine))
+        info = measure.execute(backend, host, cell, settings, budget, context)
     except BaseException as error:
         known = failure(error)
         if known is None:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from nst_gluon.cli import options
 from nst_gluon.nets import model_card, netfile, onnx_export
-from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
+from nst_gluon.system.errors import EngineMissing, NotFinite
 from nst_gluon.system.files import one_line, write_atomically
 
 
@@ -17,18 +18,8 @@ def targets(output: Path | None, stem: str, force: bool) -> tuple[Path, Path]:
     Raises:
         UserError: they could not be written, or exist and ``force`` is false.
     """
-    path = output or Path(f"{stem}.onnx")
-    if path.is_dir():
-        raise UserError(f"--output: {str(path)!r} is a folder; name a file in it that ends in .onnx")
-    if path.suffix.lower() != ".onnx":
-        raise UserError(f"--output: {str(path)!r} does not end in .onnx; for --format mxnet it is a folder")
-    card = path.with_suffix(".md")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"--output: there is no folder {str(path.absolute().parent)!r}; make it, or name another")
-    for file in (path, card):
-        if file.exists() and not force:
-            raise UserError(f"--output: {str(file)!r} exists; give another name, or --force to overwrite it")
-    return path, card
+    path = options.check_output(output or Path(f"{stem}.onnx"), force, (".onnx",))
+    return path, options.check_output(path.with_suffix(".md"), force, (".md",))
 
 
 def check(model: bytes, net: Path) -> str:

@@ -142,10 +142,10 @@ def _device(text: str) -> str:
 
 def check_output(path: Path, force: bool, formats: Collection[str] = tuple(images.SAVE_FORMATS)) -> Path:
     """Refuse, before anything is computed, a file that could not be written afterwards."""
-    if path.suffix.lower() not in formats:
-        raise UserError(f"--output: {str(path)!r} does not end in a supported format: {', '.join(formats)}")
     if path.is_dir():
         raise UserError(f"--output: {str(path)!r} is a folder; name a file in it")
+    if path.suffix.lower() not in formats:
+        raise UserError(f"--output: {str(path)!r} does not end in a supported format: {', '.join(formats)}")
     if path.exists() and not force:
         raise UserError(f"--output: {str(path)!r} exists; give another name, or --force to overwrite it")
     folder = path.absolute().parent

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from bench.engines import measure
-from bench.engines.context import Context
 from bench.engines.pytorch import devices
 from bench.engines.pytorch.descriptor import Descriptor
 from bench.engines.pytorch.library import torch
@@ -19,8 +18,6 @@ from bench.engines.pytorch.nets import Generator
 from bench.engines.pytorch.objective import Objective
 from bench.machine import meters
 from bench.plan import engines
-from bench.plan.budgets import Budget
-from bench.plan.cells import Cell, Settings
 from nst_gluon.descriptor.weights import VggWeights
 from nst_gluon.objective.presets import Preset
 from nst_gluon.system import runtime
@@ -125,10 +122,3 @@ class LaidOut(Generator):
             if self._backend.compiled:
                 self.compile()
         return super().inputs(content, size, batch, seed)
-
-
-def execute(cell: Cell, settings: Settings, budget: Budget, context: Context) -> dict[str, Any]:
-    """Measure ``cell``; returns facts for its record."""
-    host = meters.HostMeter()
-    backend = PyTorch(cell.device, cell.dtype, cell.seed, settings.options_of("pytorch"))
-    return measure.execute(backend, host, cell, settings, budget, context)

@@ -14,7 +14,7 @@ import pytest
 from synthetic import make_run
 
 from bench.analysis import summary as analysis
-from bench.analysis.descents import Crossing, Descent, time_to_target, to_targets
+from bench.analysis.descents import Descent, to_targets
 from bench.analysis.intervals import median_interval, ratio_interval, resampled
 from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, parse_table
 from bench.store.run_folder import CURVE_COLUMNS, SAMPLE_COLUMNS
@@ -69,32 +69,34 @@ def row(summary: pd.DataFrame, metric: str, group: tuple = NET) -> pd.Series:
 # --------------------------------------------------------------------------------------------------- time to target
 
 
+def reached(descent: Descent, target: float) -> tuple[float, float]:
+    """Seconds and evaluations to a target, infinite where it is not reached."""
+    found = descent.iterations_to(np.array([target]))
+    return float(descent.seconds_at(found)[0]), float(found[0])
+
+
 def test_crossing_is_interpolated_in_log_objective_and_every_step_takes_the_median():
     # From 10,000 to 100 in the second step: 1,000 is half the way in log. Steps take 1, 2 and 1 s.
-    found = time_to_target(curve((1, 1e5), (2, 1e4), (4, 1e2), (5, 10)), 1e3)
-    assert found.reached
-    assert found.iteration == pytest.approx(2.5)
-    assert found.seconds == pytest.approx(1 + 1.5 * 1)
+    descent = Descent(curve((1, 1e5), (2, 1e4), (4, 1e2), (5, 10)))
+    assert reached(descent, 1e3) == pytest.approx((1 + 1.5 * 1, 2.5))
 
 
 def test_first_crossing_counts_even_if_the_curve_rises_again():
-    found = time_to_target(curve((1, 100), (2, 10), (3, 1000), (4, 1)), 10)
-    assert (found.seconds, found.iteration) == (2.0, 2.0)
+    assert reached(Descent(curve((1, 100), (2, 10), (3, 1000), (4, 1))), 10) == (2.0, 2.0)
 
 
 def test_a_curve_that_starts_below_the_target_crosses_at_its_first_evaluation():
-    assert time_to_target(curve((0.5, 3.0), (1, 2.0)), 5.0) == Crossing(True, 0.5, 1.0)
+    assert reached(Descent(curve((0.5, 3.0), (1, 2.0))), 5.0) == (0.5, 1.0)
 
 
-def test_not_reached_carries_the_time_spent_and_not_the_budget():
-    assert time_to_target(curve((1, 100), (7.5, 50)), 10) == Crossing(False, 7.5, 2.0)
+def test_what_is_not_reached_takes_for_ever_and_the_evaluations_made_are_known():
+    descent = Descent(curve((1, 100), (7.5, 50)))
+    assert reached(descent, 10) == (math.inf, math.inf) and descent.spent == 2.0
 
 
 def test_evaluations_that_are_not_finite_are_left_out():
-    found = time_to_target(curve((1, 1e4), (2, math.inf), (3, math.nan), (4, 1e2)), 1e3)
-    assert found.seconds == pytest.approx(2.5)
-    empty = time_to_target(curve((1, math.nan)), 1.0)
-    assert not empty.reached and math.isnan(empty.seconds)
+    assert reached(Descent(curve((1, 1e4), (2, math.inf), (3, math.nan), (4, 1e2))), 1e3)[0] == pytest.approx(2.5)
+    assert not len(Descent(curve((1, math.nan))))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -105,7 +107,7 @@ def test_interpolation_agrees_with_numpy_on_random_monotone_curves(seed):
     target = float(rng.uniform(objective[-1], objective[0]))
     iteration = np.interp(-np.log(target), -np.log(objective), np.arange(1, 41))
     expected = seconds[0] + (iteration - 1) * np.median(np.diff(seconds))
-    assert time_to_target(curve(*zip(seconds, objective)), target).seconds == pytest.approx(expected)
+    assert reached(Descent(curve(*zip(seconds, objective))), target)[0] == pytest.approx(expected)
 
 
 # -------------------------------------------------------------------------------------------------------- intervals

@@ -179,7 +179,7 @@ def test_places_that_cannot_be_written_are_refused_first(refused, tmp_path):
     assert "--output: 'there.onnx' exists" in refused("--output", "there.onnx")
     assert "--output: 'card.md' exists" in refused("--output", "card.onnx")
     assert "is a folder" in refused("--output", ".")
-    assert "does not end in .onnx" in refused("--output", "net.pb")
+    assert "does not end in a supported format: .onnx" in refused("--output", "net.pb")
     assert "there is no folder" in refused("--output", "nowhere/net.onnx")
 
 
