@@ -23,14 +23,6 @@ RAW_DATA = (
 )
 
 
-def is_kernels(path: Path) -> bool:
-    """Whether a file looks like pytest-benchmark's JSON; False for what is no file, no JSON, or another one."""
-    try:
-        return path.is_file() and _looks_right(json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError):
-        return False
-
-
 def read(path: Path, argument: str = "FILE") -> tuple[dict[str, Any], pd.DataFrame]:
     """What machine and revision a file of pytest-benchmark is of, and its samples.
 
@@ -66,21 +58,15 @@ def _damaged(path: Path, argument: str, why: str) -> UserError:
     return UserError(f"{argument}: {path} is damaged ({' '.join(why.split())}); run the benchmarks again")
 
 
-def _looks_right(found: Any) -> bool:
-    return isinstance(found, Mapping) and all(name in found for name in SECTIONS)
-
-
 def _load(path: Path, argument: str) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{argument}: {path} does not exist; give a file that --benchmark-json wrote") from None
     except OSError as error:
         raise UserError(f"{argument}: cannot read {path} ({(error.strerror or str(error)).lower()})") from None
     except (ValueError, RecursionError) as error:
         raise _damaged(path, argument, str(error)) from None
-    if not _looks_right(found):
-        raise UserError(f"{argument}: {path} is not a file of pytest-benchmark; give one that --benchmark-json wrote")
+    if not (isinstance(found, Mapping) and all(name in found for name in SECTIONS)):
+        raise UserError(f"{argument}: {path} is neither a run directory nor a JSON of pytest-benchmark")
     return found
 
 

@@ -130,8 +130,6 @@ def from_kernels(path: Path, argument: str) -> Measured:
 
     All its benchmarks share one process, whose allocator keeps what it likes: their working memory is not compared.
     """
-    if not pytest_benchmark.is_kernels(path):
-        raise UserError(f"{argument}: {path} is neither a run directory nor a JSON of pytest-benchmark")
     meta, samples = pytest_benchmark.read(path, argument)
     kept = ("latency_s", "peak_memory_bytes")
     return Measured(path.name, meta["fingerprint"], samples, {}, meta.get("revision"), kept)
