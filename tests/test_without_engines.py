@@ -61,7 +61,7 @@ def test_the_report_of_a_committed_run_is_built(bare, copy):
 def test_two_committed_runs_are_compared(bare, copy):
     done = bare("compare", str(copy), str(REFERENCE_RUN), "--out", str(copy.parent))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "same" in done.stdout or "inconclusive" in done.stdout
+    assert " same" in done.stdout and "slower" not in done.stdout
 
 
 def test_runs_are_listed_and_the_machine_is_examined(bare, copy):

@@ -141,12 +141,12 @@ def repository(tmp_path, environment) -> Repository:
 
 @pytest.mark.slow
 def test_a_slower_commit_is_red_and_a_comment_is_not(repository):
-    # About 40 % slower: shared machines hide 15 %, which results/gate has trials of.
-    repository.commit("slower", steps=STEPS.format(passes=144))
+    # So slow that no shared machine hides it: results/gate has trials of 15 %.
+    repository.commit("slower", steps=STEPS.format(passes=600))
     status, slower, said = repository.compare("HEAD~1", "HEAD", "--metric", "iteration_s")
     (row,) = slower["rows"]
     assert (status, row["verdict"]) == (1, "slower"), (row, said)
-    assert row["cell"] == "mine texture 32" and 1.2 < row["ratio"] < 2.5
+    assert row["cell"] == "mine texture 32" and row["ratio"] > 1.2
     repository.commit("a comment", mine=METHOD + "# A remark.\n")
     status, same, said = repository.compare("HEAD~1", "HEAD", "--metric", "iteration_s,peak_memory_bytes")
     assert status == 0 and "slower" not in {row["verdict"] for row in same["rows"]}, said

@@ -122,8 +122,8 @@ def test_a_large_parent_does_not_falsify_the_childs_memory():
     """ru_maxrss would be inherited; VmHWM is not."""
     block = bytearray(b"x") * (300 * MB)
     (peak,) = child("meter = meters.HostMeter(); meter.start(); print(meter.read().peak)")
-    assert len(block) == 300 * MB
     assert peak < 100 * MB
+    del block  # it lived until here
 
 
 class FakeNvml:

@@ -97,6 +97,7 @@ def test_on_every_page_it_is_text_and_nothing_else(evil):
 def test_it_is_shown_as_it_was_written(evil, text):
     report = words(html5lib.parse(evil["pages"][0].read_text(encoding="utf-8"), namespaceHTMLElements=False))
     shown = clean(named(text))
+    assert shown.startswith("a:") and shown.endswith((":z", "…"))
     assert report.count(shown) >= 3, "as a warning, as a reason, as a claim"
 
 

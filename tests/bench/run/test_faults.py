@@ -131,12 +131,22 @@ def test_what_counts_as_out_of_memory(arguments, status):
 def test_a_limit_is_only_a_reason_for_a_crash_that_came_near_it(tmp_path):
     """A segmentation fault far below a generous limit is a bug."""
     for limit, status in ((64 << 30, "error"), (48 << 20, "oom")):
+        ready, go, ticks = tmp_path / f"ready{limit}", tmp_path / f"go{limit}", []
         program = (
-            "import os, resource, signal, sys, time; sys.stdin.readline();"
-            f"resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}));"
-            "block = bytearray(16 << 20); time.sleep(0.3); os.kill(os.getpid(), signal.SIGSEGV)"
+            "import os, resource, signal, sys, time; sys.stdin.readline()\n"
+            f"resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))\n"
+            f"block = bytearray(16 << 20); open({str(ready)!r}, 'w').close()\n"
+            f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+            "os.kill(os.getpid(), signal.SIGSEGV)"
         )
-        outcome = process.run_worker([sys.executable, "-S", "-c", program], {}, timeout_s=20, log_path=tmp_path / "log")
+
+        def tick(ready=ready, go=go, ticks=ticks):
+            ticks.append(ready.exists())
+            if sum(ticks) > 1:  # between two ticks it was looked at
+                go.touch()
+
+        outcome = process.run_worker([sys.executable, "-S", "-c", program], {}, timeout_s=20,
+                                     log_path=tmp_path / "log", on_tick=tick)  # fmt: skip
         assert outcome.status == status, outcome.reason
 
 

@@ -166,10 +166,10 @@ def test_garbage_on_the_pipe_is_counted_and_changes_nothing(make_store):
 def test_a_worker_that_hangs_is_killed_and_its_samples_are_kept(make_store, mode):
     plan = small_plan()
     store = make_store(plan)
-    record = one(plan, store, mode, timeout=1.0)
+    record = one(plan, store, mode, timeout=3.0)
     assert (record["status"], record["attempts"]) == ("timeout", 1)
-    assert "1 s" in record["reason"]
-    assert record["duration_s"] < 5
+    assert "3 s" in record["reason"]
+    assert record["duration_s"] < 15
     pid = int((store.path / "starts.txt").read_text().split()[1])
     assert not alive(pid)
     assert record["medians"]["latency_s"] == 0.2
@@ -183,7 +183,7 @@ def test_children_that_a_worker_leaves_behind_are_killed(make_store, mode):
     child = int((store.path / "child.txt").read_text())
     assert record["status"] == "ok"
     assert record["stragglers"] == 1
-    assert record["duration_s"] < 5
+    assert record["duration_s"] < 15
     assert wait_until(lambda: not alive(child))
 
 
@@ -268,7 +268,7 @@ def test_a_busy_machine_is_told(make_store, monkeypatch):
     monkeypatch.setattr(environment, "busy_seconds", lambda cpus: float(next(seconds)))
     plan = small_plan()
     record = one(plan, make_store(plan), "hang", timeout=1.2)
-    assert 30 < record["foreign_cores"] < 50
+    assert record["foreign_cores"] == pytest.approx(50 / record["duration_s"], rel=0.1)
     (warning,) = environment.warnings_after([record, {"foreign_cores": 0.1}, {"foreign_cores": None}])
     assert "busy machine" in warning and "1 of 2 cells" in warning
     assert environment.warnings_after([{"foreign_cores": 0.1}]) == []

@@ -93,15 +93,17 @@ def test_an_error_behind_surfaces_and_nothing_after_it_is_done():
 
 
 def test_an_interrupt_drops_what_has_not_begun():
-    go, done = threading.Event(), []
+    begun, go, done = threading.Event(), threading.Event(), []
 
     def work(number):
+        begun.set()
         assert go.wait(PATIENCE)
         done.append(number)
 
     with pytest.raises(KeyboardInterrupt), Behind(work, 3) as call:
         for number in range(3):
             call(number)
-        threading.Timer(0.2, go.set).start()
+        assert begun.wait(PATIENCE)
+        call._waiting[-1].add_done_callback(lambda _: go.set())  # when the last of them has been dropped
         raise KeyboardInterrupt
     assert done == [0]
