@@ -54,10 +54,10 @@ def refusal(function, *arguments, **options):
     return line
 
 
-def tiff(width, height, order, values, sample_format=1, bits=16):
+def tiff(width, height, order, values, sample_format=1, bits=16, photometric=1):
     """A grey TIFF file put together by hand; order is "<" or ">", values are packed already."""
     tags = [
-        (256, 3, width), (257, 3, height), (258, 3, bits), (259, 3, 1), (262, 3, 1),
+        (256, 3, width), (257, 3, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric),
         (273, 4, 8 + 2 + 10 * 12 + 4), (277, 3, 1), (278, 3, height), (279, 4, len(values)),
         (339, 3, sample_format),
     ]  # fmt: skip

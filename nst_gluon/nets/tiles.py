@@ -38,6 +38,7 @@ from nst_gluon.system.errors import NotFinite, UserError
 
 # Floats a pixel of the picture up to which an activation is always kept, and bytes up to which a larger one is.
 KEPT_FLOATS, KEPT_BYTES = 16, 2**30
+LIVE = 3  # activations as large as the largest that are kept at a time
 
 
 @dataclass(frozen=True)
@@ -224,8 +225,12 @@ class Tiling:
     def _is_kept(self, name: str, value: Value, room: int) -> bool:
         """Whether keeping an activation is worth its place."""
         floats = value.width / normalised_at(self._net, name) ** 2
-        size = 4 * floats * self.full[0] * self.full[1]
-        return size <= (room if floats <= KEPT_FLOATS else min(room, KEPT_BYTES))
+        # As stored: all of every tile, with its overlap and surroundings.
+        around = 2 * max(n << self._net[layer].reduction for layer, n in self._geometry.surroundings.items())
+        height, width = (spans[0].end - spans[0].begin + around for spans in (self.rows, self.columns))
+        if LIVE * 4 * floats * len(self) * height * width > room:
+            return False
+        return floats <= KEPT_FLOATS or 4 * floats * self.full[0] * self.full[1] <= KEPT_BYTES
 
     def _tiles(self) -> Iterator[tuple[Span, Span]]:
         return ((row, column) for row in self.rows for column in self.columns)

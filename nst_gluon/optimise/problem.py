@@ -390,7 +390,7 @@ class Problem:
         self._host.minimise(value_and_gradient, start, self.config.corrections, first_step, bounds)
 
     def _adam(self, evaluate: Callable, start: Any, bounds: tuple[float, float] | None) -> None:
-        config, picture = self.config, start
+        config, picture = self.config, start if bounds is None else start.clip(*bounds)
         mean, square = 0 * start, 0 * start
         for t in range(1, config.iterations + 1):
             _, gradient = evaluate(picture)

@@ -35,7 +35,7 @@ SAVE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _LANCZOS = Image.Resampling.LANCZOS
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # tags of EXIF and TIFF
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -330,7 +330,9 @@ def _grey(path: PathLike, picture: Image.Image) -> np.ndarray | None:
     """Grey of more than 8 bits as float32 (H, W) in [0, 1]; None for every other mode."""
     mode = picture.mode
     if mode.startswith("I;16") or (mode == "I" and picture.format in _SIXTEEN_BIT_FORMATS):
-        return np.asarray(picture).astype(np.float32) / np.float32(65535)
+        tags = getattr(picture, "tag_v2", {})  # of a TIFF: Pillow neither scales 12 bits nor turns white that is zero
+        values = np.asarray(picture).astype(np.float32) / np.float32((1 << tags.get(_BITS, (16,))[0]) - 1)
+        return 1 - values if tags.get(_PHOTOMETRIC) == 0 else values
     if mode == "F":
         values = np.asarray(picture, np.float32)
         if values.min() >= 0 and values.max() <= 1:

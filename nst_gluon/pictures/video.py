@@ -30,6 +30,7 @@ SAVE_FORMATS = (".mp4", ".mkv", ".mov", ".m4v")
 INSTALL = "python -m pip install -e '.[cpu,video]'"
 ENDS_EARLY = ("partial file", "ended prematurely", "moov atom not found")  # what ffmpeg says of a cut file
 QUALITY = 7  # of imageio-ffmpeg's 1 to 10: x264's CRF 15, which loses nothing that the eye would miss
+SQUARE = ["-vf", "scale=iw*sar:ih,setsar=1"]  # pixels of other shapes become square ones
 # ffmpeg takes bt601 for RGB and says so nowhere; players take bt709 for what says nothing and is large.
 COLOURS = [
     "-vf", "scale=out_color_matrix=bt709:out_range=tv,"
@@ -89,7 +90,7 @@ def open_clip(path: Path) -> Clip:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {quoted(path)}: {one_line(error)}; give a video") from None
     try:
-        with contextlib.closing(library.read_frames(_argument(path))) as frames:
+        with contextlib.closing(library.read_frames(_argument(path), output_params=SQUARE)) as frames:
             meta = next(frames)
             next(frames)
     except Exception as error:  # OSError, IndexError, RuntimeError, StopIteration: it has no errors of its own
@@ -136,7 +137,7 @@ def read(clip: Clip, size: tuple[int, int]) -> Iterator[np.ndarray]:
     height, width = size
     try:
         # Frames are repeated or left out where the file's own times are uneven, so that the sound stays in step.
-        source = ffmpeg().read_frames(_argument(clip.path), output_params=["-r", str(clip.rate)])
+        source = ffmpeg().read_frames(_argument(clip.path), output_params=[*SQUARE, "-r", str(clip.rate)])
         with contextlib.closing(source) as frames:
             next(frames)
             for data in frames:

@@ -215,19 +215,21 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     So are the folders above it that were made and have stayed empty. Raises OSError.
     """
     new = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-    scratch = parent / f"{PREFIX}{secrets.token_hex(8)}"
+    made: list[tuple[Path, int]] = []
     try:
         parent.mkdir(parents=True, exist_ok=True)
         sweep(parent)
-        scratch.mkdir()
-        descriptor = os.open(scratch, os.O_RDONLY)
-        try:
-            lock(descriptor)
-            yield scratch
-        finally:
-            os.close(descriptor)
+        while not made or not made[-1][0].exists():  # else another process swept it before it was locked
+            scratch = parent / f"{PREFIX}{secrets.token_hex(8)}"
+            scratch.mkdir()
+            with contextlib.suppress(FileNotFoundError):
+                made.append((scratch, os.open(scratch, os.O_RDONLY)))
+                lock(made[-1][1], wait=True)
+        yield made[-1][0]
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        for scratch, descriptor in made:
+            os.close(descriptor)
+            shutil.rmtree(scratch, ignore_errors=True)
         for folder in new:
             with contextlib.suppress(OSError):
                 folder.rmdir()

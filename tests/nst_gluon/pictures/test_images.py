@@ -151,6 +151,13 @@ def test_every_pixel_format_becomes_rgb(tmp_path, kind):
     assert array.shape == (1, 3, 1, len(wanted)) and array.dtype == np.float32
     np.testing.assert_allclose(array[0, :, 0].T, wanted, rtol=1e-6, atol=1 / 255 if kind == "CMYK" else 1e-6)
 
+def test_grey_of_a_tiff_that_pillow_does_not_scale_or_turn(tmp_path):
+    twelve = write(tmp_path / "twelve.tif", tiff(2, 1, "<", b"\xff\xf0\x00", bits=12))
+    zero_is_white = write(tmp_path / "turned.tif", tiff(2, 1, "<", struct.pack("<2H", 0, 65535), photometric=0))
+    for path in (twelve, zero_is_white):
+        np.testing.assert_array_equal(images.load(path)[0, :, 0], [[1.0, 0.0]] * 3)
+
+
 def test_sixteen_bit_is_cropped_and_resampled_like_eight_bit(tmp_path, rng):
     pixels = rng.integers(0, 256, (20, 31), dtype=np.uint8)
     deep = write(

@@ -107,6 +107,12 @@ def test_a_turned_video_is_read_upright(clip, tmp_path):
     assert np.abs(np.rot90(straight[0], 1).astype(int) - turned[0]).mean() < 3
 
 
+def test_pixels_that_are_not_square_become_so(clip, tmp_path):
+    ffmpeg("-i", str(clip), "-t", "0.2", "-vf", "setsar=2/1", "-an", str(tmp_path / "wide.mp4"))
+    assert video.open_clip(tmp_path / "wide.mp4").size == (HEIGHT, 2 * WIDTH)
+    assert frames_of(tmp_path / "wide.mp4").shape[1:] == (HEIGHT, 2 * WIDTH, 3)
+
+
 def test_an_error_leaves_no_file_and_keeps_the_old_one(clip, tmp_path):
     source = video.open_clip(clip)
     (tmp_path / "old.mp4").write_bytes(b"precious")
