@@ -15,7 +15,7 @@ from bench.report import run_facts, tables
 from bench.report.pictures import Picture
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table
-from bench.report.wording import setting_name
+from bench.report.wording import head_of, setting_name
 from nst_gluon.pages import style
 from nst_gluon.pages.wording import MISSING, clean, quantity, significant, size_name, task_name
 from nst_gluon.system.files import inside
@@ -49,7 +49,7 @@ def table(analysed: Analysed) -> Table | None:
         cells = [task_name(row["task"]), str(row["size"]), Entry(what, at)]
         cells += [setting_name(name, row[name]) for name in analysed.several]
         rows.append([*cells, *(_value(row[name]) for name in ("objective", *names))])
-    columns = ["task", "size", "picture", *analysed.several, Entry("objective", metric="objective")]
+    columns = ["task", "size", "picture", *map(head_of, analysed.several), Entry("objective", metric="objective")]
     columns += [Entry(metrics.METRICS[name].label, f"{metrics.METRICS[name].better} is better", metric=name)
                 for name in names]  # fmt: skip
     numbers = range(len(columns) - len(names) - 1, len(columns))

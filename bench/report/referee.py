@@ -19,7 +19,7 @@ from bench.plan import older
 from bench.report import run_facts
 from bench.report.numbers import NOTHING, SETTING, Book
 from bench.report.tables import Entry, Table, table, value_entry
-from bench.report.wording import measured
+from bench.report.wording import head_of, measured
 from nst_gluon.methods import Generator, bundled
 from nst_gluon.objective import presets
 from nst_gluon.pages.wording import MISSING, clean, listing, quantity, task_name
@@ -154,7 +154,7 @@ def variance(analysed: Analysed) -> Table | None:
         rows.append([*names, quantity(row["value"], "x"), whole, *(_share(found[name]) for name, _ in SOURCES)])
     if not rows:
         return None
-    columns = ["task", "size", "method", *analysed.several, "speed-up", "95 % interval",
+    columns = ["task", "size", "method", *map(head_of, analysed.several), "speed-up", "95 % interval",
                *(Entry(name, hover=text) for name, text in SOURCES)]  # fmt: skip
     note = (
         "By how much the speed-up would differ through each source alone: the largest over the smallest, less one. A "
@@ -214,7 +214,8 @@ def baselines(analysed: Analysed, book: Book = NOTHING) -> Table | None:
             rows.append([*names, analysed.methods.title(optimiser), *entries])
     if not rows:
         return None
-    columns = ["task", "size", "net", *analysed.several, "against", Entry("forward pass", metric=SPEEDUP_EQUAL),
+    columns = ["task", "size", "net", *map(head_of, analysed.several), "against",
+               Entry("forward pass", metric=SPEEDUP_EQUAL),
                Entry("whole call", metric=f"{SPEEDUP_EQUAL}{analysis.WHOLE_CALL}"),
                Entry("pictures to break even", metric="break_even")]  # fmt: skip
     return table("baselines", "At equal loss: against what, on which clock", columns, rows,

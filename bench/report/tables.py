@@ -23,7 +23,7 @@ from bench.plan.engines import REFERENCE
 from bench.report import run_facts
 from bench.report.notes import Note
 from bench.report.numbers import NOTHING, Book, Number
-from bench.report.wording import TONES, engine_name, measured, setting_name, status_name
+from bench.report.wording import TONES, engine_name, head_of, measured, setting_name, status_name
 from bench.store.reader import CELL_COLUMNS
 from nst_gluon.pages.wording import MISSING, clean, interval, listing, published, quantity, significant, task_name
 
@@ -129,7 +129,8 @@ def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
         ("speed-up at equal loss", SPEEDUP_EQUAL), (f"speed-up over {REFERENCE_ITERATIONS} iterations", SPEEDUP_500),
         ("working memory", "working_memory_bytes"), ("objective", "objective"),
     )  # fmt: skip
-    columns = ["task", "size", "method", *analysed.several, *(Entry(head, metric=metric) for head, metric in heads)]
+    columns = ["task", "size", "method", *map(head_of, analysed.several),
+               *(Entry(head, metric=metric) for head, metric in heads)]  # fmt: skip
     note = (
         "Time: of a net, one forward pass, which is a picture; of an optimisation, one step. Beside a net stands what "
         "optimisation takes to the loss of that net's picture, and below it what its fastest variant takes. Objectives "
@@ -178,7 +179,8 @@ def metric_tables(analysed: Analysed, book: Book = NOTHING) -> list[Table]:
             entry = dataclasses.replace(value_entry(row, book), small="")
             brackets = interval(row["value"], row["low"], row["high"], row["unit"]) if row["status"] == OK else ""
             rows.append([*cells, entry, brackets, str(row["n"]), *_range(book.find(row)), row["status"]])
-        columns = ["task", "size", "method", "batch", *analysed.several, *(["target of"] if of_target else [])]
+        columns = ["task", "size", "method", "batch", *map(head_of, analysed.several)]
+        columns += ["target of"] if of_target else []
         first, entry = len(columns), metrics.METRICS[family]
         columns += [Entry("median", metric=family), "95 % interval", "n", "least", "most", "status"]
         numbers = (1, 3, *range(first, first + 5))
@@ -280,14 +282,9 @@ def engines(analysed: Analysed) -> Table | None:
                 *(clean(setting[name], 40) for name in extras), engine_name(engine), *map(_engine_entry, chosen),
             ])  # fmt: skip
     heads = (Entry(head, metric=names[0]) for names, head in _ENGINE_HEADS)
-    columns = ["method", *map(_head, extras), "engine", *heads]
+    columns = ["method", *map(head_of, extras), "engine", *heads]
     numbers = range(len(columns) - len(_ENGINE_HEADS), len(columns))
     return table("peers", "Gluon against other engines", columns, rows, numbers, _ENGINE_NOTE)
-
-
-def _head(column: str) -> str:
-    """The head of a column of the run's tables."""
-    return "style" if column == "style_name" else column
 
 
 def _engine_entry(row: Mapping[str, Any] | None) -> Entry:
@@ -323,7 +320,7 @@ def growth(analysed: Analysed) -> Table | None:
             exponent = Entry(significant(law.exponent), brackets, order=law.exponent)
         label = metrics.find(series["metric"]).label
         rows.append([Entry(label, metric=series["metric"]), *names, ", ".join(steps), exponent])
-    columns = ["cost", "task", "method", *analysed.several, "from size to size", "exponent"]
+    columns = ["cost", "task", "method", *map(head_of, analysed.several), "from size to size", "exponent"]
     note = (
         "Exponent: cost = factor × pixels ^ exponent, so that 1 means that twice the pixels cost twice as much. It is "
         "shown only where its 95 % interval is narrower than 0.5. Twice the side is four times the pixels, which is 4× "
@@ -374,7 +371,7 @@ def troubled_cells(analysed: Analysed) -> Table | None:
         [*cell, batch, ", ".join(found), Entry(status_name(status), tone="missing"), reason]
         for (*cell, batch, status, reason), found in seeds.items()
     ]
-    columns = ["task", "size", "method", *map(_head, extras), "batch", "seed", "status", "reason"]
+    columns = ["task", "size", "method", *map(head_of, extras), "batch", "seed", "status", "reason"]
     numbers = (1, columns.index("batch"), columns.index("seed"))
     return table("troubled", "Failed, skipped and time-limited cells", columns, rows, numbers)
 

@@ -28,6 +28,11 @@ def setting_name(kind: str, value: str) -> str:
     return engine_name(value) if kind == "engine" else clean(value, 60)
 
 
+def head_of(column: str) -> str:
+    """The head of a column of the run's tables."""
+    return "style" if column == "style_name" else column
+
+
 def status_name(status: str) -> str:
     return STATUS.get(status) or clean(status, 60)
 

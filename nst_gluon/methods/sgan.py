@@ -47,8 +47,8 @@ class Sgan(Generator):
 
     def departures(self, architecture: Mapping[str, Any], preset: str) -> tuple[str, ...]:
         return (
-            f"the {self.title} upsamples and convolves 3x3 where the paper has transposed convolutions, pads circularly, "
-            "and moves its noise's mean to 0",
+            f"the {self.title} upsamples and convolves 3x3 where the paper has transposed convolutions, pads "
+            "circularly, and moves its noise's mean to 0",
         )
 
     def net(self, dimensions: int = 100, layers: int = 5, filters: int = 64) -> Net:
