@@ -201,7 +201,7 @@ def results_block(run: Path = RESULTS / "styles") -> str:
         f"Speed-up at equal loss, median over styles: {'; '.join(said[::-1])}.\n"
         f"Against coarse-to-fine optimisation: {'; '.join(fine[::-1])}. {_narrower(record)}\n"
         f"Measured on {cpu['cores_used']} cores of an {cpu['model']} without a GPU, with {photos} photos that no net "
-        "has seen:\n\n"
+        "was trained on:\n\n"
         "| picture | net | styles | time, net : optimisation to the same loss | speed-up at equal loss (range; of one "
         "style, interval) | memory |\n| --- | --- | ---: | ---: | ---: | ---: |\n"
         + "\n".join(lines) + f"\n\n{_larger()}\n"

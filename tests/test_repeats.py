@@ -1,4 +1,4 @@
-"""One plan measured three times, at other hours: what each run says of a speed-up agrees with what the others say."""
+"""One plan measured again, at other hours: what each run says of a speed-up agrees with what the others say."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def runs() -> dict[str, pd.DataFrame]:
     return {name: table[table["metric"] == "speedup_at_equal_loss"] for name, table in found.items()}
 
 
-def test_three_runs_of_one_plan(runs):
+def test_they_are_runs_of_one_plan(runs):
     meta = [json.loads((REPEATS / name / "run.json").read_text()) for name in runs]
-    assert len(meta) == 3 and len({run["plan_fingerprint"] for run in meta}) == 1
+    assert len(meta) >= 2 and len({run["plan_fingerprint"] for run in meta}) == 1
     starts = sorted(pd.Timestamp(run["created"]) for run in meta)
     assert all((after - before).total_seconds() > 900 for before, after in zip(starts, starts[1:]))
 

@@ -31,7 +31,7 @@ from nst_gluon.system.errors import UserError
 SIDE, PIXELS = 1.75, 384  # of a picture, in inches and in pixels at most
 HEAD, FOOT = 0.4, 0.72  # inches above and below a picture
 WRAP = 24  # characters of a column's title in a line
-JPEG_QUALITY = 88
+JPEG_QUALITY, CORNER = 88, 0.42
 CAPTION = (
     "Under each picture: seconds for it (of an optimisation all of them), memory beyond that of the engine, the "
     "training before the first picture, and the common objective."
@@ -44,6 +44,7 @@ class Shown:
 
     file: Path | None
     lines: tuple[str, ...]
+    corner: Path | None = None  # a smaller one that lies in its corner
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,15 @@ def _rank(record: Mapping[str, Any]) -> tuple:
 
 
 def _given(analysed: Analysed, task: str, style: str) -> Shown:
-    """The style; to stylise, the photo."""
-    text, name = clean(style.replace("_", " "), 40), "style" if task == "texture" else "content"
-    own = usable(analysed.run, f"images/style-{style}.png") if task == "texture" else None
-    path = own or usable(analysed.run, f"images/{name}.png")
-    lines = (text,) if task == "texture" else (clean(run_facts.named(analysed.run.meta, "content"), 40), f"as {text}")
-    return Shown(path and analysed.run.directory / path, lines)
+    """The style; to stylise, the photo with the style in its corner."""
+    text, run = clean(style.replace("_", " "), 40), analysed.run
+    painting = usable(run, f"images/style-{style}.png") or usable(run, "images/style.png")
+    painting = painting and run.directory / painting
+    if task == "texture":
+        return Shown(painting, (text,))
+    photo = usable(run, "images/content.png")
+    lines = (clean(run_facts.named(run.meta, "content"), 40), f"as {text}")
+    return Shown(photo and run.directory / photo, lines, painting)
 
 
 def _shown(analysed: Analysed, record: Mapping[str, Any]) -> Shown:
@@ -162,7 +166,7 @@ def draw(layout: Layout) -> Plot:
             bottom = (height - HEAD - line * high - SIDE) / height
             axes = drawn.add_axes(((place + 0.02) / across, bottom, 0.96 / across, SIDE / height))
             axes.set_axis_off()
-            pixels = None if shown.file is None else _pixels(shown.file)
+            pixels = None if shown.file is None else _pixels(shown.file, shown.corner)
             lines = shown.lines
             if pixels is None:
                 axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=7, transform=axes.transAxes)
@@ -190,14 +194,20 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
             yield draw(layout)
 
 
-def _pixels(file: Path) -> np.ndarray | None:
-    """A picture (H, W, 3), uint8, square, of PIXELS a side at most; None if it cannot be read."""
+def _pixels(file: Path, corner: Path | None = None) -> np.ndarray | None:
+    """A picture (H, W, 3), uint8, of PIXELS a side at most, with another in its ``corner``; None where there is none."""
     try:
         with images.opened(file, follow=False) as opened:
             picture = opened.convert("RGB")
     except UserError:
         return None
     picture.thumbnail((PIXELS, PIXELS), Image.LANCZOS)
+    small = None if corner is None else _pixels(corner)
+    if small is not None:
+        side = round(CORNER * picture.width)
+        framed = Image.new("RGB", (side, side), "white")
+        framed.paste(Image.fromarray(small).resize((side - 4, side - 4), Image.LANCZOS), (4, 4))
+        picture.paste(framed, (picture.width - side, picture.height - side))
     return np.asarray(picture)
 
 
