@@ -195,7 +195,7 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
 
 
 def _pixels(file: Path, corner: Path | None = None) -> np.ndarray | None:
-    """A picture (H, W, 3), uint8, of PIXELS a side at most, with another in its ``corner``; None where there is none."""
+    """A picture (H, W, 3), uint8, at most PIXELS a side, with another in its ``corner``; None if it is damaged."""
     try:
         with images.opened(file, follow=False) as opened:
             picture = opened.convert("RGB")
