@@ -117,22 +117,27 @@ def start_worker(tmp_path, engine: str) -> subprocess.Popen:
     )
 
 
+BACKEND = "class Gluon:\n    def __init__(self, *given):\n        {does}\n"
+
+
 def answer(tmp_path, engine: str) -> list:
     output, _ = start_worker(tmp_path, engine).communicate(timeout=60)
     return json.loads(output)
 
 
 def test_the_worker_runs_the_engine_and_returns_its_facts(tmp_path):
-    engine = (
-        "def execute(cell, settings, budget, context):\n    return {'style': settings.style, 'budget': budget.name}"
+    engine = BACKEND.format(does="pass") + (
+        "from bench.engines import measure\n"
+        "measure.execute = lambda backend, host, cell, settings, budget, context: {\n"
+        "    'style': settings.style, 'budget': budget.name, 'memory': host.read().peak > 0}"
     )
-    assert answer(tmp_path, engine) == ["ok", "", {"style": "great_wave", "budget": QUICK.name}]
+    assert answer(tmp_path, engine) == ["ok", "", {"style": "great_wave", "budget": QUICK.name, "memory": True}]
 
 
 def test_an_error_of_the_users_is_a_result_and_a_bug_is_a_crash(tmp_path):
-    user = "from nst_gluon.system.errors import UserError\ndef execute(*a):\n    raise UserError('net: wrong')"
+    user = "from nst_gluon.system.errors import UserError\n" + BACKEND.format(does="raise UserError('net: wrong')")
     assert answer(tmp_path, user)[:2] == ["error", "net: wrong"]
-    status, reason, _ = answer(tmp_path, "def execute(*a):\n    raise ValueError('surprise')")
+    status, reason, _ = answer(tmp_path, BACKEND.format(does="raise ValueError('surprise')"))
     assert status == "error" and "ValueError: surprise" in reason
 
 
@@ -145,8 +150,8 @@ def test_an_engine_that_is_missing_is_one_line(tmp_path):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's parent-death signal")
 def test_the_worker_dies_with_an_orchestrator_that_is_killed(tmp_path):
     mark = tmp_path / "pid"
-    engine = f"import os, time\ndef execute(*a):\n    open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    parent = start_worker(tmp_path, engine)
+    does = f"open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = start_worker(tmp_path, "import os, time\n" + BACKEND.format(does=does))
     assert wait_until(lambda: mark.exists() and mark.read_text())
     pid = int(Path(mark).read_text())
     parent.kill()
