@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 import peers
 
-from bench.analysis.descents import time_to_target
+from bench.analysis.descents import Descent
 from nst_gluon import assets
 from nst_gluon.cli.console import run
 from nst_gluon.pictures import images
@@ -186,9 +186,10 @@ class Comparison:
                     self.curves.append(
                         (cell, *place, peers.NAMES[side], row.iteration, row.seconds, row.objective)
                     )
+                descent = Descent(curve)
                 for method, target in targets.items():
-                    crossing = time_to_target(curve, target)
-                    seconds = crossing.seconds if crossing.reached else math.nan
+                    seconds = float(descent.seconds_at(descent.iterations_to(np.array([target])))[0])
+                    seconds = seconds if math.isfinite(seconds) else math.nan
                     reached = f"{cell}, {method}'s objective of {target:.0f}"
                     self.record.add(reached, place, "time_to_target_s", [seconds])
 
