@@ -21,9 +21,10 @@ FIRST_COLUMNS = {"engine": ("photo,style_name,", ",,"), "method": ("photo,style_
 
 
 def cell(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell's record with its engine, and the method that its method is a variant of."""
+    """A cell's record with its engine, and the method that its method is a variant of; null is as good as missing."""
     known = methods.bundled().get(str(record.get("method")))
-    return {"engine": REFERENCE, "variant_of": known and known.variant_of, "style_name": "", **record}
+    usual = {"engine": REFERENCE, "variant_of": known and known.variant_of, "style_name": ""}
+    return {**usual, **{name: value for name, value in record.items() if value is not None or name not in usual}}
 
 
 def run(fields: dict[str, Any]) -> dict[str, Any]:

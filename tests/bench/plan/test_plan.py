@@ -53,6 +53,12 @@ def test_several_styles_are_named_in_their_cells_and_have_their_own_nets():
     assert again == built and again.fingerprint() == built.fingerprint()
 
 
+def test_null_in_a_cell_s_record_is_as_good_as_missing():
+    cell = small_plan().cells[0]
+    again = plan.Cell.from_dict({**cell.to_dict(), "engine": None, "style_name": None, "variant_of": None})
+    assert again == cell and sorted([again.engine, cell.engine]) == ["gluon", "gluon"]
+
+
 def test_styles_with_like_names_have_keys_of_their_own():
     cell = small_plan().cells[0]
     names = ("my-wave", "my_wave", "my wave", "星夜", "睡蓮")
