@@ -243,14 +243,15 @@ def _narrower(record: dict) -> str:
 
 
 def _verdict(ratios: list[pd.Series], evaluations: list[pd.Series]) -> str:
-    from bench.analysis.claims import QUALITY_FLOOR
+    from bench.analysis.claims import AT_LEAST, QUALITY_FLOOR, TOLERANCE
 
-    least, ratios = [one.median() for one in evaluations], [one.median() for one in ratios]
-    if max(least) < QUALITY_FLOOR:
-        return f"below the quality floor: matched in {min(least):.0f} to {max(least):.0f} evaluations"
-    if min(ratios) >= 450:  # as the report's claims have it
-        return "the paper's 500x holds within 10 %"
-    return "500x does not hold" if max(ratios) < 450 else "500x holds for some"
+    needed, ratios = [one.median() for one in evaluations], [one.median() for one in ratios]
+    if max(needed) < QUALITY_FLOOR:
+        return f"below the quality floor: matched in {min(needed):.0f} to {max(needed):.0f} evaluations"
+    least = 500 * (1 - TOLERANCE[AT_LEAST])
+    if min(ratios) >= least:
+        return f"the paper's 500x holds within {TOLERANCE[AT_LEAST]:.0%}".replace("%", " %")
+    return "500x does not hold" if max(ratios) < least else "500x holds for some"
 
 
 def engines_block(run: Path = RESULTS / "peers") -> str:

@@ -29,7 +29,7 @@ from bench.analysis import costs
 from bench.analysis.costs import Cost
 from bench.analysis.intervals import median_interval
 from bench.machine import environment
-from bench.plan.cells import OPTIMISE
+from bench.plan.cells import OPTIMISE, use_of
 from bench.plan.engines import REFERENCE
 from bench.run.result_table import aligned
 from bench.store import baselines, run_folder
@@ -219,8 +219,7 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
         if row.kind == OPTIMISE:
             operators = costs.optimisation_step(preset, row.task, size, arch)
         else:
-            use = "/".join(filter(None, (row.style_name, row.method, row.task)))
-            meta = (inputs.get("nets") or {}).get(use, {}).get("meta")
+            meta = (inputs.get("nets") or {}).get(use_of(row.style_name, row.method, row.task), {}).get("meta")
             try:
                 net = netfile.net_of(meta or {}, "net")
             except UserError:

@@ -22,7 +22,7 @@ from bench.analysis.descents import Aims, Descent, by_photo, lowest, to_targets
 from bench.analysis.intervals import RESAMPLES, SEED, Estimate, Resampled, resampled
 from bench.analysis.methods import Methods
 from bench.analysis.metrics import REFERENCE_ITERATIONS
-from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE
+from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE, use_of
 from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, RunData, read_run
 from nst_gluon.system.files import write_atomically
 
@@ -257,7 +257,7 @@ def _break_even(
     training: Training,
 ) -> list[dict]:
     """After how many pictures a net's training has paid, against each optimisation: training over what one saves."""
-    use = "/".join(filter(None, (str(setting["style_name"]), generator, str(setting["task"]))))
+    use = use_of(setting["style_name"], generator, setting["task"])
     call = _by_process(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
     if use not in training or not call.n:
         return []

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.machine.environment import file_sha256
 from bench.plan import engines
-from bench.plan.cells import BUNDLED, CELL_COLUMNS, NETS, Cell, Settings
+from bench.plan.cells import BUNDLED, CELL_COLUMNS, NETS, Cell, Settings, use_of
 from bench.store import run_folder
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 from nst_gluon import methods
@@ -85,7 +85,7 @@ class _Judging:
 
     def net(self, cell: Mapping[str, Any]) -> Any:
         """The trained net that the run measured, or None where its file is not there any more, or is another."""
-        use = "/".join(filter(None, (cell.get("style_name"), cell["method"], cell["task"])))
+        use = use_of(cell.get("style_name"), cell["method"], cell["task"])
         if use not in self._nets:
             name, known = dict(self.settings.nets).get(use, ""), (self.inputs.get("nets") or {}).get(use) or {}
             file = NETS / name[len(BUNDLED) :] if name.startswith(BUNDLED) else Path(name)

@@ -194,12 +194,12 @@ def _nets(
     found = {}
     names = [Path(style).stem for style in styles]
     for style in styles:
-        prefix = f"{Path(style).stem}/" if len(styles) > 1 else ""
+        named = Path(style).stem if len(styles) > 1 else ""
         for method in chosen:
             for task in tasks:
                 path = assets.find_net(style, method.name, task)
                 if path is not None:
-                    found[f"{prefix}{method.name}/{task}"] = f"{cells.BUNDLED}{path.name}"
+                    found[cells.use_of(named, method.name, task)] = f"{cells.BUNDLED}{path.name}"
     given: dict[str, str] = {}
     for text in files:
         from nst_gluon.nets import netfile

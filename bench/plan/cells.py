@@ -100,6 +100,18 @@ class Cell:
         return cls(**{field.name: known[field.name] for field in dataclasses.fields(cls)})
 
 
+def use_of(style_name: str | None, method: str, task: str) -> str:
+    """What a net is called in a run's settings and inputs: "method/task", with several styles "style/method/task"."""
+    return "/".join(filter(None, (style_name, method, task)))
+
+
+def parts_of(use: str) -> tuple[str, str, str]:
+    """(style_name, method, task) of :func:`use_of`."""
+    rest, _, task = use.rpartition("/")
+    style_name, _, method = rest.rpartition("/")
+    return style_name, method, task
+
+
 @dataclass(frozen=True)
 class Settings:
     """What all cells of a run share: pictures, objective, weights, nets and threads.
@@ -150,7 +162,7 @@ class Settings:
 
     def net(self, cell: Cell, method: str | None = None) -> Path | None:
         """The file of the trained net for a cell, or for its task with another method; None where there is none."""
-        return self.net_file("/".join(filter(None, (cell.style_name, method or cell.method, cell.task))))
+        return self.net_file(use_of(cell.style_name, method or cell.method, cell.task))
 
     def net_file(self, use: str) -> Path | None:
         """The file of the trained net by its name in ``nets``."""

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.analysis.analysed import Analysed
+from bench.plan.cells import use_of
 from bench.plan.engines import REFERENCE
 from bench.report import run_facts, training
 from bench.report.pictures import usable
@@ -140,7 +141,7 @@ def _lines(analysed: Analysed, record: Mapping[str, Any]) -> Iterator[str]:
     yield f"memory {quantity(float(memory), 'B')}" if isinstance(memory, (int, float)) else "memory not known"
     net = method if made else run_facts.get(record, "info", "start_net")
     if net:
-        uses = ("/".join(filter(None, (style, net, record["task"]))) for style in (record.get("style_name"), ""))
+        uses = (use_of(style, net, record["task"]) for style in (record.get("style_name"), ""))
         nets = (run_facts.get(analysed.run.meta, "inputs", "nets", use) for use in uses)
         trained, parts = training.seconds(next(filter(None, nets), None))
         least = " or more" if parts else ""

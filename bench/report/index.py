@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench.analysis import analysed, metrics
-from bench.report import headline, machines, run_facts, training
+from bench.plan.cells import parts_of
+from bench.report import headline, machines, run_facts
 from bench.report.page import render
 from bench.store import run_folder
 from bench.store.reader import SUMMARY_COLUMNS, RunData, parse_table, read_run
@@ -113,7 +114,7 @@ def _what(run: RunData) -> str:
 def _nets(run: RunData) -> Iterator[str]:
     """Each net of a run: its file, its parameters, what its architecture was given, the first letters of its hash."""
     for use, net in sorted((run_facts.get(run.meta, "inputs", "nets") or {}).items()):
-        style, method, task = training.parts(use)
+        style, method, task = parts_of(use)
         rows = run.samples[run.samples["metric"] == "parameters"]
         own = (rows["method"] == method) & (rows["task"] == task) & (rows["style_name"] == style)
         counted = rows[own]["value"]

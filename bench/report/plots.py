@@ -26,6 +26,7 @@ from nst_gluon.system.files import write_atomically
 
 SETTING = ("style_name", "engine", "task", "size", "dtype", "device")
 ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">", "openvino": "H"}  # a peer's; the reference has the method's own
+LONGEST_TITLE = 26  # characters that fit above axes beside which long labels stand
 PANEL = 1.75  # inches: the height of one of several axes in a figure
 
 
@@ -93,6 +94,22 @@ def series_of(analysed: Analysed, rows: pd.DataFrame) -> Iterator[Series]:
         color, marker = look.get(method, (style.MUTED, "o"))
         color = style.tint(color, 0.75 * found.index(tuple(own[name] for name in places)) / len(found))
         yield Series(text, color, ENGINE_MARKS.get(own["engine"], marker), group)
+
+
+def over_styles(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of several styles as one: the median, from the least to the most; those of one style as they are."""
+    if rows["style_name"].nunique() < 2:
+        return rows
+    found = []
+    for _, group in rows.groupby(["method", "task", "size", "batch", "engine", "dtype", "device"], sort=False):
+        known = group[group["value"].notna()]
+        value = known["value"].median()
+        bad = group.loc[group["status"] != OK, "status"]
+        found.append({
+            **group.iloc[0], "style_name": "", "value": value, "low": known["value"].min(),
+            "high": known["value"].max(), "n": len(known), "status": bad.iloc[0] if len(bad) else OK,
+        })  # fmt: skip
+    return pd.DataFrame(found)
 
 
 def draw_points(axes: Axes, series: Series, axis: str) -> list[str]:
@@ -218,7 +235,7 @@ def size_plots(analysed: Analysed) -> Iterator[Plot]:
     for metric in metrics.named(metrics.SIZE):
         rows = analysed.rows(metric)
         if rows["value"].notna().any():
-            yield _size_plot(analysed, rows, metric)
+            yield _size_plot(analysed, over_styles(rows), metric)
 
 
 def _size_plot(analysed: Analysed, rows: pd.DataFrame, metric: str) -> Plot:
@@ -235,7 +252,9 @@ def _size_plot(analysed: Analysed, rows: pd.DataFrame, metric: str) -> Plot:
     style.finish(drawn)
     lost = sorted({status_name(status) for status in rows.loc[rows["value"].isna(), "status"]})
     better = f"; {entry.better} is better" if entry.better else ""
-    caption = f"Medians with 95 % intervals where there are several samples{better}."
+    several = analysed.run.cells["style_name"].nunique() > 1
+    what = "Medians over styles, with their range" if several else "Medians with 95 % intervals"
+    caption = f"{what}{better}." if several else f"{what} where there are several samples{better}."
     if rows["status"].isin([LOWER_BOUND, NOT_REACHED]).any():
         caption += " An arrow upwards: a lower bound, as optimisation did not reach the target in its time."
     caption += f" A cross: no value ({listing(lost)})." if lost else ""
@@ -311,13 +330,13 @@ def _term_plot(analysed: Analysed, rows: pd.DataFrame, title: str, name: str) ->
         style.error_bars(axes, heights, series.rows, series.color, across=True)
         found = (f"{row['metric']} {quantity(row['value'], '1')}" for row in series.rows.to_dict("records"))
         told.append(f"{series.label}: {', '.join(found)}")
-    axes.set_xlim(0, max(rows["value"].max() * 1.08, 1e-9))
+    axes.set_xlim(0, max(rows[["value", "high"]].max().max() * 1.08, 1e-9))
     style.linear_axis(axes.xaxis, "1")
     axes.set_yticks(list(places.values()), [metrics.find(term).label for term in terms])
     axes.set_ylim(min(places.values()) - 0.5, 0.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("weighted as in the objective; lower is better")
-    axes.set_title(style.label(title))
+    axes.set_title(style.label(title), loc="right" if len(title) > LONGEST_TITLE else "left")
     style.finish(drawn, left=1.3)
     several = bool(np.any(rows["n"] > 1))
     caption = f"Each method's picture under one objective{', with 95 % intervals' if several else ''}."

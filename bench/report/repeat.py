@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.plan.arguments import PLAN_DEFAULTS
 from bench.plan.budgets import BUDGETS
-from bench.plan.cells import BUNDLED, GENERATE, OPTIMISE
+from bench.plan.cells import BUNDLED, GENERATE, OPTIMISE, use_of
 from bench.report import run_facts
 from bench.store.machines import AT
 from nst_gluon.pages.wording import clean
@@ -73,5 +73,5 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
 
 def _nets(settings: Mapping[str, Any], cells: Sequence[Cell]) -> list[str]:
     """The nets of those cells that were given as files."""
-    uses = {"/".join(filter(None, (cell.get("style_name"), cell["method"], cell["task"]))) for cell in cells}
+    uses = {use_of(cell.get("style_name"), cell["method"], cell["task"]) for cell in cells}
     return [str(net) for use, net in settings.get("nets") or () if use in uses and not str(net).startswith(BUNDLED)]

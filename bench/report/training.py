@@ -20,7 +20,7 @@ from bench.analysis.analysed import Analysed
 from bench.analysis.methods import Methods
 from bench.analysis.summary import known_seconds, stages
 from bench.machine.environment import file_sha256
-from bench.plan.cells import BUNDLED, NETS
+from bench.plan.cells import BUNDLED, NETS, parts_of
 from bench.report import run_facts
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table, table
@@ -117,15 +117,8 @@ def seconds(net: Any) -> tuple[float | None, str]:
     return sum(known) if known else None, part
 
 
-def parts(use: str) -> tuple[str, str, str]:
-    """(style, method, task) of a net's name in the plan; in a run of one style the first is empty."""
-    rest, _, task = use.rpartition("/")
-    style_name, _, method = rest.rpartition("/")
-    return style_name, method, task
-
-
 def _name(use: str, methods: Methods) -> str:
-    style_name, method, task = parts(use)
+    style_name, method, task = parts_of(use)
     return ", ".join(filter(None, [methods.title(method), task_name(task), clean(style_name, 40)]))
 
 
@@ -144,12 +137,13 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
     if not found:
         return
     drawn, (axes,) = style.figure()
-    told = []
+    told, styles = [], sorted({parts_of(use)[0] for use in found})
     for use, curve in found.items():
-        _, method, task = parts(use)
-        text, line = clean(_name(use, methods), 40), style.LINES.get(task, ":")
+        own, method, task = parts_of(use)
+        text, line = clean(_name(use, methods), 60), style.LINES.get(task, ":")
+        color = style.tint(methods.color(method), 0.75 * styles.index(own) / len(styles))
         first, last = training_curve.draw(
-            axes, curve["iteration"], curve["objective"], text, methods.color(method), line
+            axes, curve["iteration"], curve["objective"], text, color, line
         )
         told.append(f"{text}: from {first} to {last} in {int(curve['iteration'].iloc[-1]):,} iterations")
     training_curve.finish(drawn, "Training of the nets")

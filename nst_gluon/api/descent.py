@@ -38,7 +38,8 @@ class Descent:
         coarse, preset = self._request.coarse, presets.get(self._request.preset)
         if coarse and coarse[-1] >= max(size):
             raise UserError(f"--coarse: {coarse[-1]} is not smaller than the picture's {max(size)} pixels")
-        layers = [name for name, _ in (*preset.style_layers, *preset.content_layers)]
+        content = preset.content_layers if self._request.task == "stylize" else ()
+        layers = [name for name, _ in (*preset.style_layers, *content)]
         check_size((1, 3, *size), layers, "--size")
 
     def prepare(self, size: tuple[int, int]) -> None:

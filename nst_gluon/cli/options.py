@@ -98,8 +98,8 @@ def parse_coarse(text: str) -> tuple[int, ...]:
 
 
 def parse_segments(text: str) -> int | str:
-    """Segments of --segments: a number, or ``auto``; ``off`` is 1."""
-    return text if text == "auto" else 1 if text == "off" else whole_number("--segments", 1, 3)(text)
+    """Segments of --segments: a number, ``auto`` or ``off``."""
+    return text if text in ("auto", "off") else whole_number("--segments", 1, 3)(text)
 
 
 def example(*texts: str) -> str:

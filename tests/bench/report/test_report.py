@@ -22,7 +22,7 @@ from synthetic import HOSTILE, make_run
 from bench import report
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import Analysed, analyse
-from bench.report import document, headline, judges, markdown, pictures, plots, referee, repeat, training
+from bench.report import document, markdown, pictures, plots
 from bench.report.wording import measured
 from bench.store import run_folder
 from bench.store.reader import read_run
@@ -428,40 +428,3 @@ def test_what_a_status_makes_of_a_value():
 def test_names_are_cleaned():
     assert wording.clean("a\n\tb\x00\x1b[31mc\u202e") == "a bc"
     assert len(wording.clean(HOSTILE * 20)) == wording.LONGEST
-
-
-# ------------------------------------------------------------------------------------------------------ several styles
-
-
-@pytest.fixture(scope="module")
-def styles() -> Analysed:
-    """The committed run over styles and photos."""
-    return analyse(read_run(REFERENCE.parent / "styles"))
-
-
-def test_styles_are_kept_apart(styles):
-    names = set(styles.run.cells["style_name"])
-    table = referee.over_styles(styles)
-    counted = {(row[0].text, row[2].text.split(",")[0]): int(row[3].text) for row in table.rows}
-    assert counted["texture", "texture network"] == 5 and counted["stylisation", "slim Johnson net"] == 3
-    of_net = {training.parts(use) for use in styles.run.meta["inputs"]["nets"]}
-    assert {style for style, _, _ in of_net} == names and len(of_net) == 10
-    terms = [plot.name for plot in plots.term_plots(styles)]
-    assert len(terms) == len(set(terms)) == len(set(zip(styles.run.cells["style_name"], styles.run.cells["task"])))
-
-
-def test_the_command_of_a_number_has_its_style_alone(styles):
-    cell = next(record for record in styles.run.records if record["style_name"] == "brick")
-    words = repeat.command(styles.run.meta, [cell])
-    assert "--style brick " in words and "auvers" not in words
-
-
-def test_a_run_of_textures_has_no_photo():
-    found = analyse(read_run(REFERENCE.parent / "figure" / "run"))
-    assert "photo" not in headline.subject(found) and not any("photo (" in line for line in referee.items(found))
-
-
-def test_what_chance_gives_is_no_agreement():
-    row = {"metric": "judge_gram", "correlation": 0.5, "pictures": 3, "groups": 1, "least": 0.5, "most": 0.5}
-    assert "cannot be told from chance" in judges.sentence(row)
-    assert "mostly agrees" in judges.sentence({**row, "pictures": 30})
