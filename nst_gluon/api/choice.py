@@ -192,8 +192,8 @@ def check_options(request: Request, choice: Choice) -> None:
             raise UserError(f"--net-size: {method.name} works at the picture's own size; --net-size is for nets")
         if "strength" in request.given:
             raise UserError(f"--strength: {method.name} weighs style and content by --preset; --strength is for nets")
-    if method.from_net and "start" in request.given:
-        raise UserError(f"--start: {method.name} starts from a net's picture; leave --start out")
+        if method.begins_with and "start" in request.given:
+            raise UserError(f"--start: {method.name} starts from {method.begins_with}; leave --start out")
     if request.strength > 1 and not choice.takes_noise:
         raise UserError(f"--strength: {request.strength:g} is too large for {method.name}; give 0 (the photo) to 1")
 

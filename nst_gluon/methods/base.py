@@ -112,9 +112,13 @@ class Method(abc.ABC):
 
 
 class Optimiser(Method):
-    """Moves one picture downhill on the common objective."""
+    """Moves one picture downhill on the common objective.
+
+    ``begins_with``: what it begins with, in words, if that is not what the user asks for (``--start``).
+    """
 
     kind = OPTIMISES
+    begins_with: ClassVar[str] = ""
 
     @abc.abstractmethod
     def descend(self, problem: Problem) -> None:

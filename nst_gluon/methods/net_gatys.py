@@ -25,6 +25,7 @@ class NetGatys(Optimiser):
     color = "#cc79a7"
     variant_of = "gatys"
     from_net = True
+    begins_with = "a net's picture"
 
     def descend(self, problem: Problem) -> None:
         problem.coarse_to_fine(problem.net_picture(), problem.levels, FIRST_STEP)

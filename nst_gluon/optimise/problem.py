@@ -21,7 +21,7 @@ import numpy as np
 from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.optimise.config import OptimizationConfig
 from nst_gluon.optimise.lbfgs import minimise as lbfgs
-from nst_gluon.optimise.pyramid import Schedule, resampled, stage_size, style_side
+from nst_gluon.optimise.pyramid import GRAIN, resampled, stage_size, style_side
 from nst_gluon.pictures.images import resize
 from nst_gluon.system.errors import NotFinite, UserError
 
@@ -262,7 +262,7 @@ class Problem:
         picture: np.ndarray,
         levels: Sequence[tuple[int, int]],
         first_step: float = FIRST_STEP,
-        grain: float = Schedule.grain,
+        grain: float = GRAIN,
         detail: bool = False,
     ) -> None:
         """:meth:`minimise` at each level (longer side, evaluations), coarsest first, and then at the full size.

@@ -1,89 +1,58 @@
 """Coarse to fine: where an optimisation begins when it has to be fast. Imports no engine.
 
-Measured at 256x256 on one CPU thread, preset ``texture_net_relative``, great_wave (and astronaut), from noise. The cost
-is in evaluations at the full size, coarse ones included: one at half the side takes 0.27 of it and one at a quarter
-0.13 (the deep layers' weights have to be read at any size). Levels are (side, evaluations).
+The first pictures decide: a texture begins with the style's spectrum and random phases, a stylised picture with the
+content in the style's colours, both at half the side; after COARSE evaluations there the full size follows. Measured
+on one CPU thread with the preset ``texture_net_relative``; the cost is in evaluations at the full size, of which one at
+half the side takes 0.27 and one at a quarter 0.19 (the deep layers' weights have to be read at any size).
 
-    texture: cost until the objective is          135   100    80    60    50    40
-    no levels                                      11    15    20    27    33    41
-    128 x 10                                      9.7  10.7  15.7  20.7
-    128 x 20                                      9.4  11.4  13.4  16.4  20.4
-    64 x 10, 128 x 6                              7.9   8.9  10.9  13.9  17.9
-    64 x 20, 128 x 12                            10.8  11.8  12.8  15.8  17.8  19.8
-    64 x 20, 128 x 12, grain 0.05                 9.8  10.8  11.8  12.8  14.8  17.8
-    64 x 20, 128 x 12, grain 0.1                  9.8  11.8  12.8  14.8  16.8
-    64 x 20, 128 x 12, grain 0.2                 11.8  12.8  14.8  17.8
-    64 x 12, 128 x 6, grain 0.1                   8.2   9.2  11.2  13.2
-    64 x 30, grain 0.1                            9.9  10.9  11.9  13.9
-    64 x 16, 128 x 4, grain 0.05                  8.2   9.2  10.2  12.2  15.2
-    64 x 16, 128 x 8, grain 0.05                  8.2   9.2  11.2  12.2  15.2  19.2
+    texture, great_wave, 256: cost until       400   300   200   150   100    80    60    50
+    noise                                        4     5     8    11    16    20    28    33
+    noise in the style's colours, 64 x 6, 128 x 3  4.0   4.0   6.0   7.0   9.9  11.9  15.9  18.9
+    random phases                                2     3     4     5     8    10    12    15
+    random phases, 128 x 2 (the method's)      1.5   2.5   3.5   4.5   6.5   8.5  10.5  12.5
+    random phases, 128 x 4                     2.1   3.1   4.1   5.1   6.1   8.1  10.1  12.1
+    random phases, 64 x 4, 128 x 2             3.3   3.3   4.3   5.3   7.3   8.3  10.3  12.3
 
-    stylize: cost until the objective is          290   250   200   180
-    no levels                                      13    15    23    28
-    64 x 12, 128 x 6, grain 0.05                 10.2  12.2
-    64 x 20, 128 x 12, grain 0.05                11.8  12.8  17.8
-    64 x 16, 128 x 8, grain 0.05  (the default)  10.2  11.2  17.2  21.2
+    stylize, auvers, a photo, 256: cost until  600   500   450   400   350   300   250   220
+    noise, 64 x 16, 128 x 8                    7.2   7.2   8.2   9.2  11.2  14.2  20.2  27.2
+    recoloured content                           2     2     3     4     4     5     9    12
+    recoloured content, 128 x 1                2.3   2.3   3.3   3.3   4.3   6.3   9.3  13.3
+    recoloured content, 128 x 2 (the method's) 1.5   2.5   2.5   3.5   3.5   5.5   8.5  12.5
+    recoloured content, 128 x 4                2.1   2.1   3.1   3.1   4.1   6.1   8.1  12.1
+    recoloured content, 64 x 2, 128 x 1        2.6   2.6   3.6   4.7   4.7   6.7  10.7  14.7
 
-A texture that begins with the style's colours, and gets the style's finest octave wherever it is enlarged instead of
-grain, needs fewer coarse evaluations. At 128x128, levels 32 and 64, the same cost:
+At 512 a second level does not pay either (128 x 2, 256 x 2 against 256 x 2): 2.9 until 400, 8.9 until 100 and 10.9
+until 60 for a texture against 2.5, 7.5 and 11.5; stylised, moulin_de_la_galette, 6.9 until 400 against 5.5. Nor does
+a mixture of content and random phases, or an inverse Hessian of L-BFGS that smooths pictures or couples their colours
+(texture at 128: 8.1 to 9.1 until 100 against 7.1 without).
 
-    texture: cost until the objective is         400   300   250   200   150   100    80    60
-    no levels                                     3.3   5.2   6.3   7.9  10.3  16.2  22.4
-    32 x 16, 64 x 8, grain 0.05                   5.2   5.7   6.1   6.6   7.3   9.2  10.9  14.3
-    32 x 8, 64 x 4, colours, octave               3.1   3.4   3.8   4.4   5.7   8.2  11.2  16.3
-    32 x 6, 64 x 3, colours, octave (the default) 2.6   3.0   3.4   4.1   5.5   8.4  11.6
-    32 x 5, 64 x 2, colours, octave               2.2   2.7   3.0   3.8   5.2   8.1  11.9
-
-For stylisation neither helps: 6.2 until 400, but 16.9 instead of 12.9 until 220.
-
-Longer coarse phases pay only for targets far below 40: what they gain in large shapes is lost to the details that an
-enlarged picture lacks. Grain is what lets those details begin: without it, five evaluations go by before the full
-size is back at the objective of the level below.
+An enlarged picture lacks its finest octave. A texture gets the style's; else it gets grain, without which five
+evaluations go by before the full size is back at the objective of the level below.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 
 from nst_gluon.pictures.images import resize
-from nst_gluon.system.errors import UserError
 
 # What an objective needs whose deepest layer is in the descriptor's fifth block.
 LEAST_SIDE = 16
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How an optimisation goes from coarse to fine: half the side, a quarter, and so on, coarsest first.
+# Deviation of the noise that an enlarged picture gets.
+GRAIN = 0.05
+# Evaluations at half the side, and the least that half may be.
+COARSE, LEAST_HALF = 2, 64
 
-    Attributes:
-        coarsest: no level's longer side is below this many pixels (and no shorter one below LEAST_SIDE).
-        first: evaluations at the coarsest level, where they are cheapest and move the large shapes.
-        between: evaluations at each level between it and the full size.
-        grain: deviation of the noise added to an enlarged picture; 0 to 1.
-    """
 
-    coarsest: int = 64
-    first: int = 16
-    between: int = 8
-    grain: float = 0.05
-
-    def __post_init__(self) -> None:
-        for name in ("coarsest", "first", "between"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is not a positive number")
-        if not 0 <= self.grain <= 1:
-            raise UserError(f"grain: {self.grain} is not between 0 and 1")
-
-    def levels(self, full: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-        """(longer side, evaluations) of each level before ``full`` (height, width); none if that is small."""
-        sides, side = [], max(full) // 2
-        while side >= self.coarsest and min(stage_size(full, side)) >= LEAST_SIDE:
-            sides.append(side)
-            side //= 2
-        return tuple((s, self.first if s == sides[-1] else self.between) for s in reversed(sides))
+def half_level(full: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """(longer side, evaluations) of the level before ``full`` (height, width); none if that is small."""
+    side = max(full) // 2
+    large = side >= LEAST_HALF and min(stage_size(full, side)) >= LEAST_SIDE
+    return ((side, COARSE),) if large else ()
 
 
 def stage_size(full: tuple[int, int], side: int) -> tuple[int, int]:
@@ -97,12 +66,34 @@ def style_side(style_size: int, side: int, full: int) -> int:
     return max(LEAST_SIDE, round(style_size * side / full))
 
 
-def toned(noise: np.ndarray, style: np.ndarray) -> np.ndarray:
-    """Uniform noise (1, 3, H, W) with the colours of a style picture: its mean and covariance."""
-    colours = style.reshape(3, -1).astype(np.float64)
-    root = np.linalg.cholesky(np.cov(colours) + 1e-6 * np.eye(3))
-    deviates = 12**0.5 * (noise.reshape(3, -1) - 0.5)
-    return np.clip(colours.mean(axis=1)[:, None] + root @ deviates, 0, 1).reshape(noise.shape).astype(np.float32)
+def random_phase(style: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Noise (1, 3, H, W) with a style picture's mean, covariance of colours and power spectrum (Galerne, Gousseau,
+    Morel 2011): the spectrum of the style picture (1, 3, S, S), with the phases of white noise of ``size`` (H, W).
+
+    A smaller style is padded with its mean and a larger one cropped. What leaves [0, 1] is clipped.
+    """
+    picture = style[0, :, : size[0], : size[1]].astype(np.float64)
+    mean = picture.mean(axis=(1, 2), keepdims=True)
+    filled = math.sqrt(size[0] * size[1] / picture[0].size)
+    phases = np.exp(1j * np.angle(np.fft.rfft2(rng.standard_normal(size))))
+    noise = np.fft.irfft2(np.fft.rfft2(picture - mean, s=size) * phases, s=size)
+    return np.clip(mean + filled * noise, 0, 1)[None].astype(np.float32)
+
+
+def recoloured(content: np.ndarray, style: np.ndarray) -> np.ndarray:
+    """A picture (1, 3, H, W) with the mean and covariance of a style picture's colours, by the symmetric map that moves
+    colours least (Pitie, Kokaram 2007, section 3); clipped to [0, 1]."""
+
+    def power(matrix: np.ndarray, exponent: float, least: float) -> np.ndarray:
+        values, vectors = np.linalg.eigh(matrix)
+        return vectors * np.maximum(values, least) ** exponent @ vectors.T
+
+    colours, wanted = (picture.reshape(3, -1).astype(np.float64) for picture in (content, style))
+    # What a grey or flat content has none of is not amplified without bound.
+    half, back = (power(np.cov(colours), exponent, 1e-6) for exponent in (0.5, -0.5))
+    change = back @ power(half @ np.cov(wanted) @ half, 0.5, 0) @ back
+    found = wanted.mean(axis=1)[:, None] + change @ (colours - colours.mean(axis=1)[:, None])
+    return np.clip(found, 0, 1).reshape(content.shape).astype(np.float32)
 
 
 def finest(style: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -6,22 +6,34 @@ import numpy as np
 import pytest
 from descents import noise, optimise
 
+from nst_gluon import assets
 from nst_gluon.descriptor import weights as vgg_weights
+from nst_gluon.methods.gatys import Gatys
+from nst_gluon.methods.gatys_pyramid import GatysPyramid
 from nst_gluon.methods.net_gatys import NetGatys
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss import Objective
 from nst_gluon.optimise.config import OptimizationConfig
 from nst_gluon.optimise.lbfgs import Memory, minimise
 from nst_gluon.optimise.problem import Problem
-from nst_gluon.optimise.pyramid import Schedule, finest, resampled, stage_size, style_side, toned
+from nst_gluon.optimise.pyramid import (
+    COARSE,
+    finest,
+    half_level,
+    random_phase,
+    recoloured,
+    resampled,
+    stage_size,
+    style_side,
+)
+from nst_gluon.pictures.images import load, resize
 
 
-def test_levels_halve_the_side_down_to_the_coarsest():
-    assert Schedule().levels((256, 256)) == ((64, 16), (128, 8))
-    assert Schedule(first=3, between=2).levels((300, 512)) == ((64, 3), (128, 2), (256, 2))
-    assert Schedule().levels((64, 127)) == ()
-    assert Schedule().levels((128, 20)) == (), "the objective takes no picture of 10 rows"
-    assert Schedule().levels((120, 512)) == ((128, 16), (256, 8))
+def test_half_the_side_comes_first_unless_it_is_too_small():
+    assert half_level((256, 256)) == ((128, 2),)
+    assert half_level((300, 512)) == ((256, 2),)
+    assert half_level((64, 127)) == ()
+    assert half_level((128, 20)) == (), "the objective takes no picture of 10 rows"
 
 
 def test_sizes_of_a_level():
@@ -48,12 +60,63 @@ def test_an_enlarged_picture_gets_the_finest_octave_of_the_style():
     assert (resampled(flat, (12, 20), 0.05, rng, checks) == 0.5).all()  # a smaller picture lacks nothing
 
 
-def test_noise_that_has_the_style_s_colours():
-    pixels = np.random.default_rng(1).normal(size=(3, 4096)) * 0.05
-    style = (np.array([[0.4], [0.5], [0.6]]) + np.cumsum(pixels, axis=0)).reshape(1, 3, 64, 64).astype("float32")
-    found, wanted = toned(noise(64), style).reshape(3, -1), style.reshape(3, -1)
-    assert found.mean(axis=1) == pytest.approx(wanted.mean(axis=1), abs=0.005)
-    np.testing.assert_allclose(np.cov(found), np.cov(wanted), atol=5e-4)
+def coloured(shape: tuple[int, int], seed: int) -> np.ndarray:
+    """A smooth picture (1, 3, H, W) well within [0, 1], whose channels depend on each other."""
+    pixels = np.cumsum(np.random.default_rng(seed).normal(size=(3, *shape)) * 0.015, axis=0)
+    pixels = (pixels + np.roll(pixels, 1, axis=1) + np.roll(pixels, 1, axis=2)) / 3
+    return (pixels + np.array([0.4, 0.5, 0.6])[:, None, None])[None].astype("float32")
+
+
+def autocorrelation(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Covariances (3, 3) of colours with those of the pixel so far away, around the edges."""
+    centred = picture[0].astype("float64") - picture[0].mean(axis=(1, 2), keepdims=True)
+    return np.einsum("aij,bij->ab", centred, np.roll(centred, (rows, columns), axis=(1, 2))) / picture[0, 0].size
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (0, 1), (1, 0), (2, 3)])
+def test_random_phases_keep_the_colours_and_the_autocorrelation(shift):
+    style = coloured((48, 48), 1)
+    found = random_phase(style, (48, 48), np.random.default_rng(0))
+    np.testing.assert_allclose(found.mean(axis=(2, 3)), style.mean(axis=(2, 3)), atol=1e-5)
+    np.testing.assert_allclose(autocorrelation(found, *shift), autocorrelation(style, *shift), atol=1e-7)
+    assert np.abs(np.corrcoef(found[0, 0].ravel(), style[0, 0].ravel())[0, 1]) < 0.1, "it is no copy"
+
+
+@pytest.mark.parametrize("size", [(96, 80), (24, 40), (30, 90)])
+def test_random_phases_of_another_size_have_the_style_s_contrast(size):
+    style = coloured((48, 48), 2)
+    found = random_phase(style, size, np.random.default_rng(0))
+    assert found.shape == (1, 3, *size) and found.dtype == np.float32
+    np.testing.assert_allclose(np.cov(found.reshape(3, -1)), np.cov(style.reshape(3, -1)), rtol=0.15)
+
+
+def test_a_recoloured_picture_has_the_style_s_colours():
+    content, style = 0.6 * coloured((20, 30), 3)[:, ::-1] + 0.1, coloured((64, 64), 4)
+    found = recoloured(content, style)
+    assert found.shape == content.shape and found.dtype == np.float32
+    pixels, wanted = found.reshape(3, -1), style.reshape(3, -1)
+    np.testing.assert_allclose(pixels.mean(axis=1), wanted.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(np.cov(pixels), np.cov(wanted), atol=1e-6)
+    np.testing.assert_allclose(recoloured(style, style), style, atol=1e-4)  # nothing to change
+    flat = recoloured(np.full((1, 3, 8, 8), 0.2, "float32"), style)
+    np.testing.assert_allclose(flat.reshape(3, -1).mean(axis=1), wanted.mean(axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["texture", "stylize"])
+def test_the_method_is_there_in_half_the_evaluations(task):
+    """Against plain optimisation from noise, counted at the full size."""
+    weights = vgg_weights.random_weights("vgg19", seed=1)
+    style = load(assets.style_path("great_wave"), 128)
+    content = None if task == "texture" else load(assets.content_path("astronaut"), 128)[:, :, :96]
+    objective = Objective(presets.get("texture_net_relative"), weights, task, style, content)
+    size, config = (128, 128) if content is None else (96, 128), OptimizationConfig(iterations=8)
+    problem = Problem(objective, size, config, content, lambda side: resize(style, (side, side)), 128)
+    plain = problem.run(Gatys().descend)
+    fast = problem.run(GatysPyramid().descend)
+    full = [step.terms.objective for step in fast.steps if step.size == size]
+    assert len(fast.steps) == 8 + COARSE and min(full[:4]) < plain.terms.objective
+    again = problem.run(GatysPyramid().descend)
+    assert (again.picture == fast.picture).all(), "it follows the seed alone"
 
 
 def test_coarse_levels_reach_a_target_with_fewer_full_evaluations():
