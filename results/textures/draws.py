@@ -1,0 +1,84 @@
+"""What the bundled texture nets make: a contact sheet, the objective of 16 draws, and how alike these are.
+
+    python results/textures/draws.py
+
+Writes draws.csv (a row per draw), sheet-256.jpg and sheet-512.jpg beside it, and the table of README.md here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+import nst_gluon
+from nst_gluon import assets
+from nst_gluon.descriptor import weights
+from nst_gluon.objective import presets
+from nst_gluon.objective.loss import Objective
+from nst_gluon.pictures import images
+
+HERE = Path(__file__).resolve().parent
+SIZES, DRAWS = (256, 512), 16
+TILE, SHOWN = 224, 4  # pixels of a picture on a sheet; draws shown beside the style
+BEGIN, END = "<!-- draws: begin -->\n", "<!-- draws: end -->"
+
+
+def correlation(pictures: np.ndarray) -> float:
+    """Mean correlation of all pairs of pictures (N, 3, H, W), each without its mean colour: 0 for independent ones."""
+    centred = pictures - pictures.mean(axis=(2, 3), keepdims=True)
+    rows = centred.reshape(len(pictures), -1).astype(np.float64)
+    found = np.corrcoef(rows)
+    return float(found[np.triu_indices(len(rows), 1)].mean())
+
+
+def measure(net: assets.NetInfo, size: int) -> tuple[list[dict], Image.Image]:
+    """A row per draw, and the row of the sheet: the style, then SHOWN draws."""
+    style = images.load(assets.style_path(net.style), size)
+    objective = Objective(presets.get("texture_net_relative"), weights.load(None), "texture", style)
+    made = nst_gluon.load_net(net.path)
+    draws = [made(size=size, seed=seed) for seed in range(DRAWS)]
+    pictures = np.stack([draw.transpose(2, 0, 1) / np.float32(255) for draw in draws])
+    alike = correlation(pictures)
+    rows = [{"style": net.style, "size": size, "draw": number, "correlation": alike,
+             "objective": objective.terms(picture[None]).objective} for number, picture in enumerate(pictures)]  # fmt: skip
+    strip = Image.new("RGB", (TILE * (1 + SHOWN), TILE))
+    for place, picture in enumerate([np.round(style[0].transpose(1, 2, 0) * 255).astype("uint8"), *draws[:SHOWN]]):
+        strip.paste(Image.fromarray(picture).resize((TILE, TILE), Image.LANCZOS), (place * TILE, 0))
+    return rows, strip
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Mean and range of the objective, and the correlation, of each style and size."""
+    lines = ["| style | size | objective, mean of 16 draws | range | correlation of draws |",
+             "| --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    for (style, size), group in rows.groupby(["style", "size"], sort=False):
+        found = group.objective
+        lines.append(f"| {style} | {size} | {found.mean():.1f} | {found.min():.1f} to {found.max():.1f} "
+                     f"| {group.correlation.iloc[0]:.3f} |")  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Make the draws, write the record, the sheets and the table."""
+    rows = []
+    nets = [net for net in assets.nets() if net.task == "texture"]
+    nets.sort(key=lambda net: assets.STYLES.index(net.style))
+    for size in SIZES:
+        found = [measure(net, size) for net in nets]
+        rows += [row for some, _ in found for row in some]
+        sheet = Image.new("RGB", (TILE * (1 + SHOWN), TILE * len(found)))
+        for place, (_, strip) in enumerate(found):
+            sheet.paste(strip, (0, place * TILE))
+        sheet.save(HERE / f"sheet-{size}.jpg", quality=82, optimize=True)
+    record = pd.DataFrame(rows)
+    record.to_csv(HERE / "draws.csv", index=False, float_format="%.6g")
+    page = HERE / "README.md"
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    page.write_text(f"{before}{BEGIN}{table(record)}{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
