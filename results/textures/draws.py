@@ -45,7 +45,8 @@ def measure(net: assets.NetInfo, size: int) -> tuple[list[dict], Image.Image]:
     rows = [{"style": net.style, "size": size, "draw": number, "correlation": alike,
              "objective": objective.terms(picture[None]).objective} for number, picture in enumerate(pictures)]  # fmt: skip
     strip = Image.new("RGB", (TILE * (1 + SHOWN), TILE))
-    for place, picture in enumerate([np.round(style[0].transpose(1, 2, 0) * 255).astype("uint8"), *draws[:SHOWN]]):
+    shown = np.round(style[0].transpose(1, 2, 0) * 255).astype("uint8")
+    for place, picture in enumerate([shown, *draws[:SHOWN]]):
         strip.paste(Image.fromarray(picture).resize((TILE, TILE), Image.LANCZOS), (place * TILE, 0))
     return rows, strip
 
