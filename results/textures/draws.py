@@ -42,8 +42,9 @@ def measure(net: assets.NetInfo, size: int) -> tuple[list[dict], Image.Image]:
     draws = [made(size=size, seed=seed) for seed in range(DRAWS)]
     pictures = np.stack([draw.transpose(2, 0, 1) / np.float32(255) for draw in draws])
     alike = correlation(pictures)
-    rows = [{"style": net.style, "size": size, "draw": number, "correlation": alike,
-             "objective": objective.terms(picture[None]).objective} for number, picture in enumerate(pictures)]  # fmt: skip
+    losses = [objective.terms(picture[None]).objective for picture in pictures]
+    rows = [{"style": net.style, "size": size, "draw": number, "correlation": alike, "objective": loss}
+            for number, loss in enumerate(losses)]  # fmt: skip
     strip = Image.new("RGB", (TILE * (1 + SHOWN), TILE))
     shown = np.round(style[0].transpose(1, 2, 0) * 255).astype("uint8")
     for place, picture in enumerate([shown, *draws[:SHOWN]]):
