@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -132,8 +130,8 @@ def worktrees(wanted: Sequence[tuple[str, str]], repository: Path) -> Iterator[l
         yield []
         return
     sweep(repository)
-    with _locked_folder() as root:
-        made = [root / name for name, _ in wanted]
+    with files.locked_folder(tempfile.gettempdir(), PREFIX) as root:
+        made = [root.resolve() / name for name, _ in wanted]
         try:
             for path, (_, revision) in zip(made, wanted):
                 git(repository, "worktree", "add", "--quiet", "--force", "--detach", str(path), revision)
@@ -141,22 +139,6 @@ def worktrees(wanted: Sequence[tuple[str, str]], repository: Path) -> Iterator[l
         finally:
             for path in made:
                 _remove(repository, path)
-
-
-@contextlib.contextmanager
-def _locked_folder() -> Iterator[Path]:
-    """A new folder for temporary files, locked for as long as this process lives, and gone afterwards."""
-    while True:
-        name = tempfile.mkdtemp(prefix=PREFIX)
-        descriptor = os.open(name, os.O_RDONLY)
-        try:
-            files.lock(descriptor, wait=True)
-            if os.path.isdir(name):  # else another process swept it before it was locked
-                yield Path(name).resolve()
-                return
-        finally:
-            shutil.rmtree(name, ignore_errors=True)
-            os.close(descriptor)
 
 
 def sweep(repository: Path) -> None:

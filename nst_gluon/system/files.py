@@ -195,9 +195,9 @@ def temporary_beside(path: PathLike, suffix: str = "") -> Iterator[tuple[Path, i
         sweep(folder)
     while True:
         # Not tempfile: its files are readable by their owner only, and os.replace keeps that mode.
-        temporary = Path(folder, f"{PREFIX}{secrets.token_hex(8)}{suffix}")
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666)
-        try:
+        temporary, descriptor = Path(folder, f"{PREFIX}{secrets.token_hex(8)}{suffix}"), None
+        try:  # a signal may come as soon as the file is there
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666)
             lock(descriptor, wait=True)
             if os.fstat(descriptor).st_nlink:  # else another process swept it before it was locked
                 yield temporary, descriptor
@@ -205,7 +205,31 @@ def temporary_beside(path: PathLike, suffix: str = "") -> Iterator[tuple[Path, i
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked_folder(parent: PathLike, prefix: str) -> Iterator[Path]:
+    """A new folder in ``parent`` whose name has this prefix, locked; gone after the block with all that is in it.
+
+    Stale ones are swept first. Raises OSError.
+    """
+    sweep(parent)
+    while True:
+        folder, descriptor = Path(parent, f"{prefix}{secrets.token_hex(8)}"), None
+        try:  # a signal may come as soon as the folder is there
+            folder.mkdir(mode=0o700)
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(folder, os.O_RDONLY)
+                lock(descriptor, wait=True)
+            if folder.exists():  # else another process swept it before it was locked
+                yield folder
+                return
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -215,21 +239,11 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     So are the folders above it that were made and have stayed empty. Raises OSError.
     """
     new = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-    made: list[tuple[Path, int]] = []
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        sweep(parent)
-        while not made or not made[-1][0].exists():  # else another process swept it before it was locked
-            scratch = parent / f"{PREFIX}{secrets.token_hex(8)}"
-            scratch.mkdir()
-            with contextlib.suppress(FileNotFoundError):
-                made.append((scratch, os.open(scratch, os.O_RDONLY)))
-                lock(made[-1][1], wait=True)
-        yield made[-1][0]
+        with locked_folder(parent, PREFIX) as scratch:
+            yield scratch
     finally:
-        for scratch, descriptor in made:
-            os.close(descriptor)
-            shutil.rmtree(scratch, ignore_errors=True)
         for folder in new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -244,8 +258,9 @@ def alone(path: PathLike) -> Iterator[None]:
     folder, name = os.path.split(os.fspath(path))
     mark = os.path.join(folder, f"{PREFIX}{name}.lock")
     while True:
-        descriptor = os.open(mark, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o666)
+        descriptor = None
         try:
+            descriptor = os.open(mark, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o666)
             if lock(descriptor) is False:
                 raise UserError(f"{quoted(path)}: another process is making it; wait until that has ended")
             if os.fstat(descriptor).st_nlink:  # else the other one has just ended
@@ -255,7 +270,10 @@ def alone(path: PathLike) -> Iterator[None]:
                 finally:
                     os.unlink(mark)
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
+            else:  # a signal may have come as soon as the mark was there
+                sweep(folder)
 
 
 def replace(path: PathLike, data: bytes) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +138,32 @@ def test_what_is_not_as_described_is_named(value, words):
     documents.check({"name": "a", "sizes": [1], "more": None}, description, "x")
     with pytest.raises(ValueError, match=words):
         documents.check(json.loads(json.dumps(value)), description, "x")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [lambda folder: files.temporary_beside(folder / "file"), lambda folder: files.locked_folder(folder, files.PREFIX),
+     lambda folder: files.scratch_folder(folder / "new"), lambda folder: files.alone(folder / "file")],
+    ids=["file", "folder", "scratch", "mark"],
+)  # fmt: skip
+def test_a_signal_as_soon_as_something_is_there_leaves_nothing(block, tmp_path, monkeypatch):
+    """Python runs the handler when the system call is over, and what that returned is lost."""
+
+    def interrupted(create):
+        def call(path, *arguments, **options):
+            made = create(path, *arguments, **options)
+            if Path(path).name.startswith(files.PREFIX):
+                if isinstance(made, int):
+                    os.close(made)
+                monkeypatch.undo()
+                raise KeyboardInterrupt
+            return made
+
+        return call
+
+    with monkeypatch.context():
+        monkeypatch.setattr(os, "open", interrupted(os.open))
+        monkeypatch.setattr(os, "mkdir", interrupted(os.mkdir))
+        with pytest.raises(KeyboardInterrupt), block(tmp_path):
+            pytest.fail("the block was entered")
+    assert list(tmp_path.iterdir()) == []
