@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ SAVE_FORMATS = (".mp4", ".mkv", ".mov", ".m4v")
 INSTALL = "python -m pip install -e '.[cpu,video]'"
 ENDS_EARLY = ("partial file", "ended prematurely", "moov atom not found")  # what ffmpeg says of a cut file
 QUALITY = 7  # of imageio-ffmpeg's 1 to 10: x264's CRF 15, which loses nothing that the eye would miss
-SQUARE = ["-vf", "scale=iw*sar:ih,setsar=1"]  # pixels of other shapes become square ones
+LARGE = 720  # rows from which a video that does not say its colour matrix has that of television in high definition
 # ffmpeg takes bt601 for RGB and says so nowhere; players take bt709 for what says nothing and is large.
 COLOURS = [
     "-vf", "scale=out_color_matrix=bt709:out_range=tv,"
@@ -59,6 +60,7 @@ class Clip:
         size: height and width in pixels of the upright frames.
         frames: about how many there are; None if the file does not say how long it is.
         sound: whether it has any.
+        matrix: the colour matrix that it has though it does not say so; None: ffmpeg knows.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class Clip:
     size: tuple[int, int]
     frames: int | None
     sound: bool
+    matrix: str | None = None
 
 
 def exact_rate(rate: float) -> Fraction:
@@ -90,7 +93,7 @@ def open_clip(path: Path) -> Clip:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {quoted(path)}: {one_line(error)}; give a video") from None
     try:
-        with contextlib.closing(library.read_frames(_argument(path), output_params=SQUARE)) as frames:
+        with contextlib.closing(library.read_frames(_argument(path), output_params=_upright())) as frames:
             meta = next(frames)
             next(frames)
     except Exception as error:  # OSError, IndexError, RuntimeError, StopIteration: it has no errors of its own
@@ -100,7 +103,18 @@ def open_clip(path: Path) -> Clip:
         raise UserError(f"{quoted(path)} does not say how many frames a second it has; convert it to .mp4")
     rate, (width, height) = exact_rate(meta["fps"]), meta["size"]
     count = max(1, round(meta["duration"] * rate)) if meta["duration"] else None
-    return Clip(path, rate, (height, width), count, "audio_codec" in meta)
+    matrix = "bt709" if min(width, height) >= LARGE and not _says_matrix(meta.get("pix_fmt") or "") else None
+    return Clip(path, rate, (height, width), count, "audio_codec" in meta, matrix)
+
+
+def _upright(matrix: str | None = None) -> list[str]:
+    """ffmpeg's options with which pixels of other shapes become square ones, of a video with that colour matrix."""
+    return ["-vf", f"{f'setparams=colorspace={matrix},' if matrix else ''}scale=iw*sar:ih,setsar=1"]
+
+
+def _says_matrix(pixels: str) -> bool:
+    """Whether a pixel format as ffmpeg describes it has its colour matrix: "yuv420p(tv, bt709, progressive)"."""
+    return not pixels.startswith(("yuv", "nv")) or bool(re.search("bt|smpte|fcc", pixels))
 
 
 def _check_whole(path: Path) -> None:
@@ -137,7 +151,8 @@ def read(clip: Clip, size: tuple[int, int]) -> Iterator[np.ndarray]:
     height, width = size
     try:
         # Frames are repeated or left out where the file's own times are uneven, so that the sound stays in step.
-        source = ffmpeg().read_frames(_argument(clip.path), output_params=[*SQUARE, "-r", str(clip.rate)])
+        options = [*_upright(clip.matrix), "-r", str(clip.rate)]
+        source = ffmpeg().read_frames(_argument(clip.path), output_params=options)
         with contextlib.closing(source) as frames:
             next(frames)
             for data in frames:

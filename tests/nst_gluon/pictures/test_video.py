@@ -88,6 +88,22 @@ def test_frames_come_back_as_they_were_written(clip, tmp_path):
     assert np.abs(read.mean(axis=(0, 1, 2)) - np.mean(frames, axis=(0, 1, 2))).max() < 2  # no tint
 
 
+@pytest.mark.parametrize("tagged", [True, False])
+@pytest.mark.parametrize(("matrix", "size"), [("bt709", "1280x720"), ("bt601", "640x360")])
+def test_a_video_that_does_not_say_its_colour_matrix_has_that_of_its_size(tagged, matrix, size, tmp_path):
+    """As players have it: high definition is bt709, smaller is bt601. An orange that the other matrix would change."""
+    number = {"bt709": 1, "bt601": 6}[matrix] if tagged else 2
+    filters = f"format=rgb24,scale=out_color_matrix={matrix}:out_range=tv,format=yuv420p"
+    tags = f"h264_metadata=matrix_coefficients={number}:video_full_range_flag=0"
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", f"color=0xE06020:s={size}:r=10:d=0.3",
+         "-vf", filters, "-c:v", "libx264", "-bsf:v", tags, str(tmp_path / "c.mp4")],
+        check=True,
+    )  # fmt: skip
+    colour = frames_of(tmp_path / "c.mp4").mean(axis=(0, 1, 2))
+    assert np.abs(colour - (0xE0, 0x60, 0x20)).max() < 5  # the other matrix: 14 and more
+
+
 def test_the_rate_is_exact(clip, tmp_path):
     ntsc = replace(video.open_clip(clip), rate=Fraction(30000, 1001), sound=False)
     with video.Writer(tmp_path / "ntsc.mp4", ntsc, ntsc.size) as file:
