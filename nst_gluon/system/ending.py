@@ -83,7 +83,7 @@ def _dropped(unraisable: Any) -> None:
     """For sys.unraisablehook: a signal may have come where Python drops exceptions, as in ``__del__``."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         _again(unraisable.exc_value)
-    else:
+    elif not came():  # else it is of something that the signal stopped midway
         sys.__unraisablehook__(unraisable)
 
 
@@ -91,8 +91,18 @@ def _printed(kind: type[BaseException], error: BaseException, trace: TracebackTy
     """For sys.excepthook: a signal may have come where a library in C prints exceptions and goes on."""
     if isinstance(error, KeyboardInterrupt):
         _again(error)
-    else:
+    elif not came():
         sys.__excepthook__(kind, error, trace)
+
+
+def _in_thread(arguments: Any) -> None:
+    """For threading.excepthook: a thread may miss what the main one has already put away."""
+    if not came():
+        threading.__excepthook__(arguments)
+
+
+def _silent(*_: Any) -> None:
+    """For all three hooks once a signal has ended the program: what is torn down midway complains."""
 
 
 def _again(error: KeyboardInterrupt) -> None:
@@ -108,16 +118,19 @@ def _again(error: KeyboardInterrupt) -> None:
 
 def program(main: Callable[[], Any]) -> NoReturn:
     """Run ``main``, which imports what it needs, as all that this process does, and end with its status."""
-    sys.unraisablehook, sys.excepthook = _dropped, _printed
+    sys.unraisablehook, sys.excepthook, threading.excepthook = _dropped, _printed, _in_thread
     after = signal.SIG_DFL
     try:
         with orderly():
             settle_streams()
-            status = main()
-            check()
+            try:
+                status = main()
+            finally:
+                check()  # rather than what a library made of the signal
     except KeyboardInterrupt as error:
         status, after = exit_status(error), signal.SIG_IGN  # further ones would change the status
         signal.alarm(int(UNDISTURBED_S))  # should a library hang when it is shut down
+        sys.unraisablehook = sys.excepthook = threading.excepthook = _silent
     for number in SIGNALS:  # a traceback of Python's own shutdown would be all that they bring about now
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, after)

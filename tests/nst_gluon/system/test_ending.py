@@ -111,10 +111,32 @@ def test_a_signal_that_a_library_makes_something_else_of_still_counts(lost):
         "import os, signal\nfrom nst_gluon.cli import console\nfrom nst_gluon.system import ending\n"
         "def raise_signal(): os.kill(os.getpid(), signal.SIGTERM); [0 for _ in range(10)]\n"
         "names = {'raise_signal': raise_signal, 'ending': ending}\n"
-        f"ending.program(lambda: console.run(lambda: exec({lost!r}, names)))"
+    )
+    for main in ("lambda: console.run(lambda: exec(lost, names))", "lambda: exec(lost, names)"):  # a command; a child
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}lost = {lost!r}\nending.program({main})"],
+            env=environment(), capture_output=True, text=True, timeout=20,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (143, "")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["import threading; thread = threading.Thread(target=lambda: 1 / 0)\nthread.start(); thread.join()",
+     "class Broken:\n    def __del__(self): 1 / 0\nBroken()",
+     "import ctypes; ctypes.pythonapi.PyRun_SimpleString(b'1 / 0')"],
+    ids=["thread", "unraisable", "printed"],
+)  # fmt: skip
+@pytest.mark.parametrize("signalled", [True, False])
+def test_what_breaks_after_a_signal_is_not_told_and_before_it_is(broken, signalled):
+    code = (
+        "import os, signal\nfrom nst_gluon.system import ending\ndef main():\n    try:\n"
+        f"        if {signalled}: os.kill(os.getpid(), signal.SIGTERM); [0 for _ in range(10)]\n"
+        f"    finally:\n        exec({broken!r})\n    return 0\nending.program(main)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=20)
-    assert (done.returncode, done.stderr) == (143, "")
+    assert done.returncode == (143 if signalled else 0)
+    assert ("ZeroDivisionError" in done.stderr) == (not signalled)
 
 
 # ---------------------------------------------------------------------------------------------------- streams
