@@ -32,7 +32,7 @@ def test_every_bundled_net_is_on_the_page(draws):
     assert draws.BEGIN + draws.table(record) + draws.END in (TEXTURES / "README.md").read_text(encoding="utf-8")
     for size in draws.SIZES:
         with Image.open(TEXTURES / f"sheet-{size}.jpg") as sheet:
-            assert sheet.size == (draws.TILE * (1 + draws.SHOWN), draws.TILE * len(styles))
+            assert sheet.size == (5 * draws.TILE + 4 * draws.GAP, 6 * draws.TILE + 5 * draws.GAP)
 
 
 def test_the_correlation_is_that_of_pairs_without_mean_colours(draws):
@@ -51,6 +51,7 @@ def test_a_net_is_measured_as_the_page_says(draws, monkeypatch):
     monkeypatch.setattr(draws, "SHOWN", 1)
     monkeypatch.setattr(draws.weights, "load", lambda path: draws.weights.random_weights("vgg19", seed=1))
     net = next(net for net in assets.nets() if net.task == "texture")
-    rows, strip = draws.measure(net, 64)
+    rows, pictures = draws.measure(net, 64)
     assert [row["draw"] for row in rows] == [0, 1] and rows[0]["objective"] != rows[1]["objective"]
-    assert rows[0]["correlation"] == rows[1]["correlation"] and strip.size == (2 * draws.TILE, draws.TILE)
+    assert rows[0]["correlation"] == rows[1]["correlation"]
+    assert [picture.shape for picture in pictures] == [(256, 256, 3), (64, 64, 3)]

@@ -22,7 +22,7 @@ from nst_gluon.pictures import images
 
 HERE = Path(__file__).resolve().parent
 SIZES, DRAWS = (256, 512), 16
-TILE, SHOWN = 224, 4  # pixels of a picture on a sheet; draws shown beside the style
+TILE, GAP, SHOWN = 224, 6, 4  # pixels of a picture on a sheet and between two; draws shown beside the style
 BEGIN, END = "<!-- draws: begin -->\n", "<!-- draws: end -->"
 
 
@@ -34,9 +34,9 @@ def correlation(pictures: np.ndarray) -> float:
     return float(found[np.triu_indices(len(rows), 1)].mean())
 
 
-def measure(net: assets.NetInfo, size: int) -> tuple[list[dict], Image.Image]:
-    """A row per draw, and the row of the sheet: the style, then SHOWN draws."""
-    style = images.load(assets.style_path(net.style), size)
+def measure(net: assets.NetInfo, size: int) -> tuple[list[dict], list[np.ndarray]]:
+    """A row per draw, and the pictures of a row of the sheet: the style, then SHOWN draws."""
+    style = images.load(assets.style_path(net.style), presets.STYLE_SIZE)
     objective = Objective(presets.get("texture_net_relative"), weights.load(None), "texture", style)
     made = nst_gluon.load_net(net.path)
     draws = [made(size=size, seed=seed) for seed in range(DRAWS)]
@@ -45,11 +45,20 @@ def measure(net: assets.NetInfo, size: int) -> tuple[list[dict], Image.Image]:
     losses = [objective.terms(picture[None]).objective for picture in pictures]
     rows = [{"style": net.style, "size": size, "draw": number, "correlation": alike, "objective": loss}
             for number, loss in enumerate(losses)]  # fmt: skip
-    strip = Image.new("RGB", (TILE * (1 + SHOWN), TILE))
-    shown = np.round(style[0].transpose(1, 2, 0) * 255).astype("uint8")
-    for place, picture in enumerate([shown, *draws[:SHOWN]]):
-        strip.paste(Image.fromarray(picture).resize((TILE, TILE), Image.LANCZOS), (place * TILE, 0))
-    return rows, strip
+    return rows, [np.round(style[0].transpose(1, 2, 0) * 255).astype("uint8"), *draws[:SHOWN]]
+
+
+def sheet(rows: list[list[np.ndarray]], size: int) -> Image.Image:
+    """All pictures, reduced as one of ``size`` is, with gaps between them."""
+    height, width = ((TILE + GAP) * count - GAP for count in (len(rows), 1 + SHOWN))
+    made = Image.new("RGB", (width, height), "white")
+    for number, pictures in enumerate(rows):
+        for place, picture in enumerate(pictures):
+            side = round(len(picture) * TILE / size)
+            reduced = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
+            inset = (TILE - side) // 2
+            made.paste(reduced, (place * (TILE + GAP) + inset, number * (TILE + GAP) + inset))
+    return made
 
 
 def table(rows: pd.DataFrame) -> str:
@@ -71,10 +80,7 @@ def main() -> None:
     for size in SIZES:
         found = [measure(net, size) for net in nets]
         rows += [row for some, _ in found for row in some]
-        sheet = Image.new("RGB", (TILE * (1 + SHOWN), TILE * len(found)))
-        for place, (_, strip) in enumerate(found):
-            sheet.paste(strip, (0, place * TILE))
-        sheet.save(HERE / f"sheet-{size}.jpg", quality=82, optimize=True)
+        sheet([pictures for _, pictures in found], size).save(HERE / f"sheet-{size}.jpg", quality=82, optimize=True)
     record = pd.DataFrame(rows)
     record.to_csv(HERE / "draws.csv", index=False, float_format="%.6g")
     page = HERE / "README.md"

@@ -23,12 +23,12 @@ from nst_gluon.optimise.problem import Problem  # noqa: E402
 from nst_gluon.pictures.images import load, resize  # noqa: E402
 
 size, preset, descend = spec["size"], presets.get("texture_net_relative"), GatysPyramid().descend
-style = load(assets.style_path("great_wave"), size)
+style = load(assets.style_path("great_wave"), presets.STYLE_SIZE)  # as python -m bench run has it
 content = load(assets.content_path(assets.HELD_OUT), size) if spec["task"] == "stylize" else None
 objective = Objective(preset, weights.load(None, progress=False), spec["task"], style, content)
 config = config_of(preset, iterations=spec["iterations"], start="noise", seed=spec["seed"])
 problem = Problem(objective, (size, size), replace(config, target=spec["targets"][-1]), content,
-                  lambda side: resize(style, (side, side)), size)  # fmt: skip
+                  lambda side: resize(style, (side, side)), presets.STYLE_SIZE)  # fmt: skip
 problem.rehearse(descend, 1)  # builds the graphs, off the clock
 steps = [step for step in problem.run(descend).steps if step.size == (size, size)]
 print(json.dumps({
