@@ -99,7 +99,7 @@ def recoloured(content: np.ndarray, style: np.ndarray) -> np.ndarray:
 def finest(style: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """What an enlarged picture of ``size`` (height, width) lacks: the finest octave of a style picture (1, 3, S, S).
 
-    Shifted at random, going around at its edges: its statistics are the style's, and no motif of it is.
+    Shifted at random, going around at its edges. Of a painting its outlines may remain, faintly.
     """
     height, width = style.shape[2:]
     octave = style - resize(resize(style, (max(height // 2, 1), max(width // 2, 1))), (height, width))

@@ -35,7 +35,7 @@ from nst_gluon.system.files import write_atomically  # noqa: E402
 
 COLUMNS = ("cell", "metric", "unit", "round", "position", "side", "value")
 LIMIT_S = 3600
-PLACES = ("peer_python", "output", "force", "onnx")
+PLACES = ("peer_python", "output", "force", "onnx", "before")
 PEER, OURS = verdicts.BASELINE, verdicts.CANDIDATE
 NAMES = {PEER: "peer", OURS: "ours"}
 

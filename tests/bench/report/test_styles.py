@@ -25,7 +25,7 @@ def test_styles_are_kept_apart(styles):
     names = set(styles.run.cells["style_name"])
     table = referee.over_styles(styles)
     counted = {(row[0].text, row[2].text.split(",")[0]): int(row[3].text) for row in table.rows}
-    assert counted["texture", "texture network"] == 5 and counted["stylisation", "slim Johnson net"] == 3
+    assert counted["texture", "texture network"] == 6 and counted["stylisation", "slim Johnson net"] == 3
     of_net = {parts_of(use) for use in styles.run.meta["inputs"]["nets"]}
     assert {style for style, _, _ in of_net} == names and len(of_net) == 10
     terms = [plot.name for plot in plots.term_plots(styles)]

@@ -1,0 +1,54 @@
+"""The table of README.md here, from the summaries beside it and the run over all styles.
+
+    python results/presets/page.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+HERE = Path(__file__).resolve().parent
+# The summaries by preset; the nets were trained under the first.
+RUNS = {
+    "texture_net_relative": HERE.parent / "styles" / "summary.csv",
+    "texture_net": HERE / "texture_net.csv",
+    "gatys": HERE / "gatys.csv",
+}
+STYLE, SIZE = "great_wave", 256
+BEGIN, END = "<!-- presets: begin -->\n", "<!-- presets: end -->"
+
+
+def table() -> str:
+    """A row for each net under each preset."""
+    lines = ["| picture | net | preset | evaluations | speed-up at equal loss | against coarse to fine |",
+             "| --- | --- | --- | ---: | ---: | ---: |"]  # fmt: skip
+    rows = {}
+    for preset, path in RUNS.items():
+        summary = pd.read_csv(path)
+        ours = summary["style_name"].fillna(STYLE) == STYLE  # a run of one style does not name it
+        summary = summary[ours & (summary["size"] == SIZE) & (summary["batch"] == 1)]
+        found = summary.set_index(["method", "task", "metric"])
+        for row in summary[summary["metric"] == "speedup_at_equal_loss"].itertuples():
+            bound = "≥ " if row.status == "lower bound" else ""
+            evaluations = found.loc[("gatys", row.task, f"iterations_to_target_{row.method}"), "value"]
+            strong = found.loc[(row.method, row.task, "speedup_over_gatys_pyramid"), "value"]
+            rows[row.task, row.method, preset] = (
+                f"| {row.task} | `{row.method}` | `{preset}` | {bound}{evaluations:,.0f} "
+                f"| {bound}{row.value:,.0f}x [{row.low:,.0f}, {row.high:,.0f}] | {strong:,.0f}x |"
+            )
+    order = list(RUNS)
+    lines += [rows[key] for key in sorted(rows, key=lambda key: (*key[:2], order.index(key[2])))]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Rewrite the table."""
+    page = HERE / "README.md"
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    page.write_text(f"{before}{BEGIN}{table()}{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
