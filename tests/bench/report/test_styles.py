@@ -27,7 +27,7 @@ def test_styles_are_kept_apart(styles):
     counted = {(row[0].text, row[2].text.split(",")[0]): int(row[3].text) for row in table.rows}
     assert counted["texture", "texture network"] == 6 and counted["stylisation", "slim Johnson net"] == 3
     of_net = {parts_of(use) for use in styles.run.meta["inputs"]["nets"]}
-    assert {style for style, _, _ in of_net} == names and len(of_net) == 10
+    assert {style for style, _, _ in of_net} == names and len(of_net) == 11
     terms = [plot.name for plot in plots.term_plots(styles)]
     assert len(terms) == len(set(terms)) == len(set(zip(styles.run.cells["style_name"], styles.run.cells["task"])))
 
