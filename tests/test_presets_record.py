@@ -1,7 +1,8 @@
-"""results/presets: its table is what the summaries say, and each summary is of the preset that it is named after."""
+"""results/presets: its table is what the summaries say, and each run is of the preset that it is named after."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -19,8 +20,9 @@ def test_the_table_says_what_the_summaries_say(monkeypatch):
     table = page.table()
     assert page.BEGIN + table + page.END in (PRESETS / "README.md").read_text(encoding="utf-8")
     cells = [line.split(" | ") for line in table.splitlines()[2:]]
-    for preset, path in page.RUNS.items():
-        summary = pd.read_csv(path)
+    for preset, run in page.RUNS.items():
+        assert json.loads((run / "run.json").read_text(encoding="utf-8"))["settings"]["preset"] == preset
+        summary = pd.read_csv(run / "summary.csv")
         found = summary[summary["size"] == page.SIZE]
         found = found[found["style_name"].fillna(page.STYLE) == page.STYLE]
         values = found[found["batch"] == 1].set_index(["method", "task", "metric"])["value"]

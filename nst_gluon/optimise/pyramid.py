@@ -5,26 +5,26 @@ content in the style's colours, both at half the side; after COARSE evaluations 
 on one CPU thread with the preset ``texture_net_relative``; the cost is in evaluations at the full size, of which one at
 half the side takes 0.27 and one at a quarter 0.19 (the deep layers' weights have to be read at any size).
 
-    texture, great_wave, 256: cost until       400   300   200   150   100    80    60    50
-    noise                                        4     5     8    11    16    20    28    33
-    noise in the style's colours, 64 x 6, 128 x 3  4.0   4.0   6.0   7.0   9.9  11.9  15.9  18.9
-    random phases                                2     3     4     5     8    10    12    15
-    random phases, 128 x 2 (the method's)      1.5   2.5   3.5   4.5   6.5   8.5  10.5  12.5
-    random phases, 128 x 4                     2.1   3.1   4.1   5.1   6.1   8.1  10.1  12.1
-    random phases, 64 x 4, 128 x 2             3.3   3.3   4.3   5.3   7.3   8.3  10.3  12.3
+    texture, great_wave, 256: cost until             400   300   200   150   100    80    60    50
+    noise                                              4     5     8    11    16    20    28    33
+    noise in the style's colours, 64 x 6, 128 x 3    4.0   4.0   6.0   7.0   9.9  11.9  15.9  18.9
+    random phases                                      2     3     4     5     8    10    12    15
+    random phases, 128 x 2 (the method's)            1.5   2.5   3.5   4.5   6.5   8.5  10.5  12.5
+    random phases, 128 x 4                           2.1   3.1   4.1   5.1   6.1   8.1  10.1  12.1
+    random phases, 64 x 4, 128 x 2                   3.3   3.3   4.3   5.3   7.3   8.3  10.3  12.3
 
-    stylize, auvers, a photo, 256: cost until  600   500   450   400   350   300   250   220
-    noise, 64 x 16, 128 x 8                    7.2   7.2   8.2   9.2  11.2  14.2  20.2  27.2
-    recoloured content                           2     2     3     4     4     5     9    12
-    recoloured content, 128 x 1                2.3   2.3   3.3   3.3   4.3   6.3   9.3  13.3
-    recoloured content, 128 x 2 (the method's) 1.5   2.5   2.5   3.5   3.5   5.5   8.5  12.5
-    recoloured content, 128 x 4                2.1   2.1   3.1   3.1   4.1   6.1   8.1  12.1
-    recoloured content, 64 x 2, 128 x 1        2.6   2.6   3.6   4.7   4.7   6.7  10.7  14.7
+    stylize, auvers, a photo, 256: cost until        600   500   450   400   350   300   250   220
+    noise, 64 x 16, 128 x 8                          7.2   7.2   8.2   9.2  11.2  14.2  20.2  27.2
+    recoloured content                                 2     2     3     4     4     5     9    12
+    recoloured content, 128 x 1                      2.3   2.3   3.3   3.3   4.3   6.3   9.3  13.3
+    recoloured content, 128 x 2 (the method's)       1.5   2.5   2.5   3.5   3.5   5.5   8.5  12.5
+    recoloured content, 128 x 4                      2.1   2.1   3.1   3.1   4.1   6.1   8.1  12.1
+    recoloured content, 64 x 2, 128 x 1              2.6   3.6   3.6   4.7   4.7   6.7  10.7  14.7
 
-At 512 a second level does not pay either (128 x 2, 256 x 2 against 256 x 2): 2.9 until 400, 8.9 until 100 and 10.9
-until 60 for a texture against 2.5, 7.5 and 11.5; stylised, moulin_de_la_galette, 6.9 until 400 against 5.5. Nor does
-a mixture of content and random phases, or an inverse Hessian of L-BFGS that smooths pictures or couples their colours
-(texture at 128: 8.1 to 9.1 until 100 against 7.1 without).
+At 512, style at 512, a second level does not pay either (128 x 2, 256 x 2 against 256 x 2): 2.9 until 400, 8.9 until
+100 and 10.9 until 60 for a texture against 2.5, 7.5 and 11.5; stylised, moulin_de_la_galette, 6.9 until 400 against
+5.5. Nor does a mixture of content and random phases, or an inverse Hessian of L-BFGS that smooths pictures or couples
+their colours (texture at 128: 8.1 to 9.1 until 100 against 7.1 without).
 
 An enlarged picture lacks its finest octave. A texture gets the style's; else it gets grain, without which five
 evaluations go by before the full size is back at the objective of the level below.
@@ -40,8 +40,6 @@ from nst_gluon.pictures.images import resize
 
 # What an objective needs whose deepest layer is in the descriptor's fifth block.
 LEAST_SIDE = 16
-
-
 # Deviation of the noise that an enlarged picture gets.
 GRAIN = 0.05
 # Evaluations at half the side, and the least that half may be.

@@ -273,7 +273,7 @@ def alone(path: PathLike) -> Iterator[None]:
             if descriptor is not None:
                 os.close(descriptor)
             else:  # a signal may have come as soon as the mark was there
-                sweep(folder)
+                sweep(folder or ".")
 
 
 def replace(path: PathLike, data: bytes) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 HERE = Path(__file__).resolve().parent
-# The summaries by preset; the nets were trained under the first.
+# The runs by preset; the nets were trained under the first.
 RUNS = {
-    "texture_net_relative": HERE.parent / "styles" / "summary.csv",
-    "texture_net": HERE / "texture_net.csv",
-    "gatys": HERE / "gatys.csv",
+    "texture_net_relative": HERE.parent / "styles",
+    "texture_net": HERE / "texture_net",
+    "gatys": HERE / "gatys",
 }
 STYLE, SIZE = "great_wave", 256
 BEGIN, END = "<!-- presets: begin -->\n", "<!-- presets: end -->"
@@ -25,8 +25,8 @@ def table() -> str:
     lines = ["| picture | net | preset | evaluations | speed-up at equal loss | against coarse to fine |",
              "| --- | --- | --- | ---: | ---: | ---: |"]  # fmt: skip
     rows = {}
-    for preset, path in RUNS.items():
-        summary = pd.read_csv(path)
+    for preset, run in RUNS.items():
+        summary = pd.read_csv(run / "summary.csv")
         ours = summary["style_name"].fillna(STYLE) == STYLE  # a run of one style does not name it
         summary = summary[ours & (summary["size"] == SIZE) & (summary["batch"] == 1)]
         found = summary.set_index(["method", "task", "metric"])

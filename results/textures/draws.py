@@ -37,7 +37,7 @@ def correlation(pictures: np.ndarray) -> float:
 def measure(net: assets.NetInfo, size: int) -> tuple[list[dict], list[np.ndarray]]:
     """A row per draw, and the pictures of a row of the sheet: the style, then SHOWN draws."""
     style = images.load(assets.style_path(net.style), presets.STYLE_SIZE)
-    objective = Objective(presets.get("texture_net_relative"), weights.load(None), "texture", style)
+    objective = Objective(presets.get(presets.DEFAULT), weights.load(None), "texture", style)
     made = nst_gluon.load_net(net.path)
     draws = [made(size=size, seed=seed) for seed in range(DRAWS)]
     pictures = np.stack([draw.transpose(2, 0, 1) / np.float32(255) for draw in draws])

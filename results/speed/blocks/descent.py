@@ -22,7 +22,7 @@ from nst_gluon.optimise.config import config_of  # noqa: E402
 from nst_gluon.optimise.problem import Problem  # noqa: E402
 from nst_gluon.pictures.images import load, resize  # noqa: E402
 
-size, preset, descend = spec["size"], presets.get("texture_net_relative"), GatysPyramid().descend
+size, preset, descend = spec["size"], presets.get(presets.DEFAULT), GatysPyramid().descend
 style = load(assets.style_path("great_wave"), presets.STYLE_SIZE)  # as python -m bench run has it
 content = load(assets.content_path(assets.HELD_OUT), size) if spec["task"] == "stylize" else None
 objective = Objective(preset, weights.load(None, progress=False), spec["task"], style, content)

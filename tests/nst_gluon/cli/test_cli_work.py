@@ -46,6 +46,12 @@ def test_stylize_keeps_the_aspect_and_follows_the_seed(capsys, picture):
     assert first == again != other
 
 
+@pytest.mark.parametrize("method", ["gatys_pyramid", "net_gatys"])
+def test_a_method_with_a_start_of_its_own_takes_no_other(method, capsys):
+    assert main(["stylize", "astronaut", "--method", method, "--start", "noise"]) == 2
+    assert f"--start: {method} starts from" in capsys.readouterr().err
+
+
 def test_coarse_to_fine(capsys, picture):
     pytest.importorskip("mxnet")
     photo = str(picture("photo.png", 64, 48))
