@@ -77,3 +77,8 @@ def wait_until(condition, seconds: float = 10.0) -> bool:
 def environment() -> dict[str, str]:
     """The environment of a child process that imports this checkout."""
     return {**os.environ, "PYTHONPATH": str(FAKE.parent.parent)}
+
+
+def in_pairs(block):
+    """What runs a gate's pairs of workers, from what stands for one worker: ``block(command, spec, **more)``."""
+    return lambda starts: [block(**{k: v for k, v in vars(one).items() if k != "grace_s"}) for one in starts]

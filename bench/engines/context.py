@@ -7,10 +7,14 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from bench.plan.cells import Cell
 from nst_gluon.objective.loss_terms import TERMS
+
+# A turn of a process that takes turns with another: long against what the change costs, short against what makes a
+# machine slower or faster for a while.
+TURN_S, TURN_CALLS = 0.1, 3
 
 
 class Context:
@@ -19,7 +23,8 @@ class Context:
     ``targets``: by generator and photo (its file's name without folder and ending; "" for a texture), the objective
     that an optimisation is to come down to and the one at which it may end. ``photos`` and ``draws``: see
     :meth:`bench.plan.cells.Plan.share`. ``spawned`` is the monotonic time at which the orchestrator started this
-    process.
+    process. ``available``: bytes that the cell can have, None for all that are free. ``turns``: where whoever started
+    this process says that it is its turn, if it takes turns with another (:func:`bench.run.process.run_in_turns`).
     """
 
     def __init__(
@@ -31,10 +36,13 @@ class Context:
         spawned: float,
         photos: Sequence[str] = (),
         draws: int = 0,
+        available: int | None = None,
+        turns: TextIO | None = None,
     ):
         self._pipe = pipe
         self.run_dir, self.cell, self.targets, self.spawned = run_dir, cell, dict(targets), spawned
-        self.photos, self.draws = tuple(photos), draws
+        self.photos, self.draws, self.available = tuple(photos), draws, available
+        self._turns, self._began, self._calls = turns, 0.0, TURN_CALLS
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one line of the protocol. Ends this process if nobody reads any more."""
@@ -62,6 +70,20 @@ class Context:
     def progress(self, text: str) -> None:
         """What is going on, for the progress bar."""
         self.emit("progress", text=text)
+
+    def turn(self) -> bool:
+        """Called before each call that is timed. Ends the turn after TURN_S and TURN_CALLS calls, and waits for the
+        next; whether it did: what another process left in the caches then makes the call slower than it is.
+        """
+        if self._turns is None:
+            return False
+        self._calls += 1
+        if self._calls <= TURN_CALLS or time.monotonic() - self._began < TURN_S:
+            return False
+        self.emit("turn")
+        self._turns.readline()
+        self._began, self._calls = time.monotonic(), 0
+        return True
 
     def ready(self) -> None:
         """Set-up is over: ``setup_s`` is the time since the process was started."""

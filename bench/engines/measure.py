@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,7 +142,9 @@ def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, s
     return {"energy_source": meter.source}
 
 
-def _objective(backend: Any, cell: Cell, settings: Settings, dtype: str, content) -> Any:
+def _objective(
+    backend: Any, cell: Cell, settings: Settings, context: Context, dtype: str, content: np.ndarray | None
+) -> Any:
     return backend.objective(
         presets.get(settings.preset),
         weights.load(settings.weights, random=settings.random_weights, progress=False),
@@ -150,13 +152,13 @@ def _objective(backend: Any, cell: Cell, settings: Settings, dtype: str, content
         _style(cell, settings),
         content,
         dtype,
-        segments_for(cell, _available(cell)),
+        segments_for(cell, _available(cell, context)),
     )
 
 
-def _available(cell: Cell) -> int | None:
+def _available(cell: Cell, context: Context) -> int | None:
     """Bytes that the cell can have, None where nobody has to ask."""
-    return runtime.memory_available_bytes() if cell.device == "cpu" else None
+    return (context.available or runtime.memory_available_bytes()) if cell.device == "cpu" else None
 
 
 def _save(picture: np.ndarray, context: Context) -> None:
@@ -198,7 +200,9 @@ def _generate(
     meters.check_synchronised(forward, synchronise, lambda result: backend.fetch(result[0, 0, 0, :1]), warm_up)
     context.progress("timing")
     mhz, joules = environment.cpu_mhz(), _energy(cell)
-    times = meters.sample(forward, budget.min_samples, budget.min_seconds, budget.max_seconds, synchronise)
+    times = meters.sample(
+        forward, budget.min_samples, budget.min_seconds, budget.max_seconds, synchronise, context.turn
+    )
     energy = _report_energy(context, joules, len(times) * cell.batch)
     mhz_after = environment.cpu_mhz()
     memory = _report_memory(context, meter.read())
@@ -222,7 +226,7 @@ def _generate(
     if cell.batch == 1 and budget.score and context.draws:
         context.progress("scoring")
         # Always in float32: the target is one number, whatever precision the optimisation works in.
-        objective = _objective(backend, cell, settings, "float32", content)
+        objective = _objective(backend, cell, settings, context, "float32", content)
         photos = [*contents.items()] if content is not None else [("", None)]
         noisy = len(inputs) > (content is not None)
         drawn = photos * (max(1, context.draws // len(photos)) if noisy else 1)
@@ -266,7 +270,7 @@ def _optimise(
     size, synchronise, method = (cell.size, cell.size), backend.synchronise, methods.named(cell.method)
     contents, style = _contents(cell, context), _style(cell, settings)
     first = next(iter(contents.values()))
-    objective = _objective(backend, cell, settings, cell.dtype, first)
+    objective = _objective(backend, cell, settings, context, cell.dtype, first)
     net, generator = None, None
     if method.from_net:
         net, net_file = _best_net(cell, settings, context)
@@ -275,6 +279,7 @@ def _optimise(
     equal: dict[str, dict[str, Any]] = {}  # by net: the first photo's picture when it reached that net's objective
     results: list[tuple[str, Result]] = []
     short: set[str] = set()
+    cold: set[tuple[str, int]] = set()  # evaluations that are the first of a turn
     info: dict[str, Any] = {}
 
     def problem_of(photo: str, content: np.ndarray | None, objective: Any) -> Problem:
@@ -298,6 +303,8 @@ def _optimise(
             if step.size != size:  # the objective of a smaller picture is another one
                 return
             context.curve(step.seconds, step.iteration, step.terms, photo)
+            if context.turn():
+                cold.add((photo, step.iteration + 1))
             shown = budget.score and method.variant_of is None and content is first
             for name, (target, _) in aims.items() if shown else ():
                 if name not in equal and step.terms.objective <= target:
@@ -333,7 +340,9 @@ def _optimise(
             raise NotFinite(f"diverged after {len(result.steps)} evaluations")
         results.append((photo, result))
         fine = [step for step in result.steps if step.size == size]
-        steps += step_times([step.seconds for step in fine])
+        steps += step_times(
+            [step.seconds for step in fine], [(photo, step.iteration) in cold for step in fine]
+        )
         reached = min(step.terms.objective for step in fine)
         short |= {name for name, aims in context.targets.items() if photo in aims and reached > aims[photo][0]}
         if len(results) == 1:
@@ -374,7 +383,7 @@ def _score(
 ) -> None:  # fmt: skip
     """Report the terms of a finished picture, and its objective once it is rounded to 8 bits; save the first."""
     if cell.dtype != "float32":  # in float32, whatever precision the curve has
-        objective = _objective(backend, cell, settings, "float32", content)
+        objective = _objective(backend, cell, settings, context, "float32", content)
     terms = objective.terms(result.picture)
     _report_terms(context, terms, photo)
     saved = images.from_uint8(images.to_uint8(result.picture))
@@ -405,11 +414,12 @@ def coarse_facts(result: Result, size: tuple[int, int]) -> list[dict[str, float]
     return found
 
 
-def step_times(seconds: list[float]) -> list[float]:
+def step_times(seconds: list[float], cold: Sequence[bool] = ()) -> list[float]:
     """Times of single steps from the clock at the end of each evaluation: the optimiser's own work is
     included.
 
-    The first is left out where there are enough: the optimiser is still setting up.
+    The first is left out where there are enough: the optimiser is still setting up. So are those that are ``cold``.
     """
-    steps = [after - before for before, after in zip(seconds, seconds[1:])]
+    kept = [not each for each in cold] or [True] * len(seconds)
+    steps = [after - before for before, after, take in zip(seconds, seconds[1:], kept[1:]) if take]
     return steps[1:] if len(steps) > meters.LEAST_SAMPLES else steps

@@ -1,5 +1,8 @@
 """Measures two checkouts in one job: rounds of A B B A, a fresh process per block, until every verdict is clear.
 
+The two processes of a pair, A B or B A, take turns of a tenth of a second while they are timed: what slows the machine
+down for a while slows both down. A revision whose worker takes no turns is measured in one go.
+
 The cells take turns, round by round; a cell that is decided gets no more rounds. Every block's samples are written to
 samples.csv as soon as it ends, so that each verdict can be worked out again from that file alone.
 """
@@ -27,9 +30,10 @@ from bench.machine.environment import BUSY_CORES
 from bench.plan.cells import CELL_COLUMNS, Cell, Plan
 from bench.plan.durations import timeout_s
 from bench.run.output import QUIET
-from bench.run.process import Outcome, run_worker
+from bench.run.process import Outcome, Start, run_in_turns
 from bench.run.progress import Rounds
 from nst_gluon.system import children
+from nst_gluon.system.machine import memory_available_bytes
 
 SAMPLE_COLUMNS = ("side", "round", "position", "cell", *CELL_COLUMNS, "metric", "unit", "value")
 DECIDED, TIME_IS_UP = "decided", "time budget"
@@ -84,7 +88,7 @@ class Measured:
 
 
 class Gate:
-    """One comparison. ``run_block`` starts a worker and is replaced in tests.
+    """One comparison. ``run_pair`` runs the workers of two blocks and is replaced in tests.
 
     Args:
         sides: baseline and candidate.
@@ -103,11 +107,11 @@ class Gate:
         metrics: Sequence[str],
         time_limit_s: float,
         progress: Rounds | None = None,
-        run_block: Callable[..., Outcome] = run_worker,
+        run_pair: Callable[[Sequence[Start]], list[Outcome]] = run_in_turns,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.sides, self.plan, self.folder, self.rules = sides, plan, folder, rules
-        self.metrics, self.time_limit_s, self.run_block, self.clock = metrics, time_limit_s, run_block, clock
+        self.metrics, self.time_limit_s, self.run_pair, self.clock = metrics, time_limit_s, run_pair, clock
         self.progress = progress or Rounds(plan.budget, time_limit_s, level=QUIET)
         self.samples: list[tuple] = []
         self.failures: list[dict[str, str]] = []
@@ -154,31 +158,40 @@ class Gate:
 
     def _round(self, cell: Cell, number: int, table: Any) -> bool:
         """One round of a cell; False if a block failed."""
-        for position, side in enumerate(ORDER):
-            self.progress.block(cell, side, number)
-            outcome = self._block(cell, side)
-            self.progress.ended(cell, outcome.status == "ok")
-            if outcome.status != "ok":
+        name = cell_name(cell.columns())
+        for first in range(0, len(ORDER), 2):
+            sides = ORDER[first : first + 2]
+            self.progress.pair(cell, sides, number)
+            outcomes = self.run_pair([self._start(cell, side) for side in sides])
+            failed = [(side, each) for side, each in zip(sides, outcomes) if each.status != "ok"]
+            self.progress.ended(cell, not failed)
+            for side, outcome in failed:
                 failure = {"side": side, "status": outcome.status, "reason": outcome.reason}
-                self.failures.append({"cell": cell_name(cell.columns()), **failure})
-                name = cell_name(cell.columns())
+                self.failures.append({"cell": name, **failure})
                 self.progress.round(f"round {number}, {name}: {side} {outcome.status} ({outcome.reason})")
+            if failed:
                 return False
-            if outcome.foreign_cores is not None:
-                self.foreign.append(outcome.foreign_cores)
-            head = (side, number, position, cell_name(cell.columns()), *cell.columns().values())
-            rows = [(*head, metric, unit, value) for metric, unit, value, *_ in outcome.samples]
-            table.writerows(rows)
-            self.samples += rows
+            for position, (side, outcome) in enumerate(zip(sides, outcomes), first):
+                self._keep(cell, (side, number, position), outcome, table)
         mine = self.rows()
         words = [
             f"{row.metric} x{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}] {row.verdict}"
-            for row in mine[mine["cell"] == cell_name(cell.columns())].itertuples()
+            for row in mine[mine["cell"] == name].itertuples()
         ]
-        self.progress.round(f"round {number}, {cell_name(cell.columns())}: {'; '.join(words)}")
+        self.progress.round(f"round {number}, {name}: {'; '.join(words)}")
         return True
 
-    def _block(self, cell: Cell, side: str) -> Outcome:
+    def _keep(self, cell: Cell, place: tuple[str, int, int], outcome: Outcome, table: Any) -> None:
+        needed = max(LEAST_PATIENCE_S, PATIENCE * outcome.duration_s)
+        self.patience[cell] = max(needed, self.patience.get(cell, 0.0))
+        if outcome.foreign_cores is not None:
+            self.foreign.append(outcome.foreign_cores)
+        head = (*place, cell_name(cell.columns()), *cell.columns().values())
+        rows = [(*head, metric, unit, value) for metric, unit, value, *_ in outcome.samples]
+        table.writerows(rows)
+        self.samples += rows
+
+    def _start(self, cell: Cell, side: str) -> Start:
         checkout = self.sides[side]
         fields = self.plan.to_dict()
         if checkout.origin is not None:
@@ -189,21 +202,21 @@ class Gate:
         else:
             command = start_command(checkout.folder)
             marks = {"PYTHONPATH": os.pathsep.join(filter(None, [str(checkout.folder), os.environ.get("PYTHONPATH")]))}
-        spec = {name: fields[name] for name in ("settings", "budget")}
-        outcome = self.run_block(
+        available = memory_available_bytes()
+        spec = {
+            **{name: fields[name] for name in ("settings", "budget")},
+            "cell": cell.to_dict(), "photos": self.plan.share(cell)[0], "draws": 0, "targets": {},
+            "run_dir": str(self.folder.resolve()), "turns": True, "available": available and available // 2,
+        }  # fmt: skip
+        return Start(
             command,
-            {**spec, "cell": cell.to_dict(), "photos": self.plan.share(cell)[0], "draws": 0, "targets": {},
-             "run_dir": str(self.folder.resolve())},
+            spec,
             timeout_s=min(timeout_s(cell, self.plan.budget), self.patience.get(cell, math.inf)),
             log_path=self.folder / "logs" / f"{side}-{cell.key}.log",
             marks=marks,
             on_event=self.progress.event,
             on_tick=self.progress.tick,
         )
-        if outcome.status == "ok":
-            needed = max(LEAST_PATIENCE_S, PATIENCE * outcome.duration_s)
-            self.patience[cell] = max(needed, self.patience.get(cell, 0.0))
-        return outcome
 
     def _warnings(self) -> list[str]:
         busy = [cores for cores in self.foreign if cores > BUSY_CORES]

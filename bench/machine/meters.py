@@ -90,16 +90,20 @@ def sample(
     min_seconds: float,
     max_seconds: float,
     synchronise: Callable[[], Any] = nothing,
+    turn: Callable[[], bool] = bool,
 ) -> list[float]:
     """Seconds of successive calls: until ``min_samples`` and ``min_seconds`` are both reached.
 
-    ``max_seconds`` ends it earlier, but not before LEAST_SAMPLES.
+    ``max_seconds`` ends it earlier, but not before LEAST_SAMPLES. ``turn`` is called before each call, off the clock;
+    the first call after it returned True is no sample.
     """
     times: list[float] = []
-    started = clock()
+    spent = 0.0
     while True:
+        if turn():
+            timed(call, synchronise)
         times.append(timed(call, synchronise))
-        spent = clock() - started
+        spent += times[-1]
         if len(times) >= min_samples and spent >= min_seconds:
             return times
         if len(times) >= LEAST_SAMPLES and spent >= max_seconds:

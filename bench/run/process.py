@@ -49,6 +49,7 @@ STARTING = 1 << 30  # bytes of address space; with fewer, Python and its librari
 EVENTS: dict[str, dict[str, type]] = {
     "ready": {},
     "progress": {},
+    "turn": {},
     "sample": {"metric": str, "unit": str, "value": float},
     "curve": dict.fromkeys(("seconds", "iteration", *TERMS), float),
     "image": {"path": str},
@@ -225,10 +226,22 @@ class Worker:
         self.waits, self.mapped = 0, 0
         self.limit: int | None = None
         # A worker that dies at once closes its end; the exit code says why.
+        self._tell(json.dumps(spec).encode() + b"\n")
+        if not spec.get("turns"):
+            self._close_input()
+
+    def _tell(self, data: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(spec).encode() + b"\n")
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+
+    def _close_input(self) -> None:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
+
+    def turn(self) -> None:
+        """Let a worker that waits for its turn go on."""
+        self._tell(b"\n")
 
     def events(self) -> list[dict[str, Any]]:
         """The events that have arrived and were not taken yet. Never blocks."""
@@ -305,6 +318,7 @@ class Worker:
         if self.buffer.strip() or self.overlong:  # half a line
             self.garbage += 1
         os.close(self.pipe)
+        self._close_input()
         return len(stragglers)
 
 
@@ -329,77 +343,136 @@ def kill_marked(name: str, value: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def run_worker(
-    command: Sequence[str],
-    spec: Mapping[str, Any],
-    *,
-    timeout_s: float,
-    log_path: Path,
-    marks: Mapping[str, str] | None = None,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
-    on_tick: Callable[[], None] | None = None,
-    grace_s: float = 5.0,
-) -> Outcome:
-    """Run one worker to its end and say what became of it. Never raises for what the worker does.
+@dataclass(frozen=True)
+class Start:
+    """What a worker is started with.
 
     Args:
-        command: how to start it; "--pipe FD" is appended. It gets ``spec`` as one JSON line on standard
-        input. timeout_s: after this, its whole process group gets SIGTERM, and after ``grace_s`` more
-        SIGKILL. marks: extra environment variables. on_event, on_tick: called for each event, and several
-        times a second.
+        command: how to start it; "--pipe FD" is appended. It gets ``spec`` as one JSON line on standard input.
+        timeout_s: after this, its whole process group gets SIGTERM, and after ``grace_s`` more SIGKILL. What it waits
+            for its turn does not count.
+        marks: extra environment variables.
+        on_event, on_tick: called for each event, and several times a second.
+    """
 
-    An exception in here (Ctrl-C) kills the group before it goes on.
+    command: Sequence[str]
+    spec: Mapping[str, Any]
+    timeout_s: float
+    log_path: Path
+    marks: Mapping[str, str] | None = None
+    on_event: Callable[[dict[str, Any]], None] | None = None
+    on_tick: Callable[[], None] | None = None
+    grace_s: float = 5.0
+
+
+class Running:
+    """A worker that runs: :meth:`go_on` until it has ended or waits, :meth:`close` it, and then :meth:`outcome`."""
+
+    def __init__(self, start: Start):
+        self.start, self.kills, self.started = start, machine.oom_kills(), time.monotonic()
+        self.log_start = start.log_path.stat().st_size if start.log_path.exists() else 0
+        spec = {**start.spec, "parent": os.getpid(), "spawned_monotonic": self.started}
+        self.worker = Worker(start.command, spec, start.log_path, start.marks or {})
+        self.found = Outcome("error")
+        self.result: dict[str, Any] | None = None
+        self.timed_out: float | None = None
+        self.deadline = self.started + start.timeout_s
+        self.waits_since: float | None = None
+
+    def go_on(self) -> bool:
+        """Give it its turn, if it waits for one, until it waits for the next (True) or has ended (False)."""
+        if self.waits_since is not None:
+            self.deadline += time.monotonic() - self.waits_since
+            self.waits_since = None
+            self.worker.turn()
+        while True:
+            ended = self.worker.ended()  # asked before reading, so that nothing it wrote is missed
+            self.worker.look()
+            for event in self.worker.events():
+                self._take(event)
+            if ended:
+                return False
+            if self.waits_since is not None:
+                return True
+            if self.start.on_tick:
+                self.start.on_tick()
+            if time.monotonic() > self.deadline:
+                self.timed_out = self.start.timeout_s if self.result is None else None
+                self.worker.terminate(self.start.grace_s)
+            else:
+                self.worker.wait()
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["event"] == "turn":
+            self.waits_since = time.monotonic()
+        elif event["event"] != "result":
+            self.found.record(event)
+        elif self.result is None:
+            self.result = event
+            self.deadline = min(self.deadline, time.monotonic() + self.start.grace_s)  # it has said all: let it go
+        if self.start.on_event:
+            self.start.on_event(event)
+
+    def close(self) -> None:
+        """Kill what is left of it, if anything is."""
+        self.found.stragglers = self.worker.finish()
+        self.found.duration_s = time.monotonic() - self.started
+
+    def outcome(self) -> Outcome:
+        """What became of it."""
+        worker, found, kills = self.worker, self.found, machine.oom_kills()
+        found.exit_code, found.garbage_lines = worker.exit_code, worker.garbage
+        kernel_kills = None if self.kills is None or kills is None else kills - self.kills
+        status, found.reason, found.crashed = classify(
+            worker.exit_code, self.result, _tail(self.start.log_path, self.log_start), self.timed_out, kernel_kills,
+            worker.limit, worker.mapped, found.ready,
+        )  # fmt: skip
+        found.killed = found.crashed and -found.exit_code in OUTSIDE_SIGNALS
+        if found.killed:
+            found.reason += "; --resume tries it again"
+        found.user_error = status == "user_error"
+        found.status = "error" if found.user_error else status
+        found.info = dict(self.result.get("info", {})) if self.result else {}
+        return found
+
+
+def run_worker(command: Sequence[str], spec: Mapping[str, Any], **more: Any) -> Outcome:
+    """Run one worker to its end and say what became of it. Never raises for what the worker does.
+
+    The arguments are those of :class:`Start`. An exception in here (Ctrl-C) kills the worker's group before it goes on.
+    """
+    return run_in_turns([Start(command, spec, **more)])[0]
+
+
+def run_in_turns(starts: Sequence[Start]) -> list[Outcome]:
+    """Run workers to their ends, of which only one computes at a time, and say what became of each.
+
+    One is started after the other. Those that ask for it (``turns`` in their spec) wait before they measure, and then
+    take turns of a moment each (:meth:`bench.engines.context.Context.turn`), to and fro: A B B A. Whatever slows the
+    machine down meanwhile slows all of them down alike. A worker that does not ask runs to its end before the next.
     """
     cores = environment.affinity()
-    busy, kills = environment.busy_seconds(cores), machine.oom_kills()
-    own_cpu, started = time.process_time(), time.monotonic()
-    log_start = log_path.stat().st_size if log_path.exists() else 0
-    worker = Worker(command, {**spec, "parent": os.getpid(), "spawned_monotonic": started}, log_path, marks or {})
-    outcome = Outcome("error")
-    result: dict[str, Any] | None = None
-    timed_out: float | None = None
-    deadline = started + timeout_s
+    busy, own_cpu, began = environment.busy_seconds(cores), time.process_time(), time.monotonic()
+    running: list[Running] = []
     try:
-        while True:
-            ended = worker.ended()  # asked before reading, so that nothing it wrote is missed
-            worker.look()
-            for event in worker.events():
-                if event["event"] != "result":
-                    outcome.record(event)
-                elif result is None:
-                    result = event
-                    deadline = min(deadline, time.monotonic() + grace_s)  # it has said all: let it go
-                if on_event:
-                    on_event(event)
-            if ended:
-                break
-            if on_tick:
-                on_tick()
-            if time.monotonic() > deadline:
-                timed_out = timeout_s if result is None else None
-                worker.terminate(grace_s)
-            else:
-                worker.wait()
+        waiting = []
+        for start in starts:
+            running.append(Running(start))
+            if running[-1].go_on():
+                waiting.append(running[-1])
+        while waiting:
+            waiting = [one for one in waiting if one.go_on()][::-1]
     finally:
-        outcome.stragglers = worker.finish()
-    outcome.duration_s = time.monotonic() - started
-    outcome.exit_code, outcome.garbage_lines = worker.exit_code, worker.garbage
-    kills_after, busy_after = machine.oom_kills(), environment.busy_seconds(cores)
-    kernel_kills = None if kills is None or kills_after is None else kills_after - kills
-    status, outcome.reason, outcome.crashed = classify(
-        worker.exit_code, result, _tail(log_path, log_start), timed_out, kernel_kills, worker.limit, worker.mapped,
-        outcome.ready,
-    )  # fmt: skip
-    outcome.killed = outcome.crashed and -outcome.exit_code in OUTSIDE_SIGNALS
-    if outcome.killed:
-        outcome.reason += "; --resume tries it again"
-    outcome.user_error = status == "user_error"
-    outcome.status = "error" if outcome.user_error else status
-    outcome.info = dict(result.get("info", {})) if result else {}
-    if busy is not None and busy_after is not None and outcome.duration_s > 1.0:
-        own = worker.cpu_seconds + time.process_time() - own_cpu
-        outcome.foreign_cores = max(0.0, (busy_after - busy - own) / outcome.duration_s)
-    return outcome
+        for one in running:
+            one.close()
+    outcomes, seconds, busy_after = [one.outcome() for one in running], time.monotonic() - began, None
+    if busy is not None and seconds > 1.0:
+        busy_after = environment.busy_seconds(cores)
+    if busy_after is not None:
+        own = sum(one.worker.cpu_seconds for one in running) + time.process_time() - own_cpu
+        for outcome in outcomes:
+            outcome.foreign_cores = max(0.0, (busy_after - busy - own) / seconds)
+    return outcomes
 
 
 def _tail(path: Path, start: int, count: int = 4096) -> str:

@@ -310,22 +310,25 @@ class Rounds:
         self.limit_s, self.clock = limit_s, clock
         self.first: list[Cell] = []
         self.current: Current | None = None
+        self.sides: Sequence[str] = ()
         self.side = ""
         self.begun = 0.0
 
     def begin(self, cells: Sequence[Cell], blocks: int) -> None:
-        """``cells`` are measured in rounds of so many ``blocks`` each."""
+        """``cells`` are measured in rounds of so many ``blocks`` each, two at a time."""
         self.begun = self.clock()
         self.first = [cell for cell in cells for _ in range(blocks)]
         self.screen.open(len(cells), unit="cells clear")
         if not self.screen.live:
             self.screen.line(f"{len(cells)} cell{'s' * (len(cells) > 1)} in rounds of {blocks} blocks, {self._left()}")
 
-    def block(self, cell: Cell, side: str, number: int) -> None:
-        """A block of round ``number`` begins."""
-        if cell in self.first:
-            self.first.remove(cell)
-        self.current, self.side = Current(cell, clock=self.clock), f"round {number}, {side}"
+    def pair(self, cell: Cell, sides: Sequence[str], number: int) -> None:
+        """Two blocks of round ``number`` begin, which are measured in turns."""
+        for _ in sides:
+            if cell in self.first:
+                self.first.remove(cell)
+        self.sides, self.side = sides, f"round {number}, {' and '.join(sides)}"
+        self.current = Current(cell, clock=self.clock)
         self.screen.line(f"  {self.side}: {cell.label()}", least=output.VERBOSE)
         self._draw(force=True)
 
@@ -340,9 +343,9 @@ class Rounds:
         self._draw()
 
     def ended(self, cell: Cell, well: bool) -> None:
-        """The block has ended."""
+        """The pair of blocks has ended."""
         if well and self.current is not None:
-            self.estimator.learn(cell, self.current.spent)
+            self.estimator.learn(cell, self.current.spent / len(self.sides))
         self.current = None
 
     def round(self, text: str) -> None:
@@ -361,7 +364,8 @@ class Rounds:
     def left(self) -> float:
         """Seconds at most: what the limit leaves, or the first round's rest, which is measured whatever it takes."""
         rest = sum(self.estimator.seconds(cell) for cell in self.first)
-        rest += self.current.left(self.estimator) if self.current else 0.0
+        if self.current:
+            rest += max(0.0, len(self.sides) * self.estimator.seconds(self.current.cell) - self.current.spent)
         return max(self.limit_s - (self.clock() - self.begun), rest)
 
     def _left(self) -> str:

@@ -1,7 +1,8 @@
 """One cell in one fresh process: ``python -m bench.run.worker --pipe FD``, started by :mod:`bench.run.process`.
 
-Reads one JSON line (cell, settings, budget, photos, draws, targets, run_dir) from standard input and writes JSON lines
-to the pipe. What libraries print goes to standard output and error, which are the cell's log file.
+Reads one JSON line (cell, settings, budget, photos, draws, targets, run_dir) from standard input, and an empty one for
+each turn if it takes turns with another; writes JSON lines to the pipe. What libraries print goes to standard output
+and error, which are the cell's log file.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cell = Cell.from_dict(spec["cell"])
     budget, settings = Budget.from_dict(spec["budget"]), Settings.from_dict(spec["settings"])
     context = Context(pipe, Path(spec["run_dir"]), cell, spec["targets"], spec["spawned_monotonic"],
-                      spec["photos"], spec["draws"])  # fmt: skip
+                      spec["photos"], spec["draws"], spec.get("available"),
+                      sys.stdin if spec.get("turns") else None)  # fmt: skip
     try:
         runtime.prepare(settings.threads)
         for _, reference in settings.methods:

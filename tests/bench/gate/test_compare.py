@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from plans import small_plan
+from plans import in_pairs, small_plan
 
 from bench.cli import main
 from bench.gate import comparison, rounds, selftest
@@ -293,7 +293,7 @@ def repository(tmp_path, monkeypatch):
     commit("second")
     monkeypatch.chdir(folder)
     made = rounds.Gate
-    monkeypatch.setattr(rounds, "Gate", lambda *arguments, **more: made(*arguments, run_block=block, **more))
+    monkeypatch.setattr(rounds, "Gate", lambda *arguments, **more: made(*arguments, run_pair=in_pairs(block), **more))
     monkeypatch.setattr(comparison.prepare, "ask", lambda *arguments: {})
     return folder, commit
 

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from plans import QUICK, fake_command, small_plan
+from plans import QUICK, fake_command, in_pairs, small_plan
 
 from bench.gate import rounds as gate
 from bench.gate.revisions import Checkout
@@ -201,11 +201,11 @@ def test_a_comparison_tells_each_round_and_what_is_left_at_most(tmp_path):
     plan = small_plan(method_names=["texture_net"], tasks=["texture"])
     rounds = Rounds(QUICK, 100.0, stream, output.VERBOSE, clock=lambda: now[0])
     sides = {name: Checkout(name, tmp_path, name) for name in ("baseline", "candidate")}
-    made = gate.Gate(sides, plan, tmp_path, Rules(), GATED_METRICS, 100.0, rounds, block, lambda: now[0])
+    made = gate.Gate(sides, plan, tmp_path, Rules(), GATED_METRICS, 100.0, rounds, in_pairs(block), lambda: now[0])
     found = made.measure()
     lines = stream.getvalue().splitlines()
     assert lines[0] == "1 cell in rounds of 4 blocks, at most about 2 min left"
-    assert lines[1] == "  round 1, baseline: texture_net texture 64"
+    assert lines[1] == "  round 1, baseline and candidate: texture_net texture 64"
     ends = [line for line in lines if line.startswith("round ")]
     assert len(ends) == found.rounds and ends[0].endswith("; at most about 80 s left")
     assert "latency_s x1.000" in ends[0]
