@@ -305,12 +305,12 @@ def test_revisions_are_measured_and_each_verdict_follows_from_samples_csv(tmp_pa
     status, result, said = compare(tmp_path, capsys, "HEAD~1", "HEAD", *REVISIONS)
     assert status == 1
     assert result["stopped_because"] == "decided"
-    assert said.count("round ") == result["rounds"] == 4
+    assert said.count("round ") == result["rounds"] == 3
     (row,) = result["rows"]
     samples = pd.read_csv(Path(result["folder"]) / "samples.csv")
     blocks = samples.groupby(["round", "position"])["value"].median().unstack().to_numpy()
     pairs = np.log(np.concatenate([blocks[:, 1] / blocks[:, 0], blocks[:, 2] / blocks[:, 3]]))
-    half = 2.7146 * pairs.std(ddof=1) / np.sqrt(8)  # Student's t of 7 degrees of freedom, 97 %: the first look
+    half = 3.0029 * pairs.std(ddof=1) / np.sqrt(6)  # Student's t of 5 degrees of freedom, 97 %: the first look
     assert row["ratio"] == pytest.approx(np.exp(pairs.mean()))
     ends = np.exp(pairs.mean() - half), np.exp(pairs.mean() + half)
     assert (row["low"], row["high"]) == pytest.approx(ends, rel=1e-4)
