@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ class Context:
         self._pipe = pipe
         self.run_dir, self.cell, self.targets, self.spawned = run_dir, cell, dict(targets), spawned
         self.photos, self.draws, self.available = tuple(photos), draws, available
-        self._turns, self._began, self._calls = turns, 0.0, TURN_CALLS
+        self._turns, self._began, self._calls = turns, -math.inf, TURN_CALLS
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one line of the protocol. Ends this process if nobody reads any more."""

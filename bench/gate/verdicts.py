@@ -2,13 +2,13 @@
 
 Imports no engine. Samples are compared in one of two ways.
 
-Rounds: both sides were measured in one job, in rounds of A B B A (A the baseline), each block in a process of its own,
-the two processes of a pair in turns of a tenth of a second. A block's number is the median of its samples. A round gives
-two paired log-ratios, log(B1 / A1) and log(B2 / A2), so that what slowed the machine down for a while hit both halves of
-a pair, and a steady drift cancels. The ratio is the
-geometric mean of the pairs, with Student's t interval. The verdict is looked at after every round from ``least_rounds``
-on, and measuring stops when it is clear. The intervals allow for that: look j uses the level 1 - SPENT / j, so that the
-intervals of all looks together miss the true ratio in at most 5 % of comparisons (4.7 % over 40 looks at normal noise).
+Rounds: both sides were measured in one job, in rounds of A B B A (A the baseline), each block in a process of its own
+and the two of a pair in turns of a tenth of a second. A block's number is the median of its samples. A round gives two
+paired log-ratios, log(B1 / A1) and log(B2 / A2), so that what slowed the machine down for a while hit both halves of a
+pair, and a steady drift cancels. The ratio is the geometric mean of the pairs, with Student's t interval. The verdict
+is looked at after every round from ``least_rounds`` on, and measuring stops when it is clear. The intervals allow for
+that: look j uses the level 1 - SPENT / j, so that the intervals of all looks together miss the true ratio in at most
+5 % of comparisons (4.7 % over 40 looks at normal noise).
 
 Pools: two finished runs, measured at different times. The ratio is that of the medians of all samples, with a bootstrap
 interval. It does not see what differs from process to process; the floor covers that (:mod:`bench.gate.selftest`).

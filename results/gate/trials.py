@@ -5,10 +5,11 @@
     python results/gate/trials.py hungrier  --count 10       its working memory is 5 % larger in a patched copy
     python results/gate/trials.py summary                    what the record says
 
-Of the cores, the last is kept busy meanwhile, unless ``--loaded`` says that it is; gates run on the others. Each trial is one ``python -m bench compare`` of two revisions of a clone of this repository. The record is trials.csv
-(exit status then, rounds, seconds, load) and blocks.csv (the number of every block); both are appended to, so an
-interrupted series goes on where it was. The summary judges the recorded blocks by the present rule, round by round as a
-gate does (:func:`replay`).
+The last core is kept busy meanwhile, unless ``--loaded`` says that it is; the gates run on the others. Each trial is
+one ``python -m bench compare`` of two revisions of a clone of this repository. The record is trials.csv (exit status
+then, rounds, seconds, load) and blocks.csv (the number of every block); both are appended to, so an interrupted series
+goes on where it was. The summary judges the recorded blocks by the present rule, round by round as a gate does
+(:func:`replay`).
 """
 
 from __future__ import annotations
