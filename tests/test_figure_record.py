@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -34,12 +33,7 @@ def table() -> str:
         own = found[found["method"] == method]
         values = [own[name].max() if name == "copied_share" else own[name].dropna().median() for name in JUDGES]
         lines.append(f"| `{method}` | {' | '.join('' if np.isnan(value) else f'{value:.3g}' for value in values)} |")
-    return "\n".join(lines) + "\n"
-
-
-def with_table(text: str) -> str:
-    pattern = r"(<!-- judges: begin -->\n).*?(<!-- judges: end -->)"
-    return re.sub(pattern, lambda found: found[1] + table() + found[2], text, flags=re.DOTALL)
+    return "\n".join(lines)
 
 
 def test_every_style_has_every_method_and_all_is_ok():
@@ -60,8 +54,9 @@ def test_the_colours_of_portilla_and_simoncellis_pictures_are_the_styles(style):
 
 def test_the_pages_say_what_the_judges_say():
     from bench.analysis import judging
+    from bench.report.generated import part
 
-    assert PAGE.read_text() == with_table(PAGE.read_text()), "python tests/test_figure_record.py writes the table"
+    assert part(PAGE, "judges") == table(), "python tests/test_figure_record.py writes the table"
     found = judging.correlations([judged()]).set_index("metric")["correlation"]
     for text in (PAGE.read_text(), (ROOT / "README.md").read_text()):
         assert f"(rank correlation {found['judge_gram']:.2f})" in text
@@ -76,4 +71,6 @@ def test_the_gan_is_last_by_both_judges_as_the_readme_says():
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    PAGE.write_text(with_table(PAGE.read_text()))
+    from bench.report.generated import write_part
+
+    write_part(PAGE, "judges", table())

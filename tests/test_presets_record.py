@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.report.generated import part
+
 PRESETS = Path(__file__).resolve().parent.parent / "results" / "presets"
 
 
@@ -18,7 +20,7 @@ def test_the_table_says_what_the_summaries_say(monkeypatch):
 
     del sys.modules["page"]
     table = page.table()
-    assert page.BEGIN + table + page.END in (PRESETS / "README.md").read_text(encoding="utf-8")
+    assert part(PRESETS / "README.md", "presets") == table
     cells = [line.split(" | ") for line in table.splitlines()[2:]]
     for preset, run in page.RUNS.items():
         assert json.loads((run / "run.json").read_text(encoding="utf-8"))["settings"]["preset"] == preset

@@ -204,7 +204,7 @@ def results_block(run: Path = RESULTS / "styles") -> str:
         "was trained on:\n\n"
         "| picture | net | styles | time, net : optimisation to the same loss | speed-up at equal loss (range; of one "
         "style, interval) | memory |\n| --- | --- | ---: | ---: | ---: | ---: |\n"
-        + "\n".join(lines) + f"\n\n{_larger()}\n"
+        + "\n".join(lines) + f"\n\n{_larger()}"
     )
 
 
@@ -267,27 +267,23 @@ def engines_block(run: Path = RESULTS / "peers") -> str:
             values = group.set_index("engine").value
             texts = [f"{values[engine] * 1e3:,.0f}" if engine in values else "" for engine in ENGINES]
             lines.append(f"| {task} | {size} | `{method}` | " + " | ".join(texts) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 BLOCKS = {"results": (README, results_block), "engines": (MORE, engines_block)}
 
 
-def written(name: str) -> tuple[Path, str]:
-    """The file of a block, and its text with the block as the committed run has it."""
-    path, make = BLOCKS[name]
-    pattern = rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)"
-    return path, re.sub(pattern, lambda found: found[1] + make() + found[2], text(path), flags=re.DOTALL)
-
-
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_tables_are_those_of_committed_runs(name):
-    path, right = written(name)
-    assert text(path) == right, "python tests/test_readme.py writes the tables"
+    from bench.report.generated import part
+
+    page, make = BLOCKS[name]
+    assert part(page, name) == make(), "python tests/test_readme.py writes the tables"
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))  # before this folder, which has a bench too
-    for block in BLOCKS:
-        file, content = written(block)
-        file.write_text(content, encoding="utf-8")
+    from bench.report.generated import write_part
+
+    for block, (file, written) in BLOCKS.items():
+        write_part(file, block, written())

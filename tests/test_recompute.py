@@ -11,6 +11,7 @@ from recompute import recompute
 from synthetic import make_run
 
 from bench.analysis import summary
+from bench.report.generated import part
 from bench.store.reader import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,8 +43,7 @@ def test_a_run_of_several_processes_is_too(tmp_path):
 
 def test_the_table_of_the_readme_is_recomputed_from_samples_and_curves():
     """Every printed figure, to its last digit: medians over the styles of a row."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- results: begin -->")[1]
-    text = text.split("<!-- results: end -->")[0]
+    text = part(ROOT / "README.md", "results")
     lines = [line for line in text.splitlines() if re.match(r"\| (stylize|texture) \d+ ", line)]
     found = recompute(STYLES)
     assert len(lines) == len({(row["task"], row["size"], row["method"]) for row in found}) >= 4

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from bench.report.generated import part
 from nst_gluon import assets
 
 TEXTURES = Path(__file__).resolve().parent.parent / "results" / "textures"
@@ -29,7 +30,7 @@ def test_every_bundled_net_is_on_the_page(draws):
     record = pd.read_csv(TEXTURES / "draws.csv")
     styles = {net.style for net in assets.nets() if net.task == "texture"}
     assert set(record["style"]) == styles and len(record) == len(styles) * len(draws.SIZES) * draws.DRAWS
-    assert draws.BEGIN + draws.table(record) + draws.END in (TEXTURES / "README.md").read_text(encoding="utf-8")
+    assert part(TEXTURES / "README.md", "draws") == draws.table(record)
     for size in draws.SIZES:
         with Image.open(TEXTURES / f"sheet-{size}.jpg") as sheet:
             assert sheet.size == (5 * draws.TILE + 4 * draws.GAP, 6 * draws.TILE + 5 * draws.GAP)

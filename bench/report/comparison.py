@@ -152,8 +152,9 @@ def explanation(result: Result) -> str:
     else:
         how = (
             "Both sides were measured in one job, in rounds of the order A B B A (A is the baseline) with a fresh "
-            "process for each block, and a ratio is the mean of the paired log-ratios of all rounds, with Student's "
-            "interval, widened so that the looks after every round together miss in 5 % at most. The floor is "
+            "process for each block; the two processes of a pair took turns of a tenth of a second while they were "
+            "timed. A ratio is the mean of the paired log-ratios of all rounds, with Student's interval, widened so "
+            "that the looks after every round together miss in 5 % at most. The floor is "
             f"{least or 'fixed'}. "
         )
     return (

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.report.generated import write_part
+
 HERE = Path(__file__).resolve().parent
 # The runs by preset; the nets were trained under the first.
 RUNS = {
@@ -17,7 +19,6 @@ RUNS = {
     "gatys": HERE / "gatys",
 }
 STYLE, SIZE = "great_wave", 256
-BEGIN, END = "<!-- presets: begin -->\n", "<!-- presets: end -->"
 
 
 def table() -> str:
@@ -40,15 +41,8 @@ def table() -> str:
             )
     order = list(RUNS)
     lines += [rows[key] for key in sorted(rows, key=lambda key: (*key[:2], order.index(key[2])))]
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    """Rewrite the table."""
-    page = HERE / "README.md"
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}{table()}{END}{rest.split(END)[1]}", encoding="utf-8")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    write_part(HERE / "README.md", "presets", table())

@@ -19,6 +19,7 @@ import steps
 import tiles
 
 from bench.gate import verdicts
+from bench.report.generated import write_part
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "README.md"
@@ -180,11 +181,6 @@ STAGES = {
 AFTER_START, WINDOW = 100, 100
 
 
-def marks(name: str) -> tuple[str, str]:
-    """What a section begins and ends with."""
-    return f"<!-- {name}: begin -->\n", f"\n<!-- {name}: end -->"
-
-
 def sections() -> dict[str, str]:
     """The tables of the records that are there, by name."""
     records = {name: HERE / f"{name}.csv" for name in TABLES}
@@ -194,12 +190,8 @@ def sections() -> dict[str, str]:
 
 def main() -> int:
     """Rewrite the page."""
-    text = PAGE.read_text(encoding="utf-8")
     for name, content in sections().items():
-        begin, end = marks(name)
-        before, rest = text.split(begin, 1)
-        text = f"{before}{begin}{content}{end}{rest.split(end, 1)[1]}"
-    PAGE.write_text(text, encoding="utf-8")
+        write_part(PAGE, name, content)
     print(PAGE)
     return 0
 

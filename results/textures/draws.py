@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 import nst_gluon
+from bench.report.generated import write_part
 from nst_gluon import assets
 from nst_gluon.descriptor import weights
 from nst_gluon.objective import presets
@@ -23,7 +24,6 @@ from nst_gluon.pictures import images
 HERE = Path(__file__).resolve().parent
 SIZES, DRAWS = (256, 512), 16
 TILE, GAP, SHOWN = 224, 6, 4  # pixels of a picture on a sheet and between two; draws shown beside the style
-BEGIN, END = "<!-- draws: begin -->\n", "<!-- draws: end -->"
 
 
 def correlation(pictures: np.ndarray) -> float:
@@ -69,7 +69,7 @@ def table(rows: pd.DataFrame) -> str:
         found = group.objective
         lines.append(f"| {style} | {size} | {found.mean():.1f} | {found.min():.1f} to {found.max():.1f} "
                      f"| {group.correlation.iloc[0]:.3f} |")  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -83,9 +83,7 @@ def main() -> None:
         sheet([pictures for _, pictures in found], size).save(HERE / f"sheet-{size}.jpg", quality=82, optimize=True)
     record = pd.DataFrame(rows)
     record.to_csv(HERE / "draws.csv", index=False, float_format="%.6g")
-    page = HERE / "README.md"
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}{table(record)}{END}{rest.split(END)[1]}", encoding="utf-8")
+    write_part(HERE / "README.md", "draws", table(record))
 
 
 if __name__ == "__main__":

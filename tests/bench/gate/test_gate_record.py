@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from bench.report.generated import part
+
 GATE = Path(__file__).resolve().parents[3] / "results" / "gate"
 FLOORS = {"latency_s": 0.05, "peak_memory_bytes": 0.02, "working_memory_bytes": 0.02}
 
@@ -85,13 +87,10 @@ def test_every_interval_and_verdict_follows_from_the_blocks(replayed, blocks):
 
 
 def test_the_page_says_what_the_record_says(replayed, shifted):
-    summary = TRIALS.summary(pd.read_csv(GATE / "trials.csv"), replayed, shifted)
-    assert summary in (GATE / "README.md").read_text(encoding="utf-8")
+    assert part(GATE / "README.md", "gate") == TRIALS.summary(pd.read_csv(GATE / "trials.csv"), replayed, shifted)
 
 
 def test_the_readme_has_the_same_table():
     """The first table of the record: what is promised on the project's first page is what was measured."""
-    begin, end = "<!-- gate: begin -->\n", "\n<!-- gate: end -->"
-    ours, record = (path.read_text(encoding="utf-8").split(begin)[1].split(end)[0]
-                    for path in (GATE.parents[1] / "README.md", GATE / "README.md"))  # fmt: skip
+    ours, record = (part(path, "gate") for path in (GATE.parents[1] / "README.md", GATE / "README.md"))
     assert ours == record.split("\n\n")[0]
