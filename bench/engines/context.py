@@ -72,9 +72,13 @@ class Context:
         """What is going on, for the progress bar."""
         self.emit("progress", text=text)
 
+    @property
+    def takes_turns(self) -> bool:
+        return self._turns is not None
+
     def turn(self) -> bool:
-        """Called before each call that is timed. Ends the turn after TURN_S and TURN_CALLS calls, and waits for the
-        next; whether it did: what another process left in the caches then makes the call slower than it is.
+        """Called before each call that is timed. Ends the turn after TURN_S and TURN_CALLS of them, and waits for the
+        next; whether it did: what another process left in the caches then makes the first call slower than others.
         """
         if self._turns is None:
             return False

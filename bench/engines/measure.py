@@ -133,10 +133,11 @@ def _energy(cell: Cell) -> Meter:
 def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, str]:
     """Send the joules of one of the ``pictures`` made since the meter was, and say their source; nothing without one.
 
-    Counters go up in steps: one that has not moved says nothing.
+    Counters go up in steps: one that has not moved says nothing. They count other processes too: one that takes turns
+    with another says nothing.
     """
     joules = meter.read()
-    if not joules:
+    if not joules or context.takes_turns:
         return {}
     context.sample("energy_j", joules / pictures, meters.JOULES)
     return {"energy_source": meter.source}
@@ -418,8 +419,9 @@ def step_times(seconds: list[float], cold: Sequence[bool] = ()) -> list[float]:
     """Times of single steps from the clock at the end of each evaluation: the optimiser's own work is
     included.
 
-    The first is left out where there are enough: the optimiser is still setting up. So are those that are ``cold``.
+    The first is left out where there are enough: the optimiser is still setting up. So are those that are ``cold``, if
+    there are others.
     """
-    kept = [not each for each in cold] or [True] * len(seconds)
-    steps = [after - before for before, after, take in zip(seconds, seconds[1:], kept[1:]) if take]
+    every = [after - before for before, after in zip(seconds, seconds[1:])]
+    steps = [step for step, left_out in zip(every, cold[1:]) if not left_out] or every
     return steps[1:] if len(steps) > meters.LEAST_SAMPLES else steps

@@ -107,13 +107,23 @@ def worker_of(folder: Path) -> Path | None:
 
 
 def protocol(folder: Path) -> int | None:
-    """The protocol that a checkout's worker speaks, read without running it; None if it does not say."""
+    """The protocol that a checkout's worker speaks; None if it does not say."""
+    return _said(folder, "PROTOCOL")
+
+
+def takes_turns(folder: Path) -> bool:
+    """Whether a checkout's worker can take turns with another."""
+    return bool(_said(folder, "TAKES_TURNS"))
+
+
+def _said(folder: Path, name: str) -> int | None:
+    """A constant of a checkout's worker, read without running it; None if there is none of that name."""
     try:
         tree = ast.parse(worker_of(folder).read_text(encoding="utf-8"))
     except (AttributeError, OSError, SyntaxError, ValueError):
         return None
     for statement in tree.body:
-        if isinstance(statement, ast.Assign) and any(getattr(t, "id", "") == "PROTOCOL" for t in statement.targets):
+        if isinstance(statement, ast.Assign) and any(getattr(t, "id", "") == name for t in statement.targets):
             value = getattr(statement.value, "value", None)
             return value if isinstance(value, int) else None
     return None

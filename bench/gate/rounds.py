@@ -1,10 +1,11 @@
 """Measures two checkouts in one job: rounds of A B B A, a fresh process per block, until every verdict is clear.
 
-The two processes of a pair, A B or B A, take turns of a tenth of a second while they are timed: what slows the machine
-down for a while slows both down. A revision whose worker takes no turns is measured in one go.
+The two processes of a pair, A B or B A, take turns of a tenth of a second, or of a few calls, while they are timed:
+what slows the machine down for a while slows both down. One runs to its end before the other begins where a revision's
+worker knows no turns, on a GPU, whose memory is not told by process everywhere, and where both do not fit into memory.
 
-The cells take turns, round by round; a cell that is decided gets no more rounds. Every block's samples are written to
-samples.csv as soon as it ends, so that each verdict can be worked out again from that file alone.
+The cells take turns, round by round; a cell that is decided gets no more rounds. The samples of every pair are written
+to samples.csv as soon as it has ended, so that each verdict can be worked out again from that file alone.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Gate:
         metrics: those that are compared; the others are kept in samples.csv.
         folder: where samples.csv and logs go.
         time_limit_s: no round is begun that would end later, except the first.
-        progress: is told of every block and round; silent without one.
+        progress: is told of every pair and round; silent without one.
     """
 
     def __init__(
@@ -116,6 +117,9 @@ class Gate:
         self.samples: list[tuple] = []
         self.failures: list[dict[str, str]] = []
         self.foreign: list[float] = []
+        self.turns = all(side.guest or revisions.takes_turns(side.folder) for side in sides.values())
+        self.available = memory_available_bytes() // 2  # bytes for each of two processes
+        self.apart: set[Cell] = set()  # cells whose two processes have not worked at the same time
         self.patience: dict[Cell, float] = {}  # seconds after which a block hangs, once one has ended
 
     def measure(self) -> Measured:
@@ -163,6 +167,9 @@ class Gate:
             sides = ORDER[first : first + 2]
             self.progress.pair(cell, sides, number)
             outcomes = self.run_pair([self._start(cell, side) for side in sides])
+            if self._in_turns(cell) and any(each.status != "ok" for each in outcomes):
+                self.apart.add(cell)
+                outcomes = [self.run_pair([self._start(cell, side)])[0] for side in sides]
             failed = [(side, each) for side, each in zip(sides, outcomes) if each.status != "ok"]
             self.progress.ended(cell, not failed)
             for side, outcome in failed:
@@ -191,6 +198,9 @@ class Gate:
         table.writerows(rows)
         self.samples += rows
 
+    def _in_turns(self, cell: Cell) -> bool:
+        return self.turns and cell.device == "cpu" and cell not in self.apart
+
     def _start(self, cell: Cell, side: str) -> Start:
         checkout = self.sides[side]
         fields = self.plan.to_dict()
@@ -202,12 +212,13 @@ class Gate:
         else:
             command = start_command(checkout.folder)
             marks = {"PYTHONPATH": os.pathsep.join(filter(None, [str(checkout.folder), os.environ.get("PYTHONPATH")]))}
-        available = memory_available_bytes()
         spec = {
             **{name: fields[name] for name in ("settings", "budget")},
             "cell": cell.to_dict(), "photos": self.plan.share(cell)[0], "draws": 0, "targets": {},
-            "run_dir": str(self.folder.resolve()), "turns": True, "available": available and available // 2,
+            "run_dir": str(self.folder.resolve()),
         }  # fmt: skip
+        if self._in_turns(cell):
+            spec.update(turns=True, available=self.available)
         return Start(
             command,
             spec,

@@ -13,7 +13,7 @@ from bench.plan import older
 class Budget:
     """How much is measured per cell. Seconds are wall-clock.
 
-    A forward pass is timed until both ``min_samples`` and ``min_seconds`` are reached, or ``max_seconds`` is
+    A forward pass is timed until both ``min_samples`` and ``min_seconds`` in them are reached, or ``max_seconds`` are
     over (but never fewer than 3 samples). An optimisation ends after
     ``max_iterations`` evaluations, or after ``optimise_seconds`` at 256x256, which grow with the pixels to
     the power ``optimise_growth``; with ``stop_early`` it ends as soon as every target is crossed and

@@ -366,7 +366,7 @@ class Start:
 
 
 class Running:
-    """A worker that runs: :meth:`go_on` until it has ended or waits, :meth:`close` it, and then :meth:`outcome`."""
+    """A worker that runs: :meth:`go_on` until it waits or has ended, :meth:`close` it, and then :meth:`outcome`."""
 
     def __init__(self, start: Start):
         self.start, self.kills, self.started = start, machine.oom_kills(), time.monotonic()
@@ -378,12 +378,14 @@ class Running:
         self.timed_out: float | None = None
         self.deadline = self.started + start.timeout_s
         self.waits_since: float | None = None
+        self.waited, self.closed = 0.0, False
 
     def go_on(self) -> bool:
         """Give it its turn, if it waits for one, until it waits for the next (True) or has ended (False)."""
         if self.waits_since is not None:
-            self.deadline += time.monotonic() - self.waits_since
-            self.waits_since = None
+            waited, self.waits_since = time.monotonic() - self.waits_since, None
+            self.deadline += waited
+            self.waited += waited
             self.worker.turn()
         while True:
             ended = self.worker.ended()  # asked before reading, so that nothing it wrote is missed
@@ -404,7 +406,10 @@ class Running:
 
     def _take(self, event: dict[str, Any]) -> None:
         if event["event"] == "turn":
-            self.waits_since = time.monotonic()
+            if self.start.spec.get("turns"):
+                self.waits_since = time.monotonic()
+            else:
+                self.worker.garbage += 1
         elif event["event"] != "result":
             self.found.record(event)
         elif self.result is None:
@@ -414,9 +419,11 @@ class Running:
             self.start.on_event(event)
 
     def close(self) -> None:
-        """Kill what is left of it, if anything is."""
-        self.found.stragglers = self.worker.finish()
-        self.found.duration_s = time.monotonic() - self.started
+        """Kill what is left of it, if anything is. A second call does nothing."""
+        if not self.closed:
+            self.closed = True
+            self.found.stragglers = self.worker.finish()
+            self.found.duration_s = time.monotonic() - self.started - self.waited
 
     def outcome(self) -> Outcome:
         """What became of it."""
@@ -447,24 +454,28 @@ def run_worker(command: Sequence[str], spec: Mapping[str, Any], **more: Any) -> 
 def run_in_turns(starts: Sequence[Start]) -> list[Outcome]:
     """Run workers to their ends, of which only one computes at a time, and say what became of each.
 
-    One is started after the other. Those that ask for it (``turns`` in their spec) wait before they measure, and then
-    take turns of a moment each (:meth:`bench.engines.context.Context.turn`), to and fro: A B B A. Whatever slows the
-    machine down meanwhile slows all of them down alike. A worker that does not ask runs to its end before the next.
+    One is started after the other. Those that are told to (``turns`` in their spec) wait before they are timed, and
+    then take turns of a moment each (:meth:`bench.engines.context.Context.turn`), to and fro: A B B A. Whatever slows
+    the machine down meanwhile slows all of them down alike. Any other runs to its end before the next is started.
     """
     cores = environment.affinity()
     busy, own_cpu, began = environment.busy_seconds(cores), time.process_time(), time.monotonic()
     running: list[Running] = []
-    try:
-        waiting = []
+
+    def goes_on(one: Running) -> bool:
+        waits = one.go_on()
+        if not waits:
+            one.close()  # what it left behind would compute during the turns of the others
+        return waits
+
+    with contextlib.ExitStack() as stack:
         for start in starts:
             running.append(Running(start))
-            if running[-1].go_on():
-                waiting.append(running[-1])
+            stack.callback(running[-1].close)
+            goes_on(running[-1])
+        waiting = [one for one in running if not one.closed]
         while waiting:
-            waiting = [one for one in waiting if one.go_on()][::-1]
-    finally:
-        for one in running:
-            one.close()
+            waiting = [one for one in waiting if goes_on(one)][::-1]
     outcomes, seconds, busy_after = [one.outcome() for one in running], time.monotonic() - began, None
     if busy is not None and seconds > 1.0:
         busy_after = environment.busy_seconds(cores)

@@ -31,6 +31,7 @@ from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
 # A comparison of two revisions starts the worker of each: raised when the JSON line that a worker reads, or the
 # events that it writes, change in a way that the other side would not understand.
 PROTOCOL = 2
+TAKES_TURNS = True  # says to a comparison that this worker can; those of before cannot
 
 
 def failure(error: BaseException) -> tuple[str, str] | None:

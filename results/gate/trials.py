@@ -72,9 +72,10 @@ TrainedNet.forward = _hungrier(TrainedNet.forward)
 }
 BURN = """
 import os
+parent = os.getppid()
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 source, target, x = bytearray(64 << 20), bytearray(64 << 20), 0
-while True:
+while os.getppid() == parent:
     for i in range(300_000):
         x += i * i
     target[:] = source

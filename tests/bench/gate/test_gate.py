@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from plans import in_pairs, small_plan
@@ -19,7 +21,7 @@ class Blocks:
 
     def __init__(self, folder, shift=1.0, noise=0.005, fail=None):
         self.folder, self.shift, self.noise, self.fail = folder, shift, noise, fail
-        self.rng, self.now, self.started = np.random.default_rng(0), 0.0, []
+        self.rng, self.now, self.started, self.told = np.random.default_rng(0), 0.0, [], []
 
     def clock(self):
         return self.now
@@ -28,6 +30,7 @@ class Blocks:
         side = "candidate" if str(self.folder / "candidate") in command[-1] else "baseline"
         assert marks["PYTHONPATH"].split(":")[0] == str(self.folder / side)
         assert spec["budget"]["score"] is False
+        self.told.append((spec.get("turns", False), spec.get("available")))
         self.started.append((spec["cell"]["method"], side))
         self.now += ROUND_S / 4
         if self.fail == (spec["cell"]["method"], side):
@@ -42,11 +45,16 @@ class Blocks:
         )
 
 
-def measured(tmp_path, blocks, limit=300.0, methods=("texture_net",), tasks=("texture",)):
+def measured(tmp_path, blocks, limit=300.0, methods=("texture_net",), tasks=("texture",), able=(), **plan):
+    """``able``: the sides whose workers can take turns."""
     from bench.plan.budgets import GATE
 
     sides = {name: Checkout(name, tmp_path / name, name) for name in ("baseline", "candidate")}
-    plan = small_plan(method_names=list(methods), tasks=list(tasks), budget=GATE)
+    for name, side in sides.items():
+        (side.folder / "bench" / "run").mkdir(parents=True)
+        says = (Path(rounds.__file__).parents[1] / "run" / "worker.py").read_text() if name in able else ""
+        (side.folder / "bench" / "run" / "worker.py").write_text(says)
+    plan = small_plan(method_names=list(methods), tasks=list(tasks), budget=GATE, **plan)
     made = rounds.Gate(
         sides, plan, tmp_path / "out", Rules(), GATED_METRICS, limit, run_pair=in_pairs(blocks), clock=blocks.clock
     )  # fmt: skip
@@ -124,6 +132,35 @@ def test_a_block_that_takes_much_longer_than_others_of_its_cell_hangs(tmp_path):
     sometimes.clock = blocks.clock
     measured(tmp_path, sometimes)
     assert min(limits[:2]) > 100.0 and limits[2:6] == [60.0, 60.0, 100.0, 100.0]
+
+
+def test_both_take_turns_with_half_of_the_memory_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(rounds, "memory_available_bytes", lambda: 2 * 10**9)
+    blocks = Blocks(tmp_path)
+    measured(tmp_path, blocks, able=("baseline", "candidate"))
+    assert set(blocks.told) == {(True, 10**9)}
+
+
+@pytest.mark.parametrize("able, device", [(("candidate",), "cpu"), (("baseline", "candidate"), "gpu")])
+def test_one_after_the_other_where_a_worker_knows_no_turns_and_on_a_gpu(tmp_path, able, device):
+    blocks = Blocks(tmp_path)
+    measured(tmp_path, blocks, able=able, devices=[device])
+    assert set(blocks.told) == {(False, None)}
+
+
+def test_what_works_alone_only_is_measured_one_after_the_other(tmp_path):
+    blocks = Blocks(tmp_path)
+
+    def cramped(command, spec, **rest):
+        outcome = blocks(command, spec, **rest)
+        together = spec.get("turns") and "candidate" in command[-1]
+        return Outcome("oom", "out of memory") if together else outcome
+
+    cramped.clock = blocks.clock
+    found = measured(tmp_path, cramped, able=("baseline", "candidate"))
+    assert not found.failures and verdicts(found)["latency_s"] == "same"
+    assert [turns for turns, _ in blocks.told] == [True, True, *[False] * 4 * found.rounds]
+    assert len(found.samples[found.samples["metric"] == "working_memory_bytes"]) == 4 * found.rounds
 
 
 def test_a_busy_machine_is_told(tmp_path):

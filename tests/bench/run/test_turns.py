@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ for _ in range(spec["count"]):
     if spec["asks"]:
         emit(event="turn")
         sys.stdin.readline()
+    if not spec["asks"] and spec.get("strays"):
+        emit(event="turn")
     if spec.get("dies"):
         os.kill(os.getpid(), 9)
     begun = time.monotonic()
@@ -77,9 +80,30 @@ def test_one_that_dies_leaves_the_turn_to_the_other(tmp_path):
 
 def test_waiting_for_a_turn_is_not_hanging(tmp_path):
     """Each computes for 1 s and waits for another, in less than 2 s each of time of its own."""
+    begun = time.monotonic()
     outcomes = run(tmp_path, {"count": 33, "asks": True}, {"count": 33, "asks": True}, timeout_s=1.9)
     assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
-    assert all(outcome.duration_s > 1.9 for outcome in outcomes)
+    assert all(outcome.duration_s < 1.9 < time.monotonic() - begun for outcome in outcomes)
+
+
+def test_a_turn_that_nobody_asked_for_is_garbage(tmp_path):
+    (outcome,) = run(tmp_path, {"count": 2, "asks": False, "strays": True, "turns": False})
+    assert (outcome.status, outcome.garbage_lines) == ("ok", 2)
+
+
+def test_an_interruption_while_one_waits_leaves_no_process_behind(tmp_path):
+    def interrupted(event):
+        if event["event"] == "turn":
+            raise KeyboardInterrupt
+
+    starts = [
+        process.Start([sys.executable, "-S", "-c", WORKER], {"turns": True, "count": 9, "asks": True}, 20.0,
+                      tmp_path / f"{who}.log", marks={"NST_TEST_MARK": str(tmp_path)}, on_event=told)
+        for who, told in enumerate((None, interrupted))
+    ]  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        process.run_in_turns(starts)
+    assert process.marked_processes("NST_TEST_MARK", str(tmp_path)) == []
 
 
 @pytest.mark.parametrize("seconds, calls", [(0.25, 8), (0.5, 4), (10.0, 4)])
@@ -124,6 +148,7 @@ def test_steps_of_an_optimisation_that_begin_a_turn_are_left_out():
     cold = [False, False, False, True, False, False, True, False]
     assert measure.step_times(list(ends), cold) == pytest.approx([2.0] * 4)
     assert len(measure.step_times(list(ends))) == 6
+    assert measure.step_times([1.0, 3.5], [False, True]) == [2.5]  # rather than none at all
 
 
 @pytest.mark.parametrize("method, metric", [("texture_net", "latency_s"), ("gatys", "iteration_s")])

@@ -1,0 +1,129 @@
+"""What more training would bring: how many evaluations of optimisation a net's pictures are worth, by training steps.
+
+    python results/learning/curves.py
+
+The objective of each bundled stylising net on the held-out pictures of its training stands in its log
+(nst_gluon/assets/nets/*.csv). This runs plain L-BFGS from noise on the same pictures (optimisation.csv), finds after
+how many evaluations its mean objective is as low (learning.csv), and writes learning.png and the table of README.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from bench.report.generated import write_part
+from nst_gluon import assets, methods
+from nst_gluon.descriptor import weights
+from nst_gluon.objective import presets
+from nst_gluon.objective.loss import Objective
+from nst_gluon.optimise.config import config_of
+from nst_gluon.optimise.problem import Problem
+from nst_gluon.pictures import images
+from nst_gluon.training.config import TrainConfig
+from nst_gluon.training.contents import held_out
+
+HERE = Path(__file__).resolve().parent
+EVALUATIONS, SIZE = 100, 256
+
+
+def optimised(style: str) -> list[dict]:
+    """The objective after each evaluation, a row each, of every held-out picture of that style's trainings."""
+    preset = presets.get(presets.DEFAULT)
+    picture = images.load(assets.style_path(style), SIZE)
+    config = config_of(preset, start="noise", iterations=EVALUATIONS, seed=0)
+    objective, rows = Objective(preset, weights.load(None), "stylize", picture), []
+    for number, content in enumerate(held_out(TrainConfig("johnson", "stylize", style, size=SIZE))):
+        aimed = objective.aimed_at(picture, content[None])
+        found = Problem(aimed, (SIZE, SIZE), config, content[None]).run(methods.get("gatys").descend)
+        rows += [{"style": style, "picture": number, "evaluation": step.iteration, "objective": step.terms.objective}
+                 for step in found.steps]  # fmt: skip
+    return rows
+
+
+def equivalent(objective: float, optimisation: pd.DataFrame) -> float:
+    """Evaluations until the mean over pictures of the lowest objective so far is ``objective``; between two, by its
+    logarithm.
+
+    Args:
+        optimisation: picture, evaluation and objective of one style.
+    """
+    lowest = optimisation.pivot(index="evaluation", columns="picture", values="objective").cummin().mean(axis=1)
+    return float(np.interp(-np.log(objective), -np.log(lowest), lowest.index, right=np.inf))
+
+
+def steps_before(start: dict | None) -> int:
+    """Steps of the trainings that a net began from."""
+    return 0 if not start else start["iterations"] + steps_before(start.get("start"))
+
+
+def learning(optimisation: pd.DataFrame) -> pd.DataFrame:
+    """A row for each time that a bundled stylising net was judged during its training."""
+    found = []
+    for net in assets.nets():
+        if net.task != "stylize":
+            continue
+        log = pd.read_csv(net.log).dropna(subset=["held_out"])
+        before = steps_before(json.loads(net.record.read_text(encoding="utf-8"))["start"])
+        of_style = optimisation[optimisation["style"] == net.style]
+        found.append(pd.DataFrame({
+            "style": net.style, "method": net.method, "steps": log["iteration"] + before, "held_out": log["held_out"],
+            "evaluations": [equivalent(value, of_style) for value in log["held_out"].cummin()],
+        }))  # fmt: skip
+    return pd.concat(found, ignore_index=True)
+
+
+def table(found: pd.DataFrame) -> str:
+    """The last row of every net, and what a doubling of the steps brought over its second half."""
+    lines = ["| style | net | steps | held-out objective | worth evaluations | a doubling of the steps brings |",
+             "| --- | --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    for (style, method), rows in found.groupby(["style", "method"], sort=False):
+        last = rows.iloc[-1]
+        late = rows[rows["steps"] >= last["steps"] / 2]
+        slope = np.polyfit(np.log2(late["steps"]), late["evaluations"], 1)[0] if len(late) > 3 else np.nan
+        lines.append(f"| {style} | `{method}` | {last['steps']:,} | {rows['held_out'].min():.0f} | "
+                     f"{rows['evaluations'].max():.1f} | {slope:+.1f} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def draw(found: pd.DataFrame, path: Path) -> None:
+    """Equivalent evaluations against steps, on a logarithmic axis."""
+    known = methods.bundled()
+    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    styles = dict(zip(found["style"].unique(), ("-", "--", ":")))
+    for (style, method), rows in found.groupby(["style", "method"], sort=False):
+        label, color = f"{method}, {style}", known[method].color
+        axes.plot(rows["steps"], rows["evaluations"], styles[style], color=color, label=label)
+    axes.set_xscale("log")
+    axes.set_ylim(0)
+    axes.set_xlabel("training steps, those of the net that it began from included")
+    axes.set_ylabel("evaluations of L-BFGS to the same objective")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def main() -> None:
+    path = HERE / "optimisation.csv"
+    if path.exists():
+        optimisation = pd.read_csv(path)
+    else:
+        styles = dict.fromkeys(net.style for net in assets.nets() if net.task == "stylize")
+        optimisation = pd.DataFrame([row for style in styles for row in optimised(style)])
+        optimisation.round({"objective": 3}).to_csv(path, index=False)
+    found = learning(optimisation)
+    found.round(3).to_csv(HERE / "learning.csv", index=False)
+    draw(found, HERE / "learning.png")
+    write_part(HERE / "README.md", "learning", table(found))
+
+
+if __name__ == "__main__":
+    main()
