@@ -1,0 +1,62 @@
+"""The committed learning curves follow from the logs of the nets and of optimisation, worked out in plain numpy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bench.report.generated import part
+from nst_gluon import assets
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The scripts of both folders."""
+    pytest.importorskip("mxnet", reason="the scripts make pictures")
+    for name in ("learning", "stylized"):
+        monkeypatch.syspath_prepend(str(RESULTS / name))
+    import curves
+    import sheet
+
+    yield curves, sheet
+    for name in ("curves", "sheet"):
+        del sys.modules[name]
+
+
+def test_the_record_follows_from_logs_and_optimisation(scripts):
+    curves, _ = scripts
+    optimisation = pd.read_csv(RESULTS / "learning" / "optimisation.csv")
+    record = pd.read_csv(RESULTS / "learning" / "learning.csv")
+    nets = [net for net in assets.nets() if net.task == "stylize"]
+    assert set(zip(record["style"], record["method"])) == {(net.style, net.method) for net in nets}
+    for net in nets:
+        rows = record[(record["style"] == net.style) & (record["method"] == net.method)]
+        last, about = rows.iloc[-1], json.loads(net.record.read_text(encoding="utf-8"))
+        before, start = 0, about["start"]
+        while start and net.style in start["command"]:
+            before, start = before + start["iterations"], start.get("start")
+        assert 0 <= about["iterations"] + before - last["steps"] < 150
+        assert rows["held_out"].min() == pytest.approx(about["held_out"], rel=1e-3)
+        runs = [group["objective"].to_numpy() for _, group in optimisation[optimisation["style"] == net.style]
+                .groupby("picture")]  # fmt: skip
+        lowest = np.mean([np.minimum.accumulate(run) for run in runs], axis=0)
+        reached = np.argmax(lowest <= rows["held_out"].min()) + 1  # the first evaluation that is as low
+        assert reached - 1 <= rows["evaluations"].max() <= reached
+    assert part(RESULTS / "learning" / "README.md", "learning") == curves.table(record, optimisation)
+
+
+def test_the_sheet_has_every_method_of_three_paintings(scripts):
+    _, sheet = scripts
+    with Image.open(RESULTS / "stylized" / "sheet.jpg") as picture:
+        rows, columns = 1 + len(sheet.STYLES) * (1 + len(sheet.METHODS)), 1 + len(assets.CONTENTS) + len(sheet.DRAWN)
+        assert picture.size == tuple(count * (sheet.TILE + sheet.GAP) - sheet.GAP for count in (columns, rows))
+    for style in sheet.STYLES:
+        assert all(assets.find_net(style, method, "stylize") for method in sheet.METHODS)
