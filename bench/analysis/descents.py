@@ -60,6 +60,10 @@ class Descent:
         return self.first_s + np.where(np.isinf(iterations), math.inf, later)
 
     @property
+    def lowest(self) -> float:
+        return float(self._lowest[-1])
+
+    @property
     def spent(self) -> float:
         """Evaluations that were made."""
         return float(self.iteration[-1])

@@ -91,8 +91,9 @@ _ENTRIES = (
     Metric(
         "speedup_over_optimisation", "speed-up over plain optimisation", "x", HIGHER, (RELATION,),
         "For a variant of optimisation (coarse to fine, or from a net's picture): the time plain optimisation "
-        "takes to the objective it ended at, divided by the variant's time to the same objective. Both clocks run"
-        " from the start: every coarse level, or the net's inputs and forward pass, included.",
+        "takes to the lowest objective of its starts (the median over starts), divided by the variant's time to the "
+        "same objective, on the photos that both made. Both clocks run from the start: every coarse level, or the "
+        "net's inputs and forward pass, included.",
     ),
     Metric(
         "latency_s", "latency of one call", "s", LOWER, (GLANCE, SIZE, GATE, HISTORY, ENGINES, GROWTH),
@@ -109,9 +110,9 @@ _ENTRIES = (
         " for a texture the median over its draws of noise, for a photo that of the same photo; without a name the "
         "lowest of the nets' targets, or --target-loss. Of several photos and starts, the median over photos of the "
         "median over starts. "
-        "time_to_target_<method>_s has the objective of that method as its target: a net's own, or where plain "
-        "optimisation ended. Only evaluations at the full size can reach a target; coarse levels before them "
-        "count with their seconds. 'Not reached' carries the time spent, a lower bound.",
+        "time_to_target_<method>_s has the objective of that method as its target: a net's own, or the lowest "
+        "that plain optimisation came to. Only evaluations at the full size can reach a target; coarse levels before "
+        "them count with their seconds. 'Not reached' carries the time spent, a lower bound.",
     ),
     Metric(
         "iterations_to_target", "iterations to target", "1", LOWER, (RELATION,),
@@ -121,7 +122,7 @@ _ENTRIES = (
     Metric(
         "target", "target objective", "1", NEITHER, (RELATION,),
         "The objective that optimisation has to reach: the net's own, median over its draws of noise or its photos; for"
-        " variants of optimisation also where plain optimisation ended.",
+        " variants of optimisation also the lowest that plain optimisation came to.",
     ),
     Metric(
         "iteration_s", "time of one step of optimisation", "s", LOWER, (SIZE, GATE, HISTORY, ENGINES, GROWTH),
@@ -156,7 +157,8 @@ _ENTRIES = (
     Metric(
         "objective", "objective", "1", LOWER, (GLANCE, QUALITY, ENGINES),
         "content + style + total variation of the finished picture under the run's preset, in float32: the number"
-        " by which methods are compared. Comparable only within one task, size, preset and set of weights.",
+        " by which methods are compared; of several photos the median over photos. Comparable only within one task, "
+        "size, style, set of photos, preset and set of weights.",
     ),
     Metric(
         "objective_of_file", "objective once rounded to 8 bits", "1", LOWER, (QUALITY,),

@@ -51,17 +51,19 @@ _SETTING = ("style_name", "engine", "task", "size", "dtype", "device")  # what t
 def to_target(descents: Descents, aims: Aims, axis: str = "seconds") -> tuple[Estimate, str] | None:
     """:func:`bench.analysis.descents.to_targets` as one number with its status; None where no photo has both.
 
-    A seed that did not reach the target took *at least* what it spent. Where that leaves the median known,
-    the status is ok, and the interval's high end is infinite if it rests on such a seed. Where it does not,
-    the value is the lower bound of the median and the status is 'not reached'.
+    A seed that did not reach the target took *at least* what it spent. Where that leaves the median with two bounds,
+    the status is ok, the value is the lower one, and the interval holds both; its high end is infinite if it rests on
+    such a seed. Where there is no upper one, the value is the lower bound and the status is 'not reached'.
     """
     times = to_targets(descents, aims, axis)
     return None if times is None else _censored(times.least.estimate(), times.most.estimate())
 
 
 def _censored(least: Estimate, most: Estimate) -> tuple[Estimate, str]:
-    if least.value == most.value or math.isnan(least.value):
+    if math.isnan(least.value):
         return replace(least, high=most.high), OK
+    if not math.isinf(most.value):
+        return replace(least, high=max(most.high, most.value)), OK
     return replace(least, low=least.value if math.isnan(least.low) else least.low, high=math.inf), NOT_REACHED
 
 
@@ -91,16 +93,22 @@ def with_status(samples: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 def medians(samples: pd.DataFrame) -> pd.DataFrame:
     """One row per group and metric: the median over processes of the median of their samples, with its interval.
 
-    ``samples`` has a status.
+    Of what belongs to photos, the median over photos. ``samples`` has a status.
     """
     rows = []
     for key, group in samples.groupby([*GROUP_COLUMNS, "metric", "unit"], sort=False):
-        rows.append(_row(key[:-2], key[-2], key[-1], _by_process(group).estimate(), group["status"].iloc[-1]))
+        by = "photo" if group["photo"].any() else "seed"
+        rows.append(_row(key[:-2], key[-2], key[-1], _grouped(group, by).estimate(), group["status"].iloc[-1]))
     return _table(rows)
 
 
-def _by_process(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
-    return resampled((values for _, values in samples.groupby("seed")["value"]), seed)
+def _grouped(samples: pd.DataFrame, by: str, seed: int = SEED) -> Resampled:
+    return resampled((values for _, values in samples.groupby(by)["value"]), seed)
+
+
+def by_process(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
+    """The median over processes of the median of their samples."""
+    return _grouped(samples, "seed", seed)
 
 
 def targets(
@@ -138,9 +146,8 @@ def compare(
     Times and iterations to target are rows of the optimisation: ``time_to_target_<net>_s`` for each net's objective,
     and ``time_to_target_s`` for the lowest of them (or the target that was ``asked`` for). Speed-ups, break-even and
     memory ratios are rows of the net: against the baseline (the optimisation that is nobody's variant) of the same
-    setting, and against each of its variants. Where the run has variants, what the baseline ended at is a target for
-    it and for them; no net's speed-up depends on that. ``training`` has the seconds that each net took, by its name in
-    the plan.
+    setting, and against each of its variants. What the baseline came down to is a target for its variants; no net's
+    speed-up depends on that. ``training`` has the seconds that each net took, by its name in the plan.
     """
     generators, rows = sorted(known.nets), []
     aimed_at = [name for name in generators if not known.own_loss(name)]
@@ -148,8 +155,9 @@ def compare(
     everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
     for key in everything.drop_duplicates().itertuples(index=False, name=None):
         setting = dict(zip(_SETTING, key))
-        aims, goal = targets(samples, aimed_at, setting, asked), _goal(samples, known, setting)
+        aims = targets(samples, aimed_at, setting, asked)
         descents = {name: by_photo(matching(curves, {**setting, "method": name})) for name in optimisers}
+        goal = _goal(descents.get(known.baseline), known)
         for optimiser, own in descents.items():
             rows += _times(own, aims, _group(setting, optimiser), asked, goal if optimiser != known.baseline else None)
             if goal is not None and optimiser != known.baseline:
@@ -161,17 +169,17 @@ def compare(
     return _table(rows)
 
 
-def _goal(samples: pd.DataFrame, known: Methods, setting: Mapping[str, object]) -> tuple[str, Aims] | None:
-    """What the optimisation of ``setting`` ended at, for its variants; None where there are none."""
-    plain = known.baseline
+def _goal(plain: Descents | None, known: Methods) -> tuple[str, Aims] | None:
+    """The lowest objective of each descent of the baseline, for its variants; None where there are none."""
     if not plain or not any(known.is_variant(name) for name in known):
         return None
-    aims = targets(samples, [plain], setting).get(plain)
-    return None if aims is None else (plain, aims)
+    return known.baseline, {photo: np.array([each.lowest for each in own]) for photo, own in plain.items()}
 
 
 def _speedup_of_variant(plain: Descents, own: Descents, goal: Aims, group: tuple) -> list[dict]:
-    """How many times sooner a variant is down to what the optimisation ended at; unknown if one of them never is."""
+    """How many times sooner a variant is down to what the optimisation came down to, on the photos that both made;
+    unknown if one of them never is."""
+    goal = {photo: aim for photo, aim in goal.items() if photo in own}
     theirs, ours = (to_targets(each, goal, seed=seed) for seed, each in enumerate((plain, own)))
     if theirs is None or ours is None:
         return []
@@ -187,7 +195,7 @@ def _times(
     rows: list[dict] = []
     if not descents:
         return rows
-    named = {} if asked is not None else {f"_{name}": target for name, target in aims.items()}
+    named = {f"_{name}": target for name, target in aims.items()}
     if asked is not None:
         named[""] = {photo: np.array([asked]) for photo in descents}
     elif aims:
@@ -222,7 +230,7 @@ def _speedups(
     group = _group(setting, generator)
     missed = asked is not None and _select(samples, own, "objective").median() > asked
     for clock, ending in (("latency_s", ""), ("call_s", WHOLE_CALL)):
-        latency = _by_process(matching(samples, {**own, "metric": clock}), SEED + 1)
+        latency = by_process(matching(samples, {**own, "metric": clock}), SEED + 1)
         for optimiser, each in descents.items() if latency.n and aims is not None else ():
             times = to_targets(each, aims)
             if times is None:
@@ -235,12 +243,12 @@ def _speedups(
                 estimate, status = _censored(times.least.over(latency).estimate(), times.most.over(latency).estimate())
             bounded = status == NOT_REACHED and not missed
             rows.append(_row(group, name, "x", estimate, LOWER_BOUND if bounded else status))
-        step = _by_process(matching(samples, {**theirs, "metric": "iteration_s"}))
+        step = by_process(matching(samples, {**theirs, "metric": "iteration_s"}))
         if latency.n and step.n:
             rows.append(_row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK))
     for metric, ratio in _MEMORY_RATIOS.items():
-        estimate = _by_process(matching(samples, {**theirs, "metric": metric})).over(
-            _by_process(matching(samples, {**own, "metric": metric}), SEED + 1)
+        estimate = by_process(matching(samples, {**theirs, "metric": metric})).over(
+            by_process(matching(samples, {**own, "metric": metric}), SEED + 1)
         )
         if estimate.n:
             rows.append(_row(group, ratio, "x", estimate.estimate(), OK))
@@ -258,7 +266,7 @@ def _break_even(
 ) -> list[dict]:
     """After how many pictures a net's training has paid, against each optimisation: training over what one saves."""
     use = use_of(setting["style_name"], generator, setting["task"])
-    call = _by_process(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
+    call = by_process(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
     if use not in training or not call.n:
         return []
     group, (took, whole) = _group(setting, generator), training[use]

@@ -255,14 +255,14 @@ class Plan:
     def share(self, cell: Cell) -> tuple[tuple[str, ...], int]:
         """What a cell's process makes pictures of: its photos, and how many draws of noise it scores.
 
-        The first process of a net makes all that are scored. The photos are dealt out to the seeds of an optimisation,
-        so that each has as many as any other; fewer photos than seeds are taken in turns.
+        The first process of a net makes all that are scored. The photos are dealt out to the seeds of an optimising
+        method, so that each has as many as any other; fewer photos than seeds are taken in turns.
         """
         photos = self.settings.contents if cell.task == "stylize" else ()
         if cell.kind == GENERATE:
             first = cell.seed == min(other.seed for other in self.cells if other.kind == GENERATE)
             return (photos, self.budget.draws) if first else (photos[:1], 0)
-        seeds = sorted({other.seed for other in self.cells if other.kind == OPTIMISE})
+        seeds = sorted({other.seed for other in self.cells if other.method == cell.method})
         if self.budget.crossed or not photos:
             return photos, 0
         place = seeds.index(cell.seed)

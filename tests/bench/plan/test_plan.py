@@ -75,6 +75,8 @@ def test_photos_are_dealt_out_to_the_starts_and_the_first_process_scores():
     assert photos == [("astronaut", "d"), ("b",), ("c",)]
     assert shares[plan.GENERATE, "stylize", 0] == (settings.contents, 16)
     assert shares[plan.GENERATE, "stylize", 1] == (("astronaut",), 0) and shares[plan.OPTIMISE, "texture", 1] == ((), 0)
+    once = [dataclasses.replace(cell, method="net_gatys", seed=0) for cell in built.cells[-1:]]
+    assert dataclasses.replace(built, cells=(*built.cells, *once)).share(once[0])[0] == settings.contents
     full = dataclasses.replace(built, budget=BUDGETS["full"])
     assert full.share(built.cells[-1])[0] in ((), settings.contents)
     one = small_plan(budget=BUDGETS["standard"], repeats=None)
