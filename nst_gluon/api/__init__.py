@@ -24,6 +24,8 @@ from nst_gluon.api.choice import first_net, generators, net_path, runs_here
 from nst_gluon.api.inputs import Listener, Picture
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import request
+from nst_gluon.methods.description import describe
+from nst_gluon.nets.patterns import normalises_alone
 from nst_gluon.objective import presets
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
@@ -31,6 +33,7 @@ from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike
 from nst_gluon.training import recipe as recipes
 from nst_gluon.training import together
+from nst_gluon.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from nst_gluon.nets.trained_net import TrainedNet
@@ -49,7 +52,7 @@ def defaults(function: Callable[..., Any]) -> dict[str, Any]:
 def stylize(
     content: Picture,
     *,
-    style: Picture = "great_wave",
+    style: Picture | None = None,
     method: str | None = None,
     net: PathLike | Net | None = None,
     size: int | str = inputs.AUTO,
@@ -76,7 +79,7 @@ def stylize(
     """``content`` in the style of another picture: uint8 (H, W, 3), its aspect kept.
 
     Args:
-        style: any picture, for methods that optimise; nets have theirs inside.
+        style: any picture, for methods that optimise; nets have theirs inside. None: ``great_wave``.
         method: a name of :func:`nst_gluon.methods.names` or a reference to one of your own, ``FILE.py:NAME``; None:
             one with a bundled net for the style, otherwise optimisation.
         net: a trained net, instead of style and method: a file, a bundled name, or what :func:`load_net` returned.
@@ -94,7 +97,8 @@ def stylize(
             descriptor (``auto``: one, if it fits); the descriptor's weights, or random ones for tests.
         engine: of nets: ``gluon``, or ``fastest``: whichever installed engine makes the same picture (60 dB; 40 in
             bfloat16) fastest, by a trial at each new size that takes seconds: for many pictures.
-        device, dtype, threads: ``cpu``, ``gpu`` or ``gpu:1``; ``float32`` or ``bfloat16``; None: all cores.
+        device, dtype, threads: ``cpu``, ``gpu`` or ``gpu:1``; ``float32`` or ``bfloat16``; threads of this process,
+            which are settled when the engine starts (None: OMP_NUM_THREADS, or all cores).
     """
     values = locals()
     picture, side = values.pop("content"), values.pop("size")
@@ -106,7 +110,7 @@ def stylize(
 
 def texture(
     *,
-    style: Picture = "great_wave",
+    style: Picture | None = None,
     method: str | None = None,
     net: PathLike | Net | None = None,
     size: int = inputs.LARGEST,
@@ -219,15 +223,16 @@ def train(
             ones. Textures need none.
         force: replace a net that is there.
         preset, style_weight: the objective, and what its style weights are multiplied by.
-        recipe: how it is trained: ``tuned``, or ``paper`` as in the papers.
+        recipe: how it is trained: ``tuned``, or ``paper``: plain Adam, the method's schedule.
         iterations, batch: steps of Adam (None: 600 from a net, 1500 from random weights), and pictures in each.
         size: side of the pictures, or several that are taken in turn; the style has the first.
         architecture: what the method's nets can vary (its ``choices()``), such as ``{"width": 0.5}``.
         start: a net of the same method and task to begin with, or ``random``; None: to stylise, the bundled one of
-            another style, if there is one and neither ``architecture`` nor another recipe is given. (A texture's net
-            has nothing but its style to forget.)
+            another style, if there is one and neither ``architecture``, ``random_weights`` nor another recipe is given;
+            otherwise ``random``. (A texture's net has nothing but its style to forget.)
         seed: of all that is random.
-        learning_rate: Adam's; None: the method's own.
+        learning_rate: Adam's first, which ``tuned`` lowers along a cosine; None: the method's own, or of ``tuned`` from
+            random weights 0.01.
         checkpoint_every, preview_every: iterations between checkpoints; seconds between previews.
         quiet: no progress on stderr.
         command: what the net's description gives as its command.
@@ -238,6 +243,10 @@ def train(
     for name, value in (("iterations", iterations), ("batch", batch), ("checkpoint-every", checkpoint_every)):
         if value is not None:
             images.check_size(value, f"--{name}")
+    rates = {"style-weight": style_weight, "learning-rate": learning_rate, "preview-every": preview_every}
+    for name, value in rates.items():
+        if value is not None:
+            inputs.check_number(value, f"--{name}")
     dtype, kind = runtime.parse_dtype(dtype), runtime.parse_device(device)
     where = together.places(workers)
     together.check_batch(batch, len(where))
@@ -279,7 +288,6 @@ def train(
     iterations = enough if iterations is None else iterations
     if not quiet and iterations < enough // 2 and not random_weights:
         print(f"note: {iterations} steps are few for a good picture; --iterations {enough} is usual", file=sys.stderr)
-    inputs.check_memory(max(sizes), max(sizes), batch * inputs.OPTIMISE_BYTES)
     fields = {
         "method": chosen.name, "task": task, "style": str(style), "preset": presets.get(preset).name,
         "photos": None if photos is None else str(photos), "recipe": recipe, "iterations": iterations,
@@ -288,12 +296,17 @@ def train(
         "learning_rate": learning_rate, "dtype": dtype, "style_weight": style_weight, "weights": weights,
         "random_weights": random_weights, "architecture": dict(architecture or {}), "workers": len(where),
     }  # fmt: skip
+    config = TrainConfig(**fields)
+    if not where[0].host:  # on other machines the workers know what they can do
+        runtime.check_dtype(dtype, kind)
+        net = describe(chosen, config.new_architecture, f"--method {chosen.name}")
+        at_once = len(where) if normalises_alone(net) and not chosen.own_loss else batch
+        needed = at_once * inputs.OPTIMISE_BYTES + len(where) * batch * inputs.WAITING_BYTES
+        inputs.check_memory(max(sizes), max(sizes), needed, smaller="size" if batch == 1 else "--size or --batch")
     how = {"checkpoint_every": checkpoint_every, "preview_every_s": preview_every, "overwrite": force, "quiet": quiet}
     if len(where) > 1 or where[0].host:
         if kind.index:
             raise UserError(f"--device: {device} is one GPU, and each worker takes its own; give gpu")
-        if not where[0].host:  # on other machines the workers know what they can do
-            runtime.check_dtype(dtype, kind)
         reference = methods.facts(chosen.name).reference or chosen.name
         job = {
             "method": reference, "config": fields, "output": str(output), "command": command, "options": how,
@@ -301,9 +314,8 @@ def train(
         return together.launch(job, where, kind.kind, threads)
     engine = inputs.start_engine(kind, dtype, threads)
     from nst_gluon.training import run_folder
-    from nst_gluon.training.config import TrainConfig
 
-    return run_folder.train(TrainConfig(**fields), Path(output), engine.context, command, **how)
+    return run_folder.train(config, Path(output), engine.context, command, **how)
 
 
 def _task(task: str) -> str:
@@ -362,8 +374,9 @@ def score(
     photo = content if content is None or isinstance(content, np.ndarray) else inputs.content_path(content, "--content")
     array = inputs.load_fitted("PICTURE", what, size, inputs.FORWARD_BYTES)
     height, width = array.shape[2:]
-    side = style_size or max(height, width)
-    style_array = inputs.load_picture("--style", style_file, side)
+    side = max(height, width) if style_size is None else images.check_size(style_size, "--style-size")
+    option = "--size" if style_size is None else "--style-size"
+    style_array = inputs.load_picture("--style", style_file, side, side=option)
     target = None if photo is None else content_like(photo, (height, width))
     engine = inputs.start_engine(device, dtype, threads)
     loaded = inputs.load_weights(weights, random_weights, listener or Listener())

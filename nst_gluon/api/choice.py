@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +29,10 @@ OPTIMISERS_ONLY = (
 # What a net is loaded with.
 LOADING = ("device", "dtype", "threads")
 ENGINES = ("gluon", "fastest")
+# Whole numbers, and what may stand in their place.
+WHOLE_NUMBERS = {
+    "iterations": (), "net_size": (None,), "segments": (segments.AUTO,), "style_size": (None,), "tile": ("auto", "off"),
+}  # fmt: skip
 # The least longer side at which a net is to work.
 LEAST_NET_SIZE = 16
 # One evaluation of the objective, measured on one core at 256x256 and 512x512: seconds per pixel.
@@ -162,31 +165,39 @@ def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
     return Choice(method, Path(str(meta.get("style", "net"))).name or "net", net)
 
 
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def check_options(request: Request, choice: Choice) -> None:
     """Raise UserError for options that no method knows or that this one has no use for."""
     for name, known in (("tile_statistics", STATISTICS), ("engine", ENGINES)):
         value = getattr(request, name)
         if value not in known:
-            raise UserError(f"--{name.replace('_', '-')}: unknown {value!r}; {did_you_mean(str(value), known)}")
+            raise UserError(f"{_option(name)}: unknown {value!r}; {did_you_mean(str(value), known)}")
+    for name, words in WHOLE_NUMBERS.items():
+        if getattr(request, name) not in words:
+            images.check_size(getattr(request, name), _option(name))
+    for side in request.coarse:
+        images.check_size(side, "--coarse")
     if request.net_size is not None and request.net_size < LEAST_NET_SIZE:
         raise UserError(f"--net-size: {request.net_size} is too small; the least is {LEAST_NET_SIZE}")
-    if not 0 <= request.strength < math.inf:
-        raise UserError(f"--strength: {request.strength:g} is not a finite number of 0 or more")
+    inputs.check_number(request.strength, "--strength")
     inputs.check_seed(request.seed)
-    if request.segments != segments.AUTO:
-        images.check_size(request.segments, "--segments")
     if list(request.coarse) != sorted(set(request.coarse)):
         raise UserError("--coarse: the sides do not ascend; give e.g. 128, 256")
     method = choice.method
     if method.kind == methods.GENERATES:
         given = [name for name in OPTIMISERS_ONLY if name in request.given]
         if given:
-            option = "--" + given[0].replace("_", "-")
+            option = _option(given[0])
             raise UserError(f"{option}: {method.name} makes a picture in one pass; {option} is for optimisation")
+        if request.tile == "off" and "tile_statistics" in request.given:
+            raise UserError("--tile-statistics: with --tile off there are no tiles; leave one of them out")
     else:
         for name in ("tile", "tile_statistics", "engine"):
             if name in request.given:
-                option = "--" + name.replace("_", "-")
+                option = _option(name)
                 raise UserError(f"{option}: {method.name} optimises the picture as a whole; {option} is for nets")
         if "net_size" in request.given:
             raise UserError(f"--net-size: {method.name} works at the picture's own size; --net-size is for nets")

@@ -61,7 +61,8 @@ class Descent:
         if side not in self._styles:
             style = self._request.style
             picture = style if isinstance(style, np.ndarray) else inputs.style_path(style)
-            self._styles[side] = inputs.load_picture("--style", picture, side)
+            option = "--style-size" if self._request.style_size else "--size"
+            self._styles[side] = inputs.load_picture("--style", picture, side, side=option)
         return self._styles[side]
 
     def _segments(self, size: tuple[int, int]) -> int:

@@ -6,6 +6,8 @@ Imports no engine by itself. Errors name an argument as the command line spells 
 from __future__ import annotations
 
 import contextlib
+import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ Picture = Union[PathLike, np.ndarray]
 # holds a few activations at a time (560 on the CPU).
 BASE_BYTES = 450_000_000
 OPTIMISE_BYTES, FORWARD_BYTES, NET_BYTES = 5_500, 3_000, 700
+# Of each picture of a training's batch, as it waits for its turn: the batch in use, two ahead and one being made.
+WAITING_BYTES = 48
 # Sizes beside whole numbers: as the picture is but at most LARGEST, and as it is.
 AUTO, ORIGINAL, LARGEST = "auto", "original", 512
 
@@ -61,12 +65,19 @@ class Engine:
 
 
 def start_engine(device: str | runtime.Device = "cpu", dtype: str = "float32", threads: int | None = None) -> Engine:
-    """Check device and precision, import MXNet, and return what to compute with."""
+    """Check device, precision and threads, import MXNet, and return what to compute with."""
     device = runtime.parse_device(device) if isinstance(device, str) else device
     runtime.check_device(device)
     dtype = runtime.parse_dtype(dtype)
     runtime.check_dtype(dtype, device)
-    runtime.prepare(threads)
+    if threads is not None:
+        threads = images.check_size(threads, "--threads")
+    running = runtime.prepare(threads)
+    if threads not in (None, running):
+        raise UserError(
+            f"--threads: MXNet already runs with {running} thread{'s' if running != 1 else ''} in this process; "
+            "leave threads out, or give it in the first call"
+        )
     from nst_gluon.system import engine
 
     return Engine(engine.context(device), dtype)
@@ -74,8 +85,18 @@ def start_engine(device: str | runtime.Device = "cpu", dtype: str = "float32", t
 
 def check_seed(seed: int) -> None:
     """Raise UserError if ``seed`` cannot be one."""
-    if not 0 <= seed <= runtime.LARGEST_SEED:
-        raise UserError(f"--seed: {seed} is not a whole number from 0 to {runtime.LARGEST_SEED:,}")
+    with contextlib.suppress(TypeError):
+        if 0 <= operator.index(seed) <= runtime.LARGEST_SEED:
+            return
+    raise UserError(f"--seed: {seed!r} is not a whole number from 0 to {runtime.LARGEST_SEED:,}")
+
+
+def check_number(value: float, option: str) -> None:
+    """Raise UserError, naming ``option``, if ``value`` is not a finite number of 0 or more."""
+    with contextlib.suppress(TypeError):
+        if 0 <= value < math.inf:
+            return
+    raise UserError(f"{option}: {value!r} is not a finite number of 0 or more")
 
 
 def load_weights(weights: str | None, random_weights: bool, listener: Listener) -> VggWeights:
@@ -94,14 +115,14 @@ def load_weights(weights: str | None, random_weights: bool, listener: Listener) 
 
 
 @contextlib.contextmanager
-def naming(argument: str) -> Iterator[None]:
-    """UserErrors of what happens inside name the argument that they are about."""
+def naming(argument: str, side: str = "--size") -> Iterator[None]:
+    """UserErrors of what happens inside name the argument that they are about: of a picture's size, ``side``."""
     try:
         yield
     except UserError as error:
         text = str(error)
         if text.startswith("size: "):
-            raise UserError(f"--{text}") from error
+            raise UserError(text.replace("size", side, 1)) from error
         bare = f"{argument.lstrip('-')}: "
         raise UserError(f"{argument}: {text[len(bare) :] if text.startswith(bare) else text}") from error
 
@@ -121,12 +142,14 @@ def content_path(name_or_file: PathLike, argument: str) -> Path:
             raise UserError(str(error).partition("content: ")[2] or str(error)) from error
 
 
-def load_picture(argument: str, picture: Picture, size: int | None = None, crop: str = "square") -> np.ndarray:
+def load_picture(
+    argument: str, picture: Picture, size: int | None = None, crop: str = "square", side: str = "--size"
+) -> np.ndarray:
     """A file or pixels as float32 (1, 3, H, W) in [0, 1], see :func:`nst_gluon.pictures.images.load`.
 
-    Pixels give what a file of theirs would give. UserErrors name the ``argument``.
+    Pixels give what a file of theirs would give. UserErrors name the ``argument``, or ``side``, which gave the size.
     """
-    with naming(argument):
+    with naming(argument, side):
         if isinstance(picture, np.ndarray):
             return images.fitted(_checked(picture), size, crop)
         return images.load(picture, size, crop)
@@ -176,12 +199,14 @@ def fits_memory(height: int, width: int, bytes_per_pixel: int) -> bool:
     return BASE_BYTES + bytes_per_pixel * height * width <= runtime.memory_available_bytes()
 
 
-def check_memory(height: int, width: int, bytes_per_pixel: int, available: int | None = None) -> None:
-    """Refuse a picture that does not fit into the memory, and say how much it would take."""
+def check_memory(
+    height: int, width: int, bytes_per_pixel: int, available: int | None = None, smaller: str = "size"
+) -> None:
+    """Refuse a picture that does not fit into the memory, and say how much it would take, and what to make smaller."""
     needed = BASE_BYTES + bytes_per_pixel * height * width
     available = runtime.memory_available_bytes() if available is None else available
     if needed > available:
         raise UserError(
             f"--size: {width}x{height} pixels would take about {needed / 2**30:.1f} GiB and "
-            f"{available / 2**30:.1f} GiB are available; use a smaller size"
+            f"{available / 2**30:.1f} GiB are available; use a smaller {smaller}"
         )

@@ -15,7 +15,7 @@ import numpy as np
 
 from nst_gluon import methods
 from nst_gluon.api import inputs
-from nst_gluon.api.choice import choose
+from nst_gluon.api.choice import LEAST_NET_SIZE, choose
 from nst_gluon.api.descent import Descent
 from nst_gluon.api.inputs import Listener
 from nst_gluon.api.request import Request
@@ -129,14 +129,15 @@ class PictureMaker:
         if min(sides) / FAR <= max(size) <= max(sides) * FAR:
             return
         self._told, trained, side = True, " and ".join(map(str, sides)), max(size)
-        how = "large: try a larger --size" if side < min(sides) else f"small: try --net-size {max(sides)}"
+        option = "--net-size" if side == self._request.net_size else "--size"
+        how = f"large: try a larger {option}" if side < min(sides) else f"small: try --net-size {max(sides)}"
         self._listener.hint(f"note: this net was trained at {trained} pixels; at {side} its strokes are {how}")
 
     def _generate(self, content: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
         """The net's picture, whose noise follows --seed alone: all frames of a video have the same."""
         limit = self._request.net_size
         if content is not None and limit is not None and max(size) > limit:
-            small = tuple(max(16, round(side * limit / max(size))) for side in size)
+            small = tuple(max(LEAST_NET_SIZE, round(side * limit / max(size))) for side in size)
             made = self._generate(images.resize(content, small), small)
             return color.carry_detail(content, images.from_uint8(made) if made.dtype == np.uint8 else made)
         self._tell_scale(size)

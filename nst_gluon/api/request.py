@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nst_gluon import methods
+from nst_gluon import assets, methods
 from nst_gluon.api.inputs import Picture
 from nst_gluon.system.files import PathLike
 
@@ -22,7 +22,7 @@ class Request:
 
     Attributes:
         task: ``stylize`` or ``texture``.
-        given: the names of those fields that are not at their default, by which what does not fit a method is found.
+        given: the names of those arguments that are not at their default, by which what does not fit a method is found.
     """
 
     task: str
@@ -57,4 +57,6 @@ def request(task: str, defaults: dict[str, Any], values: dict[str, Any]) -> Requ
     if values["segments"] == "off":
         values["segments"] = 1
     given = {name for name, value in values.items() if isinstance(value, np.ndarray) or value != defaults[name]}
+    if values["style"] is None:
+        values["style"] = assets.STYLES[0]
     return Request(task, **values, given=frozenset(given))

@@ -12,9 +12,10 @@ import numpy as np
 from nst_gluon import methods
 from nst_gluon.api.choice import net_path
 from nst_gluon.cli import export_onnx, options
+from nst_gluon.nets import geometry, model_card
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.system.files import write_atomically
+from nst_gluon.system.files import quoted, write_atomically
 
 FORMATS = ("mxnet", "onnx")
 TOLERANCE = 1e-3  # of the picture's range; rounding alone makes about 1e-6
@@ -71,14 +72,21 @@ def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
         symbol, arrays = (str(file) for file in files.values())
         again = mx.gluon.SymbolBlock.imports(symbol, names, arrays)(*inputs).asnumpy()
         data = {name: file.read_bytes() for name, file in files.items()}
+    described = generator.description
     card = {
         "method": generator.method,
         "task": generator.task,
         "style": generator.meta.get("style"),
         "architecture": generator.architecture,
-        "inputs": [{"name": name, "shape_for_96x96": list(array.shape)} for name, array in zip(names, inputs)],
+        "inputs": [
+            {"name": name, "kind": type(given).__name__.lower(), "values": model_card.values(given),
+             "shape_for_96x96": list(array.shape)}
+            for name, given, array in zip(names, described.inputs, inputs)
+        ],
+        "multiple_of": described.multiple,
+        "least_side": geometry.working_size(described, 1, 1)[0],
         "output": "pictures (N, 3, H, W), RGB; clip to [0, 1]",
-    }
+    }  # fmt: skip
     data[f"{stem}-inputs.json"] = (json.dumps(card, indent=2) + "\n").encode()
     return data, float(np.abs(again - expected).max() / max(1.0, np.abs(expected).max()))
 
@@ -91,6 +99,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
     output = args.output or Path(".")
+    if output.suffix.lower() == ".onnx" and not output.is_dir():
+        raise UserError(f"--output: {quoted(output)} is the name of an ONNX file; name a folder, or add --format onnx")
+    options.check_folder(output)
     targets = [output / f"{path.stem}{end}" for end in ("-symbol.json", "-0000.params", "-inputs.json")]
     existing = [target for target in targets if target.exists()]
     if existing and not args.force:

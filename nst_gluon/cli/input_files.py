@@ -17,7 +17,7 @@ from nst_gluon.api import inputs
 from nst_gluon.cli import options
 from nst_gluon.pictures import images, video
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import is_there, one_line, quoted
+from nst_gluon.system.files import PathLike, is_there, quoted
 
 PICTURE = "PICTURE"
 KNOWN = images.SUFFIXES | video.SUFFIXES
@@ -97,12 +97,13 @@ def _file(name: str) -> Path:
 
 
 def jobs(
-    names: Sequence[str], output: Path | None, existing: str, parts: Sequence[str], mark: str = ""
+    names: Sequence[str], output: PathLike | None, existing: str, parts: Sequence[str], mark: str = ""
 ) -> tuple[list[Job], int]:
     """What to make of what, and how many results exist already and are skipped.
 
-    Without ``output`` a result is NAME-PARTS in the current folder; one source goes to the file ``output``; several,
-    or one into a folder that exists, go to the folder ``output``, which is made if missing, under their own names.
+    Without ``output`` a result is NAME-PARTS in the current folder; one source goes to the file ``output``, unless that
+    is a folder, has no suffix or ends in a slash. Otherwise, and of several sources, results go to the folder
+    ``output``, which is made if missing, under their own names.
 
     Args:
         existing: REFUSE, REPLACE or SKIP: what to do about a result that exists.
@@ -112,10 +113,16 @@ def jobs(
         UserError: a source is not there, or a result cannot be written, would be written twice, would replace a source
             or, with REFUSE, a file that is there.
     """
+    slash = output is not None and os.fspath(output).endswith("/")
+    output = None if output is None else Path(output)
     sources, several = find(names, output)
-    into_folder = output is not None and (several or output.is_dir())
+    into_folder = output is not None and (several or slash or not output.suffix or _is_folder(output))
     if into_folder:
-        _check_folder(output)
+        if not slash and output.suffix.lower() in KNOWN and not output.exists():
+            raise UserError(
+                f"--output: {quoted(output)} is the name of one file, and there may be several; name a folder"
+            )
+        options.check_folder(output)
     made, seen, skipped = [], {}, 0
     for source in sources:
         wanted = output.suffix.lower() if output is not None and not into_folder else ""
@@ -138,21 +145,6 @@ def jobs(
         _check_target(target, sources, formats, existing == REPLACE, into_folder)
         made.append(Job(source, target, is_video))
     return made, skipped
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.exists() and folder.suffix.lower() in KNOWN:
-        raise UserError(f"--output: {quoted(folder)} is the name of one file, and there may be several; name a folder")
-    there = folder
-    try:
-        while not there.exists():
-            there = there.absolute().parent
-    except (OSError, ValueError) as error:
-        raise UserError(f"--output: cannot make the folder {quoted(folder)}: {one_line(error)}") from error
-    if not there.is_dir():
-        raise UserError(f"--output: {quoted(there)} is not a folder; name another")
-    if not os.access(there, os.W_OK):
-        raise UserError(f"--output: the folder {quoted(there)} cannot be written to; name another")
 
 
 def _check_target(

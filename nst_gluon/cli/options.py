@@ -19,6 +19,7 @@ from nst_gluon.objective import presets
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import one_line, quoted
 
 WEIGHTS = "vgg19 (default), gluon:vgg16, gluon:vgg19, or a file (.pth, .h5, .npz, .params)"
 
@@ -138,6 +139,20 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def _device(text: str) -> str:
     return str(runtime.parse_device(text))
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before anything is computed, a folder that could not be made, or not written to."""
+    there = folder
+    try:
+        while not there.exists():
+            there = there.absolute().parent
+    except (OSError, ValueError) as error:
+        raise UserError(f"--output: cannot make the folder {quoted(folder)}: {one_line(error)}") from error
+    if not there.is_dir():
+        raise UserError(f"--output: {quoted(there)} is not a folder; name another")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"--output: the folder {quoted(there)} cannot be written to; name another")
 
 
 def check_output(path: Path, force: bool, formats: Collection[str] = tuple(images.SAVE_FORMATS)) -> Path:

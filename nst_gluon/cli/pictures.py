@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from nst_gluon import api, methods
+from nst_gluon import api, assets, methods
 from nst_gluon.api.choice import ENGINES, LEAST_NET_SIZE, fallback_note, optimiser, runs_here
 from nst_gluon.api.inputs import LARGEST, check_memory
 from nst_gluon.api.maker import PictureMaker
@@ -62,7 +62,8 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
     stylize = task == "stylize"
     able = [name for name, method in methods.bundled().items() if task in method.tasks and runs_here(method)]
     add = parser.add_argument
-    add("--style", metavar="STYLE", help="a picture file, or the name of a bundled style (default: %(default)s)")
+    style = f"a picture file, or the name of a bundled style (default: {assets.STYLES[0]}, unless --net is given)"
+    add("--style", metavar="STYLE", help=style)
     add(
         "--method",
         type=lambda name: methods.get(name).name,
@@ -78,14 +79,15 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
         )
         add("--size", type=options.parse_size, metavar="N", help=size)
         output = (
-            "file to write (.png or .jpg; .mp4, .mkv or .mov), or a folder, created if missing (default: "
-            "PICTURE-STYLE-METHOD.png, or .mp4)"
+            "file to write (.png or .jpg; .mp4, .mkv or .mov), or a folder, created if missing: a name without a "
+            "suffix, or with a slash at its end (default: PICTURE-STYLE-METHOD.png, or .mp4)"
         )
     else:
         size = "side of the square picture in pixels (default: %(default)s)"
         add("--size", type=whole_number("--size", 16), metavar="N", help=size)
         output = "picture to write, .png or .jpg (default: STYLE-METHOD-texture.png)"
-    add("--output", type=Path, metavar="PATH", help=output)
+    # Path would drop a slash.
+    add("--output", type=str if stylize else Path, metavar="PATH", help=output)
     add("--force", action="store_true", help="overwrite existing files")
     if stylize:
         add("--skip-existing", action="store_true", help="leave out pictures whose result exists already")
@@ -162,8 +164,6 @@ def _request(args: argparse.Namespace, task: str) -> Request:
     function = {"stylize": api.stylize, "texture": api.texture}[task]
     values = options.values(args, function)
     del values["size"]
-    if args.net is not None and any(word.partition("=")[0] == "--style" for word in args.arguments):
-        raise UserError("--style: a net is trained for one style; leave out --style or --net")
     return request(task, api.defaults(function), values)
 
 

@@ -24,8 +24,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Train a feed-forward net for one style. FOLDER receives the net (.npz), its description (.json), "
         "the loss of every iteration (.csv), a preview (.preview.png) and, at the end, a page with the loss curve and "
         "samples (.html). The time left is estimated after a few steps. To resume an interrupted training, give the "
-        "same command again: it continues from its last checkpoint. Training starts from a bundled net of "
-        "another style if there is one: it has learned to see photos.",
+        "same command again: it continues from its last checkpoint. A net that stylises starts from a bundled "
+        "one of another style, which has learned to see photos; see --start.",
         epilog=options.example("train great_wave --output nets"),
     )
     add = parser.add_argument
@@ -66,7 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--recipe",
         choices=tuple(recipe.RECIPES),
         metavar="RECIPE",
-        help=f"how it is trained: {' or '.join(recipe.RECIPES)} (default: %(default)s)",
+        help="how it is trained: tuned, or paper: plain Adam with the method's own schedule (default: %(default)s)",
     )
     add(
         "--size",
@@ -79,10 +79,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--start",
         metavar="NET",
-        help="net of the same method and task to begin with, or random (default: the bundled one of another style)",
+        help="net of the same method and task to begin with, or random (default: a bundled one of another style; "
+        "random if there is none, for textures, and with --recipe paper, --random-weights or an option of nets)",
     )
     add("--seed", type=seed, metavar="N", help="seed of all randomness (default: %(default)s)")
-    add("--learning-rate", type=number("--learning-rate"), metavar="X", help="Adam's (default: the method's own)")
+    add(
+        "--learning-rate",
+        type=number("--learning-rate"),
+        metavar="X",
+        help="Adam's first; the tuned recipe lowers it along a cosine (default: the method's own, but "
+        f"{recipe.RECIPES[recipe.DEFAULT].rate} from random weights with the tuned recipe)",
+    )
     add(
         "--checkpoint-every",
         type=whole_number("--checkpoint-every", 1, 100),

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from nst_gluon import __version__, assets
-from nst_gluon.methods.description import Layer, Net, Noise, Norm
+from nst_gluon.methods.description import Layer, Net, Noise
 from nst_gluon.nets import geometry, netfile
+from nst_gluon.nets.patterns import normalises_alone
 from nst_gluon.objective.loss_terms import TERMS
 
 UNKNOWN = "not recorded"
@@ -21,8 +22,9 @@ RGB = "RGB in [0, 1]"
 EXAMPLE_SIZE = (512, 384)  # width and height of the example's picture: multiples of what every net needs
 
 
-def style_rights(style: str) -> str:
-    """What is known of a style picture's origin and rights, in one sentence."""
+def style_rights(meta: Mapping[str, Any]) -> str:
+    """What is known of the origin and the rights of a net's style picture, in one sentence."""
+    style = (meta.get("training") or {}).get("style")  # as it was given: meta["style"] is a file's stem, too
     if style in assets.STYLES:
         for line in (assets.FOLDER / "PROVENANCE.md").read_text(encoding="utf-8").splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -38,7 +40,7 @@ def facts(net: Net, meta: Mapping[str, Any]) -> dict[str, Any]:
         "task": meta.get("task", UNKNOWN),
         "style": Path(str(meta.get("style", UNKNOWN))).stem,
         "architecture": meta.get("architecture") or {},
-        "value_range": {**{given.name: _values(given) for given in net.inputs}, "picture": RGB},
+        "value_range": {**{given.name: values(given) for given in net.inputs}, "picture": RGB},
         "layout": "NCHW, float32",
         "multiple_of": net.multiple,
         "preset": meta.get("preset", UNKNOWN),
@@ -48,11 +50,11 @@ def facts(net: Net, meta: Mapping[str, Any]) -> dict[str, Any]:
         "final_objective": meta.get("final_objective", UNKNOWN),
         "descriptor": meta.get("weights", UNKNOWN),
         "command": meta.get("command", UNKNOWN),
-        "licence": "MIT (nst-gluon and this graph); style picture: " + style_rights(str(meta.get("style", ""))),
+        "licence": "MIT (nst-gluon and this graph); style picture: " + style_rights(meta),
     }
 
 
-def _values(given: Layer) -> str:
+def values(given: Layer) -> str:
     """What the values of an input are."""
     if isinstance(given, Noise):
         scale = given.amplitude
@@ -98,7 +100,7 @@ def _inputs(net: Net) -> list[str]:
     lines = ["| name | shape | values |", "| --- | --- | --- |"]
     for given in net.inputs:
         sides = (f"{side} / {2**given.reduction}" if given.reduction else side for side in "HW")
-        lines.append(f"| `{given.name}` (in) | (N, {given.channels}, {', '.join(sides)}) | {_values(given)} |")
+        lines.append(f"| `{given.name}` (in) | (N, {given.channels}, {', '.join(sides)}) | {values(given)} |")
     return [*lines, f"| `picture` (out) | (N, 3, H, W) | {RGB} |"]
 
 
@@ -114,24 +116,28 @@ def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
         seen = f"the photos in `{Path(str(photos)).name}`"
     else:
         seen = (
-            "the few photos and paintings that come with the suite, without the style picture and without "
-            f"`{assets.HELD_OUT}`, in random crops"
+            "the few photos and paintings that come with the suite, without the style picture, "
+            f"`{assets.HELD_OUT}` and `{assets.JUDGED}`, in random crops"
         )
         if training.get("recipe") == "tuned":
-            seen += f" of varied colours, and as many drawn scenes (dead leaves); `{assets.JUDGED}` chose the best net"
+            seen += (
+                " of varied colours, and as many drawn scenes (dead leaves); the net is the one that was best on "
+                f"`{assets.JUDGED}` and three drawn scenes"
+            )
     terms = meta.get("final_objective") or {}
     names = [name for name in TERMS if name in terms]
     objective = ", ".join(f"{name} {terms[name]:.4g}" for name in names)
     descriptor, size = meta.get("weights") or {}, meta.get("size", UNKNOWN)
+    held_out = "pictures" if net.takes_content else "draws of noise"
     lines = [
-        f"- style picture: `{facts(net, meta)['style']}`. {style_rights(str(meta.get('style', '')))}",
+        f"- style picture: `{facts(net, meta)['style']}`. {style_rights(meta)}",
         f"- trained on: {seen}",
         f"- steps: {meta.get('iterations', UNKNOWN)}, pictures a step: {training.get('batch', UNKNOWN)}, pixels: "
         f"{size} x {size}, seed: {meta.get('seed', UNKNOWN)}",
         f"- {minimised}: the preset `{meta.get('preset', UNKNOWN)}` (layers, weights and source in "
         f"`nst_gluon/objective/presets.py`), descriptor: {descriptor.get('source', UNKNOWN)}",
         f"- the objective at the end, mean of the last steps: {objective or UNKNOWN}",
-        *([f"- the objective on held-out pictures: {meta['held_out']:.4g}"] if meta.get("held_out") else []),
+        *([f"- the objective on held-out {held_out}: {meta['held_out']:.4g}"] if meta.get("held_out") else []),
         f"- command: `{meta.get('command', UNKNOWN)}`",
     ]
     if descriptor.get("random"):
@@ -183,7 +189,7 @@ def card(net: Net, meta: Mapping[str, Any], file: str, checked: str) -> str:
         "- One style, fixed. Strokes and details have the size in pixels that they had in training, whatever the size "
         "of the picture.",
         "- Instance normalisation looks at the whole picture: tiles that are stylised apart do not fit together."
-        if any(isinstance(layer, Norm) and layer.kind == "instance" for layer in net.layers)
+        if normalises_alone(net)
         else "- Batch normalisation is folded into the convolutions: the net cannot be trained further from this file.",
         "- Nets of few training steps are demonstrations, not products; the objective above says how far this one got.",
         "",

@@ -28,7 +28,7 @@ from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
 
 FORMAT = 2
-READS = (1, 2)  # until 1, presets had other names
+READS = (1, 2)  # in format 1, presets had other names
 META = "meta"
 # The papers' nets have 0.07 to 1.7 million parameters, 7 MB; a file that unpacks to more than this is no net.
 MAX_BYTES = 256 * 2**20

@@ -37,6 +37,11 @@ def is_phased(net: Net, conv: d.Convolution) -> bool:
     return keeps and last is net.output and conv.kernel >= LEAST_PHASED and 4 * conv.channels <= LANES
 
 
+def normalises_alone(net: Net) -> bool:
+    """Whether it has instance norm, which looks at one picture: a training then passes those of a batch one by one."""
+    return any(isinstance(layer, d.Norm) and layer.kind == "instance" for layer in net.layers)
+
+
 def unfinished(net: Net) -> tuple[Net, tuple[d.Layer, ...]]:
     """The net without the affine layer at its end and a tanh before that; and the layers left out, in order."""
     count = 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line
+from nst_gluon.system.files import one_line, quoted, temporary_beside
 
 STATE = "state"
 
@@ -28,13 +28,25 @@ def exists(path: Path) -> bool:
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
-    """Write a checkpoint; the one that is there becomes the previous one. At any time one of them is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **{STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}, **arrays)
-    if path.exists():
-        os.replace(path, previous(path))
-    os.replace(temporary, path)
+    """Write a checkpoint; the one that is there becomes the previous one. At any time one of them is whole.
+
+    Raises:
+        UserError: it cannot be written; those that are there stay.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(path) as (temporary, descriptor):
+            with open(descriptor, "wb", closefd=False) as stream:
+                np.savez(stream, **{STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}, **arrays)
+            os.fsync(descriptor)
+            if path.exists():
+                os.replace(path, previous(path))
+            os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(
+            f"--output: cannot write {quoted(path)}: {one_line(error)}; once it can be written, the same command goes "
+            "on from the last checkpoint"
+        ) from error
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

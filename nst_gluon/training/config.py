@@ -25,13 +25,14 @@ class TrainConfig:
 
     Attributes:
         style: a bundled style's name or a picture file.
-        photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`), and
-            drawn ones if the recipe has them. Textures need none.
+        photos: a folder of pictures to train on; None: bundled ones (:func:`nst_gluon.assets.training_pictures`) but
+            for the one that nets are judged on, and drawn ones if the recipe has them. Textures need none.
         recipe: a name of :data:`nst_gluon.training.recipe.RECIPES`.
         size, batch: pictures of size x size, so many a step. The style is seen at this size.
         more_sizes: sides that are taken in turn with ``size``, an iteration each.
-        learning_rate, decay_start, decay_every, decay: Adam's rate, multiplied by ``decay`` every ``decay_every``
-            iterations from ``decay_start`` on; None: the method's own schedule (:func:`defaults`).
+        learning_rate: Adam's first; None: the recipe's from random weights, if it has one, else the method's own.
+        decay_start, decay_every, decay: the rate is multiplied by ``decay`` every ``decay_every`` iterations from
+            ``decay_start`` on; None: the method's own schedule. Unused by a recipe whose rate falls along a cosine.
         dtype: precision of convolutions, the descriptor's and the net's; everything else is float32.
         style_weight: multiplies the preset's style weights.
         architecture: what differs from the method's own net (:meth:`nst_gluon.methods.Generator.choices`).

@@ -53,11 +53,10 @@ class Crops:
 
 
 def _paths(config: TrainConfig) -> list[Path]:
-    """The photos of a training; with the recipe that has held-out pictures, without those."""
+    """The photos of a training; of the bundled ones, without that on which its nets are judged."""
     if config.photos:
         return images.list_folder(config.photos)
-    paths = assets.training_pictures(config.style)
-    return [path for path in paths if path.stem != assets.JUDGED] if config.how.best else paths
+    return [path for path in assets.training_pictures(config.style) if path.stem != assets.JUDGED]
 
 
 def contents(config: TrainConfig, first: int = 0) -> Iterator[np.ndarray | None]:

@@ -311,7 +311,11 @@ class Trainer:
         ours, theirs = self.config.as_json(), state["config"]
         odd = next((name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)), None)
         if odd is not None:
-            raise UserError(f"--output: a checkpoint there was made with another {odd}; use another folder")
+            option = {"more_sizes": "size"}.get(odd, odd).replace("_", "-")
+            raise UserError(
+                f"--output: a checkpoint there was made with another --{option}; use another folder, or delete "
+                f"{path.stem}*.npz in it to begin anew"
+            )
         part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.", "own.")}
         set_parameters(self.net, part["net."], self.ctx, str(path))
         self.optimizer.restore(arrays)

@@ -95,10 +95,11 @@ def _facts(meta: Mapping[str, Any]) -> list[tuple[str, str]]:
     usual = "the bundled ones and drawn scenes" if training.get("recipe") == "tuned" else "the bundled ones"
     own = "a loss of the method's own; judged by " if meta.get("own_loss") else ""
     seen = "" if meta["task"] == "texture" else f", photos: {clean(training.get('photos') or usual, 80)}"
+    judges = "draws of noise" if meta["task"] == "texture" else "pictures"
     return [
         ("Objective", f"{quantity(final['objective'], '1')} at the end ({terms}); mean of {meta['final_window']} "
                       f"iteration{'s' if meta['final_window'] != 1 else ''}"),
-        *([("Held out", f"{quantity(meta['held_out'], '1')} on pictures outside the training, the best of the run")]
+        *([("Held out", f"{quantity(meta['held_out'], '1')} on {judges} outside the training, the best of the run")]
           if meta.get("held_out") else []),
         ("Minimised", f"{own}preset {meta['preset']}{weight}; "
                       f"descriptor {clean(meta['weights'].get('source', '?'), 120)}"),

@@ -1,4 +1,4 @@
-"""How nets are trained: the papers' way, and one that gives good pictures in fewer steps. Formulas only, no engine."""
+"""How nets are trained: plain Adam, and additions that give good pictures in fewer steps. Formulas only, no engine."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def estimate(timed: Mapping[int, Sequence[float]], left: Sequence[int]) -> str:
     total = sum(seconds[nearest[side]] * (side / nearest[side]) ** 2 for side in left)
     end = time.strftime("%H:%M", time.localtime(time.time() + total))
     step = quantity(total / max(1, len(left)), "s")
-    return f"about {quantity(total, 's')} for {len(left):,} more steps of {step}, until {end}"
+    return f"about {quantity(total, 's')} for {len(left):,} more steps of {step}, done at about {end}"
 
 
 def train(

@@ -49,12 +49,12 @@ def places(workers: int | str | os.PathLike) -> list[Place]:
 
     Raises UserError, in one line, for anything else.
     """
-    if re.fullmatch(r"[0-9]{1,4}", str(workers)):
+    if re.fullmatch(r"-?[0-9]{1,4}", str(workers)):
         count = int(workers)
         if not 1 <= count <= MOST_WORKERS:
             raise UserError(f"--workers: {count} is not from 1 to {MOST_WORKERS}")
         return [Place(None, index, count) for index in range(count)]
-    path = Path(workers)
+    path = Path(workers if isinstance(workers, os.PathLike) else str(workers))
     if not path.is_file():
         raise UserError(f"--workers: {str(workers)!r} is neither a number nor a file of hosts; give for example 2")
     found = []
@@ -75,7 +75,8 @@ def check_batch(batch: int, workers: int) -> None:
     """Raise UserError if a batch cannot be split into equal parts."""
     if batch % workers:
         more = -(-batch // workers) * workers
-        raise UserError(f"--batch: {batch} pictures cannot be split over {workers} workers; {more} would do")
+        pictures = f"{batch} picture{'s' if batch != 1 else ''}"
+        raise UserError(f"--batch: {pictures} cannot be split over {workers} workers; {more} would do")
 
 
 def launch(job: Mapping[str, Any], where: Sequence[Place], device: str, threads: int | None) -> Path:

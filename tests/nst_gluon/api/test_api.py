@@ -14,11 +14,12 @@ import nst_gluon
 from nst_gluon import api
 from nst_gluon.api import inputs
 from nst_gluon.cli.main import build_parser, main
+from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
-FAST = {"random_weights": True, "threads": 1, "iterations": 2, "method": "gatys"}
+FAST = {"random_weights": True, "iterations": 2, "method": "gatys"}
 
 
 def pixels(path) -> np.ndarray:
@@ -91,10 +92,38 @@ def test_the_fastest_engine_of_a_loaded_net_is_for_the_calls_that_ask_for_it(pic
 @pytest.mark.parametrize("options", [
     {"tile_statistics": "thumbnails"}, {"engine": "quickest"}, {"net_size": 8}, {"strength": -0.5},
     {"strength": float("nan")}, {"seed": -1}, {"segments": 0}, {"coarse": (16, 8)}, {"coarse": (16, 16)},
+    {"coarse": (0, 8), **FAST}, {"tile": "x"}, {"net_size": "x"}, {"strength": "x"},
+    {"seed": 1.5}, {"tile_statistics": "thumbnail", "tile": "off"},
 ])  # fmt: skip
 def test_values_that_no_method_knows_are_refused(options):
     with pytest.raises(UserError, match=f"^--{[*options][0].replace('_', '-')}: "):
         nst_gluon.stylize("chelsea", size=32, **options)
+
+
+def test_a_net_takes_no_style_not_even_the_usual_one(net):
+    with pytest.raises(UserError, match="^--style: a net is trained for one style"):
+        nst_gluon.stylize("chelsea", net=net("johnson", "stylize"), style="great_wave")
+    with pytest.raises(UserError, match="^--style: a net is trained for one style"):
+        nst_gluon.texture(net=net("texture_net", "texture"), style="great_wave")
+
+
+@pytest.mark.parametrize("side", [0, 10**7])
+def test_a_style_size_that_cannot_be_is_named(side):
+    with pytest.raises(UserError, match="^--style-size: "):
+        nst_gluon.stylize("chelsea", size=32, style_size=side, **FAST)
+    with pytest.raises(UserError, match="^--style-size: "):
+        nst_gluon.score("chelsea", style="brick", size=32, style_size=side)
+
+
+def test_threads_are_settled_when_the_engine_starts():
+    pytest.importorskip("mxnet")
+    running = runtime.engine_threads()
+    inputs.start_engine(threads=running)
+    with pytest.raises(UserError, match=f"^--threads: MXNet already runs with {running} thread.* in this process"):
+        inputs.start_engine(threads=running + 1)
+    for wrong in (0, "x"):
+        with pytest.raises(UserError, match="^--threads: "):
+            inputs.start_engine(threads=wrong)
 
 
 def test_optimisation_takes_arrays_for_both_pictures(picture):
@@ -142,6 +171,8 @@ def test_a_texture_of_a_run_is_scored_without_content(tmp_path):
 
 @pytest.mark.parametrize("options", [
     {"seed": -1}, {"iterations": 0}, {"batch": 0}, {"checkpoint_every": 0}, {"size": []}, {"dtype": "int4"},
+    {"seed": 1.5}, {"style_weight": -1}, {"learning_rate": -1}, {"preview_every": float("nan")}, {"workers": -1},
+    {"workers": 1.5},
     {"device": "gpu:3", "workers": 2, "batch": 2},
 ])  # fmt: skip
 def test_a_training_that_cannot_be_is_refused(options):

@@ -16,7 +16,7 @@ from nst_gluon.system.errors import NotFinite, UserError
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
-FAST = ["--random-weights", "--threads", "2"]
+FAST = ["--random-weights"]
 
 
 # ------------------------------------------------------------------------------------------------ bad input
@@ -73,7 +73,7 @@ FAST = ["--random-weights", "--threads", "2"]
         ("train great_wave --start nowhere.npz", "--start: "),
         ("train great_wave --size 256,12", "--size: 12 is too small"),
         ("train --method johnson --style great_wave --batch 0", "--batch: 0 is too small"),
-        ("train --method johnson --style great_wave --batch 9999", "GiB"),
+        ("train --task texture --style great_wave --batch 9999", "use a smaller --size or --batch"),
         ("weights nowhere", "'nowhere'"),
         ("weights vgg19 --list", "--list"),
         ("list net", "did you mean 'nets'"),

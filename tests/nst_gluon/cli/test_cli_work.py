@@ -15,7 +15,7 @@ from nst_gluon.system import runtime
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
-FAST = ["--random-weights", "--threads", "2"]
+FAST = ["--random-weights"]
 
 
 # -------------------------------------------------------------------------------------------------- pictures
@@ -204,7 +204,11 @@ def test_train_then_use_then_export(capsys, picture, tmp_path):
     content = images.load("photos/one.png")
     picture_again = block(mx.nd.array(content)).asnumpy()
     assert images.psnr(np.clip(picture_again, 0, 1), images.load("x.png")) > 45
-    assert json.loads(Path(card).read_text())["inputs"][0]["name"] == "data"
+    found = json.loads(Path(card).read_text())
+    assert found["inputs"] == [
+        {"name": "data", "kind": "content", "values": "RGB in [0, 1]", "shape_for_96x96": [1, 3, 96, 96]}
+    ]
+    assert (found["multiple_of"], found["least_side"]) == (4, 44)
     assert main(["export", net, "--output", "nets"]) == 2
     assert main(["train", "--method", "johnson", "--style", "brick", "--output", "nets", "--size", "48", *FAST]) == 2
 

@@ -90,6 +90,13 @@ def test_results_keep_their_names_in_a_folder(folder):
     assert turned.is_video and str(turned.output) == "moving.mp4"
 
 
+@pytest.mark.parametrize("output", ["painted", "painted/", "x.png/"])
+def test_a_name_without_a_suffix_or_with_a_slash_is_a_folder(capsys, folder, net, output):
+    file = str(net("johnson", "stylize"))
+    assert main(["stylize", "in/a.png", "--net", file, "--output", output, "-q"]) == 0
+    assert capsys.readouterr().out.strip() == str(Path(output, "a.png")) and size_of(Path(output, "a.png")) == (56, 40)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -194,6 +201,8 @@ def test_a_picture_far_from_the_training_s_size_is_told_and_can_be_stylised_at_t
     for name, more in {"small": ["--size", "64"], "carried": ["--net-size", "64"]}.items():
         assert main(["stylize", photo, "--net", file, "--output", f"{name}.png", *more]) == 0
     assert "was trained at" not in capsys.readouterr().err
+    assert main(["stylize", photo, "--net", file, "--output", "coarse.png", "--net-size", "16"]) == 0
+    assert "at 16 its strokes are large: try a larger --net-size" in capsys.readouterr().err
     content, small, carried = (images.load(name) for name in (photo, "small.png", "carried.png"))
     detail = color.luminance(content - images.resize(images.resize(content, (64, 32)), (192, 96)))
     expected = np.clip(images.resize(small, (192, 96)) + detail, 0, 1)

@@ -13,7 +13,7 @@ import toy_net
 from PIL import Image
 
 from nst_gluon import assets, methods
-from nst_gluon.cli import console, export_onnx
+from nst_gluon.cli import console, export, export_onnx
 from nst_gluon.cli.main import main
 from nst_gluon.methods.description import NORMS, PADDINGS
 from nst_gluon.nets import model_card, netfile, onnx_export
@@ -183,6 +183,13 @@ def test_places_that_cannot_be_written_are_refused_first(refused, tmp_path):
     assert "there is no folder" in refused("--output", "nowhere/net.onnx")
 
 
+def test_what_is_no_folder_is_refused_before_the_work(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "export_mxnet", None)
+    (tmp_path / "there").write_text("precious")
+    assert "--output: 'there' is not a folder" in refused("--format", "mxnet", "--output", "there")
+    assert "add --format onnx" in refused("--format", "mxnet", "--output", "waves.onnx")
+
+
 @needs_onnx
 def test_an_unchecked_export_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -220,6 +227,8 @@ def test_the_card_of_a_bundled_net(net):
     assert f"objective {meta['final_objective']['objective']:.4g}" in card
     assert ("`content` (in)" in card) == (net.task == "stylize")
     assert "not recorded" not in card and ": None" not in card
+    assert ("held-out draws of noise" in card) == (net.task == "texture" and meta.get("held_out") is not None)
+    assert ("best on `rocket` and three drawn scenes" in card) == (net.task == "stylize")
 
 
 def test_the_card_of_somebody_s_own_net():
@@ -230,5 +239,8 @@ def test_the_card_of_somebody_s_own_net():
     assert "`painting`" in card and "theirs to say" in card and "not recorded" in card and "random weights" in card
     facts = model_card.facts(net, meta)
     assert facts["value_range"] == {"content": "RGB in [0, 1]", "picture": "RGB in [0, 1]"}
+    named_alike = {**meta, "style": "grass", "training": {"style": "photos/grass.jpg"}}
+    assert "theirs to say" in model_card.card(net, named_alike, "net.onnx", "")
+    assert "theirs to say" in model_card.facts(net, named_alike)["licence"]
     photos = model_card.card(net, {**meta, "training": {"photos": "/home/me/coco"}}, "net.onnx", "")
     assert "the photos in `coco`" in photos and "/home/me" not in photos

@@ -23,7 +23,7 @@ from nst_gluon.pictures import images
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.training import photos, recipe
 from nst_gluon.training.config import TrainConfig, defaults, learning_rate
-from nst_gluon.training.contents import Crops, contents
+from nst_gluon.training.contents import Crops, _paths, contents
 from nst_gluon.training.run_folder import LOG_COLUMNS, estimate, train
 from nst_gluon.training.synthetic import Drawn
 
@@ -158,8 +158,11 @@ def press_at(iteration: int):
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(TEXTURE, tmp_path, checkpoint_every=1, show=press_at(2))
-    with pytest.raises(UserError, match="another batch"):
-        train(replace(TEXTURE, batch=1), tmp_path)
+    for name, option in (("batch", "batch"), ("iterations", "iterations"), ("more_sizes", "size")):
+        other = replace(TEXTURE, **{name: (32,) if name == "more_sizes" else 1})
+        anew = r"delete great_wave-texture_net-texture\.checkpoint\*\.npz"
+        with pytest.raises(UserError, match=f"made with another --{option}; .*{anew}"):
+            train(other, tmp_path)
 
 
 def test_previews_come_by_the_clock_and_change_nothing(tmp_path):
@@ -187,9 +190,9 @@ def test_the_time_is_told_after_a_few_steps_unless_quiet(tmp_path, capsys):
 
 
 def test_the_estimate_is_that_of_the_median_step():
-    assert estimate({64: [0.5, 9.0, 0.4]}, [64] * 1000).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    assert estimate({64: [0.5, 9.0, 0.4]}, [64] * 1000).startswith("about 500 s for 1,000 more steps of 500 ms, done ")
     both = {32: [0.2, 0.2, 0.3], 64: [0.8, 0.8, 9.0]}
-    assert estimate(both, [32, 64] * 500).startswith("about 500 s for 1,000 more steps of 500 ms, until ")
+    assert estimate(both, [32, 64] * 500).startswith("about 500 s for 1,000 more steps of 500 ms, done ")
     # A side that is still to come costs as many pixels as it has.
     assert estimate({64: [0.1]}, [64] * 200 + [128] * 200).startswith("about 100 s for 400 more steps")
 
@@ -264,3 +267,5 @@ def test_a_net_is_not_trained_on_what_it_is_measured_on():
     names = {path.stem for path in assets.training_pictures("great_wave")}
     assert "astronaut" not in names and "great_wave" not in names and len(names) >= 5
     assert "great_wave" in {path.stem for path in assets.training_pictures("auvers")}
+    for how in recipe.RECIPES:
+        assert {path.stem for path in _paths(replace(JOHNSON, recipe=how))} == names - {assets.JUDGED}

@@ -42,6 +42,8 @@ def test_the_first_line_says_what_was_done_with_the_ends_of_the_curve():
     assert "290 at the end (content 100, style 180, tv 10); mean of 50 iterations" in page.text
     assert "python -m nst_gluon stylize photo.jpg --net nets/waves-johnson-stylize.npz" in page.text
     assert "random" not in page.text
+    for task, judges in (("stylize", "pictures"), ("texture", "draws of noise")):
+        assert f"300 on {judges} outside the training" in Page(written(task=task, held_out=300.0)).text
 
 
 def test_hostile_names_come_out_as_text():

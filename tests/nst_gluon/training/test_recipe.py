@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import numpy as np
@@ -177,6 +178,19 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys, how)
     checkpoint.previous(path).write_bytes(b"")
     with pytest.raises(UserError, match="--output: .* delete both"):
         checkpoint.load(path)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_that_is_there(tmp_path, monkeypatch):
+    path = tmp_path / "net.checkpoint.npz"
+    checkpoint.save(path, {"a": np.zeros(3)}, {"iteration": 1})
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(UserError, match="^--output: cannot write '.*net.checkpoint.npz': No space left on device; "):
+        checkpoint.save(path, {}, {"iteration": 2})
+    assert checkpoint.load(path)[1] == {"iteration": 1} and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one_to_the_same_net(tmp_path, capsys):

@@ -17,6 +17,7 @@ import toy_methods
 from plans import alive, wait_until
 
 from nst_gluon import api, methods
+from nst_gluon.api import inputs
 from nst_gluon.nets import netfile
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
@@ -156,7 +157,7 @@ def job(monkeypatch, tmp_path):
     def made(**options):
         jobs = []
         monkeypatch.setattr(together, "launch", lambda job, *rest: jobs.append(json.loads(json.dumps(job))))
-        api.train("great_wave", output=tmp_path / "out", workers=2, **{**SAME, **options})
+        api.train("great_wave", output=tmp_path / "out", **{"workers": 2, **SAME, **options})
         return jobs[0]
 
     return made
@@ -189,12 +190,29 @@ def test_a_precision_that_a_worker_s_processor_lacks_is_one_line(monkeypatch, jo
 
 
 @pytest.mark.parametrize(("workers", "words"), [
-    (0, "0 is not from 1 to 256"), ("nowhere", "'nowhere' is neither a number nor a file of hosts"), (3, "6 would do")
+    (0, "0 is not from 1 to 256"), (-1, "-1 is not from 1 to 256"),
+    ("nowhere", "'nowhere' is neither a number nor a file of hosts"), (3, "6 would do")
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(workers, words, tmp_path):
     with pytest.raises(UserError, match=words):
         api.train("great_wave", output=tmp_path / "out", workers=workers, **SAME)
     assert not (tmp_path / "out").exists()
+
+
+def test_one_picture_for_two_workers():
+    with pytest.raises(UserError, match="--batch: 1 picture cannot be split over 2 workers; 2 would do"):
+        together.check_batch(1, 2)
+
+
+def test_the_memory_of_a_training_is_that_of_what_goes_through_its_net_at_once(monkeypatch, tmp_path, job):
+    """With instance norm a picture for each worker; with batch norm all; on other machines nobody knows."""
+    room = inputs.BASE_BYTES + 3 * 32**2 * inputs.OPTIMISE_BYTES
+    monkeypatch.setattr(runtime, "memory_available_bytes", lambda: room)
+    assert job(method="johnson", task="stylize", batch=8)["config"]["batch"] == 8
+    with pytest.raises(UserError, match="^--size: 32x32 pixels .* use a smaller --size or --batch"):
+        job(batch=8)
+    (tmp_path / "hosts").write_text("127.0.0.1 slots=2\n")
+    assert job(batch=8, workers=tmp_path / "hosts")["config"]["batch"] == 8
 
 
 def test_a_file_of_hosts(tmp_path):
