@@ -59,8 +59,10 @@ class Generator(abc.ABC):
         """Arrays (N, C, H, W), float32, where :meth:`forward` takes them from."""
 
     @abc.abstractmethod
-    def forward(self, *inputs: Any) -> np.ndarray:
-        """One pass of the net: (N, 3, H', W') at the working size, on the host, until the next one."""
+    def forward(self, *inputs: Any) -> Any:
+        """One pass of the net: (N, 3, H', W') at the working size, numpy or what becomes it when it is indexed or
+        fetched; valid only until the next call.
+        """
 
     def inputs(
         self, content: np.ndarray | None = None, size: tuple[int, int] | None = None, batch: int = 1, seed: int = 0

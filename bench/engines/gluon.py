@@ -35,7 +35,7 @@ class Gluon(measure.Defaults):
             return host
         # Makes the CUDA context, which is no one method's need.
         mx.nd.zeros((1,), ctx=self.context).wait_to_read()
-        gpu = runtime.gpu_devices()[runtime.parse_device(self.device).index]
+        gpu = runtime.find_gpu(runtime.parse_device(self.device))
 
         def empty_cache() -> None:
             mx.nd.waitall()

@@ -154,7 +154,11 @@ def _pictures(path: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, Path
 
 
 def _noise(run: _Judging, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """The objective of each stylising net that takes noise, at the size nearest to the papers', against its scale."""
+    """The objective of each stylising net that takes noise, at the size nearest to the papers', against its scale.
+
+    Of several styles the first. The content is the photo as the run kept it, in 8 bits at the largest size, resampled:
+    at scale 1 the objective is near that of the run's own picture, but not the same.
+    """
     able = [record for record in records if record["kind"] == "generate" and record["task"] == "stylize"]
     for method in dict.fromkeys(record["method"] for record in able):
         own = [record for record in able if record["method"] == method]

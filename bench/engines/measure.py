@@ -107,8 +107,9 @@ def _report_times(context: Context, metric: str, times: list[float], mhz: tuple)
 
 
 def _report_memory(context: Context, memory: meters.Memory) -> dict[str, Any]:
-    context.sample("peak_memory_bytes", memory.peak, meters.BYTES)
-    context.sample("working_memory_bytes", memory.working, meters.BYTES)
+    if memory.peak is not None:
+        context.sample("peak_memory_bytes", memory.peak, meters.BYTES)
+        context.sample("working_memory_bytes", memory.working, meters.BYTES)
     for name, value in memory.samples.items():
         context.sample(name, value, meters.BYTES)
     return {"source": memory.source, **memory.details}
@@ -134,7 +135,7 @@ def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, s
     """Send the joules of one of the ``pictures`` made since the meter was, and say their source; nothing without one.
 
     Counters go up in steps: one that has not moved says nothing. They count other processes too: one that takes turns
-    with another says nothing.
+    with another says nothing. Where a method minimises a loss of its own, judging its pictures is counted, too.
     """
     joules = meter.read()
     if not joules or context.takes_turns:
@@ -301,6 +302,7 @@ def _optimise(
             return generator.generate(content, size, seed=cell.seed)
 
         def show(step: Step) -> None:
+            joules.read()  # lest its counter overflows unseen
             if step.size != size:  # the objective of a smaller picture is another one
                 return
             context.curve(step.seconds, step.iteration, step.terms, photo)

@@ -34,10 +34,25 @@ class OnnxRuntime(exported.Backend):
         """Memory of this process, or of the GPU."""
         if self.device.kind == "cpu":
             return host
-        return meters.GpuMeter(runtime.gpu_devices()[self.device.index].nvml_index)
+        # Makes the CUDA context, which is no one method's need.
+        onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(1, "float32"), "cuda", self.device.index)
+        return meters.GpuMeter(runtime.find_gpu(self.device).nvml_index)
 
     def generator(self, net_file: Path) -> Generator:
         return Generator(net_file, self)
+
+
+class OnDevice:
+    """An array on a GPU, as numpy where it is looked at."""
+
+    def __init__(self, value: Any):
+        self._value = value
+
+    def __array__(self, *arguments: Any, **keywords: Any) -> np.ndarray:
+        return self._value.numpy()
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        return self._value.numpy()[where]
 
 
 class Generator(exported.Generator):
@@ -47,7 +62,8 @@ class Generator(exported.Generator):
         super().__init__(path)
         with exported.explained(f"the net {str(path)!r} cannot be loaded by ONNX Runtime"):
             self._session = sessions.onnxruntime(self.model, backend.providers)
-        self._place = (backend.device.kind.replace("gpu", "cuda"), backend.device.index)
+        self._on_host = backend.device.kind == "cpu"
+        self._place = ("cpu" if self._on_host else "cuda", backend.device.index)
 
     def given(self) -> Sequence[tuple[str, Sequence[Any]]]:
         return [(given.name, given.shape) for given in self._session.get_inputs()]
@@ -55,6 +71,14 @@ class Generator(exported.Generator):
     def placed(self, arrays: Sequence[np.ndarray]) -> tuple:
         return tuple(onnxruntime.OrtValue.ortvalue_from_numpy(array, *self._place) for array in arrays)
 
-    def forward(self, *inputs: Any) -> np.ndarray:
+    def forward(self, *inputs: Any) -> Any:
         feeds = {name: value for (name, _), value in zip(self.given(), inputs)}
-        return self._session.run_with_ort_values(None, feeds)[0].numpy()
+        if self._on_host:
+            return self._session.run_with_ort_values(None, feeds)[0].numpy()
+        binding = self._session.io_binding()
+        for name, value in feeds.items():
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output(self._session.get_outputs()[0].name, *self._place)
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        return OnDevice(binding.get_outputs()[0])

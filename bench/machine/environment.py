@@ -303,7 +303,7 @@ def parse_places(text: str) -> list[set[int]] | None:
             numbers = [int(number) for number in part.split(":") if number]
             first, length, step = (*numbers, *(0, 1, 1)[len(numbers) :])[:3]
             place |= {first + index * step for index in range(length)}
-        repeats = [index * int(stride or len(place)) for index in range(int(count or 1))]
+        repeats = [index * int(stride or 1) for index in range(int(count or 1))]
         places += [{cpu + offset for cpu in place} for offset in repeats]
     return places or None
 

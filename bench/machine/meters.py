@@ -3,14 +3,15 @@
 Engines compute behind the caller's back, so the meter owns the synchronisation: every reading of the clock comes
 after ``synchronise()`` (waitall), and :func:`check_synchronised` proves that this was enough.
 
-Host memory is the kernel's own high-water mark of the worker (VmHWM), which needs no polling. What the
-numbers contain:
+Host memory is the kernel's own high-water mark of the worker (VmHWM), which needs no polling; where the system has
+none (macOS), no memory is reported. What the numbers contain:
 
     import_baseline_bytes   resident after importing the engine: interpreter, engine, libraries; no net,
                             no picture
     peak_memory_bytes       the most that was resident during the measured part: the baseline, the weights of
                             the net or the descriptor, inputs, activations, what the allocator keeps. The mark
-                            is reset after set-up, so that temporaries of loading do not count
+                            is reset after set-up, so that temporaries of loading do not count. Where a method
+                            minimises a loss of its own, the objective that judges its pictures is in it, too
     working_memory_bytes    peak_memory_bytes - import_baseline_bytes: what the method itself needs
 
 On a GPU both are device memory: what the driver counts for this process (or, where it does not tell, what the
@@ -226,10 +227,12 @@ def _thinned(samples: Sequence[float], most: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a meter read, in bytes; ``source`` says what was read, ``samples`` are further metrics of the cell."""
+    """What a meter read, in bytes, None where the system does not tell; ``source`` says what was read, ``samples`` are
+    further metrics of the cell.
+    """
 
-    peak: int
-    working: int
+    peak: int | None
+    working: int | None
     source: str
     details: dict[str, Any]
     samples: dict[str, int] = field(default_factory=dict)
@@ -251,7 +254,9 @@ class HostMeter:
 
     def read(self) -> Memory:
         """The peak since :meth:`start`."""
-        peak = high_water_bytes() or 0
+        peak = high_water_bytes()
+        if peak is None:
+            return Memory(None, None, "no VmHWM on this system", {})
         details = {"import_baseline_bytes": self.baseline, "peak_reset": self.was_reset}
         return Memory(peak, max(0, peak - self.baseline), "VmHWM of the worker", details)
 

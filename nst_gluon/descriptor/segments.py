@@ -15,18 +15,17 @@ import os
 import sys
 from collections.abc import Sequence
 
+from nst_gluon.descriptor.architecture import CHANNELS
 from nst_gluon.system.errors import UserError
-
-CHANNELS = (64, 128, 256, 512, 512)
 
 # Floats that a differentiated convolution with its ReLU, pooling and Gram holds per float of its activation: what an
 # evaluation in one piece takes over the sum of its activations.
 HELD = 2.6
 
 AUTO = "auto"
-# What an evaluation takes in so many segments, as a part of what it takes in one. Measured, working memory without the
-# weights once it has settled (seven evaluations), MB: at 512x512 898 in one and 734 in three, at
-# 768x768 1724 and 1230; at 256x256, and with two or four, nothing is gained. The time is 1.35 times as long.
+# What an evaluation takes in so many segments, as a fraction of what it takes in one. Measured, working memory without
+# the weights once it has settled (seven evaluations), MB: at 512x512 898 in one and 734 in three, at 768x768 1724 and
+# 1230; at 256x256, and with two or four, nothing is gained. The time is 1.35 times as long.
 SHARE = {1: 1.0, 2: 1.0, 3: 0.75}
 
 M_MMAP_THRESHOLD = -3  # malloc.h

@@ -13,12 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nst_gluon.descriptor.architecture import CHANNELS, CONVOLUTIONS
 from nst_gluon.descriptor.weights import VggWeights
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import UserError
-
-CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-CHANNELS = (64, 128, 256, 512, 512)
 
 # MXNet has no name for bfloat16 on the Python side: this structured dtype is how its operators recognise it.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])

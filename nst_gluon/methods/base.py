@@ -181,7 +181,7 @@ class Generator(Method):
         """The net as data. Raises TypeError or UserError for an architecture that it does not know."""
 
     def unsaturated(self, task: str) -> dict[str, Any]:
-        """As :meth:`architecture`, of a net that has no tanh at its end; the same if there is none, or no choice."""
+        """Like :meth:`architecture`, but without a final tanh where the method offers that."""
         return self.architecture(task)
 
     def watched(self, net: Net) -> tuple[str, ...]:

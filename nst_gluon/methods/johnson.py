@@ -98,6 +98,7 @@ class JohnsonSlim(Johnson):
     name = "johnson_slim"
     title = "slim Johnson net"
     description = "the Johnson net with half the channels in every layer"
+    paper = "after Johnson, Alahi, Fei-Fei, 2016"  # not the net of the paper, so none of its claims is judged on it
     color = "#6b8e23"
 
     def architecture(self, task: str) -> dict[str, Any]:

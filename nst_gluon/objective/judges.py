@@ -25,8 +25,8 @@ PATCH, MOST_PATCHES, NEARER = 16, 256, 0.8
 
 
 def unused_layers(preset: Preset, arch: str) -> Preset | None:
-    """The objective whose style term is the mean relative squared difference of Grams at LAYERS, but those that the
-    run's own ``preset`` has or the descriptor has not; None where none is left.
+    """The objective whose style term is the mean relative squared difference of Grams at LAYERS, except those
+    that the run's own ``preset`` has or the descriptor lacks; None where none is left.
     """
     used = {name for name, _ in (*preset.style_layers, *preset.content_layers)}
     layers = [name for name in LAYERS if name not in used and f"conv{name[4:]}" in conv_names(arch)]
@@ -115,7 +115,7 @@ def statistics(picture: np.ndarray) -> dict[str, np.ndarray]:
     lows = low_passes(grey)
     magnitudes = [np.abs(level) for level in bands]
     return {
-        "colour": np.concatenate([flat.mean(1), *map(_shape, flat), np.corrcoef(flat)[np.triu_indices(3, 1)]]),
+        "colour": np.concatenate([flat.mean(1), *map(_shape, flat), _correlation(flat)[np.triu_indices(3, 1)]]),
         "shape": np.concatenate([_shape(one) for one in lows]),
         "autocorrelation": np.concatenate([_autocorrelation(one) for one in lows]),
         "magnitude": np.concatenate([level.mean((1, 2)) for level in magnitudes]),
@@ -123,7 +123,7 @@ def statistics(picture: np.ndarray) -> dict[str, np.ndarray]:
             [_autocorrelation(one) for level in magnitudes for one in level]
         ),
         "orientations": np.concatenate(
-            [np.corrcoef(level.reshape(ORIENTATIONS, -1))[np.triu_indices(ORIENTATIONS, 1)] for level in magnitudes]
+            [_correlation(level.reshape(ORIENTATIONS, -1))[np.triu_indices(ORIENTATIONS, 1)] for level in magnitudes]
         ),
         "scales": np.concatenate(
             [_correlations(fine, np.abs(coarse)) for fine, coarse in _neighbours(magnitudes, bands)]
@@ -170,9 +170,17 @@ def _autocorrelation(picture: np.ndarray) -> np.ndarray:
     return (found[np.ix_(rows[LAGS:], columns)] / max(found[0, 0], 1e-12)).ravel()
 
 
+def _correlation(rows: np.ndarray) -> np.ndarray:
+    """Correlation of each row with each other, 0 where one of them is constant."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found, flat = np.corrcoef(rows), rows.std(1) < 1e-9
+    found[flat] = found[:, flat] = 0
+    return found
+
+
 def _correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Correlation of each of the bands (n, h, w) with each of the others, flat."""
-    both = np.corrcoef(np.concatenate([one.reshape(len(one), -1), other.reshape(len(other), -1)]))
+    both = _correlation(np.concatenate([one.reshape(len(one), -1), other.reshape(len(other), -1)]))
     return both[: len(one), len(one) :].ravel()
 
 

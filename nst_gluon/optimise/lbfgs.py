@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 SUFFICIENT = 1e-4  # of the decrease that the slope promises (Armijo)
-FLAT = 0.9  # the slope must have come down to this part of it (Wolfe)
+FLAT = 0.9  # the slope must have come down to this fraction of it (Wolfe)
 LONGER = 2.5  # a step at whose end the slope is still steeper is made so much longer
 TRIALS = 8
 

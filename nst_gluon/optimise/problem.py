@@ -224,7 +224,7 @@ class Problem:
             first_step: root mean square of the first step of L-BFGS, which has no curvature to go by.
             loss: the method's own, minimised without bounds instead of the objective, which then judges each picture
                 off the clock; the best picture is that of the lowest ``loss``, and no target ends the descent.
-            shown: with ``loss``: what of it is moved to the picture (1, 3, H, W) that it stands for.
+            shown: with ``loss``: from what it moves to the picture (1, 3, H, W) that this stands for; off the clock.
         """
         with self:
             placed = self._host.place(np.asarray(picture, dtype="float32"))
@@ -350,8 +350,9 @@ class Problem:
             value, gradient = loss(moved)
             if not math.isfinite(value):
                 raise self._stop("diverged") if self.best else NotFinite(f"the method's own loss became {value}")
-            picture, seconds = shown(self._host.fetch(moved)), self._clock.seconds()
+            fetched, seconds = self._host.fetch(moved), self._clock.seconds()  # fetched: a GPU is done
             with self._clock.paused():
+                picture = shown(fetched)
                 terms = self.objective.terms(picture)
             if value < least:
                 self.best, least = (terms, picture), value

@@ -13,10 +13,10 @@ from nst_gluon.system.errors import UserError
 
 # Luminance Y of the colour space YIQ (NTSC, 1953).
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-# A covariance is matched to this part of its norm, in so many rounds at most.
+# A covariance is matched to this fraction of its norm, in so many rounds at most.
 TOLERANCE, ROUNDS = 0.005, 20
-# The least variance along a principal axis: of any, and as a part of the largest.
-FLAT, LEAST_PART = 1e-6, 1e-4
+# The least variance along a principal axis: of any, and as a fraction of the largest.
+FLAT, LEAST_FRACTION = 1e-6, 1e-4
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class PrincipalColors:
         if not variances[-1] > FLAT:
             raise UserError("--style: it is of one colour; give one of more")
         # Along the others the style does not vary: a grey one has one axis.
-        kept = variances > FLAT + LEAST_PART * variances[-1]
+        kept = variances > FLAT + LEAST_FRACTION * variances[-1]
         self._axes, self._scales = axes[:, kept], deviation / np.sqrt(variances[kept])
 
     @property

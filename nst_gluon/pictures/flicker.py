@@ -8,7 +8,7 @@ import numpy as np
 class Flicker:
     """Mean absolute changes from frame to frame of a video and of what was made of it.
 
-    The change is the mean over all pixels, channels and pairs of successive frames, as a part of the range: 0 for a
+    The change is the mean over all pixels, channels and pairs of successive frames, as a fraction of the range: 0 for a
     still picture, 1 for one that goes from black to white. A video whose net added no movement of its own has a ratio
     of about 1.
     """

@@ -32,7 +32,8 @@ class Behind:
     """Calls of ``function``, made by a thread in the order given; a call waits while ``depth`` are not done.
 
     A context manager: a clean exit waits for all calls. An error of ``function`` is raised by a later call or at the
-    exit, and nothing after it is done; on any other error the calls that have not begun are dropped.
+    exit; up to ``depth`` - 1 calls after the one that failed may still be made. On any other error the calls that have
+    not begun are dropped.
     """
 
     def __init__(self, function: Callable[..., object], depth: int = 1):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +32,10 @@ SAVE_FORMATS = (".mp4", ".mkv", ".mov", ".m4v")
 INSTALL = "python -m pip install -e '.[cpu,video]'"
 ENDS_EARLY = ("partial file", "ended prematurely", "moov atom not found")  # what ffmpeg says of a cut file
 QUALITY = 7  # of imageio-ffmpeg's 1 to 10: x264's CRF 15, which loses nothing that the eye would miss
-LARGE = 720  # rows from which a video that does not say its colour matrix has that of television in high definition
+# A video of more rows, or of so many columns, that does not say its colour matrix has that of high definition.
+ROWS, COLUMNS = 576, 1280
+HDR = {"smpte2084": "PQ", "arib-std-b67": "HLG"}  # by ffmpeg's names of transfer functions
+FULL = 1 << 20  # bytes free: a disk with less is full
 # ffmpeg takes bt601 for RGB and says so nowhere; players take bt709 for what says nothing and is large.
 COLOURS = [
     "-vf", "scale=out_color_matrix=bt709:out_range=tv,"
@@ -98,12 +102,17 @@ def open_clip(path: Path) -> Clip:
             next(frames)
     except Exception as error:  # OSError, IndexError, RuntimeError, StopIteration: it has no errors of its own
         raise UserError(f"{quoted(path)} is not a video that ffmpeg can read; give e.g. an .mp4") from error
+    pixels = meta.get("pix_fmt") or ""
+    hdr = next((name for transfer, name in HDR.items() if transfer in pixels), None)
+    if hdr:
+        raise UserError(f"{quoted(path)} is HDR ({hdr}), whose colours would come out wrong; convert it to SDR first")
     _check_whole(path)
     if not meta["fps"] > 0:
         raise UserError(f"{quoted(path)} does not say how many frames a second it has; convert it to .mp4")
     rate, (width, height) = exact_rate(meta["fps"]), meta["size"]
     count = max(1, round(meta["duration"] * rate)) if meta["duration"] else None
-    matrix = "bt709" if min(width, height) >= LARGE and not _says_matrix(meta.get("pix_fmt") or "") else None
+    large = max(width, height) >= COLUMNS or min(width, height) > ROWS
+    matrix = "bt709" if large and not _says_matrix(pixels) else None
     return Clip(path, rate, (height, width), count, "audio_codec" in meta, matrix)
 
 
@@ -113,8 +122,10 @@ def _upright(matrix: str | None = None) -> list[str]:
 
 
 def _says_matrix(pixels: str) -> bool:
-    """Whether a pixel format as ffmpeg describes it has its colour matrix: "yuv420p(tv, bt709, progressive)"."""
-    return not pixels.startswith(("yuv", "nv")) or bool(re.search("bt|smpte|fcc", pixels))
+    """Whether a pixel format as ffmpeg describes it has its colour matrix: "yuv420p(tv, bt709, progressive)", or, with
+    primaries and transfer function, "yuv420p(tv, unknown/bt709/bt709)".
+    """
+    return not pixels.startswith(("yuv", "nv")) or bool(re.search("bt|smpte|fcc", pixels.split("/")[0]))
 
 
 def _check_whole(path: Path) -> None:
@@ -201,7 +212,7 @@ class Writer:
         try:
             self._stream.send(np.ascontiguousarray(frame))
         except (OSError, StopIteration) as error:
-            raise UserError(f"cannot write {quoted(self.path)}: ffmpeg stopped ({_first_line(error)})") from error
+            raise self._failed(f"ffmpeg stopped ({_first_line(error)})") from error
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
@@ -215,11 +226,17 @@ class Writer:
         self.sound_kept = self._clip.sound and self._copy(with_sound=True) is None
         wrong = None if self.sound_kept else self._copy(with_sound=False)
         if wrong is not None:
-            raise UserError(f"cannot write {quoted(self.path)}: ffmpeg says: {wrong}")
+            raise self._failed(f"ffmpeg says: {wrong}")
         try:
             self._whole.replace(self.path)
         except OSError as error:
             raise UserError(f"cannot write {quoted(self.path)}: {one_line(error)}") from error
+
+    def _failed(self, why: str) -> UserError:
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self._silent.parent).free < FULL:
+                why = "the disk is full; free some of it, or give a path on another"
+        return UserError(f"cannot write {quoted(self.path)}: {why}")
 
     def _copy(self, with_sound: bool) -> str | None:
         """The pictures, and the clip's sound, as one file; the last line of what ffmpeg says when it cannot."""

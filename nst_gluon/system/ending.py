@@ -150,7 +150,7 @@ class _Forgiving(io.FileIO):
 
 
 def _as_bytes(error: UnicodeError) -> tuple[str, int]:
-    """Names that are not UTF-8 are printed as they are on disk, other letters that the stream lacks as escapes."""
+    """Names that are not UTF-8 are printed as they are on disk, other characters that the stream lacks as escapes."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:

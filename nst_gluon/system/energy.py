@@ -13,8 +13,8 @@ COUNTED = ("package", "dram")
 
 
 class Meter:
-    """What has been used since it was made. Read it at least every few minutes: RAPL's counters overflow, at about
-    262 kJ, which is seen once between two readings.
+    """What has been used since it was made. Read it every few minutes: RAPL's counters overflow (after 262 kJ on Intel,
+    65.5 kJ on AMD), which is seen once between two readings.
 
     Args:
         gpu: NVML's index of the GPU that is counted; None: the processor.

@@ -45,7 +45,7 @@ def quoted(path: PathLike) -> str:
 
 
 def escaped(text: str) -> str:
-    """``text`` with escapes for whatever would move a terminal's cursor, and for bytes that are no letters."""
+    """``text`` with escapes for whatever would move a terminal's cursor, and for bytes that are no characters."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -295,7 +295,8 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def write_atomically(path: PathLike, data: bytes | str, overwrite: bool = True) -> Path:
-    """:func:`replace` for a file that the user named. A text is written in UTF-8, with escapes for what is no letter.
+    """:func:`replace` for a file that the user named. A text is written in UTF-8, with escapes for what is no
+    character.
 
     Raises UserError when the folder is missing, when ``path`` is no regular file, when it exists and ``overwrite``
     is false, and when the system refuses the write (permissions, full disk, read-only, too long a name).

@@ -283,6 +283,12 @@ def find_gpu(device: Device) -> Gpu:
     """The GPU that ``device`` names; a UserError, in one line, if it is not there."""
     gpus = gpu_devices()
     if not gpus:
+        mig = re.search(r"MIG-[^,\s]*", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        if mig:
+            raise UserError(
+                f"--device {device}: CUDA_VISIBLE_DEVICES names {mig.group()!r}, a part of a GPU, which is not "
+                "supported; name a whole one, or use --device cpu"
+            )
         raise UserError(f"--device {device}: no NVIDIA GPU and driver are visible here; use --device cpu")
     if device.index >= len(gpus):
         choices = ", ".join(str(Device("gpu", gpu.index)) for gpu in gpus)

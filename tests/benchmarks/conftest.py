@@ -120,7 +120,8 @@ def measure(benchmark, request):
         benchmark.pedantic(synchronised, rounds=rounds, iterations=iterations)
         memory = meter.read()
         benchmark.extra_info.update(peak_memory_bytes=memory.peak, working_memory_bytes=memory.working)
-        request.config.stash[MEMORY][request.node.name] = memory
+        if memory.peak is not None:
+            request.config.stash[MEMORY][request.node.name] = memory
 
     return run
 

@@ -44,7 +44,7 @@ class PyTorch(measure.Defaults):
         """Memory of this process, or of the GPU."""
         if self.device == "cpu":
             return host
-        gpu = runtime.gpu_devices()[runtime.parse_device(self.name).index]
+        gpu = runtime.find_gpu(runtime.parse_device(self.name))
         return devices.GpuMeter(self.device, gpu.nvml_index)
 
     def place(self, picture: np.ndarray) -> torch.Tensor:
@@ -87,7 +87,7 @@ class PyTorch(measure.Defaults):
         return [self.fetch(found[name]) for name in layers]
 
     def device_seconds(self, forward: Callable[[], Any], calls: int) -> list[float]:
-        return [] if self.device == "cpu" else devices.event_seconds(forward, calls)
+        return [] if self.device == "cpu" else devices.event_seconds(forward, calls, self.device)
 
     def layout(self, what: str, trial: Callable[[Any], Callable[[], Any]]) -> Any:
         """The memory format for ``what``, as the options say or by trial; remembered for the record."""

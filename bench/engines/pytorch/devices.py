@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bench.engines.pytorch.library import torch
@@ -53,27 +53,21 @@ def choose_layout(
     for name, layout in LAYOUTS.items():
         run = call(layout)
         run()
-        times = []
-        for _ in range(TRIAL_CALLS):
-            synchronise(device)
-            begun = time.perf_counter()
-            run()
-            synchronise(device)
-            times.append(time.perf_counter() - begun)
-        found[name] = min(times)
+        found[name] = min(meters.timed(run, partial(synchronise, device)) for _ in range(TRIAL_CALLS))
     return min(found, key=found.get), found
 
 
-def event_seconds(call: Callable[[], Any], calls: int) -> list[float]:
+def event_seconds(call: Callable[[], Any], calls: int, device: str) -> list[float]:
     """Seconds of single calls between two events on the GPU's own clock: what the host does meanwhile is not in it."""
     marks = []
-    for _ in range(calls):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        call()
-        end.record()
-        marks.append((begin, end))
-    torch.cuda.synchronize()
+    with torch.cuda.device(device):  # else the events are recorded on cuda:0
+        for _ in range(calls):
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            begin.record()
+            call()
+            end.record()
+            marks.append((begin, end))
+    synchronise(device)
     return [begin.elapsed_time(end) / 1e3 for begin, end in marks]
 
 

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nst_gluon.descriptor.architecture import CHANNELS, CONVOLUTIONS
 from nst_gluon.descriptor.scaling import IMAGENET_MEAN, IMAGENET_STD, Triple
 from nst_gluon.system.errors import UserError, did_you_mean
-
-#: Convolutions per block (Simonyan & Zisserman 2014, table 1, configurations D and E).
-CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-CHANNELS = (64, 128, 256, 512, 512)
 
 
 def conv_names(arch: str) -> list[str]:

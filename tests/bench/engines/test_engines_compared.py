@@ -66,6 +66,23 @@ def test_every_cell_of_two_engines_is_there_with_its_ratio(compared):
     assert set(onnx["method"]) == {"johnson"} and "objective" not in set(onnx["metric"])
 
 
+def test_processes_are_kept_apart_as_in_the_main_table():
+    """Calls hardly differ within a process, processes do."""
+    rng = np.random.default_rng(3)
+    cell = {"photo": "", "style_name": "", "method": "johnson", "task": "stylize", "size": 64, "batch": 1,
+            "dtype": "float32", "device": "cpu", "metric": "latency_s", "unit": "s"}  # fmt: skip
+    samples = pd.DataFrame([
+        {**cell, "engine": engine, "seed": seed, "value": factor * level * rng.normal(1, 0.001)}
+        for engine, factor in (("gluon", 1.0), ("pytorch", 2.0))
+        for seed, (level, calls) in enumerate(((1.0, 30), (1.2, 5), (1.4, 5)))
+        for _ in range(calls)
+    ])  # fmt: skip
+    summary = analysis.medians(samples.assign(status="ok"))
+    base, peer = engine_comparison.compare(pd.DataFrame(), samples, summary).to_dict("records")
+    assert [base["value"], peer["value"]] == list(summary["value"]) and peer["value"] == pytest.approx(2.4, rel=0.01)
+    assert peer["low"] < 2 / 1.1 and peer["high"] > 2 * 1.1
+
+
 def test_nothing_is_compared_where_there_is_one_engine(run):
     data, summary = read_run(run), pd.read_csv(run / "summary.csv")
     alone = (table[table["engine"] == "pytorch"] for table in (data.samples, summary))

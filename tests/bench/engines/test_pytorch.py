@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -191,7 +192,7 @@ class FakeCuda:
     """What the engine uses of ``torch.cuda``: a device on which every call takes 5 ms."""
 
     def __init__(self):
-        self.now, self.reset, self.emptied, self.synchronised = 0.0, 0, 0, 0
+        self.now, self.reset, self.emptied, self.synchronised, self.current = 0.0, 0, 0, [], "cuda:0"
         outer = self
 
         class Event:
@@ -199,9 +200,10 @@ class FakeCuda:
                 assert enable_timing
 
             def record(self):
-                self.at = outer.now
+                self.at, self.where = outer.now, outer.current
 
             def elapsed_time(self, end):
+                assert self.where == end.where == outer.synchronised[-1]
                 return 1e3 * (end.at - self.at)
 
         self.Event = Event
@@ -212,8 +214,14 @@ class FakeCuda:
     def device_count(self):
         return 1
 
+    @contextlib.contextmanager
+    def device(self, device):
+        self.current, before = device, self.current
+        yield
+        self.current = before
+
     def synchronize(self, device=None):
-        self.synchronised += 1
+        self.synchronised.append(device or self.current)
 
     def empty_cache(self):
         self.emptied += 1
@@ -248,8 +256,8 @@ def test_latency_by_the_device_s_clock(cuda):
     def call():
         cuda.now += 0.005
 
-    assert devices.event_seconds(call, 4) == pytest.approx([0.005] * 4)
-    assert cuda.synchronised == 1
+    assert devices.event_seconds(call, 4, "cuda:1") == pytest.approx([0.005] * 4)
+    assert cuda.synchronised == ["cuda:1"] and cuda.current == "cuda:0"
 
 
 def test_memory_is_told_by_the_driver_and_by_the_allocator(cuda, monkeypatch):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import types
 
+import numpy as np
 import pytest
+from plans import small_plan
 
 from bench.engines import measure
+from bench.plan.budgets import GATE
+from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.system.energy import Meter
 
 
@@ -57,10 +61,31 @@ def test_a_gpu_by_its_driver():
 
 def test_a_sample_is_of_one_picture_and_there_is_none_without_a_counter(tmp_path):
     sent = []
-    context = types.SimpleNamespace(sample=lambda *row: sent.append(row))
+    context = types.SimpleNamespace(sample=lambda *row: sent.append(row), takes_turns=False)
     assert measure._report_energy(context, Meter(root=tmp_path), 4) == {} and sent == []
     rapl(tmp_path, package_0=(0, 10**9))
     meter = Meter(root=tmp_path)
     rapl(tmp_path, package_0=(8_000_000, 10**9))
     assert measure._report_energy(context, meter, 4) == {"energy_source": "RAPL, package"}
     assert sent == [("energy_j", 2.0, "J")]
+
+
+def test_the_counter_is_read_at_every_evaluation_lest_it_overflows_unseen(monkeypatch):
+    class Bowl:
+        segments = 1
+
+        def value_and_gradient(self, picture):
+            return Terms(float((picture**2).sum()), 0.0, 0.0, 0.0), 2 * picture
+
+    counter, reads = types.SimpleNamespace(source="RAPL", read=lambda: reads.append(1) or 1.0), []
+    monkeypatch.setattr(measure, "_energy", lambda cell: counter)
+    monkeypatch.setattr(measure, "_objective", lambda *arguments: Bowl())
+    monkeypatch.setattr(measure, "_style", lambda *arguments: np.zeros((1, 3, 16, 16), "float32"))
+    plan = small_plan(method_names=["gatys"], tasks=["texture"], sizes=[16], budget=GATE)
+    nothing = lambda *arguments: None  # noqa: E731
+    context = types.SimpleNamespace(targets={}, photos=(), takes_turns=False, turn=bool, sample=nothing, curve=nothing,
+                                    ready=nothing)  # fmt: skip
+    backend, host = measure.Defaults(), measure.meters.HostMeter()
+    backend.synchronise = measure.meters.nothing
+    info = measure.execute(backend, host, plan.cells[0], plan.settings, GATE, context)
+    assert info["evaluations"] > 1 and len(reads) == info["evaluations"] + 1

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from plans import environment as child_environment
 
+from bench.engines import measure
 from bench.machine import environment, meters
 
 MB = 1 << 20
@@ -124,6 +125,14 @@ def test_a_large_parent_does_not_falsify_the_childs_memory():
     (peak,) = child("meter = meters.HostMeter(); meter.start(); print(meter.read().peak)")
     assert peak < 100 * MB
     del block  # it lived until here
+
+
+def test_a_system_without_a_high_water_mark_reports_no_memory(monkeypatch):
+    monkeypatch.setattr(meters, "high_water_bytes", lambda *field: None)
+    memory, sent = meters.HostMeter().read(), []
+    assert (memory.peak, memory.working) == (None, None)
+    context = SimpleNamespace(sample=lambda *row: sent.append(row))
+    assert measure._report_memory(context, memory) == {"source": "no VmHWM on this system"} and not sent
 
 
 class FakeNvml:

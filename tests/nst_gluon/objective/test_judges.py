@@ -50,6 +50,15 @@ def test_statistics_do_not_see_where_things_are_but_what_they_are():
     assert judges.statistics_distance(*quarters) < 0.4 < 0.9 < judges.statistics_distance(brick, found)
 
 
+def test_a_style_without_blue_has_statistics_and_so_have_its_pictures():
+    picture = texture("gravel", 64)
+    without = picture.copy()
+    without[2] = 0
+    found = judges.statistics(without)
+    assert all(np.isfinite(values).all() for values in found.values())
+    assert 0 < judges.statistics_distance(judges.statistics(picture), found) < np.inf
+
+
 def test_statistics_are_plenoptics():
     """Skewness, kurtosis and the correlations of magnitudes across scales, of Portilla and Simoncelli's own model."""
     plenoptic = pytest.importorskip("plenoptic")

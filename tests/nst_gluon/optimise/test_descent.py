@@ -90,6 +90,23 @@ def test_a_callback_is_off_the_clock(now):
     assert [step.iteration for step in result.steps] == [1, 2, 3, 4, 5]
 
 
+def test_the_picture_that_a_method_s_own_loss_moves_is_made_and_judged_off_the_clock(now):
+    def slow(picture):
+        now[0] += 100.0
+        return picture
+
+    bowl = Slow(now)
+    bowl.terms = lambda picture: Terms(float(slow(picture).mean()), 0.0, 0.0, 0.0)
+    problem = Problem(bowl, NOISE.shape[2:], OptimizationConfig(iterations=5))
+
+    def loss(picture):
+        terms, gradient = bowl.value_and_gradient(picture)
+        return terms.objective, gradient
+
+    result = problem.run(lambda problem: problem.minimise(NOISE, loss=loss, shown=slow))
+    assert [step.seconds for step in result.steps] == pytest.approx([0.0625 * n for n in range(1, 6)])
+
+
 def test_the_best_picture_is_returned_and_divergence_reported():
     bowl = Bowl(GOAL, fail_at=6)
     result = optimise(bowl, NOISE, OptimizationConfig(iterations=50))

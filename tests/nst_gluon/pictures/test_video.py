@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_frames_come_back_as_they_were_written(clip, tmp_path):
 
 
 @pytest.mark.parametrize("tagged", [True, False])
-@pytest.mark.parametrize(("matrix", "size"), [("bt709", "1280x720"), ("bt601", "640x360")])
+@pytest.mark.parametrize(("matrix", "size"), [("bt709", "1280x720"), ("bt709", "1280x544"), ("bt601", "640x360")])
 def test_a_video_that_does_not_say_its_colour_matrix_has_that_of_its_size(tagged, matrix, size, tmp_path):
     """As players have it: high definition is bt709, smaller is bt601. An orange that the other matrix would change."""
     number = {"bt709": 1, "bt601": 6}[matrix] if tagged else 2
@@ -102,6 +103,24 @@ def test_a_video_that_does_not_say_its_colour_matrix_has_that_of_its_size(tagged
     )  # fmt: skip
     colour = frames_of(tmp_path / "c.mp4").mean(axis=(0, 1, 2))
     assert np.abs(colour - (0xE0, 0x60, 0x20)).max() < 5  # the other matrix: 14 and more
+
+
+@pytest.mark.parametrize(
+    ("pixels", "says"),
+    [("yuv420p", False), ("yuv420p(tv, unknown/bt709/bt709, progressive)", False), ("yuv420p(tv, bt709)", True),
+     ("yuv420p(tv, smpte170m/unknown/unknown)", True), ("gbrp", True)],
+)  # fmt: skip
+def test_what_says_the_colour_matrix(pixels, says):
+    assert video._says_matrix(pixels) is says
+
+
+@pytest.mark.parametrize(("transfer", "name"), [("arib-std-b67", "HLG"), ("smpte2084", "PQ")])
+def test_a_video_in_hdr_is_refused(transfer, name, tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "color=0xE06020:s=64x48:r=10:d=0.2", "-vf",
+           f"format=yuv420p10le,setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc={transfer}",
+           "-c:v", "ffv1", str(tmp_path / "hdr.mkv"))  # fmt: skip
+    with pytest.raises(UserError, match=rf"hdr.mkv' is HDR \({name}\).*; convert it to SDR first$"):
+        video.open_clip(tmp_path / "hdr.mkv")
 
 
 def test_the_rate_is_exact(clip, tmp_path):
@@ -147,6 +166,15 @@ def test_what_ffmpeg_refuses_is_one_line(clip, tmp_path):
             for frame in crops(40) * 5:
                 file.add(frame)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named(clip, tmp_path, monkeypatch):
+    source = video.open_clip(clip)
+    monkeypatch.setattr(video.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+    with pytest.raises(UserError, match=r"^cannot write .*out\.mp4': the disk is full; "):  # noqa: SIM117
+        with video.Writer(tmp_path / "out.mp4", source, source.size) as file:
+            file._stream.close()
+            file.add(crops(1)[0])
 
 
 @pytest.mark.parametrize("data", [b"", b"no video at all" * 100])

@@ -384,6 +384,12 @@ def test_a_device_that_cannot_work_is_refused_in_one_line(nvml, monkeypatch, gpu
     assert "\n" not in str(refusal.value)
 
 
+def test_a_slice_of_a_gpu_is_refused_by_its_name(nvml):
+    nvml(HOPPER, visible="MIG-1234-ab")
+    with pytest.raises(UserError, match="^--device gpu: CUDA_VISIBLE_DEVICES names 'MIG-1234-ab'.* not supported; .*$"):
+        runtime.find_gpu(runtime.parse_device("gpu"))
+
+
 def test_a_device_that_works(nvml, monkeypatch):
     nvml(HOPPER, ADA)
     monkeypatch.setattr(builds, "installed", lambda: WHEEL)
