@@ -43,6 +43,11 @@ class Analysed:
     roofline: pd.DataFrame = field(default_factory=pd.DataFrame)
     untrained: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def asked(self) -> float | None:
+        """The loss that was asked for (--target-loss); None: the nets' own."""
+        return summary.asked_of(self.run)
+
     def rows(self, metric: str | None = None, **fields: Any) -> pd.DataFrame:
         """The rows of the summary with these fields, at batch 1 unless it is given."""
         found = self.summary

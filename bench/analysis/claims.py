@@ -2,8 +2,8 @@
 
 A claim names a metric, whom it is of (the net of a paper, or the optimisation that speed-ups relate to), one or more
 sizes with the published value of each, and a rule (RULES). The rule turns the measured interval into a verdict;
-nothing else does. Where there is no interval (a single sample) the measured value stands for both of its ends. A claim
-with several sizes gets the worst of their verdicts.
+nothing else does. Where there is no interval (a single sample) the measured value stands for both of its ends. Of
+several styles and sizes the worst speaks (:func:`worst`).
 
 What keeps a claim from being counted:
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,14 @@ from bench.analysis import metrics
 from bench.analysis import summary as analysis
 from bench.analysis.methods import Methods
 from bench.store.reader import GROUP_COLUMNS, RunData
+from nst_gluon.pages.wording import clean
 from nst_gluon.system.files import write_atomically
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
 BELOW_FLOOR, OTHER_HARDWARE, NOT_MEASURED = "below the quality floor", "other hardware", "not measured"
 VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, BELOW_FLOOR, OTHER_HARDWARE, NOT_MEASURED)
 COUNTED = VERDICTS[:4]
+BOUNDS = (analysis.LOWER_BOUND, analysis.NOT_REACHED)  # statuses of what is known only to be that or more
 COLUMNS = ("claim", "source", "published", "measured", "low", "high", "verdict", "unit", "reason", "id", "size")
 
 QUALITY_FLOOR = 20  # evaluations of the objective; Johnson et al. say 50 to 100 for their nets
@@ -58,7 +60,10 @@ EXCEPTIONS = (
     "Other hardware: seconds and bytes published for a GPU of 2016 are shown beside this machine's, without a verdict.",
     "A lower bound confirms an 'at least' that it already satisfies and refutes an 'about' that it already exceeds "
     "threefold; otherwise it leaves the claim not measured.",
+    "Several styles or sizes: the worst verdict counts, and of equal ones the worst value. Where a style or size of "
+    "the run could not be judged, the claim is partly reproduced at most.",
 )
+ABSENT = "not in this run"
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Part:
-    """What a run says on a claim at one size. ``reason`` says what the verdict rests on, or why there is none; ``row``
-    is the row of the summary, None without one.
+    """What a run says on a claim at one size. ``why`` explains the verdict where the numbers do not (ABSENT: the run
+    has no such cell), ``basis`` is what it rests on; ``row`` is the row of the summary, None without one.
     """
 
     size: int
@@ -126,9 +131,14 @@ class Part:
     low: float
     high: float
     verdict: str
-    reason: str
+    why: str
+    basis: str = ""
     lower_bound: bool = False
     row: Mapping[str, Any] | None = None
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(filter(None, [self.why, self.basis]))
 
 
 @dataclass(frozen=True)
@@ -139,10 +149,13 @@ class Finding:
     parts: tuple[Part, ...]
 
     @property
+    def worst(self) -> Part:
+        """The size that speaks for the claim."""
+        return worst(self.claim, self.parts, "sizes")
+
+    @property
     def verdict(self) -> str:
-        """The worst verdict of the sizes that were measured."""
-        found = [part.verdict for part in self.parts if part.verdict != NOT_MEASURED]
-        return max(found, key=VERDICTS.index, default=NOT_MEASURED)
+        return self.worst.verdict
 
 
 def _at_256(value: float, high: float | None = None) -> dict[int, tuple[float, float]]:
@@ -201,13 +214,17 @@ def evaluations(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) ->
     if not same.any():
         return math.nan
     found = summary.loc[same].iloc[0]
-    ended = found["status"] in (analysis.LOWER_BOUND, analysis.NOT_REACHED) and found["value"] < QUALITY_FLOOR
+    ended = found["status"] in BOUNDS and found["value"] < QUALITY_FLOOR
     return math.nan if ended else float(found["value"])
 
 
 def find(claim: Claim, summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> Finding:
     """The finding on one claim from a summary table of one run."""
-    return Finding(claim, tuple(_worst(claim, size, summary, known, random_weights) for size in claim.published))
+    groups = [rows for _, rows in summary.groupby("style_name")] or [summary]
+    return Finding(claim, tuple(
+        worst(claim, [_part(claim, size, rows, known, random_weights) for rows in groups], "styles")
+        for size in claim.published
+    ))  # fmt: skip
 
 
 def find_all(summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> list[Finding]:
@@ -215,64 +232,85 @@ def find_all(summary: pd.DataFrame, known: Methods, random_weights: bool = False
     return [find(claim, summary, known, random_weights) for claim in CLAIMS]
 
 
-def _worst(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random_weights: bool) -> Part:
-    """Of several styles the one with the worst verdict."""
-    groups = [rows for _, rows in summary.groupby("style_name")] or [summary]
-    each = [_part(claim, size, rows, known, random_weights) for rows in groups]
-    return max([part for part in each if part.verdict != NOT_MEASURED] or each, key=lambda p: VERDICTS.index(p.verdict))
+def worst(claim: Claim, parts: Sequence[Part], what: str) -> Part:
+    """Of several styles or sizes (``what``) the one with the worst verdict, and of equal ones with the worst value.
+
+    Where the run has others that could not be judged, its verdict is PARTLY at most.
+    """
+    there = [part for part in parts if part.why != ABSENT]
+    judged = [part for part in there if part.verdict != NOT_MEASURED]
+    if not judged:
+        return (there or parts)[0]
+    found = max(judged, key=lambda part: (VERDICTS.index(part.verdict), _miss(claim, part)))
+    if len(judged) == len(there):
+        return found
+    verdict = max(found.verdict, PARTLY, key=VERDICTS.index)
+    counted = f"{len(judged)} of {len(there)} {what} measured"
+    return replace(found, verdict=verdict, why="; ".join(filter(None, [found.why, counted])))
+
+
+def _miss(claim: Claim, part: Part) -> float:
+    """By what factor a value is on the wrong side of the published one; below 1 on the right side."""
+    low, high = claim.published[part.size]
+    short, over = low / part.measured if part.measured else math.inf, part.measured / high
+    return {AT_LEAST: short, AT_MOST: over, ABOUT: max(short, over)}[claim.rule]
 
 
 def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random_weights: bool) -> Part:
+    """What one style says."""
     nets = known.of_paper(claim.paper.title)
-    row = _row(claim, size, summary, nets, known.baseline)
-    if row is None:
-        return Part(size, math.nan, math.nan, math.nan, NOT_MEASURED, "not in this run")
-    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
-    if math.isnan(value):
-        return Part(size, value, low, high, NOT_MEASURED, f"no value: a cell ended as {row['status']}", row=row)
-    style = f"{row['style_name']}: " if row["style_name"] else ""
-    basis = f"{style}{row['engine']} on {row['device']}, n = {row['n']}"
-    bound = row["status"] in (analysis.LOWER_BOUND, analysis.NOT_REACHED)
-    low, high = (value, math.inf) if bound else (low, high)
-    steps = evaluations(summary, row, known.baseline) if claim.speed else math.inf
-    if random_weights and (claim.needs_real_weights or claim.speed):
-        verdict, reason = NOT_MEASURED, f"random descriptor weights: there is no loss to equal; {basis}"
-    elif claim.hardware_bound:
-        verdict, reason = OTHER_HARDWARE, f"published for a GPU of 2016; {basis}"
-    elif math.isnan(steps):
-        verdict = NOT_MEASURED
-        reason = f"its quality is not known: no optimisation reached its loss or made {QUALITY_FLOOR} evaluations"
-    elif steps < QUALITY_FLOOR:
-        verdict = BELOW_FLOOR
-        reason = f"{style}matched in {math.floor(steps)} evaluations; {QUALITY_FLOOR} needed"
-    elif bound:
-        verdict, reason = _judge_bound(claim, claim.published[size], value)
-        reason = f"{reason}; {basis}"
-    else:
-        ends = (value, value) if math.isnan(low) or math.isnan(high) else (low, high)
-        verdict, reason = judge(claim.rule, claim.published[size], *ends), basis
-    return Part(size, value, low, high, verdict, reason, bound, row)
-
-
-def _row(
-    claim: Claim, size: int, summary: pd.DataFrame, nets: Sequence[str], baseline: str
-) -> Mapping[str, Any] | None:
-    """The row of the summary that speaks for a claim: one with a value, of the suite's own engine, on a GPU; None
-    where the run has none.
-    """
-    family = metrics.split(claim.metric)[0]
-    wanted = [claim.metric]
-    if claim.of_optimisation and family in ("iterations_to_target", "time_to_target_s"):
-        wanted = [metrics.aimed_at(family, net) for net in nets]
-    rows = summary[
-        summary["metric"].isin(wanted)
-        & summary["method"].isin([baseline] if claim.of_optimisation else nets)
+    cells = summary[
+        summary["method"].isin([*nets, known.baseline])
         & (summary["task"] == claim.task)
         & (summary["size"] == size)
         & (summary["batch"] == 1)
         & (summary["dtype"] == "float32")
-    ].to_dict("records")
-    return min(rows, key=_preference, default=None)
+    ]
+    row = _row(claim, cells, nets, known.baseline)
+    if row is None:
+        failed = cells.loc[~cells["status"].isin([analysis.OK, *BOUNDS]), "status"].tolist()
+        why = f"no value: a cell ended as {failed[0]}" if failed and cells["method"].isin(nets).any() else ABSENT
+        return Part(size, math.nan, math.nan, math.nan, NOT_MEASURED, why)
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    if math.isnan(value):
+        why = f"no value: a cell ended as {row['status']}"
+        return Part(size, value, low, high, NOT_MEASURED, why, _basis(row, known), row=row)
+    bound = row["status"] in BOUNDS
+    low, high = (value, math.inf) if bound else (low, high)
+    steps = evaluations(summary, row, known.baseline) if claim.speed else math.inf
+    if random_weights and (claim.needs_real_weights or claim.speed):
+        verdict, why = NOT_MEASURED, "random descriptor weights: there is no loss to equal"
+    elif claim.hardware_bound:
+        verdict, why = OTHER_HARDWARE, ""
+    elif math.isnan(steps):
+        verdict = NOT_MEASURED
+        why = f"its quality is not known: no optimisation reached its loss or made {QUALITY_FLOOR} evaluations"
+    elif steps < QUALITY_FLOOR:
+        verdict, why = BELOW_FLOOR, f"matched in {math.floor(steps)} evaluations, {QUALITY_FLOOR} needed"
+    elif bound:
+        verdict, why = _judge_bound(claim, claim.published[size], value)
+    else:
+        ends = (value, value) if math.isnan(low) or math.isnan(high) else (low, high)
+        verdict, why = judge(claim.rule, claim.published[size], *ends), ""
+    return Part(size, value, low, high, verdict, why, _basis(row, known), bound, row)
+
+
+def _basis(row: Mapping[str, Any], known: Methods) -> str:
+    """What a verdict rests on: style, method, engine, device and number of samples."""
+    method, net = known.title(row["method"]), metrics.split(row["metric"])[1]
+    method += f" to the loss of the {known.title(net)}" if net else ""
+    style = clean(row["style_name"], 40)
+    return ", ".join(filter(None, [style, method, f"{row['engine']} on {row['device']}", f"n = {row['n']}"]))
+
+
+def _row(claim: Claim, cells: pd.DataFrame, nets: Sequence[str], baseline: str) -> Mapping[str, Any] | None:
+    """The row that speaks for a claim: one with a value, of the suite's own engine, on a GPU; None without any."""
+    family = metrics.split(claim.metric)[0]
+    wanted = [claim.metric]
+    if claim.of_optimisation and family in ("iterations_to_target", "time_to_target_s"):
+        wanted = [metrics.aimed_at(family, net) for net in nets]
+    rows = cells[cells["metric"].isin(wanted) & cells["method"].isin([baseline] if claim.of_optimisation else nets)]
+    return min(rows.to_dict("records"), key=_preference, default=None)
 
 
 def _preference(row: Mapping[str, Any]) -> tuple[bool, bool, bool, str, str]:
@@ -287,11 +325,11 @@ def _preference(row: Mapping[str, Any]) -> tuple[bool, bool, bool, str, str]:
 
 def _judge_bound(claim: Claim, published: tuple[float, float], bound: float) -> tuple[str, str]:
     """The verdict on a value that is known only to be ``bound`` or more."""
-    if claim.rule == AT_LEAST and bound >= published[0] / SAME_ORDER:
-        return judge(claim.rule, published, bound, math.inf), "a lower bound, and the claim holds from there on"
+    if claim.rule == AT_LEAST and judge(claim.rule, published, bound, math.inf) == REPRODUCED:
+        return REPRODUCED, "a lower bound, and the claim holds from there on"
     if claim.rule != AT_LEAST and bound > published[1] * SAME_ORDER:
         return NOT_REPRODUCED, "a lower bound, already beyond three times the published value"
-    return NOT_MEASURED, "only a lower bound is known: the target was not reached in the time allowed"
+    return NOT_MEASURED, "only a lower bound is known: optimisation ended before it reached the target"
 
 
 def untrained(summary: pd.DataFrame, known: Methods) -> pd.DataFrame:

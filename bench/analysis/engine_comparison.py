@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from bench.analysis import metrics
-from bench.analysis.intervals import Estimate, median_interval, ratio_interval
+from bench.analysis.intervals import SEED, Estimate, Resampled, resampled
 from bench.analysis.summary import OK, with_status
 from bench.plan.engines import REFERENCE
 from bench.store.reader import GROUP_COLUMNS
@@ -32,24 +32,33 @@ def compare(cells: pd.DataFrame, samples: pd.DataFrame, summary: pd.DataFrame) -
 
     Returns:
         COLUMNS, a row per cell, engine and metric; the reference comes first. ``ratio`` is the value over the
-        reference's, with its 95 % bootstrap interval (NaN where both have one sample), NaN for the reference itself.
+        reference's, NaN for the reference itself, with its 95 % bootstrap interval (NaN where both have one sample):
+        processes, or photos, and the samples of each are drawn again, as in the summary.
     """
     counted = with_status(samples, cells)
     counted = counted[(counted["status"] == OK) & counted["metric"].isin(METRICS)]
     reached = summary[(summary["metric"] == "time_to_target_s") & (summary["status"] == OK)]
-    counted = pd.concat([counted, reached])[[*GROUP_COLUMNS, "metric", "unit", "value"]]
+    counted = pd.concat([counted, reached.assign(photo="", seed=0)])
     rows = []
     for key, group in counted.groupby([*SETTING, "metric", "unit"], sort=False):
-        values = {str(name): rows["value"] for name, rows in group.groupby("engine", sort=True)}
+        values = {str(name): samples for name, samples in group.groupby("engine", sort=True)}
         if REFERENCE not in values or len(values) < 2:
             continue
-        base = values.pop(REFERENCE)
-        rows.append(_row(key, REFERENCE, median_interval(base), Estimate(math.nan, math.nan, math.nan, len(base))))
-        rows += [_row(key, name, median_interval(own), ratio_interval(own, base)) for name, own in values.items()]
+        base = _resampled(values.pop(REFERENCE), SEED + 1)
+        rows.append(_row(key, REFERENCE, base, Estimate(math.nan, math.nan, math.nan, base.n)))
+        for name, own in values.items():
+            peer = _resampled(own)
+            rows.append(_row(key, name, peer, peer.over(base).estimate()))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(key: tuple, engine: str, own: Estimate, ratio: Estimate) -> Mapping[str, object]:
+def _resampled(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
+    """By process, or by photo, as :func:`bench.analysis.summary.medians` has it."""
+    by = "photo" if samples["photo"].any() else "seed"
+    return resampled((values for _, values in samples.groupby(by)["value"]), seed)
+
+
+def _row(key: tuple, engine: str, own: Resampled, ratio: Estimate) -> Mapping[str, object]:
     setting = dict(zip((*SETTING, "metric", "unit"), key))
     return {**setting, "engine": engine, "value": own.value, "ratio": ratio.value, "low": ratio.low,
             "high": ratio.high, "n": ratio.n}  # fmt: skip

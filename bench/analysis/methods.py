@@ -6,6 +6,7 @@ All of it comes from :class:`nst_gluon.methods.base.Facts`; no method is known h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -70,8 +71,12 @@ class Methods(Mapping[str, Facts]):
 
 
 def of_run(run: RunData) -> Methods:
-    """The methods of a run."""
-    return Methods(run.methods)
+    """The methods of a run; which paper a bundled one is of is what this version says, whatever an older one kept."""
+    papers = {name: method.paper for name, method in bundled().items()}
+    return Methods({
+        name: facts if facts.reference else replace(facts, paper=papers.get(name, facts.paper))
+        for name, facts in run.methods.items()
+    })  # fmt: skip
 
 
 def of_tables(cells: pd.DataFrame, samples: pd.DataFrame) -> Methods:

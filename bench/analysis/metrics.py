@@ -49,7 +49,7 @@ _ENTRIES = (
         "speedup_at_equal_loss", "speed-up at equal loss", "x", HIGHER, (GLANCE, SIZE, HISTORY, RELATION),
         "Time to target of optimisation for this net's own objective, divided by this net's latency at batch 1, which "
         "is that of the forward pass alone; same style, engine, task, size, dtype and device. A lower bound where "
-        "optimisation did not reach the target in its time.",
+        "optimisation ended before it reached the target.",
     ),
     Metric(
         "speedup_at_equal_loss_whole_call", "speed-up at equal loss, whole call", "x", HIGHER, (GLANCE, RELATION),
@@ -138,8 +138,9 @@ _ENTRIES = (
         "peak_memory_bytes", "peak memory", "B", LOWER, (GLANCE, SIZE, GATE, HISTORY, ENGINES),
         "CPU: the most that was resident in the cell's own process (VmHWM) during the measured part, reset after "
         "set-up. It includes interpreter, engine, weights of the net or descriptor, inputs, activations and what "
-        "the allocator keeps; it excludes what loading needed for a while, and scoring. GPU: what the driver "
-        "counts for the process (process_bytes), or else for the device (device_bytes).",
+        "the allocator keeps; it excludes what loading needed for a while, and scoring, but for the "
+        "objective that judges the pictures of a method with a loss of its own. GPU: what the driver counts for the "
+        "process (process_bytes), or else for the device (device_bytes).",
     ),
     Metric(
         "working_memory_bytes", "working memory", "B", LOWER, (GLANCE, SIZE, GATE, HISTORY, ENGINES, GROWTH),
@@ -206,7 +207,8 @@ _ENTRIES = (
         "energy_j", "energy of one picture", "J", LOWER, (),
         "Joules by the machine's own counters, where it tells them: of the processor's packages and memory (RAPL), or "
         "of the GPU (NVML); idle parts and other programs included. Of a net: over its timed passes, divided by their "
-        "pictures. Of an optimisation: from its start to its end. info.energy_source in cells.jsonl says what counted.",
+        "pictures. Of an optimisation: from start to end, the judging of a method with a loss of its own included. "
+        "info.energy_source in cells.jsonl says what counted.",
     ),
     Metric(
         "parameters", "parameters", "1", LOWER, (),

@@ -47,12 +47,13 @@ TIME_LIMIT_S = 600
 COMPUTE, MEMORY = "arithmetic", "memory"
 TIMES = ("latency_s", "iteration_s")
 CELL = ("method", "task", "size", "batch", "dtype")
+KEY = (*CELL, "style_name")
 COLUMNS = (
     *GROUP_COLUMNS, "seconds", "low", "high", "flops", "bytes", "intensity", "flops_per_s", "roof_flops_per_s",
     "fraction", "bound",
 )  # fmt: skip
 
-Key = tuple[str, str, int, int, str]
+Key = tuple[str, str, int, int, str, str]
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def cell_costs(run: RunData) -> dict[Key, Cost]:
         raise UserError("--run: this run does not say of which objective and weights it is; measure it again") from None
     found: dict[Key, Cost] = {}
     for row in run.cells.itertuples():
-        key, size = tuple(getattr(row, name) for name in CELL), (row.size, row.size)
+        key, size = tuple(getattr(row, name) for name in KEY), (row.size, row.size)
         if row.kind == OPTIMISE and getattr(run.methods.get(row.method), "own_loss", False):
             continue
         if row.kind == OPTIMISE:
@@ -233,7 +234,7 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
     """How fast each cell is, and how much of its roof that is.
 
     Args:
-        cell_costs: costs of one call by (method, task, size, batch, dtype).
+        cell_costs: costs of one call by KEY.
         samples: a run's (columns of :mod:`bench.store.run_folder`); ``latency_s`` and ``iteration_s`` are used, all
         seeds taken
             together.
@@ -248,7 +249,7 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
     rows = []
     for group, values in timed.groupby(list(GROUP_COLUMNS), sort=False)["value"]:
         cell = dict(zip(GROUP_COLUMNS, group))
-        cost = cell_costs.get(tuple(cell[name] for name in CELL))
+        cost = cell_costs.get(tuple(cell[name] for name in KEY))
         if cost is None or cell["dtype"] not in peaks.flops_per_s:
             continue
         seconds = median_interval(values)
@@ -266,10 +267,11 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
 
 def table(rows: pd.DataFrame) -> str:
     """:func:`fractions` as a table for a terminal."""
-    lines = [(*CELL, "time", "operations", "bytes", "per byte", "speed", "roof", "reached", "limit")]
+    names = KEY if rows["style_name"].nunique() > 1 else CELL
+    lines = [(*names, "time", "operations", "bytes", "per byte", "speed", "roof", "reached", "limit")]
     for row in rows.itertuples():
         lines.append((
-            *(str(getattr(row, name)) for name in CELL),
+            *(str(getattr(row, name)) for name in names),
             quantity(row.seconds, "s"), f"{significant(row.flops / 1e9)} G", quantity(row.bytes, "B"),
             significant(row.intensity), operations(row.flops_per_s), operations(row.roof_flops_per_s),
             f"{row.fraction:.0%}", row.bound,

@@ -308,9 +308,15 @@ def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str = "") -> p
 
 def summarise_run(run: RunData) -> pd.DataFrame:
     """The whole summary (columns SUMMARY_COLUMNS) of a run that has been read."""
+    return summarise_tables(
+        run.cells, run.samples, run.curves, asked_of(run), methods.of_run(run), training_seconds(run.meta)
+    )
+
+
+def asked_of(run: RunData) -> float | None:
+    """A run's --target-loss, if it had one."""
     asked = (run.meta.get("settings") or {}).get("target_loss")
-    asked = None if asked is None else float(asked)
-    return summarise_tables(run.cells, run.samples, run.curves, asked, methods.of_run(run), training_seconds(run.meta))
+    return None if asked is None else float(asked)
 
 
 def summarise_tables(

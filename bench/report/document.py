@@ -25,7 +25,7 @@ from bench.report import (
     tables,
     training,
 )
-from bench.report.notes import FEW, Note
+from bench.report.notes import FEW, Note, one_start
 from bench.report.numbers import Number
 from bench.report.pictures import Picture, Row
 from bench.report.plots import Plot
@@ -251,19 +251,22 @@ def warnings(analysed: Analysed) -> list[str]:
             "which is named beside it."
         )
     found += filter(None, [run_facts.warm_up(run.records)])
-    timed = summary[summary["metric"].str.startswith("time_to_target") & (summary["n"] == 1)]
-    if len(timed):
+    timed = summary[summary["metric"].str.startswith("time_to_target")].to_dict("records")
+    if any(one_start(row, analysed) for row in timed
+           if not getattr(analysed.methods.get(row["method"]), "from_net", False)):  # fmt: skip
+        dealt = not run_facts.get(run.meta, "budget", "crossed") and run_facts.setting(run.meta, "other_contents")
+        better = "--budget full, where each start optimises every photo" if dealt else "--repeats 3"
         found.append(
-            "Some times to target rest on one start of optimisation: what another start would change is not in their "
-            "intervals. Use --repeats 3."
+            "Some times to target rest on one start of optimisation for each picture: what another start would change "
+            f"is not in their intervals, or only as part of what differs between photos. Use {better}."
         )
     few = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["n"].between(1, FEW - 1)]
     if len(few):
         found.append(f"Some times of a call or a step rest on fewer than {FEW} samples; n is in the tables.")
     if (summary["status"] == NOT_REACHED).any():
         found.append(
-            "Some optimisations did not reach their target in the time allowed: those times and speed-ups are lower "
-            "bounds, marked > and ≥."
+            "Some optimisations ended before they reached a target: those times and speed-ups are lower bounds, marked "
+            "> and ≥."
         )
     reduced = sorted(set(summary.loc[summary["dtype"] != "float32", "dtype"]))
     if reduced:

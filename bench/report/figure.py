@@ -21,7 +21,7 @@ from bench.analysis.analysed import Analysed
 from bench.plan.cells import use_of
 from bench.plan.engines import REFERENCE
 from bench.report import run_facts, training
-from bench.report.pictures import usable
+from bench.report.pictures import evaluations, usable
 from bench.report.plots import Plot, finished
 from bench.report.wording import engine_name, status_name
 from nst_gluon.methods import GENERATES
@@ -134,7 +134,7 @@ def _lines(analysed: Analysed, record: Mapping[str, Any]) -> Iterator[str]:
     made = analysed.methods.kind(method) == GENERATES
     seconds = medians.get("latency_s") if made else run_facts.get(record, "info", "seconds")
     time = quantity(float(seconds), "s") if isinstance(seconds, (int, float)) else "time not known"
-    steps = "" if made else f", {record.get('evaluations')} evaluations"
+    steps = "" if made else f", {evaluations(record)} evaluations"
     engine = "" if record.get("engine") == REFERENCE else f" ({engine_name(str(record['engine']))})"
     yield f"{time}{steps}{engine}"
     memory = medians.get("working_memory_bytes")

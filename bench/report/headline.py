@@ -26,6 +26,7 @@ MEANING = (
 
 
 NOUNS = {"texture": "a texture", "stylize": "a stylised picture"}
+UNKNOWN = f"optimisation ended before {QUALITY_FLOOR} evaluations"
 
 
 def of_run(analysed: Analysed) -> str:
@@ -36,22 +37,27 @@ def of_run(analysed: Analysed) -> str:
     if rows.empty:
         return _no_answer(analysed)
     fine = rows[rows["fine"]]
+    unknown = rows["evaluations"].isna()
     if fine.empty:
         said = f"At their losses the nets are {_range(rows)}."
-        if rows["evaluations"].isna().any():
-            return f"{said} Whether they count is not known: optimisation ended before {QUALITY_FLOOR} evaluations."
+        if unknown.any():
+            which = "they count" if unknown.all() else "any of them counts"
+            return f"{said} Whether {which} is not known: {UNKNOWN}."
         best = steps_text(rows["evaluations"].max())
         return f"No net of this run is good enough to count: optimisation matches the best of them in {best}. {said}"
-    subject = listing([analysed.methods.title(name) for name in sorted(set(fine["method"]))])
-    several = fine["method"].nunique() > 1
-    groups = sorted(fine.groupby("task"), reverse=True)
-    parts = [f"{NOUNS.get(task, task_name(task))} {_range(group)}" for task, group in groups]
-    sentence = f"At equal loss, the {subject} make{'' if several else 's'} {listing(parts)} than optimisation"
-    poor = sorted(set(rows["task"]) - set(fine["task"]))
-    rest = f" No net for {listing([task_name(task) for task in poor])} is good enough to count." if poor else ""
-    sizes = sorted(fine["size"].unique())
-    where = f" (at {listing([str(size) for size in sizes])} pixels)" if len(sizes) > 1 else ""
-    return f"{sentence}{_strong(analysed, fine, len(groups) > 1)}{where}.{rest}"
+    names = listing([analysed.methods.title(name) for name in sorted(set(fine["method"]))])
+    strong, titles = _over_variants(analysed, fine)
+    at = {_at(group) for table in (fine, strong) for _, group in table.groupby("task")}
+    sentence = f"At equal loss, the {names} make{'s' if fine['method'].nunique() == 1 else ''}"
+    sentence += f" {_faster(fine, len(at) > 1, NOUNS)} optimisation"
+    if len(strong):
+        sentence += f", and {_faster(strong, len(at) > 1, {}, fine['task'].nunique() > 1)} {titles}"
+    sentence += f" ({at.pop()})" if len(at) == 1 and rows["size"].nunique() > 1 else ""
+    others, unsure = sorted(set(rows["task"]) - set(fine["task"])), set(rows.loc[unknown, "task"])
+    poor, unsettled = ([task_name(task) for task in others if (task in unsure) == how] for how in (False, True))
+    sentence += f". No net for {listing(poor)} is good enough to count" if poor else ""
+    sentence += f". Whether a net for {listing(unsettled)} is good enough to count is not known" if unsettled else ""
+    return f"{sentence}."
 
 
 def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
@@ -59,19 +65,17 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
     rows = _of_one_engine(analysed.speedups())
     if len(rows) and not analysed.random_weights:
         yield "In full", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
-    poor = rows[rows["evaluations"] < QUALITY_FLOOR]
-    if len(poor) and len(poor) < len(rows):
-        named = sorted({
-            f"the {analysed.methods.title(row['method'])} "
-            f"({', '.join(filter(None, [task_name(row['task']), clean(row['style_name'], 40)]))})"
-            for row in poor.to_dict("records")
-        })  # fmt: skip
+    poor, unknown = rows[rows["evaluations"] < QUALITY_FLOOR], rows[rows["evaluations"].isna()]
+    if 0 < len(poor) < len(rows):
         least, most = poor["evaluations"].min(), poor["evaluations"].max()
         told = steps_text(most) if least == most else f"{math.floor(least)} to {steps_text(most)}"
-        text = listing(named)
         yield "Not counted", (
-            f"{text[:1].upper()}{text[1:]}: optimisation matches their loss in {told}; a net counts if that takes "
+            f"{_named(analysed, poor, rows)}: optimisation matches their loss in {told}; a net counts if that takes "
             f"{QUALITY_FLOOR} or more. At their loss they are {_range(poor)}."
+        )
+    if 0 < len(unknown) < len(rows):
+        yield "Not known to count", (
+            f"{_named(analysed, unknown, rows)}: {UNKNOWN}. At their loss they are {_range(unknown)}."
         )
     yield "On what", subject(analysed)
     timed = analysed.summary
@@ -109,27 +113,57 @@ def subject(analysed: Analysed) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _range(rows: pd.DataFrame) -> str:
-    """ "561× to 819× faster", "at least 80.0× faster", "0.500× to 2.00× as fast"."""
+def _at(rows: pd.DataFrame) -> str:
+    return f"at {listing([str(size) for size in sorted(rows['size'].unique())])} pixels"
+
+
+def _named(analysed: Analysed, rows: pd.DataFrame, among: pd.DataFrame) -> str:
+    """The nets of some rows, each with its sizes where ``among`` has it at others, too."""
+    names, place = [], ["method", "task", "style_name"]
+    everywhere = among.groupby(place)["size"].agg(set)
+    for (method, task, style), group in rows.groupby(place):
+        sizes = _at(group) if set(group["size"]) < everywhere[method, task, style] else ""
+        what = ", ".join(filter(None, [task_name(task), clean(style, 40), sizes]))
+        names.append(f"the {analysed.methods.title(method)} ({what})")
+    text = listing(sorted(names))
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _how(rows: pd.DataFrame) -> tuple[str, str]:
+    """("faster", "than"), or what is true of ratios below 1, too."""
+    return ("faster", "than") if rows["value"].min() >= 1 else ("as fast", "as")
+
+
+def _faster(rows: pd.DataFrame, sized: bool, nouns: Mapping[str, str], named: bool = False) -> str:
+    """ "a texture 603× faster and a stylised picture 80.0× faster than": the ranges by task."""
+    how, than = _how(rows)
+    parts = []
+    for task, group in sorted(rows.groupby("task"), reverse=True):
+        words = [nouns.get(task, task_name(task)) if nouns else "", _range(group, how), _at(group) if sized else ""]
+        parts.append(" ".join(filter(None, [*words, f"({task_name(task)})" if named else ""])))
+    return f"{listing(parts)} {than}"
+
+
+def _range(rows: pd.DataFrame, how: str = "") -> str:
+    """ "561× to 819× faster", "606× and at least 80.0× faster", "0.500× to 2.00× as fast"."""
+    how = how or _how(rows)[0]
     styles = rows["style_name"].nunique() if "style_name" in rows else 1
-    low, high = rows["value"].min(), rows["value"].max()
-    least, most = quantity(low, "x"), quantity(high, "x")
+    least, most = (quantity(value, "x") for value in (rows["value"].min(), rows["value"].max()))
     bound = "at least " if (rows["status"] == LOWER_BOUND).any() else ""
-    how = "faster" if low >= 1 else "as fast"
     if styles > 1:
         over = f"{styles} styles" if len(rows) == styles else f"{len(rows)} cells of {styles} styles"
         median = quantity(float(rows["value"].median()), "x")
         return f"{bound}{median} {how} (median over {over}; {least} to {most})"
-    if low >= 1 and 1 < len(rows) == rows["size"].nunique() <= 3 and not bound:
-        return f"{listing([quantity(value, 'x') for value in rows.sort_values('size')['value']])} faster"
+    if len(rows) == rows["size"].nunique() <= 3:
+        each = rows.sort_values("size").to_dict("records")
+        told = [f"{'at least ' * (row['status'] == LOWER_BOUND)}{quantity(row['value'], 'x')}" for row in each]
+        return f"{listing(told)} {how}"
     text = least if least == most else f"{least} to {most}"
     return f"{bound}{text} {how}"
 
 
-def _strong(analysed: Analysed, rows: pd.DataFrame, several: bool) -> str:
-    """The same against the fastest variant of optimisation, at the same losses; empty where a run has none. ``several``
-    tasks are named.
-    """
+def _over_variants(analysed: Analysed, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The speed-ups over the fastest variant of optimisation at the same losses, and the titles of those variants."""
     found, titles = [], set()
     for row in rows.to_dict("records"):
         where = {name: row[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
@@ -138,11 +172,7 @@ def _strong(analysed: Analysed, rows: pd.DataFrame, several: bool) -> str:
         if ratio:
             found.append(ratio)
             titles.add(analysed.methods.title(best["method"]))
-    if not found:
-        return ""
-    groups = sorted(pd.DataFrame(found).groupby("task"), reverse=True)
-    parts = [f"{_range(group)}{f' ({task_name(task)})' if several else ''}" for task, group in groups]
-    return f", and {listing(parts)} than {listing(sorted(titles))}"
+    return pd.DataFrame(found, columns=rows.columns), listing(sorted(titles))
 
 
 def _in_seconds(analysed: Analysed, row: Mapping) -> str:

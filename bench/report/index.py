@@ -79,9 +79,10 @@ def lines(folder: Path) -> list[Line]:
 def _line(path: Path) -> Line:
     run = read_run(path)
     meta = run.meta
-    planned = max(len(meta.get("cells") or run.records), len(run.records))
-    fine = sum(cell.get("status") == "ok" for cell in run.records)
     state = str(meta.get("status") or "complete")
+    whole = 0 if state == "complete" else machines.planned(meta)
+    planned = max(len(meta.get("cells") or run.records), len(run.records), whole)
+    fine = sum(cell.get("status") == "ok" for cell in run.records)
     return Line(
         name=clean(path.name, 80),
         link=f"{quote(path.name)}/report.html" if (path / "report.html").is_file() else "",
@@ -102,13 +103,15 @@ def _unreadable(path: Path, error: Exception) -> Line:
 
 
 def _what(run: RunData) -> str:
-    """The methods, tasks and sizes of a run."""
+    """The methods, tasks, sizes and styles of a run."""
     planned = [cell for cell in run.meta.get("cells") or run.records if isinstance(cell, Mapping)]
     titles = {name: facts.title for name, facts in run.methods.items()}
     methods = listing(sorted({clean(titles.get(str(cell.get("method")), "?"), 60) for cell in planned}))
     tasks = listing(sorted({task_name(str(cell.get("task"))) for cell in planned}))
     sizes = listing([str(size) for size in sorted({int(cell.get("size") or 0) for cell in planned})])
-    return f"{methods}: {tasks} at {sizes}, style {clean(run_facts.named(run.meta, 'style'), 60)}" if planned else ""
+    others = map(run_facts.stem, run_facts.setting(run.meta, "other_styles") or ())
+    styles = [run_facts.named(run.meta, "style"), *others]
+    return f"{methods}: {tasks} at {sizes}, style{'s' if styles[1:] else ''} {listing(styles)}" if planned else ""
 
 
 def _nets(run: RunData) -> Iterator[str]:

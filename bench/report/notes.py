@@ -8,8 +8,10 @@ from typing import Any
 
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import Analysed
-from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, SPEEDUP_500, SPEEDUP_EQUAL, WHOLE_CALL
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, SPEEDUP_500, SPEEDUP_EQUAL, WHOLE_CALL, matching
 from bench.machine.environment import BUSY_CORES, MOST_DRIFT
+from bench.store.reader import GROUP_COLUMNS
+from nst_gluon.methods import OPTIMISES
 from nst_gluon.pages.wording import clean
 
 FEW = 10
@@ -21,7 +23,7 @@ TIMES = ("latency_s", "iteration_s", "throughput_images_per_s", "time_to_target_
          SPEEDUP_500)  # fmt: skip
 OF_LOSS = ("objective", "content", "style", "target", "time_to_target_s", "iterations_to_target",
            *AT_EQUAL_LOSS)  # fmt: skip
-OF_SEEDS = ("time_to_target_s", "iterations_to_target", *AT_EQUAL_LOSS)
+OF_SEEDS = ("time_to_target_s", "iterations_to_target", "break_even", *AT_EQUAL_LOSS)
 OF_TRAINING = ("training_s", "break_even")
 Row = Mapping[str, Any]
 
@@ -55,6 +57,26 @@ class Notes:
         return tuple(self._marks.values())
 
 
+def one_start(row: Row, analysed: Analysed) -> str:
+    """What to keep in mind where a number rests on one start of an optimisation, or on one of a photo; else empty."""
+    optimiser = metrics.split(str(row["metric"]))[1] or analysed.methods.baseline
+    if analysed.methods.kind(str(row["method"])) == OPTIMISES:
+        optimiser = row["method"]
+    of = {name: row[name] for name in GROUP_COLUMNS} | {"method": optimiser, "batch": 1}
+    starts = matching(analysed.run.curves, of).groupby("photo")["seed"].nunique()
+    if not row["n"] or 1 not in (row["n"], *starts):
+        return ""
+    if len(starts) > 1:
+        return (
+            "One start: some photos, or all, were optimised once only, so what another start would change is in the "
+            "interval only as part of what differs between photos."
+        )
+    return (
+        "One start: optimisation was run once, so what another start would change is not in the interval, if there "
+        "is one."
+    )
+
+
 def texts_of(row: Row, analysed: Analysed, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What to keep in mind with one row of the summary; ``records`` are the cells that it rests on."""
     family, n = metrics.split(str(row["metric"]))[0], int(row["n"])
@@ -63,14 +85,11 @@ def texts_of(row: Row, analysed: Analysed, records: Sequence[Mapping[str, Any]])
     if row["status"] == LOWER_BOUND and family in OF_TRAINING:
         yield "A lower bound: how long the first part of the net's training took is not on record."
     elif row["status"] == LOWER_BOUND:
-        yield "A lower bound: optimisation did not reach the net's objective in its time, so the true value is higher."
+        yield "A lower bound: optimisation ended before it reached the net's objective, so the true value is higher."
     if row["status"] == NOT_REACHED:
-        yield "Not reached: the time that was spent without reaching the target."
-    if family in OF_SEEDS and n == 1:
-        yield (
-            "One start: optimisation was run once, so what another start would change is not in the interval, if there "
-            "is one."
-        )
+        yield "Not reached: what was spent without reaching the target."
+    if family in OF_SEEDS:
+        yield from filter(None, [one_start(row, analysed)])
     if family in ("latency_s", "iteration_s", "throughput_images_per_s") and 0 < n < FEW:
         yield f"Few samples: fewer than {FEW}."
     if row["dtype"] != "float32":

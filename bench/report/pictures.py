@@ -102,10 +102,15 @@ def _output(analysed: Analysed, record: Mapping[str, Any]) -> Picture:
     task, size = str(record["task"]), int(record["size"])
     objective = run_facts.get(record, "info", "shown_objective") or run_facts.get(record, "medians", "objective")
     note = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
-    note += [f"{record['evaluations']} evaluations"] if record.get("evaluations") else []
+    note += [f"{evaluations(record)} evaluations"] if evaluations(record) else []
     words = ", ".join([task_name(task), size_name(size), *note])
     alt = f"The picture that the {title} made: {task_name(task)} at {size_name(size)}"
     return Picture(title, words, alt, run.directory / path, path, task, size)
+
+
+def evaluations(record: Mapping[str, Any]) -> int | None:
+    """Those behind the picture of a cell, which is of its first photo; the record's own number is of all its photos."""
+    return run_facts.get(record, "info", "evaluations") or record.get("evaluations")
 
 
 def usable(run: RunData, named: Any) -> str | None:
@@ -154,12 +159,12 @@ def _row(
 ) -> Row:
     methods, made = analysed.methods, _output(analysed, net)
     where = {name: net[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
-    speedup, latency = (analysed.row(metric, **where) for metric in (SPEEDUP_EQUAL, "latency_s"))
+    speedup, latency, median = (analysed.row(name, **where) for name in (SPEEDUP_EQUAL, "latency_s", "objective"))
     objective = run_facts.get(net, "info", "shown_objective") or run_facts.get(net, "medians", "objective")
     told = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []
-    median = run_facts.get(net, "medians", "objective")
-    if told and isinstance(median, (int, float)) and quantity(float(median), "1") != quantity(float(objective), "1"):
-        told[0] += f" (median of all draws {quantity(float(median), '1')})"
+    if told and median and quantity(median["value"], "1") != quantity(float(objective), "1"):
+        over = "over photos" if len(net.get("scores") or ()) > 1 else "of all draws"
+        told[0] += f" (median {over} {quantity(median['value'], '1')})"
     told += [quantity(latency["value"], "s")] if latency else []
     picture, equal = (None, False) if optimised is None else _equal(analysed, optimised, str(net["method"]))
     known = speedup is not None and speedup["value"] == speedup["value"]
@@ -183,7 +188,8 @@ def _equal(analysed: Analysed, record: Mapping[str, Any], net: str) -> tuple[Pic
         told = [f"{name} {quantity(float(kept[name]), '1')}" for name in ("objective",) if name in kept]
         told += [f"{kept['evaluations']} evaluations"] if "evaluations" in kept else []
         told += [f"{quantity(float(kept['seconds']), 's')} from this start"] if "seconds" in kept else []
-        alt = f"What optimisation had made when it reached the same loss, {last.note}"
+        what = [task_name(last.task), size_name(last.size), *told]
+        alt = f"What optimisation had made when it reached the same loss: {', '.join(what)}"
         found = replace(last, title=f"{title}, at equal loss", note=", ".join(told), alt=alt, path=path)
         return replace(found, file=analysed.run.directory / path), True
     seconds = run_facts.get(record, "info", "seconds")

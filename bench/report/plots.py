@@ -97,17 +97,20 @@ def series_of(analysed: Analysed, rows: pd.DataFrame) -> Iterator[Series]:
 
 
 def over_styles(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of several styles as one: the median, from the least to the most; those of one style as they are."""
+    """Rows of several styles as one: the median, from the least to the most; those of one style as they are.
+
+    Styles that failed are left out where others did not; ``left_out`` counts them.
+    """
     if rows["style_name"].nunique() < 2:
         return rows
     found = []
     for _, group in rows.groupby(["method", "task", "size", "batch", "engine", "dtype", "device"], sort=False):
-        known = group[group["value"].notna()]
-        value = known["value"].median()
-        bad = group.loc[group["status"] != OK, "status"]
+        fine = group["value"].notna() & group["status"].isin([OK, LOWER_BOUND, NOT_REACHED])
+        known = group[fine] if fine.any() else group
+        values, bad = known["value"].dropna(), known.loc[known["status"] != OK, "status"]
         found.append({
-            **group.iloc[0], "style_name": "", "value": value, "low": known["value"].min(),
-            "high": known["value"].max(), "n": len(known), "status": bad.iloc[0] if len(bad) else OK,
+            **known.iloc[0], "style_name": "", "value": values.median(), "low": values.min(), "high": values.max(),
+            "n": len(values), "status": bad.iloc[0] if len(bad) else OK, "left_out": len(group) - len(known),
         })  # fmt: skip
     return pd.DataFrame(found)
 
@@ -169,8 +172,10 @@ def loss_name(setting: Mapping[str, Any]) -> str:
 def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, Any]) -> Plot:
     drawn, (axes,) = style.figure()
     look, methods, told = looks(analysed), analysed.methods, []
-    photo = curves["photo"].iloc[0]  # of several the first
+    photos = curves["photo"].unique()
+    photo = photos[0]  # of several the first
     curves = curves[curves["photo"] == photo]
+    named = f"photo {clean(photo, 40)}{f', one of {len(photos)}' if len(photos) > 1 else ''}" if photo else ""
     for (method, _), curve in curves.groupby(["method", "seed"]):
         alone = len(curve) == 1  # a line of one point is none
         axes.plot(curve["seconds"].clip(lower=1e-3), curve["objective"], color=look[method][0], lw=1.4,
@@ -184,7 +189,7 @@ def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, A
     descents = by_photo(curves[curves["method"] == plain])
     factors, seen = [], []
     for net in methods.nets:
-        scores = targets(analysed.run.samples, [net], setting).get(net, {}).get(photo)
+        scores = targets(analysed.run.samples, [net], setting, analysed.asked).get(net, {}).get(photo)
         latency = analysed.row("latency_s", method=net, **setting)
         if scores is None or latency is None or not latency["value"] > 0:
             continue
@@ -219,11 +224,13 @@ def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, A
         style.write_near(axes, [(start * (first / start) ** part, level) for part in (0.5, 0.7, 0.35)], words)
     seeds = curves["seed"].nunique()
     caption = (
-        "The objective against each optimisation's own time" + (", one line per seed" if seeds > 1 else "") + "."
+        f"The objective{f' of the {named},' if named else ''} against each optimisation's own time"
+        + (", one line per seed" if seeds > 1 else "") + "."
         + (" A net is a point; the ring is where optimisation matches its objective." if seen else "")
     )  # fmt: skip
     text = "; ".join(told)
-    alt = f"{title}: {text}." if text else title
+    told_of = ", ".join(filter(None, [title, named]))
+    alt = f"{told_of}: {text}." if text else told_of
     return finished(drawn, loss_name(setting), f"Loss against seconds: {title}", caption, alt, "loss")
 
 
@@ -256,8 +263,9 @@ def _size_plot(analysed: Analysed, rows: pd.DataFrame, metric: str) -> Plot:
     what = "Medians over styles, with their range" if several else "Medians with 95 % intervals"
     caption = f"{what}{better}." if several else f"{what} where there are several samples{better}."
     if rows["status"].isin([LOWER_BOUND, NOT_REACHED]).any():
-        caption += " An arrow upwards: a lower bound, as optimisation did not reach the target in its time."
+        caption += " An arrow upwards: a lower bound, as optimisation ended before it reached the target."
     caption += f" A cross: no value ({listing(lost)})." if lost else ""
+    caption += " Styles that failed are left out." if "left_out" in rows and rows["left_out"].any() else ""
     caption += " Stars: published." if published else ""
     return finished(drawn, metric, entry.label.capitalize(), caption, f"{entry.label}: {'; '.join(told)}", "size")
 

@@ -16,6 +16,7 @@ from bench.analysis.analysed import Analysed
 from bench.analysis.descents import by_photo
 from bench.analysis.summary import SPEEDUP_EQUAL
 from bench.plan import older
+from bench.plan.cells import GENERATE
 from bench.report import run_facts
 from bench.report.numbers import NOTHING, SETTING, Book
 from bench.report.tables import Entry, Table, table, value_entry
@@ -29,6 +30,10 @@ SOURCES = (
     ("draws", "between the net's draws of noise"),
     ("starts", "between starts of optimisation"),
     ("photos", "between photos"),
+)
+ONE_START = (
+    " Where a photo has one start, what another would change is in an interval only as part of what differs between "
+    "photos."
 )
 
 
@@ -47,20 +52,31 @@ def items(analysed: Analysed) -> Iterator[str]:
         "coarse levels. On neither: imports, loading weights and nets, building graphs, reading and writing files, "
         "scoring. Training is on neither; break-even says after how many pictures it has paid."
     )
-    yield _design(meta)
+    yield _design(analysed)
     yield f"{_pictures(meta)} {_objective(meta)}"
     yield _departures(meta)
 
 
-def _design(meta: Mapping[str, Any]) -> str:
-    budget = older.budget(meta.get("budget") or {})
-    kinds = pd.DataFrame(meta.get("cells") or (), columns=["kind", "seed"])
-    counts = {kind: group["seed"].nunique() for kind, group in kinds.groupby("kind")}
-    draws = budget["draws"]
+def _design(analysed: Analysed) -> str:
+    run = analysed.run
+    budget, plain = older.budget(run.meta.get("budget") or {}), run.curves["method"] == analysed.methods.baseline
+    processes = run.cells.loc[run.cells["kind"] == GENERATE, "seed"].nunique()
+    parts = [f"{processes} process{'' if processes == 1 else 'es'} of each net"]
+    parts.append(f"{budget['draws']} draws of noise for a texture")
+    several = mixed = ""
+    for task, own in run.curves[plain].groupby("task", sort=True):
+        starts = own.groupby([*SETTING, "photo"])["seed"].nunique()
+        least, most, photos = starts.min(), starts.max(), own["photo"].nunique()
+        of = "each texture" if task == "texture" else "the photo"
+        if photos > 1:
+            dealt = "" if budget.get("crossed") else f", which are dealt out to {own['seed'].nunique()} processes"
+            of, several = f"each of {photos} photos{dealt}", " and the photos"
+            mixed = ONE_START if least == 1 else ""
+        number = f"{least}" if least == most else f"{least} to {most}"
+        parts.append(f"{number} start{'' if most == 1 else 's'} of optimisation for {of}")
     return (
-        f"Repeated: {counts.get('generate', 0)} processes of each net, {draws} draws of noise for a texture, "
-        f"{counts.get('optimise', 0)} starts of optimisation, in turns (net, optimisation, optimisation, net, ...). "
-        "Intervals draw all of these again, level by level; an interval never covers latency alone."
+        f"Repeated: {'; '.join(parts)}; in turns (net, optimisation, optimisation, net, ...). Intervals draw all of "
+        f"these{several} again, level by level; an interval never covers latency alone.{mixed}"
     )
 
 
@@ -119,7 +135,7 @@ def sources(analysed: Analysed, row: Mapping[str, Any]) -> dict[str, float]:
     own = analysis.matching(run.samples, {**setting, "method": net, "batch": 1})
     latency = own[own["metric"] == "latency_s"].groupby("seed")["value"].median().to_numpy()
     found = {"processes": spread(latency)}
-    aims = analysis.targets(run.samples, [net], setting).get(net, {})
+    aims = analysis.targets(run.samples, [net], setting, analysed.asked).get(net, {})
     descents = by_photo(analysis.matching(run.curves, {**setting, "method": methods.baseline}))
     photos = [photo for photo in aims if photo in descents]
     starts, draws, centres = [], [], []

@@ -46,6 +46,8 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
     seeds = sorted({int(cell["seed"]) for cell in cells})
     repeats = seeds[-1] - seeds[0] + 1
     of = {name: list(dict.fromkeys(str(cell[name]) for cell in cells)) for name in ("method", "task", "size", "engine")}
+    references = dict(settings.get("methods") or ())
+    of["method"] = [references.get(name, name) for name in of["method"]]
     dtypes = list(dict.fromkeys(str(cell["dtype"]) for cell in cells if cell["dtype"] != "float32"))
     devices = list(dict.fromkeys(str(cell["device"]).split(AT)[0] for cell in cells))
     given: dict[str, Any] = {name: ",".join(values) for name, values in of.items()}
@@ -66,8 +68,9 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
         for name, value in given.items()
         if value is not None and (name in always or str(value) != str(PLAN_DEFAULTS[name]))
     ]
-    chosen = settings.get("engine_options") or ()
-    found += [("engine_option", f"{name}={value}") for name, value in chosen if name.split(".")[0] in of["engine"]]
+    for option in ("engine_option", "engine_python"):
+        chosen = settings.get(f"{option}s") or ()
+        found += [(option, f"{name}={value}") for name, value in chosen if name.split(".")[0] in of["engine"]]
     return found + [("net", path) for path in _nets(settings, cells)]
 
 

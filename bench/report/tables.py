@@ -148,18 +148,19 @@ def _optimised(analysed: Analysed, net: Mapping[str, Any], book: Book) -> Entry:
     best = fastest_variant(analysed, net)
     if best is None:
         return entry
-    return dataclasses.replace(entry, small=f"{analysed.methods.title(best['method'])}: {quantity(best['value'], 's')}")
+    small = f"{analysed.methods.title(best['method'])}: {measured(best['value'], 's', best['status'])}"
+    return dataclasses.replace(entry, small=small)
 
 
 def fastest_variant(analysed: Analysed, net: Mapping[str, Any]) -> dict[str, Any] | None:
     """The row of the optimisation, among the baseline's variants that do not begin with a net, that is first at the
-    loss of a net's picture; None without any.
+    loss of a net's picture: a bound where none got there; None without any.
     """
     methods = analysed.methods
     where = {name: net[name] for name in ("style_name", "task", "size", "engine", "dtype", "device")}
-    rows = analysed.rows(metrics.aimed_at("time_to_target_s", net["method"]), status=OK, **where).to_dict("records")
+    rows = analysed.rows(metrics.aimed_at("time_to_target_s", net["method"]), **where).to_dict("records")
     able = [row for row in rows if methods.is_variant(row["method"]) and not methods[row["method"]].from_net]
-    return min(able, key=lambda row: row["value"], default=None)
+    return min(able, key=lambda row: (row["status"] != OK, row["value"]), default=None)
 
 
 def metric_tables(analysed: Analysed, book: Book = NOTHING) -> list[Table]:
@@ -201,14 +202,13 @@ def claims_table(analysed: Analysed, book: Book = NOTHING) -> Table:
     """Each claim with its paper and rule, what was published, what was measured, and the verdict with its reason."""
     rows = []
     for finding in sorted(analysed.findings, key=lambda found: found.verdict not in claims.COUNTED):
-        claim = finding.claim
-        tone = TONES.get(finding.verdict, "unmeasured")
-        reasons = list(dict.fromkeys(part.reason for part in finding.parts if part.verdict == finding.verdict))
-        small = reasons[0] if finding.verdict in (claims.BELOW_FLOOR, claims.NOT_MEASURED) else ""
+        claim, worst = finding.claim, finding.worst
+        tone = TONES.get(worst.verdict, "unmeasured")
+        small = "; ".join(filter(None, [worst.why, worst.row and clean(worst.row["style_name"], 40)]))
         rows.append([
             Entry(claim.text, claim.paper.name, _rule(claim), source=claim.paper.url),
             _published(claim), _result(finding, book),
-            Entry(finding.verdict, small, f"{reasons[0]}. {_rule(claim)}", tone=tone),
+            Entry(worst.verdict, small, f"{worst.reason}. {_rule(claim)}", tone=tone),
             Entry(analysed.untrained.get(claim.id, MISSING)),
         ])  # fmt: skip
     columns = ["claim", "published", "measured", "verdict",
@@ -229,14 +229,17 @@ def _published(claim: claims.Claim) -> Entry:
 
 
 def _result(finding: claims.Finding, book: Book) -> Entry:
-    """What was measured, with the story of the number where it is a single one."""
+    """The values that the verdict rests on (without a verdict, those there are), and the story of a single one."""
     known = [part for part in finding.parts if not math.isnan(part.measured)]
     if not known:
         return Entry(MISSING, tone="missing")
+    known = [part for part in known if part.verdict != claims.NOT_MEASURED] or known
     unit = finding.claim.unit
     texts = [measured(part.measured, unit, LOWER_BOUND if part.lower_bound else OK) for part in known]
     if len(finding.parts) > 1:
-        return Entry(" / ".join(texts), f"at {listing([str(part.size) for part in known])}", order=known[0].measured)
+        sizes = listing([str(part.size) for part in known])
+        sizes += f", {len(known)} of {len(finding.parts)} sizes" if len(known) < len(finding.parts) else ""
+        return Entry(" / ".join(texts), f"at {sizes}", order=known[0].measured)
     (part,) = known
     without = part.lower_bound or part.low == part.high
     brackets = "" if without else interval(part.measured, part.low, part.high, unit)

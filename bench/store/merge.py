@@ -62,8 +62,8 @@ def join(parts: Sequence[Part], facet: bool, command: Sequence[str]) -> Merged:
         for done in part.finished:
             _add(finished, part, done)
     order = _order(parts)
-    cells = sorted({cell for part in parts for cell in (*part.planned, *(done.cell for done in part.finished))},
-                   key=order)  # fmt: skip
+    every = (cell for part in parts for cell in (*part.planned, *(done.cell for done in part.finished)))
+    cells = sorted(dict.fromkeys(every), key=order)
     missing = missing_shards(parts)
     warnings = [*_incomplete(parts, missing), *_differences(parts)]
     warnings += [f"{part.id}: {text}" for part in parts for text in part.run.get("warnings") or ()]
@@ -134,11 +134,15 @@ def _order(parts: Sequence[Part]) -> Any:
             for cell, position in zip(part.planned, shard["positions"])
         }  # fmt: skip
         return lambda cell: (places.get(cell, len(places)), cell.device)
-    tasks = list(dict.fromkeys(cell.task for part in parts for cell in part.planned))
+    tasks, styles = (
+        list(dict.fromkeys(getattr(cell, name) for part in parts for cell in part.planned))
+        for name in ("task", "style_name")
+    )
     names = [*methods.bundled(), *sorted({cell.method for part in parts for cell in part.planned})]
     return lambda cell: (
         cell.kind != GENERATE, cell.seed, cell.size, (*tasks, cell.task).index(cell.task),
-        (*names, cell.method).index(cell.method), cell.method, cell.batch, cell.dtype, cell.device, cell.engine,
+        (*styles, cell.style_name).index(cell.style_name), (*names, cell.method).index(cell.method), cell.method,
+        cell.batch, cell.dtype, cell.device, cell.engine,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -25,6 +26,7 @@ from bench.analysis.claims import (
     REPRODUCED,
 )
 from bench.analysis.methods import Methods
+from bench.report import markdown, tables
 from bench.store.reader import SUMMARY_COLUMNS, read_run
 from nst_gluon.methods import bundled
 
@@ -85,11 +87,12 @@ def test_the_interval_decides_and_not_the_value():
 
 
 @pytest.mark.parametrize(
-    ("bound", "verdict"), [(1000.0, REPRODUCED), (460.0, REPRODUCED), (200.0, PARTLY), (100.0, NOT_MEASURED)]
+    ("bound", "verdict"), [(1000.0, REPRODUCED), (460.0, REPRODUCED), (200.0, NOT_MEASURED), (100.0, NOT_MEASURED)]
 )
 def test_a_lower_bound_confirms_but_does_not_refute(bound, verdict):
     found = part(SPEED, summary(SPEED, bound, high=math.inf, status="lower bound"))
     assert (found.verdict, found.lower_bound, found.measured) == (verdict, True, bound)
+    assert ("holds from there on" in found.reason) == (verdict == REPRODUCED)
 
 
 @pytest.mark.parametrize(("bound", "verdict"), [(60.0, NOT_MEASURED), (200.0, NOT_MEASURED), (400.0, NOT_REPRODUCED)])
@@ -171,13 +174,86 @@ def test_a_claim_with_several_sizes_is_one_with_the_worst_of_their_verdicts():
     assert [one.verdict for one in found.parts] == [REPRODUCED, PARTLY, NOT_MEASURED] and found.verdict == PARTLY
 
 
+def of_styles(claim: claims.Claim, **values: float) -> pd.DataFrame:
+    """The same for several styles; a style without a value is one whose optimisation ran out of memory."""
+    return pd.concat([
+        summary(claim, value, status="oom" if math.isnan(value) else "ok").assign(style_name=name)
+        for name, value in values.items()
+    ], ignore_index=True)  # fmt: skip
+
+
+def shown(*findings: claims.Finding) -> list[str]:
+    """The rows of the report's table, in Markdown."""
+    return markdown.table(tables.claims_table(SimpleNamespace(findings=findings, untrained={}))).splitlines()[2:]
+
+
 def test_of_several_styles_the_worst_speaks_and_is_named():
-    styles = {"auvers": 40.0, "brick": 500.0, "waves": 450.0}
-    table = pd.concat([summary(SPEED, value).assign(style_name=name) for name, value in styles.items()])
-    assert part(SPEED, table).measured == 40.0 and part(SPEED, table).reason.startswith("auvers: ")
+    table = of_styles(SPEED, auvers=40.0, brick=500.0, waves=450.0)
+    assert part(SPEED, table).measured == 40.0 and part(SPEED, table).reason.startswith("auvers, ")
     table = pd.concat([summary(SPEED, 500.0).assign(style_name="auvers"),
                        summary(SPEED, 500.0, steps=5.0).assign(style_name="waves")])  # fmt: skip
-    assert part(SPEED, table).reason.startswith("waves: matched in 5 evaluations")
+    assert part(SPEED, table).reason.startswith("matched in 5 evaluations, 20 needed; waves, texture network, ")
+
+
+@pytest.mark.parametrize(("name", "values", "worst"), [
+    ("texture-net-speed", {"auvers": 600.0, "brick": 460.0, "waves": 500.0}, "brick"),
+    ("texture-net-20ms", {"auvers": 0.02, "brick": 0.03, "waves": 0.025}, "brick"),
+    ("johnson-quality", {"auvers": 9.0, "brick": 3.0, "waves": 400.0}, "brick"),
+    ("johnson-quality", {"auvers": 9.0, "brick": 3.0, "waves": 4000.0}, "waves"),
+])  # fmt: skip
+def test_of_equal_verdicts_the_worst_value_speaks_and_the_table_names_its_style(name, values, worst):
+    finding = claims.find(BY_ID[name], of_styles(BY_ID[name], **values), KNOWN)
+    assert finding.parts[0].measured == values[worst]
+    assert f": {worst} |" in shown(finding)[0]
+
+
+def test_styles_without_a_verdict_leave_a_claim_partly_reproduced_at_most():
+    failed = dict.fromkeys(("auvers", "brick", "chelsea", "gravel", "starry"), math.nan)
+    found = part(SPEED, of_styles(SPEED, waves=500.0, **failed))
+    assert found.verdict == PARTLY and found.reason.startswith("1 of 6 styles measured; waves, texture network, ")
+    assert part(SPEED, of_styles(SPEED, waves=40.0, **failed)).verdict == NOT_REPRODUCED
+    assert part(SPEED, of_styles(SPEED, **failed)).verdict == NOT_MEASURED
+    elsewhere = of_styles(SPEED, auvers=500.0).assign(method="johnson")  # a style that the net was not run on
+    assert part(SPEED, pd.concat([elsewhere, of_styles(SPEED, waves=500.0)])).verdict == REPRODUCED
+
+
+def test_a_failed_cell_counts_where_it_left_no_row_of_the_claims_metric():
+    claim = BY_ID["memory-ratio"]
+    lost = row("texture_net", "latency_s", "texture", 256, "s", math.nan, status="error", style_name="auvers", n=0)
+    table = pd.concat([of_styles(claim, waves=7.0), pd.DataFrame([lost])], ignore_index=True)
+    assert part(claim, table).verdict == PARTLY and part(claim, table).why == "1 of 2 styles measured"
+    (alone,) = claims.find(claim, pd.DataFrame([lost]), KNOWN).parts
+    assert alone.verdict == NOT_MEASURED and alone.reason == "no value: a cell ended as error"
+
+
+def test_a_size_without_a_verdict_caps_it_and_its_value_is_not_shown():
+    claim = BY_ID["johnson-speed-500"]
+    table = pd.concat([summary(claim, 1060.0), summary(claim, 2690.0, steps=math.nan, size=512)], ignore_index=True)
+    table.loc[table["metric"] != claim.metric, "size"] = 256
+    finding = claims.find(claim, table, KNOWN)
+    assert [one.verdict for one in finding.parts] == [REPRODUCED, NOT_MEASURED, NOT_MEASURED]
+    assert finding.verdict == PARTLY and finding.worst.why == "1 of 2 sizes measured"
+    (line,) = shown(finding)
+    assert "2,690" not in line and "| 1,060× at 256, 1 of 3 sizes |" in line
+
+
+def test_a_verdict_names_the_method_that_it_was_judged_on():
+    assert part(SPEED, summary(SPEED, 500.0)).reason == "texture network, gluon on cpu, n = 3"
+    claim = BY_ID["johnson-quality"]
+    reason = part(claim, summary(claim, 60.0)).reason
+    assert reason == "optimisation to the loss of the Johnson net, gluon on cpu, n = 3"
+    for steps, verdict in ((5.0, BELOW_FLOOR), (math.nan, NOT_MEASURED)):
+        found = part(SPEED, summary(SPEED, 500.0, steps=steps))
+        assert found.verdict == verdict and found.reason.endswith("; texture network, gluon on cpu, n = 3")
+
+
+def test_the_slim_net_is_not_the_papers_in_old_runs_either(tmp_path):
+    assert KNOWN.of_paper("Perceptual Losses") == ["johnson"]
+    run = read_run(make_run(tmp_path, sizes=(256,), pictures=False))
+    old = {**bundled()["johnson_slim"].facts().to_dict(), "paper": bundled()["johnson"].paper}
+    own = {**old, "name": "mine", "reference": "mine.py:Mine"}
+    run.meta["methods"] = [old, own]
+    assert methods.of_run(run).of_paper("Perceptual Losses") == ["mine", "johnson"]
 
 
 def test_a_method_from_elsewhere_is_held_to_the_claims_of_its_paper():

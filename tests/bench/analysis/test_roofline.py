@@ -56,9 +56,9 @@ def run_folder(tmp_path):
 def test_fractions_by_hand():
     """50 G operations in 1 s of 100 G; 8 G in 1 s at 1 operation a byte and 10 GB/s."""
     cell_costs = {
-        ("gatys", "stylize", 64, 1, "float32"): Cost(50e9, 1_000_000_000, 0),
-        ("johnson", "stylize", 64, 2, "bfloat16"): Cost(8e9, 8_000_000_000, 0),
-        ("texture_net", "texture", 64, 1, "float32"): Cost(1e9, 100_000_000, 0),
+        ("gatys", "stylize", 64, 1, "float32", ""): Cost(50e9, 1_000_000_000, 0),
+        ("johnson", "stylize", 64, 2, "bfloat16", ""): Cost(8e9, 8_000_000_000, 0),
+        ("texture_net", "texture", 64, 1, "float32", ""): Cost(1e9, 100_000_000, 0),
     }
     gatys, net = ("gatys", "stylize", 64, 1, "float32", "cpu"), ("johnson", "stylize", 64, 2, "bfloat16", "cpu")
     rows = roofline.fractions(
@@ -93,16 +93,28 @@ def test_the_reference_run_s_cells_all_have_a_cost():
     gluon = run.cells[run.cells["engine"] == "gluon"]
     assert len(found) == len(gluon.drop_duplicates(["method", "task", "size", "batch", "dtype"]))
     step = costs.optimisation_step(presets.get("texture_net_relative"), "texture", (256, 256))
-    assert found["gatys", "texture", 256, 1, "float32"] == costs.total(step)
+    assert found["gatys", "texture", 256, 1, "float32", ""] == costs.total(step)
     of_batches = roofline.cell_costs(reader.read_run(REFERENCE.parent / "peers"))
-    one, four = (of_batches["johnson", "stylize", 256, batch, "float32"] for batch in (1, 4))
+    one, four = (of_batches["johnson", "stylize", 256, batch, "float32", ""] for batch in (1, 4))
     assert four.flops == 4 * one.flops and 3.9 * one.bytes < four.bytes < 4 * one.bytes
     rows = roofline.fractions(found, run.samples, PEAKS)
     assert len(rows) == timed_cells(run) and (rows["fraction"] > 0).all()
     assert (rows["flops_per_s"] / rows["roof_flops_per_s"]).to_numpy() == pytest.approx(rows["fraction"].to_numpy())
     assert set(GROUP_COLUMNS) <= set(rows.columns)
-    several = reader.read_run(REFERENCE.parent / "styles")
-    assert {key[0] for key in roofline.cell_costs(several)} == set(several.cells["method"])
+
+
+def test_each_style_has_the_cost_of_its_own_net():
+    run = reader.read_run(REFERENCE.parent / "styles")
+    nets = run.meta["inputs"]["nets"]
+    nets["great_wave/johnson_slim/stylize"] = nets["great_wave/johnson/stylize"]
+    found = roofline.cell_costs(run)
+    assert {key[0] for key in found} == set(run.cells["method"])
+    of = {key[0::5]: cost for key, cost in found.items() if key[1] == "stylize"}
+    assert of["johnson_slim", "great_wave"] == of["johnson", "great_wave"] != of["johnson_slim", "auvers"]
+    rows = roofline.fractions(found, run.samples, PEAKS)
+    flops = rows[rows["method"] == "johnson_slim"].set_index("style_name")["flops"]
+    assert flops["great_wave"] > 2 * flops["auvers"]
+    assert roofline.table(rows).split()[:6] == list(roofline.KEY)
 
 
 # --------------------------------------------------------------------------------------------------------- peaks

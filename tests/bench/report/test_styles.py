@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.analysis.analysed import Analysed, analyse
 from bench.plan.cells import parts_of
-from bench.report import headline, judges, plots, referee, repeat
+from bench.report import document, figure, headline, index, judges, notes, pictures, plots, referee, repeat
 from bench.store.reader import read_run
 from nst_gluon.pages import style
 
@@ -57,4 +60,82 @@ def test_a_plot_has_one_mark_for_a_method_whatever_the_styles(styles):
         textures["value"].median(), textures["value"].min(), textures["value"].max()
     )  # fmt: skip
     with style.context():
-        assert all("Medians over styles" in plot.caption for plot in plots.size_plots(styles))
+        drawn = list(plots.size_plots(styles))
+    assert all("Medians over styles" in plot.caption and "left out" not in plot.caption for plot in drawn)
+
+
+def test_a_style_that_failed_is_left_out_of_a_median_and_bounds_nothing(styles):
+    table = styles.summary.copy()
+    speedups = (table["metric"] == "speedup_at_equal_loss") & (table["task"] == "texture")
+    failed = speedups & (table["style_name"] == "brick")
+    table.loc[failed, ["value", "low", "high", "status"]] = [math.nan, math.nan, math.nan, "error"]
+    (one,) = plots.over_styles(table[speedups]).to_dict("records")
+    others = table[speedups & ~failed]
+    assert (one["value"], one["status"], one["n"]) == (others["value"].median(), "ok", len(others))
+    table.loc[speedups, ["value", "status"]] = [math.nan, "error"]
+    (none,) = plots.over_styles(table[speedups]).to_dict("records")
+    assert math.isnan(none["value"]) and none["status"] == "error"
+    table.loc[speedups & ~failed, ["value", "status"]] = others[["value", "status"]]
+    with style.context():
+        drawn = {plot.name: plot for plot in plots.size_plots(dataclasses.replace(styles, summary=table))}
+    plot = drawn["speedup-at-equal-loss"]
+    assert "Styles that failed are left out." in plot.caption and "texture network at 256: ≥" not in plot.alt
+
+
+# ------------------------------------------------------------------------------------------------------------- photos
+
+
+def test_what_stands_under_a_picture_is_of_its_photo(styles):
+    """The optimisation of the first photo took 14 evaluations; with its two others it took 36."""
+    record = next(one for one in styles.run.records if one["key"].startswith("great_wave-gluon-gatys-stylize-"))
+    assert (record["evaluations"], record["info"]["evaluations"]) == (36, 14)
+    shown = [picture.note for picture in pictures.outputs(styles) if "-gatys-stylize-256" in picture.path]
+    assert shown == ["stylisation, 256 × 256, objective 269.3, 14 evaluations"]
+    _, photo = pictures.side_by_side(styles)
+    assert "14 evaluations" in photo.optimised.alt and "36" not in photo.optimised.alt
+    assert photo.made.note == "objective 275.1 (median over photos 453.2), 125 ms"
+    texture, _ = pictures.side_by_side(styles)
+    assert "(median of all draws " in texture.made.note
+    row = figure.lay_out([styles], "stylize").rows[0]
+    assert row[1].lines[0] == "7.72 s, 14 evaluations"
+
+
+def test_a_loss_plot_names_its_photo(styles):
+    with style.context():
+        drawn = {plot.name: plot for plot in plots.loss_plots(styles)}
+    plot = drawn["loss-great-wave-gluon-stylize-256-float32-cpu"]
+    assert "of the photo astronaut, one of 8," in plot.caption and "photo astronaut, one of 8: " in plot.alt
+    assert not any("photo" in drawn[name].caption + drawn[name].alt for name in drawn if "texture" in name)
+
+
+def test_starts_are_counted_for_each_photo(styles):
+    (design,) = (line for line in referee.items(styles) if line.startswith("Repeated: "))
+    assert "1 start of optimisation for each of 8 photos, which are dealt out to 3 processes" in design
+    assert "3 starts of optimisation for each texture" in design and "Where a photo has one start" in design
+    (warning,) = (line for line in document.warnings(styles) if "one start" in line)
+    assert "--budget full" in warning
+    rows = styles.summary[styles.summary["style_name"] == "great_wave"]
+    of_photos = rows[(rows["task"] == "stylize") & rows["metric"].isin(["break_even_gatys", "speedup_at_equal_loss"])]
+    assert len(of_photos) == 6 and (of_photos["n"] == 8).all()
+    for row in of_photos.to_dict("records"):
+        assert any("part of what differs between photos" in text for text in notes.texts_of(row, styles, []))
+    (plain,) = rows[(rows["task"] == "texture") & (rows["metric"] == "break_even_gatys")].to_dict("records")
+    assert not any("One start" in text for text in notes.texts_of(plain, styles, []))
+    (lone,) = rows[(rows["task"] == "texture") & (rows["metric"] == "break_even_net_gatys")].to_dict("records")
+    assert any("optimisation was run once" in text for text in notes.texts_of(lone, styles, []))
+
+
+def test_starts_that_make_every_photo_are_enough(styles):
+    again = styles.run.curves.assign(seed=styles.run.curves["seed"] + 10)
+    meta = {**styles.run.meta, "budget": {**styles.run.meta["budget"], "crossed": True}}
+    run = dataclasses.replace(styles.run, curves=pd.concat([styles.run.curves, again]), meta=meta)
+    crossed = dataclasses.replace(styles, run=run)
+    (design,) = (line for line in referee.items(crossed) if line.startswith("Repeated: "))
+    assert "2 starts of optimisation for each of 8 photos;" in design and "one start" not in design
+    assert not any("one start" in line for line in document.warnings(crossed))
+
+
+def test_the_list_of_runs_names_every_style():
+    what = {line.name: line.what for line in index.lines(REFERENCE.parent)}
+    assert what["styles"].endswith("styles great_wave, auvers, moulin_de_la_galette, brick, gravel and grass")
+    assert what["reference"].endswith(", style great_wave")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import random
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from plans import small_plan
+from plans import SETTINGS, small_plan
 from synthetic import make_run
 
 from bench import report
@@ -20,6 +21,7 @@ from bench.analysis import summary as analysis
 from bench.cli import main
 from bench.plan import shards
 from bench.plan.cells import GENERATE, Plan
+from bench.report import index
 from bench.store import merge, run_folder
 from bench.store import whole_runs as parts
 from bench.store.reader import read_run
@@ -133,6 +135,19 @@ def test_a_missing_part_is_said(tmp_path, thirds, capsys):
     words = (page.parent / "report.md").read_text()
     assert f"{here} of {len(WHOLE.cells)} cells are here" in words
     assert "shard 2/3 is missing" in words and "merged from parts that are not all here" in words
+    (line,) = index.lines(tmp_path / "out")
+    assert line.status == f"partial, {here} of {len(WHOLE.cells)} cells ok" and not line.fine
+
+
+def test_cells_of_several_styles_have_one_order(tmp_path):
+    """That of the plan, whatever the hashes of the names are in this process."""
+    styles = ("great_wave", "brick", "gravel", "grass", "auvers", "moulin_de_la_galette")
+    settings = dataclasses.replace(SETTINGS, other_styles=styles[1:])
+    plans = [small_plan(method_names=["gatys"], tasks=["texture"], sizes=[size], settings=settings)
+             for size in (64, 128)]  # fmt: skip
+    found = merged([invent(tmp_path, plan, f"of-{plan.cells[0].size}") for plan in plans]).run
+    order = [(cell["size"], cell["style_name"]) for cell in found["cells"]]
+    assert order == [(size, style) for size in (64, 128) for style in styles]
 
 
 def test_an_unfinished_part_is_said(tmp_path):
