@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from bench.report.generated import part
 from nst_gluon import assets
@@ -18,21 +17,16 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 @pytest.fixture
-def scripts(monkeypatch):
-    """The scripts of both folders."""
-    pytest.importorskip("mxnet", reason="the scripts make pictures")
-    for name in ("learning", "stylized"):
-        monkeypatch.syspath_prepend(str(RESULTS / name))
+def curves(monkeypatch):
+    pytest.importorskip("mxnet", reason="the script optimises pictures")
+    monkeypatch.syspath_prepend(str(RESULTS / "learning"))
     import curves
-    import sheet
 
-    yield curves, sheet
-    for name in ("curves", "sheet"):
-        del sys.modules[name]
+    yield curves
+    del sys.modules["curves"]
 
 
-def test_the_record_follows_from_logs_and_optimisation(scripts):
-    curves, _ = scripts
+def test_the_record_follows_from_logs_and_optimisation(curves):
     optimisation = pd.read_csv(RESULTS / "learning" / "optimisation.csv")
     record = pd.read_csv(RESULTS / "learning" / "learning.csv")
     nets = [net for net in assets.nets() if net.task == "stylize"]
@@ -51,12 +45,3 @@ def test_the_record_follows_from_logs_and_optimisation(scripts):
         reached = np.argmax(lowest <= rows["held_out"].min()) + 1  # the first evaluation that is as low
         assert reached - 1 <= rows["evaluations"].max() <= reached
     assert part(RESULTS / "learning" / "README.md", "learning") == curves.table(record, optimisation)
-
-
-def test_the_sheet_has_every_method_of_three_paintings(scripts):
-    _, sheet = scripts
-    with Image.open(RESULTS / "stylized" / "sheet.jpg") as picture:
-        rows, columns = 1 + len(sheet.STYLES) * (1 + len(sheet.METHODS)), 1 + len(assets.CONTENTS) + len(sheet.DRAWN)
-        assert picture.size == tuple(count * (sheet.TILE + sheet.GAP) - sheet.GAP for count in (columns, rows))
-    for style in sheet.STYLES:
-        assert all(assets.find_net(style, method, "stylize") for method in sheet.METHODS)

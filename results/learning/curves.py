@@ -74,7 +74,9 @@ def learning(optimisation: pd.DataFrame) -> pd.DataFrame:
         if net.task != "stylize":
             continue
         log = pd.read_csv(net.log).dropna(subset=["held_out"])
-        before = steps_before(json.loads(net.record.read_text(encoding="utf-8"))["start"], net.style)
+        record = json.loads(net.record.read_text(encoding="utf-8"))
+        before = steps_before(record["start"], net.style)
+        log["held_out"] = log["held_out"].clip(lower=record["held_out"])  # lower states were not kept
         of_style = optimisation[optimisation["style"] == net.style]
         found.append(pd.DataFrame({
             "style": net.style, "method": net.method, "steps": log["iteration"] + before, "held_out": log["held_out"],

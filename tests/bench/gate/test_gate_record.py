@@ -52,16 +52,16 @@ def test_of_a_hundred_gates_on_unchanged_code_at_most_one_is_red(replayed):
 
 
 @pytest.mark.parametrize("kind, metric", [("slower", "latency_s"), ("hungrier", "working_memory_bytes")])
-def test_a_real_change_is_caught_nine_times_in_ten_within_five_minutes(replayed, kind, metric):
+def test_a_real_change_is_caught_nine_times_in_ten_within_a_minute(replayed, kind, metric):
     assert red(replayed, kind) >= 0.9
     others = replayed[(replayed["kind"] == kind) & (replayed["metric"] != metric)]
     assert not others["verdict"].eq("slower").any()
     trials = pd.read_csv(GATE / "trials.csv")
-    assert trials["seconds"].max() < 300 and trials["kind"].eq(kind).sum() >= 10
+    assert trials["seconds"].max() < 90 and trials["kind"].eq(kind).sum() >= 10
 
 
-def test_within_a_minute_on_a_busy_machine_two_slow_downs_of_three_are_caught(shifted):
-    assert red(shifted, "unchanged") > 0.63
+def test_a_slow_down_of_the_recorded_blocks_is_caught_nine_times_in_ten(shifted):
+    assert red(shifted, "unchanged") >= 0.9
 
 
 @pytest.mark.parametrize("metric", FLOORS)
@@ -76,14 +76,14 @@ def test_every_interval_and_verdict_follows_from_the_blocks(replayed, blocks):
         table = tables[(row.kind, row.trial, row.metric)].pivot(index="round", columns="position", values="value")
         block = np.log(table.to_numpy())[: row.n // 2]
         pairs = np.concatenate([block[:, 1] - block[:, 0], block[:, 2] - block[:, 3]])
-        error = 0.03 / max(1, len(block) - 3)
+        error = 0.03 / max(1, len(block) - 2)
         half = stats.t.ppf(1 - error / 2, len(pairs) - 1) * pairs.std(ddof=1) / np.sqrt(len(pairs))
         low, high = np.exp([pairs.mean() - half, pairs.mean() + half])
         assert (row.ratio, row.low, row.high) == pytest.approx((np.exp(pairs.mean()), low, high))
         edge = 1 + FLOORS[row.metric]
         clear = "slower" if low > edge else "faster" if high < 1 / edge else "same"
         within = clear == "same" and not (low >= 1 / edge and high <= edge)
-        assert row.verdict == ("inconclusive" if len(block) < 4 or within else clear)
+        assert row.verdict == ("inconclusive" if len(block) < 3 or within else clear)
 
 
 def test_the_page_says_what_the_record_says(replayed, shifted):
