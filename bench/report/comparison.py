@@ -152,9 +152,9 @@ def explanation(result: Result) -> str:
     else:
         how = (
             "Both sides were measured in one job, in rounds of the order A B B A (A is the baseline) with a fresh "
-            "process for each block; the two processes of a pair took turns of a tenth of a second, or of a few calls, "
-            "while they were timed, where they could. A ratio is the mean of the paired log-ratios of all rounds, with "
-            "Student's interval, widened so that the looks after every round together miss in 5 % at most. The floor "
+            "process for each block, the two of a pair in turns of a tenth of a second where they could, and a ratio "
+            "is the mean of the paired log-ratios of all rounds, with Student's interval, widened so that the looks "
+            "after every round together miss in 5 % at most. The floor "
             f"is {least or 'fixed'}. "
         )
     return (

@@ -126,7 +126,7 @@ def test_every_metric_of_a_run_is_defined_and_linked(page, run):
 
 
 def test_warnings_are_there(page):
-    for text in ("machine was busy before the run", "did not reach their target", "uncommitted changes"):
+    for text in ("machine was busy before the run", "ended before they reached a target", "uncommitted changes"):
         assert text in page.text
 
 
