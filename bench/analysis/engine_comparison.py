@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from bench.analysis import metrics
-from bench.analysis.intervals import SEED, Estimate, Resampled, resampled
-from bench.analysis.summary import OK, with_status
+from bench.analysis.intervals import SEED, Estimate, Resampled
+from bench.analysis.summary import OK, redrawn, with_status
 from bench.plan.engines import REFERENCE
 from bench.store.reader import GROUP_COLUMNS
 
@@ -44,18 +44,12 @@ def compare(cells: pd.DataFrame, samples: pd.DataFrame, summary: pd.DataFrame) -
         values = {str(name): samples for name, samples in group.groupby("engine", sort=True)}
         if REFERENCE not in values or len(values) < 2:
             continue
-        base = _resampled(values.pop(REFERENCE), SEED + 1)
+        base = redrawn(values.pop(REFERENCE), SEED + 1)
         rows.append(_row(key, REFERENCE, base, Estimate(math.nan, math.nan, math.nan, base.n)))
         for name, own in values.items():
-            peer = _resampled(own)
+            peer = redrawn(own)
             rows.append(_row(key, name, peer, peer.over(base).estimate()))
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _resampled(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
-    """By process, or by photo, as :func:`bench.analysis.summary.medians` has it."""
-    by = "photo" if samples["photo"].any() else "seed"
-    return resampled((values for _, values in samples.groupby(by)["value"]), seed)
 
 
 def _row(key: tuple, engine: str, own: Resampled, ratio: Estimate) -> Mapping[str, object]:

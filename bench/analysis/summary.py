@@ -91,24 +91,19 @@ def with_status(samples: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def medians(samples: pd.DataFrame) -> pd.DataFrame:
-    """One row per group and metric: the median over processes of the median of their samples, with its interval.
-
-    Of what belongs to photos, the median over photos. ``samples`` has a status.
-    """
+    """One row per group and metric, as :func:`redrawn` has it. ``samples`` has a status."""
     rows = []
     for key, group in samples.groupby([*GROUP_COLUMNS, "metric", "unit"], sort=False):
-        by = "photo" if group["photo"].any() else "seed"
-        rows.append(_row(key[:-2], key[-2], key[-1], _grouped(group, by).estimate(), group["status"].iloc[-1]))
+        rows.append(_row(key[:-2], key[-2], key[-1], redrawn(group).estimate(), group["status"].iloc[-1]))
     return _table(rows)
 
 
-def _grouped(samples: pd.DataFrame, by: str, seed: int = SEED) -> Resampled:
+def redrawn(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
+    """The median over processes, or of what belongs to photos over these, of the median of their samples; all drawn
+    again with ``seed``.
+    """
+    by = "photo" if samples["photo"].any() else "seed"
     return resampled((values for _, values in samples.groupby(by)["value"]), seed)
-
-
-def by_process(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
-    """The median over processes of the median of their samples."""
-    return _grouped(samples, "seed", seed)
 
 
 def targets(
@@ -230,7 +225,7 @@ def _speedups(
     group = _group(setting, generator)
     missed = asked is not None and _select(samples, own, "objective").median() > asked
     for clock, ending in (("latency_s", ""), ("call_s", WHOLE_CALL)):
-        latency = by_process(matching(samples, {**own, "metric": clock}), SEED + 1)
+        latency = redrawn(matching(samples, {**own, "metric": clock}), SEED + 1)
         for optimiser, each in descents.items() if latency.n and aims is not None else ():
             times = to_targets(each, aims)
             if times is None:
@@ -243,12 +238,12 @@ def _speedups(
                 estimate, status = _censored(times.least.over(latency).estimate(), times.most.over(latency).estimate())
             bounded = status == NOT_REACHED and not missed
             rows.append(_row(group, name, "x", estimate, LOWER_BOUND if bounded else status))
-        step = by_process(matching(samples, {**theirs, "metric": "iteration_s"}))
+        step = redrawn(matching(samples, {**theirs, "metric": "iteration_s"}))
         if latency.n and step.n:
             rows.append(_row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK))
     for metric, ratio in _MEMORY_RATIOS.items():
-        estimate = by_process(matching(samples, {**theirs, "metric": metric})).over(
-            by_process(matching(samples, {**own, "metric": metric}), SEED + 1)
+        estimate = redrawn(matching(samples, {**theirs, "metric": metric})).over(
+            redrawn(matching(samples, {**own, "metric": metric}), SEED + 1)
         )
         if estimate.n:
             rows.append(_row(group, ratio, "x", estimate.estimate(), OK))
@@ -266,7 +261,7 @@ def _break_even(
 ) -> list[dict]:
     """After how many pictures a net's training has paid, against each optimisation: training over what one saves."""
     use = use_of(setting["style_name"], generator, setting["task"])
-    call = by_process(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
+    call = redrawn(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
     if use not in training or not call.n:
         return []
     group, (took, whole) = _group(setting, generator), training[use]

@@ -8,7 +8,7 @@ paired log-ratios, log(B1 / A1) and log(B2 / A2), so that what slowed the machin
 pair, and a steady drift cancels. The ratio is the geometric mean of the pairs, with Student's t interval. The verdict
 is looked at after every round from ``least_rounds`` on, and measuring stops when it is clear. The intervals allow for
 that: look j uses the level 1 - SPENT / j, so that the intervals of all looks together miss the true ratio in at most
-5 % of comparisons (4.7 % over 40 looks at normal noise).
+5 % of comparisons (4.9 % over 40 looks at normal noise).
 
 Pools: two finished runs, measured at different times. The ratio is that of the medians of all samples, with a bootstrap
 interval. It does not see what differs from process to process; the floor covers that (:mod:`bench.gate.selftest`).

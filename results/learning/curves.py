@@ -101,7 +101,7 @@ def table(found: pd.DataFrame, optimisation: pd.DataFrame) -> str:
 def draw(found: pd.DataFrame, path: Path) -> None:
     """Equivalent evaluations against steps, on a logarithmic axis."""
     known = methods.bundled()
-    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9.5, 4.2), layout="constrained")
     styles = dict(zip(found["style"].unique(), ("-", "--", ":")))
     for (style, method), rows in found.groupby(["style", "method"], sort=False):
         label, color = f"{method}, {style}", known[method].color
@@ -112,7 +112,7 @@ def draw(found: pd.DataFrame, path: Path) -> None:
     axes.set_xlabel("training steps for this style")
     axes.set_ylabel("evaluations of L-BFGS to the same objective")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
