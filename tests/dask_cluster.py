@@ -81,7 +81,7 @@ def dies(key: str) -> bool:
 def _sleep_through(scale: float, folder: Path) -> None:
     """Put sleeping in the place of the processes that measure."""
     from bench.run import scheduler
-    from bench.run.process import Outcome
+    from bench.run.outcome import Outcome
 
     def sleeping(command, spec, *, on_event, on_tick, **_):
         cell = Cell.from_dict(spec["cell"])

@@ -30,8 +30,9 @@ from bench.gate.verdicts import BASELINE, ORDER, Rules
 from bench.machine.environment import BUSY_CORES
 from bench.plan.cells import CELL_COLUMNS, Cell, Plan
 from bench.plan.durations import timeout_s
+from bench.run.outcome import Outcome
 from bench.run.output import QUIET
-from bench.run.process import Outcome, Start, run_in_turns
+from bench.run.process import Start, run_in_turns
 from bench.run.progress import Rounds
 from nst_gluon.system import children
 from nst_gluon.system.machine import memory_available_bytes

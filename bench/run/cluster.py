@@ -26,7 +26,7 @@ from bench.plan.cells import Cell, Plan
 from bench.run import cluster_worker
 from bench.run.cluster_progress import Several
 from bench.run.cluster_worker import EVENTS, FINISHED, RESOURCE, STARTED
-from bench.run.process import Outcome
+from bench.run.outcome import Outcome
 from bench.run.progress import Progress, duration
 from bench.run.scheduler import Options, cell_record
 from bench.store.machines import Machines

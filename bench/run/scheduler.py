@@ -17,7 +17,8 @@ from typing import Any
 from bench.machine import meters
 from bench.plan.cells import GENERATE, OPTIMISE, Cell, Plan
 from bench.plan.durations import pictures_of, timeout_s
-from bench.run.process import RUN_MARK, Outcome, run_worker, worker_command
+from bench.run.outcome import Outcome
+from bench.run.process import RUN_MARK, run_worker, worker_command
 from bench.run.progress import Progress
 from bench.store.run_folder import FULL, DiskFull, Store
 

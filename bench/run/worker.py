@@ -23,7 +23,7 @@ from bench.machine.meters import HostMeter, NotSynchronised
 from bench.plan import engines
 from bench.plan.budgets import Budget
 from bench.plan.cells import Cell, Settings
-from bench.run.process import NEAR_LIMIT, out_of_memory_phrase
+from bench.run.outcome import NEAR_LIMIT, out_of_memory_phrase
 from nst_gluon import methods
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import EngineMissing, NotFinite, UserError

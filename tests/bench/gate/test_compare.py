@@ -15,7 +15,7 @@ from plans import in_pairs, small_plan
 
 from bench.cli import main
 from bench.gate import comparison, rounds, selftest
-from bench.run.process import Outcome
+from bench.run.outcome import Outcome
 from bench.store import baselines
 from bench.store.run_folder import Store
 

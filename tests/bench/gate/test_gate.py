@@ -11,7 +11,7 @@ from plans import in_pairs, small_plan
 from bench.gate import rounds
 from bench.gate.revisions import Checkout
 from bench.gate.verdicts import GATED_METRICS, Rules
-from bench.run.process import Outcome
+from bench.run.outcome import Outcome
 
 ROUND_S = 10.0
 

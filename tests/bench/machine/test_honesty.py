@@ -19,6 +19,7 @@ from bench.machine import meters
 from bench.plan.budgets import GATE
 from bench.report import run_facts
 from bench.run import process, scheduler
+from bench.run.outcome import Outcome
 
 WORK_S = 0.03
 
@@ -145,7 +146,7 @@ sys.exit(worker.main())
 """
 
 
-def measure(tmp_path, method: str, task: str, program: str, size: int = 64) -> process.Outcome:
+def measure(tmp_path, method: str, task: str, program: str, size: int = 64) -> Outcome:
     """What becomes of a cell of the gate's budget when the worker is ``program``."""
     settings = dataclasses.replace(
         SETTINGS, random_weights=True, threads=1,
@@ -314,7 +315,7 @@ def test_drift_has_a_direction_and_no_unit(samples):
 
 
 def test_the_drift_of_a_cell_is_on_record():
-    outcome = process.Outcome("ok", samples=[("latency_s", "s", value, "") for value in noisy(40, 0.2)])
+    outcome = Outcome("ok", samples=[("latency_s", "s", value, "") for value in noisy(40, 0.2)])
     cell = small_plan().cells[0]
     assert scheduler.cell_record(cell, outcome, 1, {})["drift"] == pytest.approx(0.18, abs=0.03)
-    assert scheduler.cell_record(cell, process.Outcome("error"), 1, {})["drift"] is None
+    assert scheduler.cell_record(cell, Outcome("error"), 1, {})["drift"] is None

@@ -19,6 +19,7 @@ from plans import SETTINGS, environment, fake_command, small_plan
 from bench.plan.budgets import GATE
 from bench.report import run_facts
 from bench.run import process, scheduler, session
+from bench.run.outcome import classify
 from bench.run.output import QUIET
 from bench.run.progress import Progress
 from bench.store import run_folder
@@ -121,7 +122,7 @@ def test_memory_that_runs_out_later_is_told_too_and_larger_cells_are_skipped(tmp
     ],
 )
 def test_what_counts_as_out_of_memory(arguments, status):
-    found, reason, crashed = process.classify(*arguments)
+    found, reason, crashed = classify(*arguments)
     assert found == status
     assert crashed == (status == "error")
     assert reason and "\n" not in reason

@@ -16,7 +16,7 @@ from bench.gate.verdicts import GATED_METRICS, Rules
 from bench.plan.cells import Cell, Plan
 from bench.plan.durations import estimate_s
 from bench.run import output, scheduler
-from bench.run.process import Outcome
+from bench.run.outcome import Outcome
 from bench.run.progress import Current, Estimator, Parts, Progress, Rounds
 from bench.run.screen import Screen
 from bench.store import run_folder

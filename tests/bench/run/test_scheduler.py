@@ -12,7 +12,8 @@ from plans import QUICK, alive, fake_command, small_plan, wait_until, with_setti
 
 from bench.analysis.methods import Methods
 from bench.machine import environment
-from bench.run import process, scheduler
+from bench.run import scheduler
+from bench.run.outcome import classify, parse_event
 from bench.run.output import QUIET
 from bench.run.progress import Progress
 from bench.store.run_folder import Store
@@ -243,7 +244,7 @@ def test_ctrl_c_kills_the_worker_and_keeps_what_was_measured(make_store):
     ],
 )
 def test_the_verdict_on_an_ended_worker(arguments, status, crashed):
-    verdict = process.classify(*arguments)
+    verdict = classify(*arguments)
     assert (verdict[0], verdict[2]) == (status, crashed)
 
 
@@ -260,7 +261,7 @@ def test_the_verdict_on_an_ended_worker(arguments, status, crashed):
     ],
 )  # fmt: skip
 def test_lines_that_are_no_events(line):
-    assert process.parse_event(line) is None
+    assert parse_event(line) is None
 
 
 def test_a_busy_machine_is_told(make_store, monkeypatch):

@@ -14,7 +14,8 @@ from plans import QUICK, alive, environment, small_plan, wait_until
 
 from bench.machine.meters import NotSynchronised
 from bench.plan import engines
-from bench.run import process, worker
+from bench.run import worker
+from bench.run.outcome import parse_event
 from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
 
 PLAN = small_plan()
@@ -80,7 +81,7 @@ def test_the_context_speaks_the_protocol(tmp_path):
     context.saved(context.image())
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        events = [process.parse_event(line) for line in pipe]
+        events = [parse_event(line) for line in pipe]
     assert [event["event"] for event in events] == ["sample", "sample", "ready", "progress", "image"]
     assert events[0]["value"] == 0.1
     assert events[1]["metric"] == "setup_s"
