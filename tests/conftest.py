@@ -116,6 +116,13 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "gpu_devices", lambda: [])
 
 
+@pytest.fixture
+def bfloat16_processor():
+    """Skips a test on a processor without bfloat16."""
+    if not runtime.cpu_supports_bfloat16():
+        pytest.skip("needs a processor with bfloat16")
+
+
 @pytest.fixture(scope="session")
 def vgg16():
     """VGG-16's shapes with random weights."""

@@ -107,7 +107,9 @@ class _Graph(mx.gluon.HybridBlock):
         names = [name for name, _ in self.style + self.content]
         vgg, targets = arrays[: len(arrays) - len(names)], arrays[len(arrays) - len(names) :]
         features, out = describe_part(F, x, vgg, self._steps, self._span, names, preset.pooling, self._dtype)
-        zero = F.zeros_like(F.reshape(F.slice(x, begin=(0, 0, 0, 0), end=(n, 1, 1, 1)), shape=(n,)))
+        # One channel by slice_axis: oneDNN's slice dies of a division by zero inside a block of channels.
+        pixel = F.slice(F.slice_axis(x, axis=1, begin=0, end=1), begin=(0, 0, 0, 0), end=(n, 1, 1, 1))
+        zero = F.zeros_like(F.reshape(pixel, shape=(n,)))
         style = content = tv = zero
         pairs = list(zip(features, targets))
         for (name, weight), (feature, target) in zip(self.style, pairs):

@@ -60,9 +60,8 @@ def test_coarse_to_fine(capsys, picture):
     assert size_of(out) == (48, 64)
 
 
+@pytest.mark.usefixtures("bfloat16_processor")
 def test_a_picture_in_bfloat16(capsys, picture, net):
-    if not runtime.cpu_supports_bfloat16():
-        pytest.skip("needs a processor with bfloat16")
     photo, file = str(picture("photo.png", 60, 52)), str(net("johnson", "stylize"))
     for dtype in ("float32", "bfloat16"):
         run(capsys, "stylize", photo, "--net", file, "--dtype", dtype, "--output", f"{dtype}.png")

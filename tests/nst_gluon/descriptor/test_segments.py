@@ -68,6 +68,7 @@ def test_value_and_gradient_are_those_of_one_piece(name):
         assert cut.terms(x).as_dict() == pytest.approx(terms.as_dict(), rel=1e-5)
 
 
+@pytest.mark.usefixtures("bfloat16_processor")
 def test_bfloat16_in_segments_is_bfloat16_in_one_piece():
     """Up to its rounding, eight bits: what goes from one segment to the next is float32, which holds it exactly."""
     x, style, _ = pictures()

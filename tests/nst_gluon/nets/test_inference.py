@@ -13,7 +13,6 @@ from nst_gluon.nets.geometry import margins
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.trained_net import TrainedNet, load_net
 from nst_gluon.pictures import images
-from nst_gluon.system import runtime
 from nst_gluon.system.engine import mx
 
 TOLERANCE = 1e-4
@@ -101,11 +100,10 @@ def test_bundled_nets(net):
     assert difference(load_net(net.path), 256, 192) < 2 * TOLERANCE
 
 
+@pytest.mark.usefixtures("bfloat16_processor")
 @pytest.mark.parametrize("net", assets.nets(), ids=lambda net: net.path.stem)
 def test_bfloat16_keeps_the_picture(net):
     """At least 38 dB against float32; nothing was calibrated on these photos, nor on any others."""
-    if not runtime.cpu_supports_bfloat16():
-        pytest.skip("needs a processor with bfloat16")
     single, half = load_net(net.path), load_net(net.path, dtype="bfloat16")
     for name in ("astronaut", "rocket") if net.task == "stylize" else (None,):
         content = name and images.load(assets.content_path(name), 256)

@@ -95,6 +95,7 @@ def test_a_batch_has_the_losses_of_its_pictures(vgg19):
             assert a.asnumpy()[i] == pytest.approx(b.asscalar(), rel=1e-5)
 
 
+@pytest.mark.usefixtures("bfloat16_processor")
 def test_bfloat16_follows_float32(vgg19):
     x, style, content = picture(1), picture(2), picture(3)
     results = [
