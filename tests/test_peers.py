@@ -56,10 +56,10 @@ def engine_block(python, program, spec, factors, off=0.0):
     """A made-up block: each engine has a factor on time, and a picture that is ``off`` from Gluon's."""
     cells = []
     for cell in spec["cells"]:
-        _, size, dtype, batch, tile = cell
+        _, size, dtype, batch = cell
         if spec["engine"] == "onnxruntime" and dtype != "float32":
             continue
-        seconds = size**2 * 1e-6 * batch * factors[spec["engine"]] * (2 if tile else 1)
+        seconds = size**2 * 1e-6 * batch * factors[spec["engine"]]
         shift = off if spec["engine"] != "gluon" else 0.0
         cells.append({"cell": cell, "latency_s": [seconds] * 2, "grid": [0.5 + shift]})
     return {"cells": cells, "versions": {"fake": spec["engine"]}}
@@ -95,7 +95,6 @@ def test_engines_in_turns(engines, tmp_path):
     assert lines[f"{johnson} 512 float32 openvino"][-3:] == ["0.500", "[0.500,", "0.500]"]
     assert lines[f"{johnson} 256 float32 onnxruntime"][-3] == "2.000"
     assert lines[f"{johnson} 256 float32 gluon batch 16"][-3] == "1.000"
-    assert lines[f"{johnson} 2048 float32 gluon tiles"][-3] == "2.000"
     found = rows(tmp_path / "e.csv")
     assert {row["dtype"] for row in found if row["engine"] == "onnxruntime"} == {"float32"}
     facts = json.loads((tmp_path / "e.json").read_text())

@@ -140,20 +140,25 @@ def test_tiles_are_fitted_over_pixels(load, monkeypatch, capsys, tmp_path):
 
     def block(python, program, spec):
         seconds = spec["size"] ** 2 * 1e-6 if spec["net"].startswith("johnson") else spec["size"] ** 3 * 1e-9
-        return {"seconds": [seconds], "peak_memory_bytes": 5e8, "versions": {}}
+        assert spec["tile"] or spec["size"] <= tiles.WHOLE
+        return {"seconds": [seconds * (2 if spec["tile"] else 1)], "peak_memory_bytes": 5e8, "versions": {}}
 
     monkeypatch.setattr(tiles.peers, "block", block)
-    arguments = ["--size", "512,1024,2048", "--output", str(tmp_path / "t.csv")]
+    arguments = ["--size", "512,1024,4096", "--rounds", "2", "--output", str(tmp_path / "t.csv")]
     status, out, err = run(tiles, monkeypatch, capsys, *arguments)
     assert status == 0, err
     assert "johnson-stylize: time grows with pixels to the power 1.000" in out
     assert "texture_net-texture: time grows with pixels to the power 1.500" in out
+    page = load("page").tiles_table(pd.read_csv(tmp_path / "t.csv"))
+    assert "| johnson-stylize, 1024 | 1.0 | 2.1 | 2.00 [2.00, 2.00] | 500 | 500 |" in page
+    assert "| johnson-stylize, 4096 |  | 33.6 |  |  | 500 |" in page
 
 
 def test_weights_are_fitted_to_the_draws_that_are_learnt(load, monkeypatch, capsys, tmp_path):
     pytest.importorskip("mxnet", reason="needs an engine")
     capacity, output = load("capacity"), tmp_path / "c.csv"
     monkeypatch.setattr(capacity, "SIZE", 64)
+    monkeypatch.setattr(capacity, "DESCRIPTOR", "float32")  # of any processor
     arguments = ["--draws", "1", "--others", "2", "--evaluations", "10", "--output", str(output)]
     status, _, err = run(capacity, monkeypatch, capsys, *arguments)
     assert status == 0, err

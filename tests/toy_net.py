@@ -53,12 +53,17 @@ def trained(method: str, task: str, **changes) -> tuple[dict[str, np.ndarray], d
 
 def compute(net: d.Net, params: dict[str, np.ndarray], inputs: list[np.ndarray]) -> np.ndarray:
     """The picture, not clipped, in float64."""
+    return layers(net, params, dict(zip((given.name for given in net.inputs), inputs)))[net.layers[-1].name]
+
+
+def layers(net: d.Net, params: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What every layer makes, in float64, where those in ``given`` make that."""
     params = {name: value.astype("float64") for name, value in params.items()}
-    values = dict(zip((given.name for given in net.inputs), (x.astype("float64") for x in inputs)))
+    values = {name: value.astype("float64") for name, value in given.items()}
     for layer in net.layers:
         if layer.name not in values:
             values[layer.name] = _layer(layer, [values[name] for name in layer.inputs], params)
-    return values[net.layers[-1].name]
+    return values
 
 
 def _pad(x, amount, mode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -62,32 +63,6 @@ def working_size(net: Net, height: int, width: int) -> tuple[int, int]:
     return tuple(max(-(-side // net.multiple), _least(net)) * net.multiple for side in (height, width))
 
 
-def receptive_field(net: Net, first: int, last: int) -> dict[str, tuple[int, int]]:
-    """Pixels (first, last) of each layer that the picture's pixels ``first`` to ``last`` depend on, along one side.
-
-    Counted from the first one that the layer makes; those that padding makes are below 0, or beyond the side.
-    """
-    found = {net.output.name: (first, last)}
-    for layer in reversed(net.layers):
-        if layer.name not in found:
-            continue
-        low, high = found[layer.name]
-        if isinstance(layer, d.Convolution):
-            low, high = low * layer.stride - layer.padding, high * layer.stride - layer.padding + layer.kernel - 1
-        elif isinstance(layer, d.Pad):
-            low, high = low - layer.amount, high - layer.amount
-        elif isinstance(layer, d.Crop):
-            low, high = low + layer.amount, high + layer.amount
-        elif isinstance(layer, d.Upsample):
-            low, high = low // 2, high // 2
-        elif isinstance(layer, d.AveragePool):
-            low, high = low * layer.factor, (high + 1) * layer.factor - 1
-        for name in layer.inputs:
-            before = found.get(name, (low, high))
-            found[name] = min(low, before[0]), max(high, before[1])
-    return found
-
-
 @lru_cache(maxsize=64)
 def margins(net: Net) -> dict[str, int] | None:
     """Pixels around what is wanted that each layer makes, where the inputs are wrapped around once, generously, and no
@@ -126,6 +101,33 @@ def outer_pads(net: Net) -> dict[str, str]:
     return found
 
 
+def sound(net: Net, side: int, before: bool, after: bool, given: Collection[str] = ()) -> dict[str, tuple[int, int]]:
+    """Pixels (first, end) along one side of what each layer makes of a tile: those that it makes of the whole picture.
+
+    Others depend on padding where the picture goes on: ``before`` the tile, ``after`` it. What ``given`` layers make is
+    not computed from the tile but given, and is sound.
+    """
+    own, found = sides(net, side), {}
+    for layer in net.layers:
+        first, end = 0, own[layer.name]
+        if layer.inputs and layer.name not in given and layer.name not in outer_pads(net):
+            low, high = (choose(found[name][place] for name in layer.inputs) for place, choose in enumerate((max, min)))
+            if isinstance(layer, d.Convolution):
+                low = -(-(low + layer.padding) // layer.stride)
+                high = (high + layer.padding - layer.kernel) // layer.stride + 1
+            elif isinstance(layer, d.Pad):
+                low, high = low + layer.amount, high + layer.amount
+            elif isinstance(layer, d.Crop):
+                low, high = low - layer.amount, high - layer.amount
+            elif isinstance(layer, d.Upsample):
+                low, high = 2 * low, 2 * high
+            elif isinstance(layer, d.AveragePool):
+                low, high = -(-low // layer.factor), high // layer.factor
+            first, end = max(low, 0) if before else 0, min(high, end) if after else end
+        found[layer.name] = first, end
+    return found
+
+
 @dataclass(frozen=True)
 class TileGeometry:
     """How a net is cut into tiles.
@@ -152,12 +154,90 @@ def tile_geometry(net: Net) -> TileGeometry:
         return TileGeometry(True, {layer.name: found[layer.name] for layer in net.inputs}, 0)
     surroundings = {layer.name: 0 for layer in net.inputs}
     surroundings.update((source, net[pad].amount) for pad, source in outer_pads(net).items())
-    field, beyond = receptive_field(net, 0, net.multiple - 1), 0
-    for layer in net.inputs:
-        low, high = field.get(layer.name, (0, 0))
-        spoilt = max(-low << layer.reduction, ((high + 1) << layer.reduction) - net.multiple)
-        beyond = max(beyond, spoilt - (surroundings[layer.name] << layer.reduction))
-    return TileGeometry(False, surroundings, -(-beyond // net.multiple) * net.multiple)
+    side = _least(net) * net.multiple
+    first, end = sound(net, side, True, True)[net.output.name]
+    return TileGeometry(False, surroundings, -(-max(first, side - end) // net.multiple) * net.multiple)
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis: pixels ``begin`` to ``end`` of the picture.
+
+    ``open_before``, ``open_after``: whether the picture goes on there.
+    """
+
+    begin: int
+    end: int
+    open_before: bool = False
+    open_after: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """All tiles of a pass along one axis.
+
+    Attributes:
+        spans: the tiles, of one size.
+        cuts: by layer, in pixels of what it makes of the whole picture: where each tile's part of that begins, and the
+            end of the last one's.
+    """
+
+    spans: tuple[Span, ...]
+    cuts: Mapping[str, tuple[int, ...]]
+
+    def part(self, layer: d.Layer, tile: int, pixels: int, own: int) -> tuple[int, slice]:
+        """Where the part of a tile belongs in the whole, and where it is in what ``layer`` makes of the tile.
+
+        ``pixels``: of that; ``own``: of these, without the margin around it.
+        """
+        first, end = self.cuts[layer.name][tile : tile + 2]
+        before = (self.spans[tile].begin >> layer.reduction) - (pixels - own) // 2
+        return first, slice(first - before, end - before)
+
+
+def axis(net: Net, length: int, side: int, wanted: Collection[str], given: Collection[str] = ()) -> Axis | None:
+    """Tiles of at most ``side`` pixels whose sound parts of each ``wanted`` layer cover ``length`` pixels once.
+
+    No larger than is needed for that many tiles: of the full side, the last ones would lie on each other. ``length``
+    and ``side`` are multiples of the net's coarsest pixel. None where such a tile is nothing but surroundings.
+    """
+    wraps, whole, smallest = tile_geometry(net).wraps, sides(net, length), working_size(net, 1, 1)[0]
+    side = max(side, smallest)
+    if side >= length:
+        return Axis((Span(0, length, wraps, wraps),), {name: (0, whole[name]) for name in wanted})
+
+    def parts(side: int) -> dict[str, tuple[int, int]]:
+        if wraps:
+            return {name: (0, side >> net[name].reduction) for name in wanted}
+        return sound(net, side, True, True, given)
+
+    # From one tile to the next there is this much more than a tile's side: less, but of layers of a padded content.
+    found = parts(side)
+    gain = min((found[name][1] - found[name][0]) << net[name].reduction for name in wanted) - side
+    gain = gain // net.multiple * net.multiple
+    if side + gain <= 0:
+        return None
+    count = -(-(length - side) // (side + gain)) + 1
+    least = -(-(length - (count - 1) * gain) // count)
+    side = max(-(-least // net.multiple) * net.multiple, smallest)
+    begins = [min(number * (side + gain), length - side) for number in range(count)]
+    spans = tuple(
+        Span(begin, begin + side, number > 0 or wraps, number < count - 1 or wraps)
+        for number, begin in enumerate(begins)
+    )
+    found = parts(side)
+    return Axis(spans, {
+        name: (0, *((begin >> net[name].reduction) + found[name][0] for begin in begins[1:]), whole[name])
+        for name in wanted
+    })  # fmt: skip
+
+
+def array_of(net: Net, name: str) -> d.Layer:
+    """The layer that makes what a norm of that name normalises, or a sum of that name is: before an upsampling."""
+    layer = net[name]
+    while isinstance(layer, d.Norm):
+        layer = net[layer.inputs[0]]
+    return net[layer.inputs[0]] if isinstance(layer, d.Upsample) else layer
 
 
 def _pads(layer) -> bool:

@@ -1,14 +1,14 @@
 """Pictures larger than memory, tile by tile: the same picture as in one piece, without seams.
 
-A tile's graph (:mod:`nst_gluon.nets.inference`) sees the tile and, where the picture goes on, as much around it as the
-net's receptive field needs (:func:`nst_gluon.nets.geometry.tile_geometry`); at the picture's own edge the net pads as
-it always does. All tiles have one size, so that one graph serves them all, and lie on multiples of the net's
-coarsest pixel. With batch norm that is all, and exact up to rounding.
+A tile's graph (:mod:`nst_gluon.nets.inference`) sees, where the picture goes on, as much around the tile as the layers
+that it computes need (:func:`nst_gluon.nets.geometry.sound`); at the picture's own edge the net pads as it always does.
+All tiles of a pass have one size, so that one graph serves them all, and lie on multiples of the net's coarsest pixel.
+With batch norm one pass is all, and exact up to rounding.
 
 Instance norm divides by the mean and variance of the *whole* picture. They are taken exactly, layer by layer, in passes
-over all tiles that end at the first layer whose statistics are unknown yet. What a pass ends at is kept in a temporary
-file for the next one to begin with, so that together they cost little more than one pass; large activations that are
-cheap to make, those of Johnson's outermost layers, are made again instead where the picture is large.
+over all tiles that end at the first layer whose statistics are unknown yet. What a pass ends at is kept whole in a
+temporary file, of which the next one's tiles take what they need: hardly anything is computed twice. Large activations
+that are cheap to make, those of Johnson's outermost layers, are made again instead where the picture is large.
 
 Statistics of a thumbnail (Chen et al. 2022: thumbnail instance normalisation) take one pass and no file. They are those
 of another picture: 14 to 22 dB against the whole one, where the exact ones give more than 80 dB.
@@ -19,26 +19,30 @@ Memory follows the tile, not the picture; of the picture there are the content, 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from nst_gluon.methods.description import Content, Net, Norm, Upsample
-from nst_gluon.nets.geometry import STATISTICS, tile_geometry, working_size
+from nst_gluon.methods.description import Content, Net
+from nst_gluon.nets.geometry import STATISTICS, Axis, Span, array_of, axis, sides, tile_geometry, working_size
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.inference_graph import InferenceGraph, Statistics, Value
 from nst_gluon.nets.inputs import noise_window
 from nst_gluon.nets.spill import Spill
 from nst_gluon.nets.trained_net import TrainedNet
 from nst_gluon.pictures.images import resize
-from nst_gluon.system.engine import mx
+from nst_gluon.system.engine import fetch, mx
 from nst_gluon.system.errors import NotFinite, UserError
 
 # Floats a pixel of the picture up to which an activation is always kept, and bytes up to which a larger one is.
 KEPT_FLOATS, KEPT_BYTES = 16, 2**30
 LIVE = 3  # activations as large as the largest that are kept at a time
+# How much more than square tiles those may cover that are as wide as the picture, where activations are kept.
+STRIPS = 1.25
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Pass:
         kept: what may be there of the passes before, by name.
         uses: which of it this one takes; takes_inputs: whether it takes the net's inputs as well.
         makes: what is to be kept of it; drops: what nothing needs after it.
+        rows, columns: its tiles.
     """
 
     norms: tuple[str, ...]
@@ -58,56 +63,12 @@ class Pass:
     takes_inputs: bool
     makes: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
+    rows: Axis | None = None
+    columns: Axis | None = None
 
-
-@dataclass(frozen=True)
-class Span:
-    """One tile along one axis, in pixels: it sees ``begin`` to ``end``, and ``first`` to ``last`` of it is sound.
-
-    ``open_before``, ``open_after``: whether the picture goes on there.
-    """
-
-    begin: int
-    end: int
-    first: int
-    last: int
-    open_before: bool
-    open_after: bool
-
-
-def spans(length: int, side: int, overlap: int, wraps: bool = False) -> list[Span]:
-    """Tiles of ``side`` pixels whose sound parts cover ``length`` pixels once.
-
-    ``wraps``: the picture repeats, and goes on beyond its edge. ``length``, ``side`` and ``overlap`` are multiples of
-    the net's coarsest pixel. Raises ValueError when a tile is nothing but overlap.
-    """
-    if side >= length:
-        return [Span(0, length, 0, length, wraps, wraps)]
-    step = side - 2 * overlap
-    if step <= 0:
-        raise ValueError(f"tiles of {side} pixels with an overlap of {overlap} leave nothing")
-    count = _count(length, side, overlap)
-    cuts = [0, *(overlap + number * step for number in range(1, count)), length]
-    found = []
-    for number, (first, last) in enumerate(zip(cuts, cuts[1:])):
-        begin = min(number * step, length - side)
-        found.append(Span(begin, begin + side, first, last, number > 0 or wraps, number < count - 1 or wraps))
-    return found
-
-
-def fitted(length: int, side: int, overlap: int) -> int:
-    """The least side of a tile with which no more tiles cover ``length`` pixels than with ``side``.
-
-    Tiles of the full side would lie on each other at the end: 9 of 512 for 1024 x 1024, two and a quarter times it.
-    """
-    if side >= length or side <= 2 * overlap:
-        return side
-    return -(-(length - 2 * overlap) // _count(length, side, overlap)) + 2 * overlap
-
-
-def _count(length: int, side: int, overlap: int) -> int:
-    """How many tiles of ``side`` pixels, less than ``length``, it takes."""
-    return -(-(length - 2 * overlap) // (side - 2 * overlap))
+    def __len__(self) -> int:
+        """How many tiles."""
+        return len(self.rows.spans) * len(self.columns.spans)
 
 
 def continued(begin: int, end: int, length: int, mode: str) -> np.ndarray:
@@ -126,14 +87,6 @@ def least_side(net: Net) -> int:
     """The smallest side of a tile: as much sound as there is overlap on both sides, and what the net needs."""
     coarsest = tile_geometry(net).overlap * 4
     return max(working_size(net, coarsest, coarsest))
-
-
-def normalised_at(net: Net, norm: str) -> int:
-    """The width, in the picture's pixels, of a pixel that ``norm`` normalises; of what was upsampled, before that."""
-    layer = net[norm]
-    while isinstance(layer, Norm):
-        layer = net[layer.inputs[0]]
-    return 1 << (layer.reduction + isinstance(layer, Upsample))
 
 
 class Tiling:
@@ -168,21 +121,13 @@ class Tiling:
         if side < least:
             raise UserError(f"--tile: {side} is too small for the reach of this net; use at least {least}")
         self.full = working_size(self._net, *self._size)
-        overlap, wraps = self._geometry.overlap, self._geometry.wraps
-        (most, _) = working_size(self._net, side, side)
-        sides = (max(fitted(length, most, overlap), least) for length in self.full)
-        whole = working_size(self._net, *sides)
-        self.rows, self.columns = (spans(n, t, overlap, wraps) for n, t in zip(self.full, whole))
-
-    def __len__(self) -> int:
-        return len(self.rows) * len(self.columns)
 
     @property
     def work(self) -> int:
         """Tiles to be worked on in all, each pass for statistics counted: how often ``progress`` is called."""
         if self._thumbnail is None:
-            return len(self) * len(self._passes)
-        return len(self) + self._thumbnail.work - len(self._thumbnail)
+            return sum(map(len, self._passes))
+        return len(self._last) + self._thumbnail.work - len(self._thumbnail._last)
 
     @cached_property
     def _thumbnail(self) -> Tiling | None:
@@ -197,7 +142,8 @@ class Tiling:
     @cached_property
     def _passes(self) -> list[Pass]:
         """What is to be done, found by drawing every graph with made-up statistics."""
-        shapes = [array.shape for array in self.inputs(self.rows[0], self.columns[0])]
+        span = Span(0, working_size(self._net, 1, 1)[0])
+        shapes = [array.shape for array in self.inputs(span, span)]
         known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         kept: dict[str, Value] = {}
         passes, offered, room = [], [], Spill.room()
@@ -214,26 +160,56 @@ class Tiling:
             known.update((norm, (np.zeros(n), np.ones(n))) for norm in graph.unknown for n in (self._channels(norm),))
         last = {name: number for number, done in enumerate(passes) for name in done.uses}
         return [
-            replace(done, makes=tuple(name for name in made if last.get(name, 0) > number),
-                    drops=tuple(name for name in done.uses if last[name] == number))
+            self._cut(replace(done, makes=tuple(name for name in made if last.get(name, 0) > number),
+                              drops=tuple(name for name in done.uses if last[name] == number)))
             for number, (done, made) in enumerate(zip(passes, offered))
         ]  # fmt: skip
+
+    @cached_property
+    def _last(self) -> Pass:
+        """What makes the picture."""
+        return self._passes[-1] if self._thumbnail is None else self._cut(Pass((), {}, frozenset(), True))
+
+    def _cut(self, done: Pass) -> Pass:
+        """That pass in square tiles, or in tiles as wide as the picture, which are read and written in few pieces."""
+        wanted = {array_of(self._net, name).name for name in (*done.norms, *done.makes)} or {self._net.output.name}
+        (_, width), (side, _) = self.full, working_size(self._net, self._side, self._side)
+        square = self._tiles_of(done, wanted, side, side)
+        low = side * side // width // self._net.multiple * self._net.multiple
+        strips = self._tiles_of(done, wanted, low, width) if low >= working_size(self._net, 1, 1)[0] else None
+        most = (STRIPS if done.uses or done.makes else 1) * self._covered(square, wanted)
+        return square if strips is None or self._covered(strips, wanted) > most else strips
+
+    def _tiles_of(self, done: Pass, wanted: Collection[str], *size: int) -> Pass | None:
+        rows, columns = (
+            axis(self._net, length, min(side, length), wanted, done.uses) for length, side in zip(self.full, size)
+        )
+        return None if rows is None or columns is None else replace(done, rows=rows, columns=columns)
+
+    def _covered(self, done: Pass, wanted: Collection[str]) -> int:
+        """Pixels of all that a pass works on, without its inputs where the net pads these itself."""
+        wrapped = self._geometry.surroundings if self._geometry.wraps else {}
+        around = 2 * max((n << self._net[name].reduction for name, n in wrapped.items()), default=0)
+        made = [sides(self._net, along.spans[0].end - along.spans[0].begin) for along in (done.rows, done.columns)]
+        return len(done) * sum(
+            ((made[0][name] << self._net[name].reduction) + around)
+            * ((made[1][name] << self._net[name].reduction) + around)
+            for name in wanted
+        )
 
     def _channels(self, norm: str) -> int:
         return self._net[norm].channels
 
     def _is_kept(self, name: str, value: Value, room: int) -> bool:
         """Whether keeping an activation is worth its place."""
-        floats = value.width / normalised_at(self._net, name) ** 2
-        # As stored: all of every tile, with its overlap and surroundings.
-        around = 2 * max(n << self._net[layer].reduction for layer, n in self._geometry.surroundings.items())
-        height, width = (spans[0].end - spans[0].begin + around for spans in (self.rows, self.columns))
-        if LIVE * 4 * floats * len(self) * height * width > room:
-            return False
-        return floats <= KEPT_FLOATS or 4 * floats * self.full[0] * self.full[1] <= KEPT_BYTES
+        size = 4 * math.prod(self._whole(name, value))
+        floats = value.width / 4 ** array_of(self._net, name).reduction
+        return LIVE * size <= room and (floats <= KEPT_FLOATS or size <= KEPT_BYTES)
 
-    def _tiles(self) -> Iterator[tuple[Span, Span]]:
-        return ((row, column) for row in self.rows for column in self.columns)
+    def _whole(self, name: str, value: Value) -> tuple[int, int, int]:
+        """The shape (C, H, W) of what is kept of that name."""
+        layer = array_of(self._net, name).name
+        return value.width, *(sides(self._net, length)[layer] for length in self.full)
 
     def inputs(self, row: Span, column: Span) -> list:
         """NDArrays for the tile's graph: its part of each input, with surroundings that go on beyond the edge."""
@@ -258,44 +234,61 @@ class Tiling:
 
     def _run_pass(
         self, done: Pass, known: Statistics, spill: Spill, progress: Callable[[], object]
-    ) -> Iterator[tuple[Span, Span, list[np.ndarray]]]:
-        """What a pass makes of each tile, on the host: what its norms take, or the picture."""
+    ) -> Iterator[list[tuple[int, int, np.ndarray]]]:
+        """What a pass makes of each tile, on the host: of what its norms take, or of the picture, the part (1, C, h, w)
+        that is the tile's, and where in the whole that begins.
+        """
         run, names = self._run.for_tiles(known, done.kept), list(done.kept)
-        compiled, buffers, more, running = None, {}, [], []
+        sizes = [sides(self._net, along.spans[0].end - along.spans[0].begin) for along in (done.rows, done.columns)]
+        buffers = {name: np.empty((done.kept[name].width, *(size[array_of(self._net, name).name] for size in sizes)),
+                                  np.float32) for name in done.uses}  # fmt: skip
+        stored = [mx.nd.array(buffers[name][None]) if name in done.uses else None for name in names]
+        made: dict[str, np.ndarray] = {}
+        compiled, wanted, running = None, [*(done.norms or (self._net.output.name,))], []
+        wanted += [name for name in done.makes if name not in done.norms]
 
-        def finished() -> tuple[Span, Span, list[np.ndarray]]:
-            number, row, column, arrays = running.pop(0)
-            made = [array.asnumpy() for array in arrays]
-            for name, array in zip((*done.norms, *more), made):
+        def finished() -> list[tuple[int, int, np.ndarray]]:
+            row, column, arrays = running.pop(0)
+            found = []
+            for name, array in zip(wanted, arrays):
+                layer = array_of(self._net, name)
+                top, rows = done.rows.part(layer, row, array.shape[2], sizes[0][layer.name])
+                left, columns = done.columns.part(layer, column, array.shape[3], sizes[1][layer.name])
+                if name not in made:
+                    made[name] = np.empty(array.shape, np.float32)
+                fetch(array, made[name])
+                part = made[name][:, :, rows, columns]
                 if name in done.makes:
-                    spill.put(name, number, array)
+                    spill.put(name, top, left, part[0])
+                found.append((top, left, part))
             progress()
-            return row, column, made[: len(made) - len(more)]
+            return found[: len(done.norms) or 1]
 
-        for number, (row, column) in enumerate(self._tiles()):
-            inputs = self.inputs(row, column) if done.takes_inputs else [None] * len(self._net.inputs)
-            for name in done.uses:
-                buffers[name] = spill.get(name, number, buffers.get(name))
+        for row, column in itertools.product(range(len(done.rows.spans)), range(len(done.columns.spans))):
+            spans = done.rows.spans[row], done.columns.spans[column]
+            inputs = self.inputs(*spans) if done.takes_inputs else [None] * len(self._net.inputs)
+            for name, buffer in buffers.items():
+                spill.get(name, *(span.begin >> array_of(self._net, name).reduction for span in spans), buffer)
             if compiled is None:
-                stored = [mx.nd.array(buffers[name]) if name in done.uses else None for name in names]
                 shapes = [(1, 1, 1, 1) if array is None else array.shape for array in inputs]
                 graph = run.draw(shapes, whole=not done.norms)
-                more = [name for name in done.makes if name not in done.norms]
-                outputs = [*_outputs(graph), *(graph.offered[name].symbol for name in more)]
+                outputs = [*_outputs(graph), *(graph.offered[name].symbol for name in wanted[len(done.norms) or 1 :])]
                 compiled = run.compile(graph, outputs, [*inputs, *stored])
+                for name in done.makes:
+                    spill.make(name, self._whole(name, graph.offered[name]))
             for name, array in zip(names, stored):
                 if array is not None:
-                    array[:] = buffers[name]
-            running.append((number, row, column, compiled(*inputs, *stored)))
+                    array[:] = buffers[name][None]
+            running.append((row, column, compiled(*inputs, *stored)))
             # The engine works on this tile while the host sees to the one before.
-            if number:
+            if len(running) > 1:
                 yield finished()
         yield finished()
         spill.drop(done.drops)
 
     def statistics(self, progress: Callable[[], object] = lambda: None) -> Statistics:
         """Mean and variance of each instance norm over the whole picture; ``progress`` is called after each tile."""
-        with contextlib.closing(Spill(len(self))) as spill:
+        with contextlib.closing(Spill()) as spill:
             return self._statistics(spill, progress)
 
     def _statistics(self, spill: Spill, progress: Callable[[], object]) -> Statistics:
@@ -304,12 +297,9 @@ class Tiling:
         known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for done in self._passes[:-1]:
             sums = [_Moments(self._channels(norm)) for norm in done.norms]
-            for row, column, values in self._run_pass(done, known, spill, progress):
-                for norm, value, moments in zip(done.norms, values, sums):
-                    scale = normalised_at(self._net, norm)
-                    height, width = value.shape[2:]
-                    part = (_sound(row, scale, height), _sound(column, scale, width))
-                    moments.add(value[(0, slice(None), *part)])
+            for parts in self._run_pass(done, known, spill, progress):
+                for (_, _, part), moments in zip(parts, sums):
+                    moments.add(part[0])
             known.update((norm, moments.result()) for norm, moments in zip(done.norms, sums))
         return known
 
@@ -320,14 +310,11 @@ class Tiling:
         """
         height, width = self._size
         picture = np.empty((height, width, 3), np.uint8)
-        with contextlib.closing(Spill(len(self))) as spill:
+        with contextlib.closing(Spill()) as spill:
             known = self._statistics(spill, progress)
-            last = self._passes[-1] if self._thumbnail is None else Pass((), {}, frozenset(), True)
-            for row, column, (made,) in self._run_pass(last, known, spill, progress):
-                tile = made[0]
-                tile = tile[:, row.first - row.begin :, column.first - column.begin :]
-                target = picture[row.first : row.last, column.first : column.last]
-                tile = tile[:, : target.shape[0], : target.shape[1]]
+            for ((top, left, tile),) in self._run_pass(self._last, known, spill, progress):
+                target = picture[top : top + tile.shape[2], left : left + tile.shape[3]]
+                tile = tile[0, :, : target.shape[0], : target.shape[1]]
                 if not np.isfinite(tile).all():
                     raise NotFinite("the picture has values that are NaN or infinite")
                 target[...] = np.rint(np.clip(tile, 0, 1) * np.float32(255)).transpose(1, 2, 0)
@@ -339,17 +326,6 @@ def _outputs(graph: InferenceGraph) -> list:
     return list(graph.unknown.values()) or [graph.picture]
 
 
-def _sound(span: Span, scale: int, pixels: int) -> slice:
-    """The part of a tile's activation, of ``pixels`` pixels that are ``scale`` wide, that counts for the whole.
-
-    The activation may go beyond the tile on both sides: at the picture's own edge all of it counts.
-    """
-    beyond = (pixels - (span.end - span.begin) // scale) // 2
-    begin = beyond + (span.first - span.begin) // scale if span.open_before else 0
-    end = beyond + (span.last - span.begin) // scale if span.open_after else pixels
-    return slice(begin, end)
-
-
 class _Moments:
     """Mean and variance of each channel over pieces (C', H, W), merged in float64 (Chan, Golub, LeVeque 1983); of the
     first ``channels`` channels."""
@@ -359,11 +335,12 @@ class _Moments:
         self._mean, self._squares = np.zeros(channels), np.zeros(channels)
 
     def add(self, piece: np.ndarray) -> None:
-        piece = piece[: self._channels]
         count = piece.shape[1] * piece.shape[2]
-        mean = piece.sum(axis=2).sum(axis=1, dtype=np.float64) / count
-        centred = piece - mean.astype(np.float32)[:, None, None]
-        squares = np.einsum("chw,chw->ch", centred, centred).sum(axis=1, dtype=np.float64)
+        mean, squares = np.empty_like(self._mean), np.empty_like(self._mean)
+        for number, channel in enumerate(piece[: self._channels]):
+            mean[number] = channel.sum(axis=1).sum(dtype=np.float64) / count
+            centred = channel - np.float32(mean[number])
+            squares[number] = np.einsum("hw,hw->h", centred, centred).sum(dtype=np.float64)
         apart, total = mean - self._mean, self._count + count
         self._squares += squares + apart**2 * (self._count * count / total)
         self._mean += apart * (count / total)

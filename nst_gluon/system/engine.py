@@ -7,9 +7,12 @@ cannot be imported.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import sys
 from types import ModuleType
+
+import numpy as np
 
 from nst_gluon.system import lazily, runtime
 from nst_gluon.system.errors import EngineMissing
@@ -52,3 +55,9 @@ def context(device: runtime.Device | str) -> mx.Context:
         device = runtime.parse_device(device)
     runtime.check_device(device)
     return mx.Context(device.kind, device.index)
+
+
+def fetch(array: mx.nd.NDArray, out: np.ndarray) -> None:
+    """Copy ``array`` into a contiguous array of its shape and type: ``asnumpy`` without new memory each time."""
+    data, count = out.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(out.size)
+    mx.base.check_call(mx.base._LIB.MXNDArraySyncCopyToCPU(array.handle, data, count))

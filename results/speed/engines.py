@@ -1,4 +1,4 @@
-"""Every net of one style in every engine, batches, and tiles, in turns.
+"""Every net of one style in every engine, and batches, in turns.
 
     python results/speed/engines.py [--engine openvino,onnxruntime] [--engine-python onnxruntime=PYTHON]
 
@@ -8,7 +8,7 @@ nothing is compared; how far those of bfloat16 are from them is told. Needs a ma
 rounds take about seven minutes on two cores.
 
 Writes engines.csv (a row per pass) and engines.json (machine, versions, settings), and prints each engine's time over
-Gluon's, batches' and tiles' time a picture over that of one in one piece, with 95 % intervals over the rounds.
+Gluon's, and batches' time a picture over that of one alone, with 95 % intervals over the rounds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nst_gluon.cli.console import run
 from nst_gluon.pictures.images import psnr
 from nst_gluon.system.errors import UserError
 
-COLUMNS = ("net", "size", "dtype", "batch", "tile", "engine", "round", "position", "seconds")
+COLUMNS = ("net", "size", "dtype", "batch", "engine", "round", "position", "seconds")
 STYLE = "great_wave"  # other styles' nets have the same layers
 DTYPES, SAME = ("float32", "bfloat16"), 60.0
 T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's, two-sided, from one degree of freedom
@@ -43,7 +43,6 @@ def arguments() -> peers.argparse.Namespace:
     made.add_argument("--engine-option", metavar="NAME=VALUE", action="append", help="as of bench run")
     made.add_argument("--size", default="256,512", metavar="LIST", help="sides in pixels (%(default)s)")
     made.add_argument("--batch", default="4,16", metavar="LIST", help="batches at 256, Gluon's (%(default)s)")
-    made.add_argument("--tiled", default="1024,2048", metavar="LIST", help="sides in tiles, Johnson's (%(default)s)")
     peers.add_common(made, "engines.csv", rounds=3)
     made.add_argument("--seconds", default="1", metavar="X", help="of each cell in a block, at most (%(default)s)")
     return made.parse_args()
@@ -60,8 +59,6 @@ def interval(logs: list[float]) -> str:
 
 def main() -> int:
     """Measure everything, write the record, print the ratios."""
-    from nst_gluon.api.maker import TILE_SIDE
-
     options = arguments()
     peers.check_output(options)
     others = [name for name in options.engine.split(",") if engines.get(name).name != engines.REFERENCE]
@@ -70,11 +67,8 @@ def main() -> int:
     threads, rounds = peers.threads_of(options), peers.numbers("--rounds", options.rounds)[0]
     nets = [net.path.stem for net in assets.nets() if net.style == STYLE]
     sizes, dtypes = peers.numbers("--size", options.size), DTYPES
-    plain = [[net, size, dtype, 1, 0] for net, size, dtype in itertools.product(nets, sizes, dtypes)]
-    more = [[net, 256, "float32", batch, 0] for net in nets for batch in (1, *peers.numbers("--batch", options.batch))]
-    tiled = next(net for net in nets if "johnson" in net)
-    more += [[tiled, size, "float32", 1, tile] for size in peers.numbers("--tiled", options.tiled, 256)
-             for tile in (0, TILE_SIDE)]  # fmt: skip
+    plain = [[net, size, dtype, 1] for net, size, dtype in itertools.product(nets, sizes, dtypes)]
+    more = [[net, 256, "float32", batch] for net in nets for batch in (1, *peers.numbers("--batch", options.batch))]
     facts = {"settings": {**peers.settings(options), "engine_python": sorted(pythons)}, "versions": {},
              "environment": environment.capture(threads), "load_before": environment.load_average()}  # fmt: skip
     rows: list[tuple] = []
@@ -88,16 +82,16 @@ def main() -> int:
         found = peers.block(pythons.get(engine, sys.executable), "engine_passes.py", spec)
         facts["versions"][engine] = found["versions"]
         for entry in found["cells"]:
-            net, size, dtype, batch, tile = cell = entry["cell"]
+            net, size, dtype, batch = cell = entry["cell"]
             rows.extend((*cell, engine, number, position, seconds) for seconds in entry["latency_s"])
             made = np.array(entry["grid"], np.float32)
-            if engine == engines.REFERENCE and (batch, tile, dtype) == (1, 0, "float32"):
+            if engine == engines.REFERENCE and (batch, dtype) == (1, "float32"):
                 pictures.setdefault((net, size), made)
             if batch > 1:  # other noise; that a batch's pictures are those of single ones is a test
                 continue
             agreement = psnr(made, pictures[net, size])
             agreements[(*cell, engine)] = agreement
-            if dtype == "float32" and agreement < (48 if tile else SAME):  # tiles are in 8 bits
+            if dtype == "float32" and agreement < SAME:
                 raise UserError(f"{engine}, {cell}: {agreement:.1f} dB from Gluon's picture: nothing is compared")
         print(f"round {number + 1}/{rounds}, {engine}", file=sys.stderr, flush=True)
 
@@ -119,27 +113,25 @@ def main() -> int:
 
 
 def ratios(found: peers.pd.DataFrame) -> Iterator[tuple[tuple, float, str]]:
-    """Each cell and engine, seconds a picture, and the ratio to Gluon's (of batches and tiles: to one in one piece)."""
-    keys = ["net", "size", "dtype", "batch", "tile"]
+    """Each cell and engine, seconds a picture, and the ratio to Gluon's (of batches: to one alone)."""
+    keys = ["net", "size", "dtype", "batch"]
     medians = found.groupby([*keys, "engine", "round"])["seconds"].median()
     overall = found.groupby([*keys, "engine"])["seconds"].median()
     last = found["position"].max()
     own = found[found["position"] == last].groupby([*keys, "engine", "round"])["seconds"].median()
-    for (net, size, dtype, batch, tile, engine), seconds in overall.items():
-        single = batch == 1 and not tile
-        base = (net, size, dtype, 1, 0, engines.REFERENCE)
-        side, reference = (medians, medians) if single else (own, own)
-        logs = [math.log(value / batch / reference[(*base, number)])
-                for number, value in side[(net, size, dtype, batch, tile, engine)].items()]  # fmt: skip
-        ratio = "" if single and engine == engines.REFERENCE else interval(logs)
-        yield (net, size, dtype, batch, tile, engine), seconds / batch, ratio
+    for (net, size, dtype, batch, engine), seconds in overall.items():
+        base, side = (net, size, dtype, 1, engines.REFERENCE), medians if batch == 1 else own
+        logs = [math.log(value / batch / side[(*base, number)])
+                for number, value in side[(net, size, dtype, batch, engine)].items()]  # fmt: skip
+        ratio = "" if batch == 1 and engine == engines.REFERENCE else interval(logs)
+        yield (net, size, dtype, batch, engine), seconds / batch, ratio
 
 
 def table(found: peers.pd.DataFrame, decibels: dict[str, float]) -> str:
     """What was found, for people: medians in ms, and ratios."""
-    lines = [("what", "ms", "dB", "over Gluon's, or one in one piece")]
-    for (net, size, dtype, batch, tile, engine), seconds, ratio in ratios(found):
-        name = f"{net} {size} {dtype} {engine}" + (f" batch {batch}" if batch > 1 else "") + (" tiles" if tile else "")
+    lines = [("what", "ms", "dB", "over Gluon's, or one alone")]
+    for (net, size, dtype, batch, engine), seconds, ratio in ratios(found):
+        name = f"{net} {size} {dtype} {engine}" + (f" batch {batch}" if batch > 1 else "")
         said = str(decibels.get(f"{net} {size} {engine}", "")) if dtype == "bfloat16" else ""
         lines.append((name, f"{seconds * 1e3:,.1f}", said, ratio))
     return peers.aligned(lines)

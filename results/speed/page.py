@@ -82,19 +82,18 @@ def coarse_to_fine_table(samples: pd.DataFrame) -> str:
 
 
 def engines_table(samples: pd.DataFrame) -> str:
-    """Milliseconds a picture of each engine, and the ratio to Gluon's; then batches and tiles."""
+    """Milliseconds a picture of each engine, and the ratio to Gluon's; then batches."""
     found, more = {}, []
-    for (net, size, dtype, batch, tile, engine), seconds, ratio in engines.ratios(samples):
+    for (net, size, dtype, batch, engine), seconds, ratio in engines.ratios(samples):
         name = f"`{net.split('-', 1)[1]}` {size}, {dtype}"
-        if batch > 1 or tile:
-            kind = f"batches of {batch}" if batch > 1 else f"tiles of {tile}"
-            more.append((f"{name}, {kind}", milliseconds(seconds), ratio))
+        if batch > 1:
+            more.append((f"{name}, batches of {batch}", milliseconds(seconds), ratio))
         else:
             found.setdefault(name, {})[engine] = milliseconds(seconds) + (f" ({ratio})" if ratio else "")
     names = sorted({engine for row in found.values() for engine in row}, key=lambda name: (name != "gluon", name))
     rows = [(name, *(row.get(engine, "") for engine in names)) for name, row in found.items()]
     header = ("net", *(f"{name}, ms" + (" (over Gluon's)" if name != "gluon" else "") for name in names))
-    return f"{table(header, rows)}\n\n{table(('Gluon', 'ms a picture', 'over one in one piece'), more)}"
+    return f"{table(header, rows)}\n\n{table(('Gluon', 'ms a picture', 'over one alone'), more)}"
 
 
 def startup_table(samples: pd.DataFrame) -> str:
@@ -105,17 +104,21 @@ def startup_table(samples: pd.DataFrame) -> str:
 
 
 def tiles_table(samples: pd.DataFrame) -> str:
-    """Time and peak memory of each picture, and the exponents of time."""
-    rows = [
-        (cell, f"{group[group['metric'] == 'seconds']['value'].median():,.1f}",
-         f"{group[group['metric'] == 'peak_memory_bytes']['value'].max() / 1e6:,.0f}")
-        for cell, group in samples.groupby("cell", sort=False)
-    ]  # fmt: skip
+    """Time and peak memory of each picture in one piece and in tiles, their ratio, and the exponents of time."""
+    both = samples.groupby("cell")["side"].transform("nunique") == 2
+    compared = {row.cell: row for row in verdicts.compare_rounds(samples[both]).itertuples() if row.metric == "seconds"}
+    rows = []
+    for cell, group in samples.groupby("cell", sort=False):
+        found = group.groupby(["metric", "side"])["value"].median()
+        times, peaks = (found[metric].reindex(["peer", "ours"]) for metric in ("seconds", "peak_memory_bytes"))
+        row = compared.get(cell)
+        over = f"{row.ratio:.2f} [{row.low:.2f}, {row.high:.2f}]" if row else ""
+        rows.append((cell, *("" if np.isnan(value) else f"{value:,.1f}" for value in times), over,
+                     *("" if np.isnan(value) else f"{value / 1e6:,.0f}" for value in peaks)))  # fmt: skip
+    header = ("picture, pixels a side", "one piece, s", "tiles, s", "over one piece", "one piece, MB", "tiles, MB")
     laws = tiles.exponents(samples)
     said = "; ".join(f"{net} {law.exponent:.3f}" for net, law in laws.items())
-    return table(("picture, pixels a side", "seconds", "peak memory, MB"), rows) + (
-        f"\n\nTime grows with pixels to the power of: {said}."
-    )
+    return f"{table(header, rows)}\n\nTime in tiles grows with pixels to the power of: {said}."
 
 
 def capacity_table(rows: pd.DataFrame) -> str:

@@ -1,9 +1,11 @@
-"""Pictures larger than the memory: time and peak memory of tiles from 1024 to 4096 pixels a side.
+"""Pictures larger than the memory: time and peak memory of tiles, in turns with one piece where that fits.
 
     python results/speed/tiles.py
 
-Each picture is made in a fresh process, statistics of the whole picture included, the sizes in turns. Writes tiles.csv
-(a row per picture) and tiles.json (machine, versions, settings), and prints the exponents of time over pixels.
+Each picture is made in a fresh process, statistics of the whole picture and all graphs included; a round has one piece
+and tiles of each picture, A B B A. Pictures of more than WHOLE pixels a side are made in tiles only, once. Writes
+tiles.csv (a row per picture) and tiles.json (machine, versions, settings), and prints exponents of time over pixels.
+Needs a machine that does nothing else: a quarter of an hour on two slow cores.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import pandas as pd
 import peers
 
 from bench.analysis import growth
+from bench.gate import verdicts
 from nst_gluon.api.maker import TILE_SIDE
 from nst_gluon.cli import console
 
 NETS = ("johnson-stylize", "texture_net-texture")
+WHOLE = 2048
 
 
 def arguments() -> peers.argparse.Namespace:
@@ -25,13 +29,13 @@ def arguments() -> peers.argparse.Namespace:
     parser = console.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="1024,2048,4096", metavar="LIST", help="sides in pixels (%(default)s)")
     parser.add_argument("--tile", default=str(TILE_SIDE), metavar="N", help="side of a tile (%(default)s)")
-    peers.add_common(parser, "tiles.csv", rounds=1)
+    peers.add_common(parser, "tiles.csv", rounds=3)
     return parser.parse_args()
 
 
 def exponents(samples: pd.DataFrame) -> dict[str, growth.PowerLaw]:
-    """Time over pixels of each net: all its pictures, by the suite's own fit."""
-    times = samples[samples["metric"] == "seconds"]
+    """Time over pixels of each net: all its pictures, in tiles, by the suite's own fit."""
+    times = samples[(samples["metric"] == "seconds") & (samples["side"] == peers.NAMES[peers.OURS])]
     laws = {}
     for net in NETS:
         cells = {cell: int(cell.rsplit(", ", 1)[1]) for cell in times["cell"].unique() if cell.startswith(net)}
@@ -50,16 +54,20 @@ def main() -> int:
     for number in range(rounds):
         for net in NETS:
             for size in sizes:
-                found = peers.block(sys.executable, "gluon_work.py", {
-                    "work": "tiles", "net": net, "size": size, "dtype": "float32", "tile": tile,
-                    "threads": threads, "warm_up": 0, "samples": 1,
-                })  # fmt: skip
-                cell, place = f"{net}, {size}", (number, 1)
-                record.add(cell, place, "seconds", found["seconds"])
-                record.add(cell, place, "peak_memory_bytes", [found["peak_memory_bytes"]], "B")
-                record.facts["versions"][peers.NAMES[peers.OURS]] = found["versions"]
-                peak = found["peak_memory_bytes"] / 1e6
-                print(f"{cell}: {found['seconds'][0]:.1f} s, {peak:.0f} MB", file=sys.stderr, flush=True)
+                for position, side in enumerate(verdicts.ORDER):
+                    if size > WHOLE and (number, position) != (0, 1):
+                        continue
+                    found = peers.block(sys.executable, "gluon_work.py", {
+                        "work": "tiles", "net": net, "size": size, "dtype": "float32", "threads": threads,
+                        "tile": tile if side == peers.OURS else None, "warm_up": 0, "samples": 1,
+                    })  # fmt: skip
+                    cell, place = f"{net}, {size}", (number, position)
+                    record.add(cell, place, "seconds", found["seconds"])
+                    record.add(cell, place, "peak_memory_bytes", [found["peak_memory_bytes"]], "B")
+                    record.facts["versions"][peers.NAMES[peers.OURS]] = found["versions"]
+                    what = "tiles" if side == peers.OURS else "one piece"
+                    peak = found["peak_memory_bytes"] / 1e6
+                    print(f"{cell}, {what}: {found['seconds'][0]:.1f} s, {peak:.0f} MB", file=sys.stderr, flush=True)
     for net, law in exponents(record.finish()).items():
         print(f"{net}: time grows with pixels to the power {law.exponent:.3f}")
     print(options.output)

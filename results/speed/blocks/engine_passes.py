@@ -1,7 +1,7 @@
 """One block of one engine: forward passes of the bundled nets. ``engine_passes.py JSON`` prints one JSON object.
 
-JSON: engine, options, threads, cells [[net, size, dtype, batch, tile], ...], warm_up, samples, seconds (of each cell,
-at most). A tile of 0 is the picture in one piece. A precision that the engine lacks is left out.
+JSON: engine, options, threads, cells [[net, size, dtype, batch], ...], warm_up, samples, seconds (of each cell, at
+most). A precision that the engine lacks is left out.
 """
 
 import json
@@ -22,7 +22,7 @@ spec = json.loads(sys.argv[1])
 runtime.prepare(spec["threads"])
 engine = engines.get(spec["engine"])
 module, found = engine.load(), []
-for name, size, dtype, batch, tile in spec["cells"]:
+for name, size, dtype, batch in spec["cells"]:
     if dtype not in engine.generate_dtypes:
         continue
     backend = getattr(module, engine.backend)("cpu", dtype, 0, engine.settle(spec["options"]))
@@ -31,30 +31,19 @@ for name, size, dtype, batch, tile in spec["cells"]:
     if net.description.takes_content:
         content = images.resize(images.load(assets.content_path(assets.HELD_OUT)), (size, size))
     inputs = net.inputs(content, (size, size), batch, 0)
-    if tile:
-        from nst_gluon.nets.tiles import Tiling
-
-        def forward(net=net, content=content, size=size, tile=tile):
-            return Tiling(net, content, (size, size), tile).pixels()
-    else:
-
-        def forward(net=net, inputs=inputs):
-            return net.forward(*inputs)
-
     taken, begun = [], time.monotonic()
     while len(taken) < spec["warm_up"] + spec["samples"]:
         if len(taken) > 1 and time.monotonic() - begun > spec["seconds"]:
             break
         backend.synchronise()
         start = time.perf_counter()
-        made = forward()
+        made = net.forward(*inputs)
         backend.synchronise()
         taken.append(time.perf_counter() - start)
-    picture = made[None].transpose(0, 3, 1, 2) / 255 if tile else backend.fetch(made)
     found.append({
-        "cell": [name, size, dtype, batch, tile],
+        "cell": [name, size, dtype, batch],
         "latency_s": taken[spec["warm_up"]:] or taken[1:],
-        "grid": np.clip(picture[0, :, :size:16, :size:16], 0, 1).ravel().tolist(),
+        "grid": np.clip(backend.fetch(made)[0, :, :size:16, :size:16], 0, 1).ravel().tolist(),
     })  # fmt: skip
 versions = {package: runtime.installed_version(package) for package in (*engine.packages, "numpy")}
 print(json.dumps({"cells": found, "versions": versions}))

@@ -10,10 +10,12 @@ import pytest
 import toy_net
 from test_inference import photo, trained
 
+from nst_gluon import methods
 from nst_gluon.methods.description import Noise
-from nst_gluon.nets import inputs, netfile, tiles
+from nst_gluon.nets import geometry, inputs, netfile, tiles
 from nst_gluon.nets.geometry import tile_geometry
 from nst_gluon.nets.inference import Inference
+from nst_gluon.nets.spill import Spill
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 
@@ -43,7 +45,7 @@ def compared(net, size: tuple[int, int], side: int) -> tuple[tiles.Tiling, np.nd
 )
 def test_tiles_are_the_whole_picture(method, task, changes, size, side):
     tiling, difference = compared(trained(method, task, **changes), size, side)
-    assert len(tiling) > 3
+    assert all(len(done) > 2 for done in tiling._passes)
     assert difference.max() <= 1
     # One level where rounding falls the other way, and only there.
     assert (difference > 0).mean() < 0.01
@@ -108,7 +110,7 @@ def test_tiles_of_every_layer_are_the_picture_that_numpy_computes(norm, mode):
     run = SimpleNamespace(description=net, inference=Inference(net, params))
     tiling = tiles.Tiling(run, content, size, side, seed=4)
     expected = toy_net.compute(net, params, inputs.arrays(net, content, seed=4))[:, :, : size[0], : size[1]]
-    assert len(tiling) > 10
+    assert all(len(done) > 4 for done in tiling._passes)
     difference = np.abs(tiling.pixels().astype(int) - images.to_uint8(expected.astype(np.float32)))
     # One level where rounding falls the other way, and only there: more than 60 dB.
     assert difference.max() <= 1 and (difference > 0).mean() < 0.01
@@ -133,17 +135,39 @@ def test_noise_of_a_window_is_that_of_the_whole(monkeypatch, piece):
             np.testing.assert_array_equal(window, expected[:, :, rows][:, :, :, columns])
 
 
-@pytest.mark.parametrize(
-    ("length", "side", "overlap"), [(100, 20, 4), (96, 32, 8), (40, 40, 8), (36, 32, 8), (4, 8, 0)]
-)
-def test_spans_cover_everything_once(length, side, overlap):
-    found = tiles.spans(length, side, overlap)
-    assert [span.first for span in found] == [0, *(span.last for span in found[:-1])] and found[-1].last == length
-    for span in found:
-        assert 0 <= span.begin <= span.first < span.last <= span.end <= length
-        assert span.end - span.begin == min(side, length)
-        assert not span.open_before or span.first - span.begin >= overlap
-        assert not span.open_after or span.end - span.last >= overlap
+@pytest.mark.parametrize("given", [(), ("activation2",), ("add0",)])
+@pytest.mark.parametrize(("length", "side"), [(400, 112), (400, 200), (164, 160), (100, 160)])
+def test_tiles_of_a_layer_cover_it_once(given, length, side):
+    """Of each layer, with what precedes it given or not: every pixel is of one tile, and sound there."""
+    net = trained("johnson", "stylize", norm="batch", residuals=1).description
+    layers = {"activation2", "add0", net.output.name} - set(given)
+    found, whole = geometry.axis(net, length, side, layers, given), geometry.sides(net, length)
+    (size,) = {span.end - span.begin for span in found.spans}
+    assert size <= min(side, length) and size % net.multiple == 0
+    assert found.spans[0].begin == 0 and found.spans[-1].end == length
+    for name in layers:
+        assert found.cuts[name][0] == 0 and found.cuts[name][-1] == whole[name]
+        for number, span in enumerate(found.spans):
+            sound = geometry.sound(net, size, span.open_before, span.open_after, given)[name]
+            top, part = found.part(net[name], number, 50, 50)
+            assert top == found.cuts[name][number] and part.start < part.stop
+            assert sound[0] <= part.start and part.stop <= sound[1]
+
+
+def test_what_a_tile_makes_is_sound_where_it_is_said_to_be():
+    """Every layer of a tile that begins at its padded content: as in the whole picture there, and not beyond."""
+    net = methods.get("johnson").net("batch", residuals=2, width=0.25)
+    params, begin, side = toy_net.parameters(net), 96, 64
+    whole = toy_net.layers(net, params, {"content": photo(256, 64)})
+    padded = whole["pad0"][:, :, begin : begin + side + 2 * net["pad0"].amount]
+    tile = toy_net.layers(net, params, {"content": photo(side, 64), "pad0": padded})
+    found = geometry.sound(net, side, True, True)
+    for layer in net.layers[3:]:
+        first, end = found[layer.name]
+        made, top = tile[layer.name], begin >> layer.reduction
+        off = np.abs(made - whole[layer.name][:, :, top : top + made.shape[2]]).max(axis=(0, 1, 3))
+        assert off[first:end].max() < 1e-9, layer
+        assert off[:first].min(initial=1) > 1e-9 and off[end:].min(initial=1) > 1e-9, layer
 
 
 def test_what_tiles_cover_grows_with_the_picture():
@@ -151,19 +175,53 @@ def test_what_tiles_cover_grows_with_the_picture():
     net = trained("johnson", "stylize", norm="batch")
 
     def covered(side: int) -> float:
-        tiling = tiles.Tiling(net, np.zeros((1, 3, side, side), np.float32), (side, side), 512)
-        (height, width) = (span.end - span.begin for span in (tiling.rows[0], tiling.columns[0]))
-        return len(tiling) * height * width / side**2
+        (done,) = tiles.Tiling(net, np.zeros((1, 3, side, side), np.float32), (side, side), 512)._passes
+        (height, width) = (along.spans[0].end - along.spans[0].begin for along in (done.rows, done.columns))
+        return len(done) * height * width / side**2
 
-    assert all(1 < covered(side) < 1.2 for side in (1024, 2048, 4096))
+    assert all(1 < covered(side) < 1.3 for side in (1024, 2048, 4096))
+
+
+def test_passes_compute_hardly_anything_twice():
+    """With instance norm: what the tiles of each pass make of the layers that they end at, over these layers."""
+    net = trained("johnson", "stylize", norm="instance")
+    tiling = tiles.Tiling(net, np.zeros((1, 3, 1024, 1024), np.float32), (1024, 1024), 256)
+    for done in tiling._passes:
+        names = [geometry.array_of(net.description, name).name for name in (*done.norms, *done.makes)]
+        for name in names or [net.description.output.name]:
+            made = np.prod([geometry.sides(net.description, along.spans[0].end - along.spans[0].begin)[name]
+                            for along in (done.rows, done.columns)])  # fmt: skip
+            assert len(done) * made <= 1.35 * geometry.sides(net.description, 1024)[name] ** 2
 
 
 def test_a_tile_of_nothing_but_overlap():
-    with pytest.raises(ValueError, match="leave nothing"):
-        tiles.spans(100, 16, 8)
-    net = trained("johnson", "stylize", norm="batch")
+    net = trained("johnson", "stylize", norm="batch", residuals=1)
+    assert geometry.axis(net.description, 400, 28, [net.description.output.name]) is None
     with pytest.raises(UserError, match=r"^--tile: 20 is too small .* at least \d+$"):
         tiles.Tiling(net, photo(100, 100), (100, 100), 20)
+
+
+@pytest.mark.parametrize("width", [7, 20])
+def test_parts_of_what_is_kept(width):
+    """Written in parts of all columns or of some, read in others; the place of what is dropped is used again."""
+    whole = np.random.default_rng(0).random((3, 30, 20)).astype(np.float32)
+    spill = Spill()
+    for name in ("first", "second"):
+        spill.make(name, whole.shape)
+        for top in range(0, 30, 9):
+            for left in range(0, 20, width):
+                spill.put(name, top, left, whole[:, top : top + 9, left : left + width])
+        for columns in (20, 11):
+            part = np.empty((3, 8, columns), np.float32)
+            spill.get(name, 5, 20 - columns, part)
+            np.testing.assert_array_equal(part, whole[:, 5:13, 20 - columns :])
+        end = spill._end
+        spill.drop([name])
+    assert end == whole.nbytes
+    spill.make("third", (3, 60, 20))
+    with pytest.raises(OSError, match="is cut off"):
+        spill.get("third", 0, 0, np.empty((3, 60, 20), np.float32))
+    spill.close()
 
 
 MEMORY = """
