@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; bytes a pixel
 # of a tile, with all its graphs, and of the picture as it is read and written, measured.
-WHOLE_PIXELS, TILE_SIDE = 2048**2, 640
+WHOLE_PIXELS, TILE_SIDE = 2048**2, 512
 TILE_BYTES, PICTURE_BYTES = 2_600, 24
 # A picture whose longer side is more times larger or smaller than those of the training: strokes of another scale.
 FAR = 2.5

@@ -107,10 +107,10 @@ def sound(net: Net, side: int, before: bool, after: bool, given: Collection[str]
     Others depend on padding where the picture goes on: ``before`` the tile, ``after`` it. What ``given`` layers make is
     not computed from the tile but given, and is sound.
     """
-    own, found = sides(net, side), {}
+    own, whole, found = sides(net, side), {*given, *outer_pads(net)}, {}
     for layer in net.layers:
         first, end = 0, own[layer.name]
-        if layer.inputs and layer.name not in given and layer.name not in outer_pads(net):
+        if layer.inputs and layer.name not in whole:
             low, high = (choose(found[name][place] for name in layer.inputs) for place, choose in enumerate((max, min)))
             if isinstance(layer, d.Convolution):
                 low = -(-(low + layer.padding) // layer.stride)

@@ -2,7 +2,8 @@
 
 What makes it fast, measured in ``results/speed/inference.md``; each is a pattern of layers, whatever the net:
 
-- oneDNN's AVX-512 kernels want multiples of 16 output channels: zero channels are added, with zero weights.
+- oneDNN's fast kernels want multiples of 16 output channels, or of 8 where the processor has AVX2 only: zero channels
+  are added, with zero weights. Those for AVX2 pad by at most 3 pixels: more are added before.
 - Normalisation with known statistics (batch norm, or instance norm whose statistics were taken before) is folded into
   the convolution before it, or after it unless that pads with zeros; oneDNN applies activations and sums as it writes
   a convolution's result.
@@ -40,7 +41,7 @@ from nst_gluon.methods.description import (
     Upsample,
 )
 from nst_gluon.nets import geometry, operators, patterns
-from nst_gluon.nets.kernels import fit, laid_out, phase_kernel, rows_below, upsampling_kernel
+from nst_gluon.nets.kernels import WIDEST_PAD, fit, laid_out, phase_kernel, rows_below, upsampling_kernel
 from nst_gluon.system.engine import mx
 
 # Inputs (pictures, noise) have fewer channels than this, activations do not.
@@ -348,8 +349,8 @@ class InferenceGraph:
             x = self._plain_value(x)
             if self.margins:
                 x = self._at(x, margin + takes)
-            elif takes and not pad:
-                x = self._padded(x, takes, layer.mode)
+            elif takes and (not pad or pad > WIDEST_PAD):
+                x, pad = self._padded(x, takes, layer.mode), 0
         if phased:
             weight, bias = phase_kernel(weight), np.tile(bias, 4)
         out, taken = weight.shape[:2]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-# Output channels for which oneDNN takes its AVX-512 kernels.
-LANES = 16
+from nst_gluon.system import machine
+
+# Whether oneDNN's kernels are those for AVX2.
+AVX2 = machine.cpu_lacks_avx512()
+# Output channels for which oneDNN takes its fast kernels, a vector of them at a time.
+LANES = 8 if AVX2 else 16
+# The widest padding that those kernels do themselves; with more, oneDNN multiplies large matrices, or is slow.
+WIDEST_PAD = 3 if AVX2 else 99
 
 
 def laid_out(channels: int) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from nst_gluon.methods import description as d
 from nst_gluon.methods.description import Net
-from nst_gluon.nets.kernels import LANES
 
-# Side of a last kernel from which it makes four pixels at a time.
-LEAST_PHASED = 5
+# Side of a last kernel from which it makes four pixels at a time, and channels that it has then at most.
+LEAST_PHASED, MOST_PHASED = 5, 16
 
 
 def follower(net: Net, layer: d.Layer, *kinds: type) -> d.Layer | None:
@@ -34,7 +33,7 @@ def is_phased(net: Net, conv: d.Convolution) -> bool:
     while (after := follower(net, last, d.Affine, d.Activation)) is not None:
         last = after
     keeps = conv.stride == 1 and 2 * conv.padding == conv.kernel - 1 and net.multiple > 1
-    return keeps and last is net.output and conv.kernel >= LEAST_PHASED and 4 * conv.channels <= LANES
+    return keeps and last is net.output and conv.kernel >= LEAST_PHASED and 4 * conv.channels <= MOST_PHASED
 
 
 def normalises_alone(net: Net) -> bool:

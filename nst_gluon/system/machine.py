@@ -114,7 +114,18 @@ def oom_kills(root: Path = Path("/")) -> int | None:
     return None
 
 
+def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
+    """What an x86 processor says that it can do, such as ``avx2``; empty where it is not told."""
+    flags = re.search(r"^flags\s*:(.*)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    return frozenset(flags.group(1).split() if flags else ())
+
+
 def cpu_supports_bfloat16(root: Path = Path("/")) -> bool:
     """Whether the processor multiplies bfloat16 itself (AVX512_BF16 or AMX); emulated, it gains nothing."""
-    flags = re.search(r"^flags\s*:(.*)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
-    return bool(flags) and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.group(1).split())
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_flags(root))
+
+
+def cpu_lacks_avx512(root: Path = Path("/")) -> bool:
+    """Whether the processor has AVX2, for which oneDNN has kernels, and no AVX-512."""
+    flags = cpu_flags(root)
+    return "avx2" in flags and "avx512f" not in flags

@@ -8,7 +8,7 @@ import toy_net
 
 from nst_gluon import assets
 from nst_gluon.methods.description import PADDINGS, Builder
-from nst_gluon.nets import inference_graph, patterns, training_net
+from nst_gluon.nets import inference_graph, kernels, patterns, training_net
 from nst_gluon.nets.geometry import margins
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.trained_net import TrainedNet, load_net
@@ -87,6 +87,16 @@ def test_any_number_of_scales(scales):
 def test_a_finest_scale_of_any_width(finest):
     for changes in ({}, {"scales": 2}, {"norm": "instance", "padding": "reflect"}):
         assert difference(trained("texture_net", "texture", finest=finest, **changes), 64, 96) < TOLERANCE
+
+
+@pytest.mark.parametrize(("lanes", "widest"), [(8, 3), (16, 99)])
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_the_graphs_of_every_processor(monkeypatch, lanes, widest, norm):
+    """With AVX2 and with AVX-512, whatever this processor has."""
+    monkeypatch.setattr(kernels, "LANES", lanes)
+    monkeypatch.setattr(inference_graph, "WIDEST_PAD", widest)
+    assert difference(trained("johnson", "stylize", norm=norm, residuals=1), 64, 80) < TOLERANCE
+    assert difference(trained("texture_net", "stylize", norm=norm, scales=2, finest=24), 64, 80) < TOLERANCE
 
 
 @pytest.mark.parametrize(("method", "changes"), [("johnson", {}), ("texture_net", {"scales": 3})])

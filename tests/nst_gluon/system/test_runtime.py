@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_gluon.system import builds, runtime
+from nst_gluon.system import builds, machine, runtime
 from nst_gluon.system.errors import UserError
 
 
@@ -98,18 +98,20 @@ def test_memory_available(tmp_path, files, expected):
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("flags", "bfloat16", "avx2"),
     [
-        ("fpu avx512f avx512_bf16 vnni", True),
-        ("fpu amx_bf16", True),
-        ("fpu avx2 avx512f", False),
-        (None, False),
+        ("fpu avx2 avx512f avx512_bf16 vnni", True, False),
+        ("fpu amx_bf16", True, False),
+        ("fpu avx2 avx512f", False, False),
+        ("fpu avx avx2 fma", False, True),
+        (None, False, False),
     ],
 )
-def test_bfloat16_of_the_processor(tmp_path, flags, expected):
+def test_what_the_processor_can_do(tmp_path, flags, bfloat16, avx2):
     if flags:
         tree(tmp_path, {"proc/cpuinfo": f"processor\t: 0\nflags\t\t: {flags}\nbugs\t: x\n"})
-    assert runtime.cpu_supports_bfloat16(tmp_path) is expected
+    assert machine.cpu_supports_bfloat16(tmp_path) is bfloat16
+    assert machine.cpu_lacks_avx512(tmp_path) is avx2
 
 
 # ------------------------------------------------------------------------------------------------ environment
