@@ -124,7 +124,7 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
         choices=STATISTICS,
         metavar="NAME",
         help="statistics of instance norms in tiles: exact (default), the same picture as in one piece; thumbnail, "
-        "those of a small picture (Chen et al. 2022): a third less time, but a PSNR of 14 to 22 dB against one piece",
+        "those of a small picture (Chen et al. 2022): a quarter less time, but a PSNR of 14 to 22 dB against one piece",
     )
     add = parser.add_argument_group("optimisation").add_argument
     options.add_preset(add)
