@@ -117,6 +117,22 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def results_script(monkeypatch):
+    """Imports a script of a folder of results, until the end of the test: ``results_script("textures", "draws")``."""
+    pytest.importorskip("mxnet", reason="the scripts make pictures")
+    loaded = []
+
+    def find(folder: str, name: str):
+        monkeypatch.syspath_prepend(str(ROOT / "results" / folder))
+        loaded.append(name)
+        return importlib.import_module(name)
+
+    yield find
+    for name in loaded:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
 def bfloat16_processor():
     """Skips a test on a processor without bfloat16."""
     if not runtime.cpu_supports_bfloat16():

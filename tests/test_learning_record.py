@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,8 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 @pytest.fixture
-def curves(monkeypatch):
-    pytest.importorskip("mxnet", reason="the script optimises pictures")
-    monkeypatch.syspath_prepend(str(RESULTS / "learning"))
-    import curves
-
-    yield curves
-    del sys.modules["curves"]
+def curves(results_script):
+    return results_script("learning", "curves")
 
 
 def test_the_record_follows_from_logs_and_optimisation(curves):

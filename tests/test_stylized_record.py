@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,8 @@ STYLIZED = Path(__file__).resolve().parent.parent / "results" / "stylized"
 
 
 @pytest.fixture
-def sheet(monkeypatch):
-    pytest.importorskip("mxnet", reason="the script makes pictures")
-    monkeypatch.syspath_prepend(str(STYLIZED))
-    import sheet
-
-    yield sheet
-    del sys.modules["sheet"]
+def sheet(results_script):
+    return results_script("stylized", "sheet")
 
 
 def test_every_bundled_net_is_on_the_page(sheet):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,8 @@ TEXTURES = Path(__file__).resolve().parent.parent / "results" / "textures"
 
 
 @pytest.fixture
-def draws(monkeypatch):
-    pytest.importorskip("mxnet", reason="the script makes pictures")
-    monkeypatch.syspath_prepend(str(TEXTURES))
-    import draws
-
-    yield draws
-    del sys.modules["draws"]
+def draws(results_script):
+    return results_script("textures", "draws")
 
 
 def test_every_bundled_net_is_on_the_page(draws):

@@ -95,7 +95,8 @@ class Tiling:
     Args:
         content: (1, 3, H, W) in [0, 1], for the task ``stylize``.
         size: (H, W) of a texture.
-        side: of a tile, in pixels, at most (but rounded up to what the net can work with).
+        side: a tile has about side x side pixels at most, square or as wide as the picture (but rounded up to what the
+            net can work with).
         statistics: of instance norms, one of STATISTICS.
 
     Raises:

@@ -69,6 +69,13 @@ def peers_table(samples: pd.DataFrame) -> str:
     return table(("what", "peer, ms", "ours, ms", "ours is faster by"), rows)
 
 
+def avx2_table(samples: pd.DataFrame) -> str:
+    """A forward pass of each net before and after."""
+    rows = [(row.cell, milliseconds(row.baseline), milliseconds(row.candidate), ratio(row))
+            for row in verdicts.compare_rounds(samples).itertuples()]  # fmt: skip
+    return table(("net, size", "before, ms", "after, ms", "faster by"), rows)
+
+
 def coarse_to_fine_table(samples: pd.DataFrame) -> str:
     """Seconds until each objective before and after, and the median of the ratios of each task and size."""
     compared = verdicts.compare_rounds(samples.dropna(subset=["value"]))
@@ -169,6 +176,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "pastiche-descent": peers_table,
     "pastiche-descent-48": peers_table,
     "tiles": tiles_table,
+    "avx2": avx2_table,
     "engines": engines_table,
     "startup": startup_table,
     "capacity": capacity_table,
