@@ -27,6 +27,19 @@ def net(norm: str = "instance", mode: str = "reflect") -> d.Net:
     return b.build()
 
 
+def branches(norm: str) -> d.Net:
+    """Sums whose second term is a convolution: of two branches, and of a block with what it begins with."""
+    b = d.Builder()
+    x = b.convolution("whole", b.content(), 16, 5, padding=2)
+    x = b.activation(b.norm("whole.norm", x, norm), "relu")
+    y = b.activation(b.norm("detail.norm", b.convolution("detail", x, 16, 3, padding=1), norm), "relu")
+    z = b.activation(b.convolution("broad", x, 16, 5, padding=2), "relu")
+    x = b.add(z, b.convolution("back", y, 16, 1))
+    y = b.activation(b.norm("block.norm", b.convolution("block", x, 16, 3, padding=1), norm), "relu")
+    b.convolution("out", b.add(x, b.convolution("block.out", y, 16, 3, padding=1)), 3, 3, padding=1)
+    return b.build()
+
+
 def parameters(net: d.Net, seed: int = 0) -> dict[str, np.ndarray]:
     """Values for all parameters and statistics that are anything but trivial: scales of both signs, shifts."""
     rng = np.random.default_rng(seed)

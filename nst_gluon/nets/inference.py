@@ -30,13 +30,12 @@ class Compiled:
         values = {name: mx.nd.array(value, ctx=ctx) for name, value in graph.arrays.items() if name in needed}
         for name in graph.halves & needed:
             values[name] = mx.nd.amp_cast(values[name], dtype=BFLOAT16)
-        self._named = [name for name in (f"data{i}" for i in range(len(inputs))) if name in needed]
+        named = [name for name in (f"data{i}" for i in range(len(inputs))) if name in needed]
         if not self._train:
-            every = {**values, **{name: inputs[int(name[4:])] for name in self._named}}
-            auxiliary = {name: every.pop(name) for name in symbol.list_auxiliary_states()}
-            symbol = symbol.optimize_for("MKLDNN", every, auxiliary)
+            # Not told the inputs' shapes, which it would give to the wrong inputs where it changes their order.
+            symbol = symbol.optimize_for("MKLDNN")
         names = symbol.list_inputs()
-        self._slots = [(names.index(name), int(name[4:])) for name in self._named]
+        self._slots = [(names.index(name), int(name[4:])) for name in named]
         self._values = [values.get(name) for name in names]
         flags = {
             "data_indices": [slot for slot, _ in self._slots],

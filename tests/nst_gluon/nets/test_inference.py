@@ -77,6 +77,14 @@ def test_instance_norm(monkeypatch, net, size):
     assert np.abs(inference_ - truth).max() <= max(TOLERANCE, 3 * np.abs(training - truth).max())
 
 
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_sums_of_branches_are_what_numpy_computes(norm):
+    net = toy_net.branches(norm)
+    params, content = toy_net.parameters(net), photo(40, 56)
+    expected = toy_net.compute(net, params, [content])
+    assert np.abs(Inference(net, params)(mx.nd.array(content)).asnumpy() - expected).max() < TOLERANCE
+
+
 @pytest.mark.parametrize("scales", [1, 3, 6])
 def test_any_number_of_scales(scales):
     for padding in ("circular", "reflect"):

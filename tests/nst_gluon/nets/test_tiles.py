@@ -99,10 +99,10 @@ def test_the_reach_of_a_net_is_its_receptive_field():
     assert difference[40 + around :].max() < 1e-5 < difference[40 + around - 16 : 40 + around].max()
 
 
-@pytest.mark.parametrize("mode", ["zero", "reflect"])
 @pytest.mark.parametrize("norm", ["batch", "instance"])
-def test_tiles_of_every_layer_are_the_picture_that_numpy_computes(norm, mode):
-    net = toy_net.net(norm, mode)
+@pytest.mark.parametrize("made", [lambda norm: toy_net.net(norm, "zero"), toy_net.net, toy_net.branches])
+def test_tiles_of_every_layer_are_the_picture_that_numpy_computes(made, norm):
+    net = made(norm)
     params = toy_net.parameters(net)
     side = tiles.least_side(net)
     size = (3 * side + 11, 2 * side)
