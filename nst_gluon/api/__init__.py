@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Net", "Score", "defaults", "load_net", "score", "stylize", "texture", "train"]
 
 ITERATIONS = 200  # evaluations of an optimisation
+FEW_PIXELS = 2  # by which a picture may be off its photo's aspect
 
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -96,7 +97,8 @@ def stylize(
             of smaller pictures to begin with; side of the style picture (None: as the longer side); parts of the
             descriptor (``auto``: one, if it fits); the descriptor's weights, or random ones for tests.
         engine: of nets: ``gluon``, or ``fastest``: whichever installed engine makes the same picture (60 dB; 40 in
-            bfloat16) fastest, by a trial at each new size that takes seconds: for many pictures.
+            bfloat16) fastest, found in a trial of some seconds at each new size; pays off for many pictures. Not in
+            tiles.
         device, dtype, threads: ``cpu``, ``gpu`` or ``gpu:1``; ``float32`` or ``bfloat16``; threads of this process,
             which are settled when the engine starts (None: OMP_NUM_THREADS, or all cores).
     """
@@ -104,7 +106,7 @@ def stylize(
     picture, side = values.pop("content"), values.pop("size")
     maker = PictureMaker(request("stylize", defaults(stylize), values))
     pixels = picture if isinstance(picture, np.ndarray) else inputs.content_path(picture, "content")
-    array = inputs.load_fitted("content", pixels, side, maker.bytes_per_pixel)
+    array = inputs.load_fitted("content", pixels, side, maker.bytes_needed)
     return maker.picture(array, array.shape[2:])
 
 
@@ -139,7 +141,7 @@ def texture(
     values = locals()
     side = images.check_size(values.pop("size"), "--size")
     maker = PictureMaker(request("texture", defaults(texture), values))
-    inputs.check_memory(side, side, maker.bytes_per_pixel)
+    inputs.check_memory(side, side, maker.bytes_needed(side, side))
     return maker.picture(None, (side, side))
 
 
@@ -301,8 +303,8 @@ def train(
         runtime.check_dtype(dtype, kind)
         net = describe(chosen, config.new_architecture, f"--method {chosen.name}")
         at_once = len(where) if normalises_alone(net) and not chosen.own_loss else batch
-        needed = at_once * inputs.OPTIMISE_BYTES + len(where) * batch * inputs.WAITING_BYTES
-        inputs.check_memory(max(sizes), max(sizes), needed, smaller="size" if batch == 1 else "--size or --batch")
+        side, each = max(sizes), at_once * inputs.OPTIMISE_BYTES + len(where) * batch * inputs.WAITING_BYTES
+        inputs.check_memory(side, side, each * side**2, smaller="size" if batch == 1 else "--size or --batch")
     how = {"checkpoint_every": checkpoint_every, "preview_every_s": preview_every, "overwrite": force, "quiet": quiet}
     if len(where) > 1 or where[0].host:
         if kind.index:
@@ -372,7 +374,7 @@ def score(
     what = picture if isinstance(picture, np.ndarray) else inputs.content_path(picture, "PICTURE")
     style_file = style if isinstance(style, np.ndarray) else inputs.style_path(style)
     photo = content if content is None or isinstance(content, np.ndarray) else inputs.content_path(content, "--content")
-    array = inputs.load_fitted("PICTURE", what, size, inputs.FORWARD_BYTES)
+    array = inputs.load_fitted("PICTURE", what, size, lambda height, width: inputs.FORWARD_BYTES * height * width)
     height, width = array.shape[2:]
     side = max(height, width) if style_size is None else images.check_size(style_size, "--style-size")
     option = "--size" if style_size is None else "--style-size"
@@ -400,11 +402,17 @@ def _name(picture: Picture) -> str:
 def content_like(content: Path | np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A content picture at exactly ``shape``, prepared as the functions that make pictures prepare it.
 
-    For a square, its centre square; otherwise the whole picture, whose aspect is then the same to a pixel.
+    For a square, its centre square; otherwise the whole picture, a few pixels wider or narrower (those of videos are
+    even). UserError if its aspect is another.
     """
     height, width = shape
     whole = inputs.load_picture("--content", content)
     if whole.shape[2:] == shape:
         return whole
     fitted = inputs.load_picture("--content", content, max(shape), "square" if height == width else "fit")
+    if max(abs(side - asked) for side, asked in zip(fitted.shape[2:], shape)) > FEW_PIXELS:
+        raise UserError(
+            f"--content: {whole.shape[3]}x{whole.shape[2]} pixels have another aspect than the picture's "
+            f"{width}x{height}; give the photo that it was made of"
+        )
     return fitted if fitted.shape[2:] == shape else images.resize(whole, shape)

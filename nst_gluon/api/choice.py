@@ -194,6 +194,8 @@ def check_options(request: Request, choice: Choice) -> None:
             raise UserError(f"{option}: {method.name} makes a picture in one pass; {option} is for optimisation")
         if request.tile == "off" and "tile_statistics" in request.given:
             raise UserError("--tile-statistics: with --tile off there are no tiles; leave one of them out")
+        if request.engine == "fastest" and request.tile not in ("auto", "off"):
+            raise UserError("--engine: fastest makes pictures in one piece; leave --tile out")
     else:
         for name in ("tile", "tile_statistics", "engine"):
             if name in request.given:

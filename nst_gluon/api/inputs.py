@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
@@ -130,16 +131,23 @@ def naming(argument: str, side: str = "--size") -> Iterator[None]:
 def style_path(name_or_file: PathLike) -> Path:
     """The file of --style: a bundled picture, by name, or a file."""
     with naming("--style"):
+        _check_path(name_or_file)
         return assets.style_path(name_or_file)
 
 
 def content_path(name_or_file: PathLike, argument: str) -> Path:
     """The file of a content picture: a bundled one, by name, or a file."""
     with naming(argument):
+        _check_path(name_or_file)
         try:
             return assets.content_path(name_or_file)
         except UserError as error:
             raise UserError(str(error).partition("content: ")[2] or str(error)) from error
+
+
+def _check_path(name_or_file: object) -> None:
+    if not isinstance(name_or_file, (str, os.PathLike)):
+        raise UserError(f"a {type(name_or_file).__name__} is not a picture; give a name, a path or a numpy array")
 
 
 def load_picture(
@@ -159,11 +167,11 @@ def _checked(pixels: np.ndarray) -> np.ndarray:
     """The pixels of an array that is a picture: uint8 (H, W, 3), or float32 (3, H, W) in [0, 1]."""
     right = "give uint8, or floats from 0 to 1, of shape (H, W, 3)"
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise UserError(f"an array of shape {pixels.shape} is no picture; {right}")
+        raise UserError(f"an array of shape {pixels.shape} is not a picture; {right}")
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype.kind != "f":
-        raise UserError(f"an array of {pixels.dtype} is no picture; {right}")
+        raise UserError(f"an array of {pixels.dtype} is not a picture; {right}")
     if not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN too
         raise UserError(f"the array's values are not all from 0 to 1; {right}")
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
@@ -177,17 +185,22 @@ def longer_side(shape: tuple[int, int], size: int | str) -> int:
 
 
 def load_fitted(
-    argument: str, picture: Picture, size: int | str, bytes_per_pixel: int, available: int | None = None
+    argument: str,
+    picture: Picture,
+    size: int | str,
+    needs: Callable[[int, int], int],
+    available: int | None = None,
 ) -> np.ndarray:
     """A picture whose longer side is as ``size`` says, if what is planned with it fits the memory.
 
-    ``available``: bytes of memory (default: those at this moment).
+    ``needs``: bytes for a picture of that height and width; ``available``: bytes of memory (default: those now).
     """
     whole = load_picture(argument, picture)
     height, width = whole.shape[2:]
     side = longer_side((height, width), size)
     scale = side / max(height, width)
-    check_memory(round(height * scale), round(width * scale), bytes_per_pixel, available)
+    fitted = round(height * scale), round(width * scale)
+    check_memory(*fitted, needs(*fitted), available)
     return whole if scale == 1.0 else load_picture(argument, picture, side, "fit")
 
 
@@ -199,11 +212,9 @@ def fits_memory(height: int, width: int, bytes_per_pixel: int) -> bool:
     return BASE_BYTES + bytes_per_pixel * height * width <= runtime.memory_available_bytes()
 
 
-def check_memory(
-    height: int, width: int, bytes_per_pixel: int, available: int | None = None, smaller: str = "size"
-) -> None:
-    """Refuse a picture that does not fit into the memory, and say how much it would take, and what to make smaller."""
-    needed = BASE_BYTES + bytes_per_pixel * height * width
+def check_memory(height: int, width: int, needed: int, available: int | None = None, smaller: str = "size") -> None:
+    """Refuse a picture that needs more memory than there is; say how much it would take, and what to make smaller."""
+    needed += BASE_BYTES
     available = runtime.memory_available_bytes() if available is None else available
     if needed > available:
         raise UserError(

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from nst_gluon.nets.trained_net import TrainedNet
 
 # Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; bytes a pixel
-# of a tile, with all its graphs, and of the picture as it is read and written, measured.
+# of a tile, with all its graphs; of the picture as it is read and written; and of one that gets the detail of its
+# content: measured.
 WHOLE_PIXELS, TILE_SIDE = 2048**2, 512
-TILE_BYTES, PICTURE_BYTES = 2_600, 24
+TILE_BYTES, PICTURE_BYTES, DETAIL_BYTES = 2_600, 24, 64
 # A picture whose longer side is more times larger or smaller than those of the training: strokes of another scale.
 FAR = 2.5
 BAND = 256  # rows of a picture that is finished in 8 bits
@@ -52,12 +53,21 @@ class PictureMaker:
         self.preparation_s = 0.0
         self._told = False
 
-    @property
-    def bytes_per_pixel(self) -> int:
-        """About how much memory a picture takes, a pixel."""
-        if self._request.tile == "off":
-            return inputs.NET_BYTES
-        return PICTURE_BYTES if self._descent is None else self._descent.bytes_per_pixel
+    def bytes_needed(self, height: int, width: int) -> int:
+        """About how much memory a picture takes at least, beside the engine."""
+        pixels, tile, limit = height * width, self._request.tile, self._request.net_size
+        if self._descent is not None:
+            return self._descent.bytes_per_pixel * pixels
+        if limit is not None and max(height, width) > limit:
+            small = pixels * limit**2 // max(height, width) ** 2
+            return DETAIL_BYTES * pixels + self._bytes_of_net(small, tile)
+        return self._bytes_of_net(pixels, tile)
+
+    @staticmethod
+    def _bytes_of_net(pixels: int, tile: int | str) -> int:
+        if tile == "off":
+            return inputs.NET_BYTES * pixels
+        return PICTURE_BYTES * pixels + (0 if tile == "auto" else TILE_BYTES * min(tile**2, pixels))
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise UserError if no picture of ``size`` can be made; starts nothing."""
@@ -145,6 +155,8 @@ class PictureMaker:
         side = self._tile_side(size)
         if side is None:
             return self._generator.generate(content, size, seed=seed, noise_scale=noise)
+        if self._request.engine == "fastest":
+            self._listener.note(f"note: pictures of {size[1]}x{size[0]} pixels are made in tiles, in gluon")
         from nst_gluon.nets.tiles import Tiling
 
         tiling = Tiling(self._generator, content, size, side, seed, noise, self._request.tile_statistics)

@@ -157,7 +157,7 @@ class Batch:
 
     def _content(self, path: Path) -> np.ndarray:
         """The picture at the asked size, its aspect kept."""
-        made = inputs.load_fitted(PICTURE, path, self._args.size, self._maker.bytes_per_pixel, self._available)
+        made = inputs.load_fitted(PICTURE, path, self._args.size, self._maker.bytes_needed, self._available)
         self._maker.check(made.shape[2:])
         return made
 
@@ -191,7 +191,7 @@ class Batch:
             with inputs.naming(PICTURE):
                 clip = video.open_clip(job.source)
                 size = video.even_size(clip.size, inputs.longer_side(clip.size, self._args.size))
-                inputs.check_memory(*size, self._maker.bytes_per_pixel, self._available)
+                inputs.check_memory(*size, self._maker.bytes_needed(*size), self._available)
                 self._maker.check(size)
         except UserError as error:
             self._failed(job, error)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import os
 import shutil
 import sys
@@ -21,6 +20,8 @@ from nst_gluon.system.ending import INTERRUPTED
 from nst_gluon.system.errors import NotFinite, UserError, did_you_mean, nearest
 from nst_gluon.system.files import one_line, printable
 from nst_gluon.system.runtime import LARGEST_SEED
+
+MOST = 10**9  # of any number of things
 
 FAILED, MISUSED = 1, 2
 
@@ -121,7 +122,7 @@ def wrapped(text: str, stream: TextIO, indent: int = 2) -> str:
     return textwrap.fill(text, width, subsequent_indent=" " * indent, **breaks)
 
 
-def whole_number(argument: str, least: int = 0, example: int = 256, most: float = math.inf) -> Callable[[str], int]:
+def whole_number(argument: str, least: int = 0, example: int = 256, most: int = MOST) -> Callable[[str], int]:
     """A parser of whole numbers from ``least`` to ``most``; its UserErrors name ``argument``."""
 
     def parse(text: str) -> int:

@@ -117,7 +117,7 @@ def _add_options(parser: argparse.ArgumentParser, task: str) -> None:
         choices=ENGINES,
         metavar="NAME",
         help="gluon (default), or fastest: whichever installed engine (OpenVINO, ONNX Runtime) makes the same picture "
-        "fastest, by a trial that takes seconds: for many pictures",
+        "fastest, found in a trial of some seconds; pays off for many pictures; not in tiles",
     )
     add(
         "--tile-statistics",
@@ -192,7 +192,7 @@ def run_texture(args: argparse.Namespace) -> int:
     asked, side = _request(args, "texture"), args.size
     listener = options.Terminal(args.quiet)
     maker = PictureMaker(asked, listener)
-    check_memory(side, side, maker.bytes_per_pixel)
+    check_memory(side, side, maker.bytes_needed(side, side))
     mark = "-random-weights" if args.random_weights else ""
     name = f"{maker.choice.style}-{maker.choice.method.name}-texture{mark}.png"
     output = options.check_output(args.output or Path(name), args.force)

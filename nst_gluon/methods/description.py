@@ -390,11 +390,14 @@ def describe(method: Generator, architecture: object, where: str) -> Net:
             right = " or ".join(_KINDS[kind][0] for kind in kinds)
             raise UserError(f"{where}: its {key} is {_shown(value)}, not {right}")
     try:
-        return method.net(**architecture)
+        made = method.net(**architecture)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except Exception as error:  # a method from anywhere, and values from anywhere
         raise UserError(f"{where}: not an architecture of {method.name}: {one_line(error)}") from error
+    if not isinstance(made, Net):
+        raise UserError(f"{where}: {method.name}.net() returned a {type(made).__name__}, not a Net; end with build()")
+    return made
 
 
 def _is_number(value: object) -> bool:

@@ -16,6 +16,7 @@ from nst_gluon.nets import onnx_export, sessions
 from nst_gluon.nets.inference import KEPT_GRAPHS, Inference
 from nst_gluon.pictures.images import psnr
 from nst_gluon.system.engine import mx
+from nst_gluon.system.files import one_line
 
 OWN = "gluon"
 # The least agreement with the net's own picture in float32, in dB; and how much faster another engine has to be.
@@ -87,10 +88,15 @@ class Fastest(Inference):
             expected = np.clip(Inference(self.net, self.params)(*inputs).asnumpy(), 0, 1)
             arrays = [value.asnumpy() for value in inputs]
         for peer in installed:
-            run = PEERS[peer](self._model, [array.shape for array in arrays], self._dtype)
-            if run is None or psnr(np.clip(run(*arrays), 0, 1), expected) < SAME[self._dtype]:
+            try:
+                run = PEERS[peer](self._model, [array.shape for array in arrays], self._dtype)
+                # Not below: where it makes NaN, nothing is true.
+                if run is None or not psnr(np.clip(run(*arrays), 0, 1), expected) >= SAME[self._dtype]:
+                    continue
+                seconds = _seconds(lambda run=run: run(*arrays))
+            except Exception as error:  # an installation that is broken, or a layer that it does not know
+                self.tell(f"note: engine {peer} fails and is left out: {one_line(error)}")
                 continue
-            seconds = _seconds(lambda run=run: run(*arrays))
             if seconds < GAIN * least:
                 least, name, chosen = seconds, peer, run
         others = f"of {', '.join([OWN, *installed])}" if installed else "no other is installed"

@@ -6,23 +6,56 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import BinaryIO
 
 import numpy as np
 
+from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import one_line
+
+
+def _folder() -> str:
+    """Where large temporary files go: TMPDIR, or else /var/tmp, as /tmp may be memory."""
+    if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
+        return "/var/tmp"
+    return tempfile.gettempdir()
+
+
+@contextmanager
+def _naming_the_file() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"--tile: cannot use a temporary file: {one_line(error)}; set TMPDIR to a folder with more room"
+        ) from error
+
 
 class Spill:
-    """Arrays (C, H, W) by name, float32, written and read in parts; the file goes away with this."""
+    """Arrays (C, H, W) by name, float32, written and read in parts; the file goes away with this.
+
+    Raises:
+        UserError: the file cannot be made, written or read.
+    """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="nst-gluon-", buffering=0)  # noqa: SIM115
         self._places: dict[str, tuple[int, tuple[int, int, int]]] = {}
         self._free: list[tuple[int, int]] = []
         self._end = 0
 
+    @cached_property
+    def _file(self) -> BinaryIO:
+        return tempfile.TemporaryFile(prefix="nst-gluon-", buffering=0, dir=_folder())
+
     @staticmethod
     def room() -> int:
-        """Bytes that such a file may take: half of what is free where temporary files are."""
-        return shutil.disk_usage(tempfile.gettempdir()).free // 2
+        """Bytes that such a file may take: half of what is free where temporary files are; 0 where none can be."""
+        try:
+            return shutil.disk_usage(_folder()).free // 2
+        except OSError:
+            return 0
 
     def make(self, name: str, shape: tuple[int, int, int]) -> None:
         """Make room for an array."""
@@ -30,18 +63,20 @@ class Spill:
 
     def put(self, name: str, top: int, left: int, part: np.ndarray) -> None:
         """Write a part (C, h, w), whose first row and column are ``top`` and ``left``."""
-        for piece in self._pieces(name, top, left, part):
-            while len(piece):
-                piece = piece[self._file.write(piece) :]
+        with _naming_the_file():
+            for piece in self._pieces(name, top, left, part):
+                while len(piece):
+                    piece = piece[self._file.write(piece) :]
 
     def get(self, name: str, top: int, left: int, out: np.ndarray) -> None:
         """Read the part of the shape of ``out``, contiguous."""
-        for piece in self._pieces(name, top, left, out):
-            while len(piece):
-                read = self._file.readinto(piece)
-                if not read:
-                    raise OSError(f"the temporary file {os.path.basename(str(self._file.name))} is cut off")
-                piece = piece[read:]
+        with _naming_the_file():
+            for piece in self._pieces(name, top, left, out):
+                while len(piece):
+                    read = self._file.readinto(piece)
+                    if not read:
+                        raise OSError("it is cut off")
+                    piece = piece[read:]
 
     def _pieces(self, name: str, top: int, left: int, part: np.ndarray) -> Iterator[memoryview]:
         """Bytes of ``part`` that lie together in the file as well; the file is there where each belongs."""
@@ -66,4 +101,5 @@ class Spill:
         return begin
 
     def close(self) -> None:
-        self._file.close()
+        if "_file" in self.__dict__:
+            self._file.close()

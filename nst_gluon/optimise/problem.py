@@ -206,10 +206,14 @@ class Problem:
 
     def evaluate(self, picture: np.ndarray) -> tuple[Terms, np.ndarray]:
         """The objective's terms and its gradient at a picture (1, 3, H, W); raises :class:`Stop` at the end."""
-        if tuple(picture.shape) != (1, 3, *self.size):
-            raise ValueError(f"evaluate: {tuple(picture.shape)} is not the shape {(1, 3, *self.size)} of this level")
-        terms, gradient = self._evaluate(self._host.place(np.asarray(picture, dtype="float32")))
+        terms, gradient = self._evaluate(self._host.place(self._fitting(picture, "evaluate")))
         return terms, self._host.fetch(gradient)
+
+    def _fitting(self, picture: np.ndarray, where: str) -> np.ndarray:
+        """A method's picture, float32; ValueError unless it is one of this level."""
+        if np.shape(picture) != (1, 3, *self.size):
+            raise ValueError(f"{where}: {np.shape(picture)} is not the shape {(1, 3, *self.size)} of this level")
+        return np.asarray(picture, dtype="float32")
 
     def minimise(
         self,
@@ -227,7 +231,8 @@ class Problem:
             shown: with ``loss``: from what it moves to the picture (1, 3, H, W) that this stands for; off the clock.
         """
         with self:
-            placed = self._host.place(np.asarray(picture, dtype="float32"))
+            given = self._fitting(picture, "minimise") if shown is None else np.asarray(picture, dtype="float32")
+            placed = self._host.place(given)
             evaluate = self._evaluate if loss is None else self._judged(loss, shown or (lambda moved: moved))
             if self.config.optimizer == "adam":
                 self._adam(evaluate, placed, None if loss else self.config.bounds)
@@ -345,14 +350,14 @@ class Problem:
             if self._over:
                 raise Stop(self)
             if self._rehearsed == 0:
-                self.best = (None, shown(self._host.fetch(moved)))
+                self.best = (None, self._fitting(shown(self._host.fetch(moved)), "shown"))
                 raise self._stop("iterations")
             value, gradient = loss(moved)
             if not math.isfinite(value):
                 raise self._stop("diverged") if self.best else NotFinite(f"the method's own loss became {value}")
             fetched, seconds = self._host.fetch(moved), self._clock.seconds()  # fetched: a GPU is done
             with self._clock.paused():
-                picture = shown(fetched)
+                picture = self._fitting(shown(fetched), "shown")
                 terms = self.objective.terms(picture)
             if value < least:
                 self.best, least = (terms, picture), value

@@ -26,6 +26,7 @@ from nst_gluon.system.files import PathLike, one_line, quoted, reading, write_at
 from nst_gluon.system.runtime import memory_available_bytes
 
 CROPS = ("square", "fit")
+LARGEST_SIDE = 1_000_000
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # What Pillow may take a file for, whatever its name says: others start programs (PostScript) or are seldom tried.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
@@ -95,7 +96,7 @@ def fitted(pixels: np.ndarray | Image.Image, size: int | None = None, crop: str 
 
 
 def check_size(size: object, name: str = "size") -> int:
-    """``size`` as an int of at least 1; UserError, naming the argument ``name``, otherwise."""
+    """``size`` as an int from 1 to LARGEST_SIDE; UserError, naming the argument ``name``, otherwise."""
     try:
         if isinstance(size, (bool, np.bool_)):
             raise TypeError
@@ -104,6 +105,8 @@ def check_size(size: object, name: str = "size") -> int:
         raise UserError(f"{name}: {size!r} is not a whole number; give one of at least 1, e.g. 256") from None
     if number < 1:
         raise UserError(f"{name}: {number} is too small; give a whole number of at least 1, e.g. 256")
+    if number > LARGEST_SIDE:
+        raise UserError(f"{name}: too large; give a whole number of at most {LARGEST_SIDE:,}, e.g. 256")
     return number
 
 

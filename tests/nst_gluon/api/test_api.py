@@ -13,6 +13,8 @@ from PIL import Image
 import nst_gluon
 from nst_gluon import api
 from nst_gluon.api import inputs
+from nst_gluon.api.maker import PictureMaker
+from nst_gluon.api.request import request
 from nst_gluon.cli.main import build_parser, main
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
@@ -93,7 +95,7 @@ def test_the_fastest_engine_of_a_loaded_net_is_for_the_calls_that_ask_for_it(pic
     {"tile_statistics": "thumbnails"}, {"engine": "quickest"}, {"net_size": 8}, {"strength": -0.5},
     {"strength": float("nan")}, {"seed": -1}, {"segments": 0}, {"coarse": (16, 8)}, {"coarse": (16, 16)},
     {"coarse": (0, 8), **FAST}, {"tile": "x"}, {"net_size": "x"}, {"strength": "x"},
-    {"seed": 1.5}, {"tile_statistics": "thumbnail", "tile": "off"},
+    {"seed": 1.5}, {"tile_statistics": "thumbnail", "tile": "off"}, {"engine": "fastest", "tile": 64},
 ])  # fmt: skip
 def test_values_that_no_method_knows_are_refused(options):
     with pytest.raises(UserError, match=f"^--{[*options][0].replace('_', '-')}: "):
@@ -107,7 +109,27 @@ def test_a_net_takes_no_style_not_even_the_usual_one(net):
         nst_gluon.texture(net=net("texture_net", "texture"), style="great_wave")
 
 
-@pytest.mark.parametrize("side", [0, 10**7])
+@pytest.mark.parametrize("picture", [Image.new("RGB", (8, 8)), None, 3, [1, 2]])
+def test_what_is_no_picture_at_all_is_refused(picture):
+    with pytest.raises(UserError, match="^content: a .* is not a picture; give a name, a path or a numpy array"):
+        nst_gluon.stylize(picture)
+    with pytest.raises(UserError, match="^--style: a .* is not a picture"):
+        nst_gluon.score("chelsea", style=picture)
+
+
+def test_what_a_picture_is_said_to_need():
+    """A given tile counts, and with a net's size that of the small picture; a picture in one piece is the most."""
+    def needed(**options):
+        defaults = api.defaults(nst_gluon.stylize)
+        return PictureMaker(request("stylize", defaults, {**defaults, **options})).bytes_needed(1000, 500)
+
+    tiled, large = needed(tile=128), needed(tile=5000)
+    assert needed(tile="auto") < tiled < needed(tile="off") < large
+    assert needed(tile="auto", net_size=250) < needed(tile="off", net_size=250) < needed(tile="off")
+    assert needed(method="gatys") > large
+
+
+@pytest.mark.parametrize("side", [0, 10**7, 10**400])
 def test_a_style_size_that_cannot_be_is_named(side):
     with pytest.raises(UserError, match="^--style-size: "):
         nst_gluon.stylize("chelsea", size=32, style_size=side, **FAST)

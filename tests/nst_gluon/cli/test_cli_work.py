@@ -12,6 +12,7 @@ from PIL import Image
 from nst_gluon.cli.main import main
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
+from nst_gluon.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -171,7 +172,7 @@ def test_score_does_not_resample_a_picture_that_has_the_size(capsys, monkeypatch
     assert score(capsys, made, "--style", "brick", "--content", content)["objective"] == facts["objective"]
 
 
-@pytest.mark.parametrize("shape", [(48, 48), (40, 64), (48, 64)])
+@pytest.mark.parametrize("shape", [(48, 48), (40, 64), (42, 64)])
 def test_the_content_gets_exactly_the_picture_s_size(picture, shape):
     from nst_gluon.api import content_like
 
@@ -182,6 +183,8 @@ def test_the_content_gets_exactly_the_picture_s_size(picture, shape):
         np.testing.assert_array_equal(content, images.load(photo, 48))
     if shape == (40, 64):
         np.testing.assert_array_equal(content, images.load(photo, 64, "fit"))
+    with pytest.raises(UserError, match="--content: 96x60 pixels have another aspect than the picture's 64x44"):
+        content_like(photo, (44, 64))
 
 
 # --------------------------------------------------------------------------------- train, export, list, weights

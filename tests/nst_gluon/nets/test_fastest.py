@@ -48,6 +48,19 @@ def test_the_fastest_that_makes_the_same_picture(net, monkeypatch):
     np.testing.assert_array_equal(made, own)
 
 
+@pytest.mark.parametrize("fails", [RuntimeError("no such layer"), ImportError("a library is missing")])
+def test_a_peer_that_fails_or_makes_no_numbers_is_left_out(net, monkeypatch, fails):
+    def broken(model, shapes, dtype):
+        raise fails
+
+    told = []
+    monkeypatch.setattr(fastest, "PEERS", {"broken": broken, "nan": peer(np.full((1, 3, 64, 64), np.nan), 0)})
+    inputs = net.inputs(photo(64, 64))
+    made = fastest.Fastest(net.description, net.params, net.meta, "float32", told.append)(*inputs)
+    np.testing.assert_array_equal(made.asnumpy(), net.inference(*inputs).asnumpy())
+    assert told[0] == f"note: engine broken fails and is left out: {fails}" and told[1].startswith("note: engine gluon")
+
+
 def test_few_sessions_are_kept_and_one_trial_a_size(net, monkeypatch):
     compiled, told = [], []
 

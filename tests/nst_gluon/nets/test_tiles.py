@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -219,8 +220,23 @@ def test_parts_of_what_is_kept(width):
         spill.drop([name])
     assert end == whole.nbytes
     spill.make("third", (3, 60, 20))
-    with pytest.raises(OSError, match="is cut off"):
+    with pytest.raises(UserError, match="is cut off"):
         spill.get("third", 0, 0, np.empty((3, 60, 20), np.float32))
+    spill.close()
+
+
+def test_without_a_folder_for_temporary_files(monkeypatch, tmp_path):
+    """Nothing is kept, and the picture is the same; where a file is needed, it is named."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    net, content = trained("johnson", "stylize", norm="instance", residuals=1), photo(96, 64)
+    tiling = tiles.Tiling(net, content, (96, 64), 64)
+    assert all(done.takes_inputs and not done.makes for done in tiling._passes)
+    assert np.abs(tiling.pixels().astype(int) - images.to_uint8(net.generate(content))).max() <= 1
+    spill = Spill()
+    spill.make("first", (1, 2, 2))
+    with pytest.raises(UserError, match="temporary file: No such file.*TMPDIR"):
+        spill.put("first", 0, 0, np.zeros((1, 2, 2), np.float32))
     spill.close()
 
 

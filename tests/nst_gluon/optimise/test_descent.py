@@ -107,6 +107,20 @@ def test_the_picture_that_a_method_s_own_loss_moves_is_made_and_judged_off_the_c
     assert [step.seconds for step in result.steps] == pytest.approx([0.0625 * n for n in range(1, 6)])
 
 
+def test_a_picture_of_another_size_is_refused():
+    """It would be compared with pictures of the size that was asked for."""
+    bowl, loss = Bowl(), lambda picture: (0.0, picture)
+    half = NOISE[:, :, ::2]
+    for descend in (
+        lambda problem: problem.minimise(half),
+        lambda problem: problem.evaluate(half),
+        lambda problem: problem.minimise(half, loss=loss),
+        lambda problem: problem.minimise(NOISE, loss=loss, shown=lambda moved: moved[:, :, ::2]),
+    ):
+        with pytest.raises(ValueError, match="is not the shape"):
+            Problem(bowl, NOISE.shape[2:], OptimizationConfig(iterations=5)).run(descend)
+
+
 def test_the_best_picture_is_returned_and_divergence_reported():
     bowl = Bowl(GOAL, fail_at=6)
     result = optimise(bowl, NOISE, OptimizationConfig(iterations=50))
