@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -73,25 +72,6 @@ def test_the_run_directory_is_complete(finished):
     equal = {f"gluon-gatys-{task}-64-b1-float32-cpu-s0-at-{net}.png" for net, task in NETS}  # at a net's objective
     assert {"style.png", "content.png", "row.png", *equal} < pictures and len(pictures) == 3 + len(equal) + 6
     assert answer["report"] == str(path / "report.html")
-
-
-def test_the_summary_is_what_the_samples_and_curves_say(finished):
-    path, answer = finished
-    samples = rows(path / "samples.csv")
-    summary = {(row["method"], row["task"], row["metric"]): row["value"] for row in answer["summary"]}
-
-    def median(method: str, task: str, metric: str) -> float:
-        values = [
-            float(row["value"])
-            for row in samples
-            if (row["method"], row["task"], row["metric"]) == (method, task, metric)
-        ]
-        return statistics.median(values)
-
-    for method, task in NETS:
-        assert summary[method, task, "latency_s"] == pytest.approx(median(method, task, "latency_s"), rel=1e-6)
-        steps = 500 * median("gatys", task, "iteration_s") / median(method, task, "latency_s")
-        assert summary[method, task, "speedup_at_500_iterations"] == pytest.approx(steps, rel=1e-6)
 
 
 def test_each_number_is_plausible(finished):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -34,11 +33,6 @@ def setup():
 def requirements(text: str) -> dict[str, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return {re.match(r"[\w.-]+", line).group(0): line for line in lines}
-
-
-def test_pyproject_is_the_build_system_and_nothing_else():
-    lines = (ROOT / "pyproject.toml").read_text().split("\n")
-    assert lines[0] == "[build-system]" and len([line for line in lines if line.strip()]) == 3
 
 
 def test_both_engine_extras_pin_the_same_engine(setup):
@@ -138,20 +132,9 @@ def test_the_orchestrator_never_imports_the_engine(python):
 
 
 def test_code_parses_on_the_oldest_python():
-    import ast
-
     for path in [*(ROOT / "nst_gluon").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]:
         ast.parse(path.read_text(encoding="utf-8"), filename=str(path), feature_version=(3, 9))
 
 
-@pytest.mark.parametrize("package", ["nst_gluon", "bench"])
-def test_each_package_has_a_command(package):
-    done = subprocess.run(
-        [sys.executable, "-m", package, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0 and "example" in done.stdout, done.stderr
-
-
-def test_ci_runs_what_the_readme_says():
+def test_ci_runs_the_tests():
     assert "python -m pytest" in (ROOT / ".ci" / "run").read_text()
-    assert "'.[cpu,test]' && python -m pytest" in (ROOT / "README.md").read_text()

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -30,7 +29,7 @@ RUN_ELSEWHERE = {
     "python -m pip install -e '.[cu112]'": "needs 1.5 GB and an NVIDIA GPU; tests/test_packaging.py checks its pins",
     "python -m bench run --method all --size 256,512 --device gpu": "test_without_a_gpu_the_gpu_line_says_so",
     "python -m bench compare HEAD~1 HEAD": "the end of .ci/run, where the clone has the commit before",
-    "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests/test_video.py; needs an extra",
+    "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests of videos; needs an extra",
     "python -m pip install -e '.[cpu,torch,onnx,openvino]'": ".ci/run installs these extras with test",
     "python -m bench parity": ".ci/run, and tests of parity",
     "python -m bench run --method all --size 256,512 --engine all": "tests/test_end_to_end_peers.py, small",
@@ -229,15 +228,14 @@ def _spread(of: list[pd.Series]) -> str:
 
 def _narrower(record: dict) -> str:
     """What part of a texture network's speed is that it has fewer channels at its finest scale than the paper's."""
+    from bench.gate import verdicts
+
     shape = record["inputs"]["nets"]["great_wave/texture_net/texture"]["meta"]["architecture"]
     paper = 8 * shape["scales"]
     assert shape["finest"] < paper
     steps = pd.read_csv(RESULTS / "speed" / "steps.csv")
     steps = steps[steps.cell.isin(["finest-256", "finest-512"]) & (steps.metric == "seconds")]
-    gains = []
-    for _, group in steps.groupby("cell"):
-        block = np.log(group.groupby(["round", "position"])["value"].median().unstack().to_numpy())  # A B B A
-        gains.append(np.exp(np.concatenate([block[:, 0] - block[:, 1], block[:, 3] - block[:, 2]]).mean()))
+    gains = 1 / verdicts.compare_rounds(steps).ratio
     return (
         f"The texture net has {shape['finest']} channels at its finest scale, not the paper's {paper}: that alone "
         f"makes it {min(gains):.1f} to {max(gains):.1f} times faster."
