@@ -30,7 +30,7 @@ def bare(tmp_path_factory):
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "bench", *arguments], env={**environment(), "PYTHONPATH": path, "MPLBACKEND": "Agg"},
+            [sys.executable, "-m", "bench", *arguments], env={**environment(), "PYTHONPATH": path},
             cwd=folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
