@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from plans import environment
+from plans import run_module
 
 from nst_gluon.pictures import images
 
@@ -23,11 +22,10 @@ def finished(tmp_path_factory):
     """A quick run of all engines at 64 pixels: its folder and the command's JSON answer."""
     for package in (*ENGINES.values(), "onnx"):
         pytest.importorskip(package, reason="needs the extras cpu, torch, onnx and openvino")
-    child = subprocess.run(
-        [sys.executable, "-m", "bench", "run", "--method", "all", "--size", "64", "--engine", "all", "--batch", "1",
-         "--budget", "quick", "--random-weights", "--threads", "1", "--engine-option", "pytorch.layout=contiguous",
-         "--engine-python", f"openvino={sys.executable}", "--json", "--out", str(tmp_path_factory.mktemp("results"))],
-        env=environment(), capture_output=True, text=True, timeout=900,
+    child = run_module(
+        "bench", "run", "--method", "all", "--size", "64", "--engine", "all", "--batch", "1", "--budget", "quick",
+        "--random-weights", "--threads", "1", "--engine-option", "pytorch.layout=contiguous",
+        "--engine-python", f"openvino={sys.executable}", "--json", "--out", tmp_path_factory.mktemp("results"),
     )  # fmt: skip
     assert child.returncode == 0, child.stdout + child.stderr
     answer = json.loads(child.stdout)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
-from plans import environment
+from plans import run_module
 
 from nst_gluon.cli.main import build_parser
 
@@ -55,10 +53,7 @@ def test_the_example_works(tmp_path, example):
         pytest.importorskip(package)
     words = shlex.split(example)
     assert words[:3] == ["python", "-m", "nst_gluon"]
-    done = subprocess.run(
-        [sys.executable, *words[1:], *SHORTER.get(words[3], [])], cwd=tmp_path, env=environment(),
-        capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = run_module(*words[2:], *SHORTER.get(words[3], []), cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr, done.stderr
     if "--output" in words:
