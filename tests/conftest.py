@@ -76,20 +76,12 @@ def python():
     """Run a program in a fresh interpreter: ``python(code, engine=True, **variables)``."""
 
     def run(code: str, engine: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        variables = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in runtime.ENVIRONMENT and name != "OMP_NUM_THREADS"
-        }
+        variables = {name: value for name, value in os.environ.items()
+                     if name not in (*runtime.ENVIRONMENT, "OMP_NUM_THREADS")}  # fmt: skip
         return subprocess.run(
-            [sys.executable, "-c", code if engine else BLOCK_ENGINE + code],
-            env={**variables, **environment},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-        )
+            [sys.executable, "-c", code if engine else BLOCK_ENGINE + code], env={**variables, **environment}, cwd=ROOT,
+            capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
 
     return run
 

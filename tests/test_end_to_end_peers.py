@@ -47,9 +47,8 @@ def test_every_method_of_every_engine_that_has_it_is_ok(finished):
 def test_pictures_and_objectives_are_the_same(finished):
     path, _ = finished
     summary = pd.read_csv(path / "summary.csv")
-    objective = summary[summary["metric"] == "objective"].pivot_table(
-        "value", ["method", "task"], "engine", dropna=False
-    )
+    summary = summary[summary["metric"] == "objective"]
+    objective = summary.pivot_table("value", ["method", "task"], "engine", dropna=False)
     generated = objective.loc[["johnson", "texture_net"]].dropna(how="all")
     assert len(generated) == 3
     assert generated["pytorch"].to_numpy() == pytest.approx(generated["gluon"].to_numpy(), rel=1e-3)
