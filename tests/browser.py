@@ -112,11 +112,6 @@ class Browser:
             more = {"text": text} if text and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
 
-    def screenshot(self, path: Path, whole: bool = False) -> None:
-        """Save what is to be seen as PNG; ``whole``: the page down to its end."""
-        data = self.send("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
-        path.write_bytes(base64.b64decode(data))
-
     def pdf(self, path: Path) -> None:
         """Print the page to a PDF file."""
         path.write_bytes(base64.b64decode(self.send("Page.printToPDF", printBackground=True)["data"]))

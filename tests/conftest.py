@@ -28,6 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+from nst_gluon.cli import console
 from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.nets import netfile
 from nst_gluon.system import runtime
@@ -75,20 +76,12 @@ def python():
     """Run a program in a fresh interpreter: ``python(code, engine=True, **variables)``."""
 
     def run(code: str, engine: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        variables = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in runtime.ENVIRONMENT and name != "OMP_NUM_THREADS"
-        }
+        variables = {name: value for name, value in os.environ.items()
+                     if name not in (*runtime.ENVIRONMENT, "OMP_NUM_THREADS")}  # fmt: skip
         return subprocess.run(
-            [sys.executable, "-c", code if engine else BLOCK_ENGINE + code],
-            env={**variables, **environment},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-        )
+            [sys.executable, "-c", code if engine else BLOCK_ENGINE + code], env={**variables, **environment}, cwd=ROOT,
+            capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
 
     return run
 
@@ -119,17 +112,29 @@ def workplace(tmp_path, monkeypatch):
 @pytest.fixture
 def results_script(monkeypatch):
     """Imports a script of a folder of results, until the end of the test: ``results_script("textures", "draws")``."""
-    pytest.importorskip("mxnet", reason="the scripts make pictures")
-    loaded = []
+    known = set(sys.modules)
 
     def find(folder: str, name: str):
         monkeypatch.syspath_prepend(str(ROOT / "results" / folder))
-        loaded.append(name)
         return importlib.import_module(name)
 
     yield find
-    for name in loaded:
-        sys.modules.pop(name, None)
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(ROOT / "results")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def run_script(monkeypatch, capsys):
+    """Runs the main of a script: ``run_script(module, *arguments)`` -> (status, standard output, error lines)."""
+
+    def run(module, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["script", *map(str, arguments)])
+        status = console.run(module.main)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture
@@ -210,7 +215,6 @@ def ctrl_c(monkeypatch):
 def refused(capsys, tmp_path):
     """Run a command line that must be refused: returns its line, and sees that nothing was written."""
 
-    from nst_gluon.cli import console
     from nst_gluon.cli.main import main
 
     def run(*arguments: str) -> str:

@@ -42,14 +42,14 @@ DEATHS = 0.05
 
 @contextlib.contextmanager
 def running(workers: int, *arguments: object) -> Iterator[dict]:
-    """A cluster while the block runs: {"address", "scheduler", "host"}."""
+    """A cluster while the block runs: {"address", "scheduler"}."""
     root = Path(__file__).resolve().parent
     path = os.pathsep.join([str(root.parent), str(root)])
     command = [sys.executable, str(Path(__file__).resolve()), str(workers), *map(str, arguments)]
     host = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                             env={**os.environ, "PYTHONPATH": path}, start_new_session=True)  # fmt: skip
     try:
-        yield {**json.loads(host.stdout.readline()), "host": host.pid}
+        yield json.loads(host.stdout.readline())
     finally:
         with contextlib.suppress(BrokenPipeError):
             host.stdin.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+FIRST = tuple(f"relu{block}_1" for block in range(1, 6))
 BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
@@ -60,49 +61,39 @@ def gatys(picture, style, content, weights) -> tuple[float, float, float]:
     """(content, style, tv) of the paper: E_l = sum (G - A)^2 / (4 N^2 M^2) / 5, beta = 1e3; average pooling."""
     p, s, c = (describe(v, weights, "avg") for v in (picture, style, content))
     total = 0.0
-    for name in ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"):
+    for name in FIRST:
         channels, positions = p[name].shape[0], p[name][0].size
         target = gram(s[name]) * positions / s[name][0].size  # a style of another size, brought to this one
         total += ((gram(p[name]) - target) ** 2).sum() / (4 * channels**2 * positions**2) / 5
     return 0.5 * ((p["relu4_2"] - c["relu4_2"]) ** 2).sum(), 1e3 * total, 0.0
 
 
-def _mean_style(p, s, names) -> float:
-    total = 0.0
-    for name in names:
-        channels = p[name].shape[0]
-        a, b = (gram(v[name]) / v[name].size for v in (p, s))
-        total += ((a - b) ** 2).sum() / channels**2
-    return total
+def _grams(p, s, names):
+    """The pairs of Grams over the number of features, of picture and style."""
+    return [tuple(gram(v[name]) / v[name].size for v in (p, s)) for name in names]
 
 
 def texture_net(picture, style, content, weights) -> tuple[float, float, float]:
     """The paper's ||G - A||^2, summed over the layers."""
     p, s, c = (describe(v, weights) for v in (picture, style, content))
-    total = 0.0
-    for name in ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"):
-        a, b = (gram(v[name]) / v[name].size for v in (p, s))
-        total += ((a - b) ** 2).sum()
+    total = sum(((a - b) ** 2).sum() for a, b in _grams(p, s, FIRST))
     return 5e4 * np.mean((p["relu4_2"] - c["relu4_2"]) ** 2), total, 0.0
 
 
 def texture_net_relative(picture, style, content, weights) -> tuple[float, float, float]:
     """Every difference relative to the mean square of its target."""
     p, s, c = (describe(v, weights) for v in (picture, style, content))
-    total = 0.0
-    for name in ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"):
-        a, b = (gram(v[name]) / v[name].size for v in (p, s))
-        total += 200 * ((a - b) ** 2).sum() / (b**2).sum()
+    total = sum(((a - b) ** 2).sum() / (b**2).sum() for a, b in _grams(p, s, FIRST))
     difference = ((p["relu4_2"] - c["relu4_2"]) ** 2).sum() / (c["relu4_2"] ** 2).sum()
-    return 200 * difference, total, 0.0
+    return 200 * difference, 200 * total, 0.0
 
 
 def johnson(picture, style, content, weights) -> tuple[float, float, float]:
     p, s, c = (describe(v, weights) for v in (picture, style, content))
     x = picture.astype(np.float64) * 255
     tv = 1e-6 * (((x[:, 1:] - x[:, :-1]) ** 2).sum() + ((x[:, :, 1:] - x[:, :, :-1]) ** 2).sum())
-    names = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-    return np.mean((p["relu3_3"] - c["relu3_3"]) ** 2), 5 * _mean_style(p, s, names), tv
+    total = sum(((a - b) ** 2).mean() for a, b in _grams(p, s, ("relu1_2", "relu2_2", "relu3_3", "relu4_3")))
+    return np.mean((p["relu3_3"] - c["relu3_3"]) ** 2), 5 * total, tv
 
 
 def d2l(picture, style, content, weights) -> tuple[float, float, float]:
@@ -110,8 +101,8 @@ def d2l(picture, style, content, weights) -> tuple[float, float, float]:
     p, s, c = (describe(v, weights) for v in (picture, style, content))
     x = picture.astype(np.float64) / np.reshape((0.229, 0.224, 0.225), (3, 1, 1))
     tv = 0.5 * (np.abs(x[:, 1:] - x[:, :-1]).mean() + np.abs(x[:, :, 1:] - x[:, :, :-1]).mean())
-    names = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
-    return np.mean((p["conv4_4"] - c["conv4_4"]) ** 2), 1e3 * _mean_style(p, s, names), 10 * tv
+    total = sum(((a - b) ** 2).mean() for a, b in _grams(p, s, [f"conv{block}_1" for block in range(1, 6)]))
+    return np.mean((p["conv4_4"] - c["conv4_4"]) ** 2), 1e3 * total, 10 * tv
 
 
 def keras(picture, style, content, weights) -> tuple[float, float, float]:

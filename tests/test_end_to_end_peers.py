@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from plans import environment
+from plans import run_module
 
 from nst_gluon.pictures import images
 
@@ -23,11 +22,10 @@ def finished(tmp_path_factory):
     """A quick run of all engines at 64 pixels: its folder and the command's JSON answer."""
     for package in (*ENGINES.values(), "onnx"):
         pytest.importorskip(package, reason="needs the extras cpu, torch, onnx and openvino")
-    child = subprocess.run(
-        [sys.executable, "-m", "bench", "run", "--method", "all", "--size", "64", "--engine", "all", "--batch", "1",
-         "--budget", "quick", "--random-weights", "--threads", "1", "--engine-option", "pytorch.layout=contiguous",
-         "--engine-python", f"openvino={sys.executable}", "--json", "--out", str(tmp_path_factory.mktemp("results"))],
-        env=environment(), capture_output=True, text=True, timeout=900,
+    child = run_module(
+        "bench", "run", "--method", "all", "--size", "64", "--engine", "all", "--batch", "1", "--budget", "quick",
+        "--random-weights", "--threads", "1", "--engine-option", "pytorch.layout=contiguous",
+        "--engine-python", f"openvino={sys.executable}", "--json", "--out", tmp_path_factory.mktemp("results"),
     )  # fmt: skip
     assert child.returncode == 0, child.stdout + child.stderr
     answer = json.loads(child.stdout)
@@ -49,9 +47,8 @@ def test_every_method_of_every_engine_that_has_it_is_ok(finished):
 def test_pictures_and_objectives_are_the_same(finished):
     path, _ = finished
     summary = pd.read_csv(path / "summary.csv")
-    objective = summary[summary["metric"] == "objective"].pivot_table(
-        "value", ["method", "task"], "engine", dropna=False
-    )
+    summary = summary[summary["metric"] == "objective"]
+    objective = summary.pivot_table("value", ["method", "task"], "engine", dropna=False)
     generated = objective.loc[["johnson", "texture_net"]].dropna(how="all")
     assert len(generated) == 3
     assert generated["pytorch"].to_numpy() == pytest.approx(generated["gluon"].to_numpy(), rel=1e-3)
@@ -62,18 +59,13 @@ def test_pictures_and_objectives_are_the_same(finished):
             assert images.psnr(made["gluon"], made[name]) > 45  # of 8 bits
 
 
-def test_a_worker_imports_its_own_engine_only(finished):
-    pytest.importorskip("torch", reason="needs the extra torch")
-    for name in ENGINES:
-        others = [package for engine, package in ENGINES.items() if engine != name]
-        code = (
-            f"import sys\nfrom bench.plan import engines\nfrom bench.run import worker\nengines.get({name!r}).load()\n"
-            f"print([package in sys.modules for package in {others}])"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120
-        )
-        assert done.stdout.split("\n")[-2] == str([False] * (len(ENGINES) - 1)), done.stderr
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_worker_imports_its_own_engine_only(python, name):
+    pytest.importorskip(ENGINES[name])
+    others = set(ENGINES.values()) - {ENGINES[name]}
+    done = python(f"import sys\nfrom bench.plan import engines\nfrom bench.run import worker\n"
+                  f"engines.get({name!r}).load()\nprint({others} & set(sys.modules))")  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
 
 
 def test_the_report_sets_them_side_by_side(finished):

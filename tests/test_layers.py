@@ -14,16 +14,14 @@ ORDER = {
                   "training", "api", "cli"),
     "bench": ("plan", "machine", "store", "engines", "run", "analysis", "gate", "report", "cli"),
 }  # fmt: skip
-# What methods are written against, for type checkers alone: an optimiser is given a problem.
-FOR_TYPES_ONLY = "TYPE_CHECKING"
 
 
 def imports(path: Path) -> Iterator[str]:
     """Full names of what a file imports: modules, or names in them."""
 
     def visit(node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == FOR_TYPES_ONLY:
-            return
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return  # what methods are written against: an optimiser is given a problem
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

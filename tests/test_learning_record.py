@@ -15,12 +15,7 @@ from nst_gluon import assets
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
-@pytest.fixture
-def curves(results_script):
-    return results_script("learning", "curves")
-
-
-def test_the_record_follows_from_logs_and_optimisation(curves):
+def test_the_record_follows_from_logs_and_optimisation(results_script):
     optimisation = pd.read_csv(RESULTS / "learning" / "optimisation.csv")
     record = pd.read_csv(RESULTS / "learning" / "learning.csv")
     nets = [net for net in assets.nets() if net.task == "stylize"]
@@ -38,4 +33,5 @@ def test_the_record_follows_from_logs_and_optimisation(curves):
         lowest = np.mean([np.minimum.accumulate(run) for run in runs], axis=0)
         reached = np.argmax(lowest <= rows["held_out"].min()) + 1  # the first evaluation that is as low
         assert reached - 1 <= rows["evaluations"].max() <= reached
-    assert part(RESULTS / "learning" / "README.md", "learning") == curves.table(record, optimisation)
+    assert part(RESULTS / "learning" / "README.md", "learning") == results_script("learning", "curves").table(
+        record, optimisation)  # fmt: skip

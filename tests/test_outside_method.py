@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy_methods
-from plans import environment
+from plans import environment, run_module
 
 from bench.analysis import roofline
 from bench.plan import outside
@@ -38,8 +38,7 @@ def command(folder: Path, *arguments: str, expected: int = 0, path: Path | None 
     variables = environment()
     if path is not None:
         variables["PYTHONPATH"] += f":{path}"
-    done = subprocess.run([sys.executable, "-m", *map(str, arguments)], cwd=folder, env=variables,
-                          capture_output=True, text=True, timeout=900)  # fmt: skip
+    done = run_module(*arguments, cwd=folder, env=variables)
     assert done.returncode == expected, done.stdout + done.stderr
     return done
 
@@ -206,10 +205,9 @@ def test_pictures_are_made_by_both(folder, net):
 
 def test_a_net_is_cut_into_tiles(folder, net):
     whole, tiles = folder / "whole.png", folder / "tiles.png"
-    command(folder, "nst_gluon", "stylize", "astronaut", "--net", net, "--size", "320", "--tile", "off",
-            "--output", whole)  # fmt: skip
-    command(folder, "nst_gluon", "stylize", "astronaut", "--net", net, "--size", "320", "--tile", "128",
-            "--output", tiles)  # fmt: skip
+    for output, tile in ((whole, "off"), (tiles, "128")):
+        command(folder, "nst_gluon", "stylize", "astronaut", "--net", net, "--size", "320", "--tile", tile,
+                "--output", output)  # fmt: skip
     assert images.psnr(images.load(whole), images.load(tiles)) > 45
 
 

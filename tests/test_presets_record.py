@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +13,8 @@ from bench.report.generated import part
 PRESETS = Path(__file__).resolve().parent.parent / "results" / "presets"
 
 
-def test_the_table_says_what_the_summaries_say(monkeypatch):
-    monkeypatch.syspath_prepend(str(PRESETS))
-    import page
-
-    del sys.modules["page"]
+def test_the_table_says_what_the_summaries_say(results_script):
+    page = results_script("presets", "page")
     table = page.table()
     assert part(PRESETS / "README.md", "presets") == table
     cells = [line.split(" | ") for line in table.splitlines()[2:]]

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -30,7 +29,7 @@ RUN_ELSEWHERE = {
     "python -m pip install -e '.[cu112]'": "needs 1.5 GB and an NVIDIA GPU; tests/test_packaging.py checks its pins",
     "python -m bench run --method all --size 256,512 --device gpu": "test_without_a_gpu_the_gpu_line_says_so",
     "python -m bench compare HEAD~1 HEAD": "the end of .ci/run, where the clone has the commit before",
-    "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests/test_video.py; needs an extra",
+    "python -m nst_gluon stylize clip.mp4 --size 256 --output painted.mp4": "tests of videos; needs an extra",
     "python -m pip install -e '.[cpu,torch,onnx,openvino]'": ".ci/run installs these extras with test",
     "python -m bench parity": ".ci/run, and tests of parity",
     "python -m bench run --method all --size 256,512 --engine all": "tests/test_end_to_end_peers.py, small",
@@ -71,17 +70,11 @@ def commands() -> list[str]:
     return [command.strip() for line in lines for command in line.split("&&") if command.strip()]
 
 
-def run(command: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = shlex.split(command)
     assert words[:2] == ["python", "-m"], command
-    return subprocess.run(
-        [sys.executable, *words[1:]],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-    )
+    return subprocess.run([sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=300,
+                          stdin=subprocess.DEVNULL)  # fmt: skip
 
 
 def test_it_is_short_enough_to_be_read():
@@ -91,7 +84,7 @@ def test_it_is_short_enough_to_be_read():
 def test_every_command_is_run_somewhere():
     found = commands()
     assert "python -m bench run --method all --size 256,512" in found and "python -m pytest" in found
-    assert set(RUN_ELSEWHERE) <= set(found), "an entry of RUN_ELSEWHERE is no longer in the README"
+    assert set(RUN_ELSEWHERE) <= set(found), "an entry of RUN_ELSEWHERE is not in the README"
 
 
 def test_what_needs_a_container_or_a_cluster_is_at_least_understood():
@@ -229,15 +222,14 @@ def _spread(of: list[pd.Series]) -> str:
 
 def _narrower(record: dict) -> str:
     """What part of a texture network's speed is that it has fewer channels at its finest scale than the paper's."""
+    from bench.gate import verdicts
+
     shape = record["inputs"]["nets"]["great_wave/texture_net/texture"]["meta"]["architecture"]
     paper = 8 * shape["scales"]
     assert shape["finest"] < paper
     steps = pd.read_csv(RESULTS / "speed" / "steps.csv")
     steps = steps[steps.cell.isin(["finest-256", "finest-512"]) & (steps.metric == "seconds")]
-    gains = []
-    for _, group in steps.groupby("cell"):
-        block = np.log(group.groupby(["round", "position"])["value"].median().unstack().to_numpy())  # A B B A
-        gains.append(np.exp(np.concatenate([block[:, 0] - block[:, 1], block[:, 3] - block[:, 2]]).mean()))
+    gains = 1 / verdicts.compare_rounds(steps).ratio
     return (
         f"The texture net has {shape['finest']} channels at its finest scale, not the paper's {paper}: that alone "
         f"makes it {min(gains):.1f} to {max(gains):.1f} times faster."

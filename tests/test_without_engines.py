@@ -5,16 +5,15 @@ What a machine without MXNet, PyTorch and ONNX Runtime can do; tox's noengine en
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import BLOCK_ENGINE
-from plans import environment
+from plans import environment, run_module
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE_RUN = ROOT / "results" / "reference"
@@ -27,14 +26,7 @@ def bare(tmp_path_factory):
     # Every Python imports this at its start, children too.
     (folder / "sitecustomize.py").write_text(BLOCK_ENGINE)
     path = os.pathsep.join([str(folder), environment()["PYTHONPATH"]])
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bench", *arguments], env={**environment(), "PYTHONPATH": path, "MPLBACKEND": "Agg"},
-            cwd=folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    return run
+    return functools.partial(run_module, "bench", env={**environment(), "PYTHONPATH": path}, cwd=folder)
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,7 @@ from unittest import mock
 import numpy as np
 
 MAGIC = 0x1950A86A20F9469CFC6C
-SYSTEM = {
-    "protocol_version": 1001,
-    "little_endian": True,
-    "type_sizes": {"short": 2, "int": 4, "long": 4},
-}
-STORAGES = {
-    name: type(name, (), {"__module__": "torch"})
-    for name in ("FloatStorage", "HalfStorage", "DoubleStorage", "ByteStorage", "LongStorage")
-}
+SYSTEM = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
 OF_DTYPE = {
     "float32": "FloatStorage",
     "float16": "HalfStorage",
@@ -30,6 +22,7 @@ OF_DTYPE = {
     "uint8": "ByteStorage",
     "int64": "LongStorage",
 }
+STORAGES = {name: type(name, (), {"__module__": "torch"}) for name in OF_DTYPE.values()}
 
 
 def _rebuild_tensor_v2(*arguments):

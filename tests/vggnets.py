@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from oracle import BLOCKS
 
 MEANS = np.array([123.68, 116.779, 103.939]) / 255  # RGB, of the original nets
-COUNTS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 # The convolutions in torchvision's and Gluon's `features`, counted by hand.
 MODULES = {
     "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
@@ -14,7 +14,7 @@ MODULES = {
 
 
 def layers(arch):
-    return [(block, i) for block, n in enumerate(COUNTS[arch], 1) for i in range(1, n + 1)]
+    return [(block, i) for block, n in enumerate(BLOCKS[arch], 1) for i in range(1, n + 1)]
 
 
 def renamed(net, weight, bias):

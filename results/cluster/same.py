@@ -7,7 +7,6 @@ Optimisations that the clock ended after another number of steps are counted apa
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -16,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+import pandas as pd
+
 RUN = ["-m", "bench", "run", "--method", "all", "--size", "64,96", "--budget", "quick", "--threads", "1", "--quiet"]
 WORKER = ["--no-nanny", "--nthreads", "1", "--resources", "machine=1", "--memory-limit", "0", "--death-timeout", "60"]
 
@@ -25,11 +25,6 @@ def run(*arguments: str) -> Path:
     """The folder of a run that every cell of is ok."""
     child = subprocess.run([sys.executable, *RUN, *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return Path(child.stdout.splitlines()[-1]).parent
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def main(folder: Path) -> None:
@@ -61,11 +56,11 @@ def main(folder: Path) -> None:
     answer = {"cells": len(cells[0]), "same_cells": cells[0].keys() == cells[1].keys(), "same_pictures": len(same),
               "ended_by_the_clock_elsewhere": ended_elsewhere, "different_pictures": differ}  # fmt: skip
     for name in ("samples.csv", "summary.csv"):
-        rows = [table(path / name) for path in (here, there)]
-        answer[f"{name}: columns"] = list(rows[0][0]) == list(rows[1][0])
-        metrics = [{(row["method"], row["task"], row["size"], row["metric"]) for row in part
-                    if not row["metric"].startswith("warm_up")} for part in rows]  # fmt: skip
-        answer[f"{name}: metrics"] = metrics[0] == metrics[1]
+        one, other = (pd.read_csv(path / name) for path in (here, there))
+        answer[f"{name}: columns"] = list(one) == list(other)
+        metrics = [set(part[["method", "task", "size", "metric"]].itertuples(index=False, name=None))
+                   for part in (one, other)]  # fmt: skip
+        answer[f"{name}: metrics"] = not [row for row in metrics[0] ^ metrics[1] if not row[-1].startswith("warm_up")]
     print(json.dumps(answer, indent=2))
 
 

@@ -6,7 +6,6 @@ one process has the same batches, how far the learnt parameters are from it afte
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
@@ -36,8 +36,7 @@ COLUMNS = ("workers", "step_ms", "images_per_s", "images_per_s_and_worker", "lar
 def measure(count: int, folder: Path) -> dict[str, float]:
     """One group's row; one process of the same parts gives what its parameters should be."""
     path = api.train("great_wave", output=folder / "together", workers=count, threads=1, **SETTINGS)
-    with path.with_suffix(".csv").open() as log:
-        seconds = [float(row["seconds"]) for row in csv.DictReader(log)]
+    seconds = pd.read_csv(path.with_suffix(".csv"))["seconds"]
     config = replace(TrainConfig(method="texture_net", style="great_wave", **SETTINGS), workers=count)
     alone = netfile.load(train(config, folder / "alone"))[0]
     found = netfile.load(path)[0]
@@ -53,10 +52,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(count, Path(folder)))
         print(json.dumps(rows[-1]), flush=True)
-    with open(HERE / "workers.csv", "w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    pd.DataFrame(rows).to_csv(HERE / "workers.csv", index=False)
 
 
 if __name__ == "__main__":

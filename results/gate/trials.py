@@ -15,7 +15,6 @@ goes on where it was. The summary judges the recorded blocks by the present rule
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -93,6 +92,7 @@ COLUMNS = ("kind", "trial", "exit_status", "seconds", "rounds", "load")
 
 def clone(kind: str, folder: Path) -> tuple[str, str]:
     """A clone in ``folder`` with baseline and candidate; their revisions."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True).stdout
 
@@ -121,20 +121,15 @@ def trial(kind: str, number: int, folder: Path, revisions: tuple[str, str]) -> N
     samples = samples[samples["metric"].isin([row["metric"] for row in result["rows"]])]
     blocks = samples.groupby(["metric", "round", "position"], sort=False)["value"].median().reset_index()
     blocks = blocks.assign(kind=kind, trial=number)[["kind", "trial", "metric", "round", "position", "value"]]
-    _append(HERE / "blocks.csv", tuple(blocks.columns), blocks.itertuples(index=False))
-    row = (kind, number, done.returncode, f"{seconds:.1f}", result["rounds"], load)
-    _append(HERE / "trials.csv", COLUMNS, [row])
+    _append(HERE / "blocks.csv", blocks)
+    row = (kind, number, done.returncode, round(seconds, 1), result["rounds"], load)
+    _append(HERE / "trials.csv", pd.DataFrame([row], columns=COLUMNS))
     said = ", ".join(f"{row['metric']} {row['ratio']:.3f} {row['verdict']}" for row in result["rows"])
     print(f"{kind} {number}: exit {done.returncode}, {seconds:.0f} s, {result['rounds']} rounds: {said}", flush=True)
 
 
-def _append(path: Path, columns: tuple[str, ...], rows) -> None:
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        if new:
-            table.writerow(columns)
-        table.writerows(rows)
+def _append(path: Path, rows: pd.DataFrame) -> None:
+    rows.to_csv(path, mode="a", header=not path.exists(), index=False)
 
 
 def replay(blocks: pd.DataFrame, shift: float = 1.0) -> pd.DataFrame:

@@ -108,12 +108,10 @@ def trial(net: Net, learnt: range, others: range, evaluations: int) -> list[tupl
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = console.Parser(description=__doc__.splitlines()[0])
-    whole = console.whole_number
-    parser.add_argument("--draws", type=whole("--draws", 1), default=2, metavar="N", help="to learn (%(default)s)")
-    parser.add_argument("--others", type=whole("--others", 1), default=4, metavar="N", help="not to (%(default)s)")
-    parser.add_argument("--evaluations", type=whole("--evaluations", 1), default=100, metavar="N", help="(%(default)s)")
-    peers.add_output(parser, "capacity.csv")
+    parser = peers.parser(__doc__, "capacity.csv")
+    peers.add_number(parser, "--draws", 2, "to learn (%(default)s)")
+    peers.add_number(parser, "--others", 4, "not to (%(default)s)")
+    peers.add_number(parser, "--evaluations", 100, "(%(default)s)")
     return parser.parse_args()
 
 

@@ -27,35 +27,32 @@ ITERATIONS = 60
 
 def arguments() -> peers.argparse.Namespace:
     """The command line."""
-    parser = peers.console.Parser(description=__doc__.splitlines()[0])
+    parser = peers.parser(__doc__, "coarse_to_fine.csv", rounds=3)
     parser.add_argument("--before", required=True, type=Path, metavar="FOLDER", help="checkout of the other revision")
-    parser.add_argument("--size", default="256,512", metavar="LIST", help="sides in pixels (%(default)s)")
-    peers.add_common(parser, "coarse_to_fine.csv", rounds=3)
+    peers.add_sizes(parser, least=64)
     return parser.parse_args()
 
 
 def main() -> int:
     """Time the descents, write the record."""
     options = arguments()
-    sizes, threads = peers.numbers("--size", options.size, 64), peers.threads_of(options)
-    rounds = peers.numbers("--rounds", options.rounds)[0]
     if not (options.before / "nst_gluon" / "optimise").is_dir():
         raise UserError(f"--before: {str(options.before)!r} is no checkout of the suite; make one with git worktree")
     peers.check_output(options)
-    record = peers.Record(options.output, threads, peers.settings(options))
+    record = peers.Record(options)
 
     def side(checkout: Path, task: str, size: int, number: int, position: int) -> None:
-        spec = {"task": task, "size": size, "seed": number, "threads": threads, "iterations": ITERATIONS,
-                "targets": TARGETS[task]}  # fmt: skip
+        spec = {"task": task, "size": size, "seed": number, "threads": options.threads,
+                "iterations": ITERATIONS, "targets": TARGETS[task]}  # fmt: skip
         found = peers.block(sys.executable, "descent.py", spec, checkout)["seconds"]
         for target, seconds in zip(TARGETS[task], found):
             record.add(f"{task}, {size}, until {target}", (number, position), "seconds", [seconds])
 
-    for size in sizes:
+    for size in options.size:
         for task in TARGETS:
             sides = {peers.PEER: partial(side, options.before, task, size),
                      peers.OURS: partial(side, peers.ROOT, task, size)}  # fmt: skip
-            peers.alternate(rounds, sides, f"{task}, {size}")
+            peers.alternate(options.rounds, sides, f"{task}, {size}")
     record.finish()
     print(options.output)
     return 0

@@ -21,11 +21,9 @@ from collections.abc import Iterator
 import numpy as np
 import peers
 
-from bench.machine import environment
 from bench.plan import engines
-from bench.store import run_folder
 from nst_gluon import assets
-from nst_gluon.cli.console import run
+from nst_gluon.cli import console
 from nst_gluon.pictures.images import psnr
 from nst_gluon.system.errors import UserError
 
@@ -37,14 +35,14 @@ T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's, two-
 
 def arguments() -> peers.argparse.Namespace:
     """The command line."""
-    made = peers.console.Parser(description=__doc__.splitlines()[0])
+    made = peers.parser(__doc__, "engines.csv", rounds=3)
     made.add_argument("--engine", default="openvino,onnxruntime", metavar="LIST", help="the peers (%(default)s)")
     made.add_argument("--engine-python", metavar="NAME=PATH", action="append", help="as of bench run")
     made.add_argument("--engine-option", metavar="NAME=VALUE", action="append", help="as of bench run")
-    made.add_argument("--size", default="256,512", metavar="LIST", help="sides in pixels (%(default)s)")
-    made.add_argument("--batch", default="4,16", metavar="LIST", help="batches at 256, Gluon's (%(default)s)")
-    peers.add_common(made, "engines.csv", rounds=3)
-    made.add_argument("--seconds", default="1", metavar="X", help="of each cell in a block, at most (%(default)s)")
+    peers.add_sizes(made)
+    batches, seconds = console.whole_numbers("--batch", 1), console.number("--seconds")
+    made.add_argument("--batch", type=batches, default="4,16", metavar="LIST", help="Gluon's at 256 (%(default)s)")
+    made.add_argument("--seconds", type=seconds, default=1.0, metavar="X", help="of a cell in a block, at most")
     return made.parse_args()
 
 
@@ -64,21 +62,19 @@ def main() -> int:
     others = [name for name in options.engine.split(",") if engines.get(name).name != engines.REFERENCE]
     pythons = dict(engines.parse_pythons(options.engine_python or (), others))
     chosen = engines.parse_options(options.engine_option or (), others)
-    threads, rounds = peers.threads_of(options), peers.numbers("--rounds", options.rounds)[0]
     nets = [net.path.stem for net in assets.nets() if net.style == STYLE]
-    sizes, dtypes = peers.numbers("--size", options.size), DTYPES
-    plain = [[net, size, dtype, 1] for net, size, dtype in itertools.product(nets, sizes, dtypes)]
-    more = [[net, 256, "float32", batch] for net in nets for batch in (1, *peers.numbers("--batch", options.batch))]
-    facts = {"settings": {**peers.settings(options), "engine_python": sorted(pythons)}, "versions": {},
-             "environment": environment.capture(threads), "load_before": environment.load_average()}  # fmt: skip
+    plain = [[net, size, dtype, 1] for net, size, dtype in itertools.product(nets, options.size, DTYPES)]
+    more = [[net, 256, "float32", batch] for net in nets for batch in (1, *options.batch)]
+    facts = peers.facts(options)
+    facts["settings"]["engine_python"] = sorted(pythons)
     rows: list[tuple] = []
     pictures: dict[tuple, np.ndarray] = {}
     agreements: dict[tuple, float] = {}
 
     def block(engine: str, cells: list, number: int, position: int) -> None:
         settings = {name.split(".", 1)[1]: value for name, value in chosen if name.startswith(f"{engine}.")}
-        spec = {"engine": engine, "options": settings, "threads": threads, "cells": cells, "warm_up": 2, "samples": 10,
-                "seconds": float(options.seconds)}  # fmt: skip
+        spec = {"engine": engine, "options": settings, "threads": options.threads, "cells": cells, "warm_up": 2,
+                "samples": 10, "seconds": options.seconds}  # fmt: skip
         found = peers.block(pythons.get(engine, sys.executable), "engine_passes.py", spec)
         facts["versions"][engine] = found["versions"]
         for entry in found["cells"]:
@@ -93,20 +89,19 @@ def main() -> int:
             agreements[(*cell, engine)] = agreement
             if dtype == "float32" and agreement < SAME:
                 raise UserError(f"{engine}, {cell}: {agreement:.1f} dB from Gluon's picture: nothing is compared")
-        print(f"round {number + 1}/{rounds}, {engine}", file=sys.stderr, flush=True)
+        print(f"round {number + 1}/{options.rounds}, {engine}", file=sys.stderr, flush=True)
 
     order = [engines.REFERENCE, *others]
-    for number in range(rounds):
+    for number in range(options.rounds):
         for position, engine in enumerate([*order, *reversed(order)]):
             block(engine, plain, number, position)
         block(engines.REFERENCE, more, number, len(order) * 2)
     peers.write_table(options.output, COLUMNS, rows)
-    facts["load_after"] = environment.load_average()
     facts["bfloat16_db"] = {
         f"{net} {size} {engine}": round(min(value, 99.9), 1)
         for (net, size, dtype, *_, engine), value in agreements.items() if dtype == DTYPES[1]
     }  # fmt: skip
-    run_folder.write_json(peers.facts_path(options.output), facts)
+    peers.write_facts(options.output, facts)
     print(table(peers.pd.DataFrame(rows, columns=list(COLUMNS)), facts["bfloat16_db"]))
     print(options.output)
     return 0
@@ -138,4 +133,4 @@ def table(found: peers.pd.DataFrame, decibels: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(console.run(main))

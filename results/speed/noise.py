@@ -28,12 +28,9 @@ STYLE = "great_wave"
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = console.Parser(description=__doc__.splitlines()[0])
-    sizes = console.whole_numbers("--size", 16)
-    parser.add_argument("--size", type=sizes, default=[256, 512], metavar="LIST", help="sides in pixels (256,512)")
-    draws = console.whole_number("--draws", 1)
-    parser.add_argument("--draws", type=draws, default=12, metavar="N", help="of noise (%(default)s)")
-    peers.add_output(parser, "noise.csv")
+    parser = peers.parser(__doc__, "noise.csv")
+    peers.add_sizes(parser)
+    peers.add_number(parser, "--draws", 12, "of noise (%(default)s)")
     return parser.parse_args()
 
 

@@ -56,14 +56,15 @@ def steps_table(samples: pd.DataFrame) -> str:
     return table(header, rows)
 
 
+def pairs(samples: pd.DataFrame, show: Callable[[float], str] = milliseconds) -> list[tuple[str, ...]]:
+    """Rows of a table: what was compared, its time on both sides, and the ratio."""
+    found = verdicts.compare_rounds(samples.dropna(subset=["value"]))
+    return [(row.cell, show(row.baseline), show(row.candidate), ratio(row)) for row in found.itertuples() if row.n]
+
+
 def peers_table(samples: pd.DataFrame) -> str:
     """The peer's time and ours; descents that did not reach their objective are named."""
-    found = samples.dropna(subset=["value"])
-    rows = [
-        (row.cell, milliseconds(row.baseline), milliseconds(row.candidate), ratio(row))
-        for row in verdicts.compare_rounds(found).itertuples()
-        if row.n
-    ]
+    rows = pairs(samples)
     for (cell, side), group in samples[samples["value"].isna()].groupby(["cell", "side"], sort=False):
         rows.append((f"{cell}: not reached by {side} in {len(group)} descents", "", "", ""))
     return table(("what", "peer, ms", "ours, ms", "ours is faster by"), rows)
@@ -71,21 +72,17 @@ def peers_table(samples: pd.DataFrame) -> str:
 
 def avx2_table(samples: pd.DataFrame) -> str:
     """A forward pass of each net before and after."""
-    rows = [(row.cell, milliseconds(row.baseline), milliseconds(row.candidate), ratio(row))
-            for row in verdicts.compare_rounds(samples).itertuples()]  # fmt: skip
-    return table(("net, size", "before, ms", "after, ms", "faster by"), rows)
+    return table(("net, size", "before, ms", "after, ms", "faster by"), pairs(samples))
 
 
 def coarse_to_fine_table(samples: pd.DataFrame) -> str:
     """Seconds until each objective before and after, and the median of the ratios of each task and size."""
     compared = verdicts.compare_rounds(samples.dropna(subset=["value"]))
-    rows, ratios = [], {}
-    for row in compared[compared["n"] > 0].itertuples():
-        rows.append((row.cell, f"{row.baseline:.2f}", f"{row.candidate:.2f}", ratio(row)))
-        ratios.setdefault(row.cell.rsplit(",", 1)[0], []).append(1 / row.ratio)
-    medians = "; ".join(f"{name} {np.median(found):.2f}x" for name, found in ratios.items())
-    header = ("coarse to fine", "before, s", "now, s", "faster by")
-    return f"{table(header, rows)}\n\nMedian of the objectives: {medians}."
+    compared = compared[compared["n"] > 0]
+    groups = (1 / compared["ratio"]).groupby(compared["cell"].str.rsplit(",", n=1).str[0], sort=False)
+    medians = "; ".join(f"{name} {value:.2f}x" for name, value in groups.median().items())
+    made = table(("coarse to fine", "before, s", "now, s", "faster by"), pairs(samples, "{:.2f}".format))
+    return f"{made}\n\nMedian of the objectives: {medians}."
 
 
 def engines_table(samples: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
-"""What the comparisons with public peers share: blocks in fresh processes, in turns; their record; the table.
+"""What the scripts here share: arguments; blocks in fresh processes, in turns; their record; the table.
 
 A block is one program of ``blocks/`` in one process. Each round has four, in the order A B B A (A the peer, B ours), so
-that whatever slows the machine for a while hits both halves of a pair; see bench/regression.py, which gives the ratios.
+that whatever slows the machine for a while hits both halves of a pair; bench/gate/verdicts.py gives the ratios.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.run.result_table import aligned  # noqa: E402
 from bench.store import run_folder  # noqa: E402
 from nst_gluon.cli import console  # noqa: E402
 from nst_gluon.system import runtime  # noqa: E402
-from nst_gluon.system.errors import UserError  # noqa: E402
+from nst_gluon.system.errors import UserError, did_you_mean  # noqa: E402
 from nst_gluon.system.files import write_atomically  # noqa: E402
 
 COLUMNS = ("cell", "metric", "unit", "round", "position", "side", "value")
@@ -40,41 +40,54 @@ PEER, OURS = verdicts.BASELINE, verdicts.CANDIDATE
 NAMES = {PEER: "peer", OURS: "ours"}
 
 
-def parser(description: str, output: str) -> argparse.ArgumentParser:
-    """The arguments that every comparison has."""
-    made = console.Parser(description=description)
-    made.add_argument("--peer-python", required=True, metavar="FILE", help="the Python of the peer's environment")
-    made.add_argument("--size", default="256,512", metavar="LIST", help="sides in pixels (%(default)s)")
-    add_common(made, output, rounds=5)
+def parser(description: str, output: str, rounds: int | None = None) -> argparse.ArgumentParser:
+    """The arguments that all scripts have; with ``rounds``: and those of what is measured in turns."""
+    made = console.Parser(description=description.splitlines()[0])
+    if rounds:
+        add_number(made, "--threads", runtime.available_cores(), "threads of all sides (all cores that may be used)")
+        add_number(made, "--rounds", rounds, "rounds of four blocks (%(default)s)")
+    made.add_argument("--output", type=Path, default=HERE / output, metavar="FILE", help="the record (%(default)s)")
+    made.add_argument("--force", action="store_true", help="overwrite the record")
     return made
 
 
-def add_common(made: argparse.ArgumentParser, output: str, rounds: int) -> None:
-    """The arguments of everything that is measured in rounds here."""
-    made.add_argument("--threads", metavar="N", help="threads of both (all cores that may be used)")
-    made.add_argument("--rounds", default=str(rounds), metavar="N", help="rounds of four blocks (%(default)s)")
-    add_output(made, output)
+def add_number(made: argparse.ArgumentParser, name: str, default: int, what: str) -> None:
+    """An argument that is a whole number from 1."""
+    made.add_argument(name, type=console.whole_number(name, 1), default=default, metavar="N", help=what)
 
 
-def add_output(made: argparse.ArgumentParser, output: str) -> None:
-    """Where the record goes."""
-    made.add_argument("--output", type=Path, default=HERE / output, metavar="FILE", help="the record (%(default)s)")
-    made.add_argument("--force", action="store_true", help="overwrite the record")
+def add_sizes(made: argparse.ArgumentParser, default: str = "256,512", least: int = 16) -> None:
+    """The argument --size, a list."""
+    sides = console.whole_numbers("--size", least)
+    made.add_argument("--size", type=sides, default=default, metavar="LIST", help="sides in pixels (%(default)s)")
 
 
-def numbers(argument: str, text: str, least: int = 1) -> list[int]:
-    """A list of whole numbers, "256,512"."""
-    return [console.whole_number(argument, least)(part.strip()) for part in text.split(",")]
+def names(argument: str, known: Iterable[str]) -> Callable[[str], list[str]]:
+    """A parser of known names, separated by commas; its UserErrors name ``argument``."""
+    known = list(known)
+
+    def parse(text: str) -> list[str]:
+        for name in text.split(","):
+            if name not in known:
+                raise UserError(f"{argument}: unknown {name!r}; {did_you_mean(name, known)}")
+        return text.split(",")
+
+    return parse
 
 
-def threads_of(options: argparse.Namespace) -> int:
-    """The threads of both sides."""
-    return runtime.available_cores() if options.threads is None else numbers("--threads", options.threads)[0]
+def facts(options: argparse.Namespace) -> dict[str, Any]:
+    """Machine and arguments for the record, without those that say where things are on this machine."""
+    return {
+        "settings": {name: value for name, value in vars(options).items() if name not in PLACES},
+        "environment": environment.capture(options.threads),
+        "load_before": environment.load_average(),
+        "versions": {},
+    }
 
 
-def settings(options: argparse.Namespace) -> dict[str, str]:
-    """The arguments for the record, without those that say where things are on this machine."""
-    return {name: str(value) for name, value in vars(options).items() if name not in PLACES}
+def write_facts(output: Path, found: dict[str, Any]) -> None:
+    """Write them beside the record, when all is measured."""
+    run_folder.write_json(facts_path(output), {**found, "load_after": environment.load_average()})
 
 
 def check(options: argparse.Namespace, package: str) -> None:
@@ -135,17 +148,11 @@ def facts_path(output: Path) -> Path:
 class Record:
     """The CSV file, written row by row, and beside it a JSON file with machine, versions and settings."""
 
-    def __init__(self, output: Path, threads: int, settings: Mapping[str, Any]):
+    def __init__(self, options: argparse.Namespace):
         self.rows: list[dict[str, Any]] = []
-        self.facts: dict[str, Any] = {
-            "settings": dict(settings),
-            "environment": environment.capture(threads),
-            "load_before": environment.load_average(),
-            "versions": {},
-        }
-        self._output = output
-        with open(output, "w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator="\n").writerow(COLUMNS)
+        self.facts = facts(options)
+        self._output = options.output
+        write_table(self._output, COLUMNS, [])
 
     def add(self, cell: str, place: tuple[int, int], metric: str, values: Sequence[float], unit: str = "s") -> None:
         """Rows of one block, whose ``place`` is (round, position)."""
@@ -157,8 +164,7 @@ class Record:
 
     def finish(self) -> pd.DataFrame:
         """Write the facts; returns all rows."""
-        self.facts["load_after"] = environment.load_average()
-        run_folder.write_json(facts_path(self._output), self.facts)
+        write_facts(self._output, self.facts)
         return pd.DataFrame(self.rows, columns=list(COLUMNS))
 
 

@@ -40,11 +40,10 @@ KINDS = {
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = console.Parser(description=__doc__.splitlines()[0])
+    parser = peers.parser(__doc__, "primitives.csv")
     side = console.whole_number("--size", 16)
     parser.add_argument("--size", type=side, default=256, metavar="N", help="side in pixels (%(default)s)")
-    parser.add_argument("--threads", metavar="N", help="(all cores that may be used)")
-    peers.add_output(parser, "primitives.csv")
+    peers.add_number(parser, "--threads", runtime.available_cores(), "(all cores that may be used)")
     return parser.parse_args()
 
 
@@ -77,9 +76,9 @@ def main() -> int:
     """Profile both precisions, and write the record."""
     options = arguments()
     peers.check_output(options)
-    threads, rows = peers.threads_of(options), []
+    rows = []
     for dtype in ("float32", "bfloat16") if runtime.cpu_supports_bfloat16() else ("float32",):
-        few, more = (steps(dtype, options.size, threads, samples) for samples in (FEW, MORE))
+        few, more = (steps(dtype, options.size, options.threads, samples) for samples in (FEW, MORE))
         rows += [(dtype, kind, f"{(more[kind] - few[kind]) / (MORE - FEW):.3f}") for kind in more]
     peers.write_table(options.output, COLUMNS, rows)
     print("\n".join(f"{dtype:9} {ms:>9} ms  {kind}" for dtype, kind, ms in rows))

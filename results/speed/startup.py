@@ -15,8 +15,6 @@ from pathlib import Path
 
 import peers
 
-from bench.machine import environment
-from bench.store import run_folder
 from nst_gluon.cli.console import run
 from nst_gluon.system import children
 
@@ -25,16 +23,12 @@ COMMANDS = ("stylize chelsea --size 512", "stylize chelsea --size 512 --method j
 
 def main() -> int:
     """Time the commands, write the record."""
-    made = peers.console.Parser(description=__doc__.splitlines()[0])
-    peers.add_common(made, "startup.csv", rounds=7)
-    options = made.parse_args()
+    options = peers.parser(__doc__, "startup.csv", rounds=7).parse_args()
     peers.check_output(options)
-    threads, rounds = peers.threads_of(options), peers.numbers("--rounds", options.rounds)[0]
-    facts = {"settings": peers.settings(options), "environment": environment.capture(threads),
-             "load_before": environment.load_average()}  # fmt: skip
-    variables, rows = {**children.environment(), "OMP_NUM_THREADS": str(threads)}, []
+    facts = peers.facts(options)
+    variables, rows = {**children.environment(), "OMP_NUM_THREADS": str(options.threads)}, []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(-1, rounds):  # the first brings files into memory
+        for number in range(-1, options.rounds):  # the first brings files into memory
             for command in COMMANDS:
                 words = [*command.split(), "--force", "--output", str(Path(folder) / "made.png")]
                 start = time.perf_counter()
@@ -42,9 +36,8 @@ def main() -> int:
                                env=variables)  # fmt: skip
                 if number >= 0:
                     rows.append((command, number, time.perf_counter() - start))
-    facts["load_after"] = environment.load_average()
     peers.write_table(options.output, ("command", "round", "seconds"), rows)
-    run_folder.write_json(peers.facts_path(options.output), facts)
+    peers.write_facts(options.output, facts)
     print(options.output)
     return 0
 

@@ -11,7 +11,7 @@ versions, settings); ``page.py`` makes the tables of README.md from them.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import peers
@@ -19,7 +19,7 @@ import peers
 from bench.gate import verdicts
 from nst_gluon.cli import console
 from nst_gluon.system import runtime
-from nst_gluon.system.errors import UserError, did_you_mean
+from nst_gluon.system.errors import UserError
 
 PROGRAM = "gluon_work.py"
 DESCENT = {"work": "descent", "size": 256, "dtype": "float32", "optimizer": "ours", "segments": 1}
@@ -44,7 +44,6 @@ class Step:
     with_: dict[str, Any]
     warm_up: int = 3
     samples: int = 8
-    titles: tuple[str, str] = field(default=("before", "after"))
 
 
 def forward_steps() -> list[Step]:
@@ -81,33 +80,23 @@ STEPS = (
     Step("tiles-2048", "tiles of 512: a picture of the texture network, texture, 2048",
          {**TILES, "size": 2048, "net": "texture_net-texture"}, {"tile": None}, {}, 1, 1),
     Step("descriptor-texture_net", "VGG-19 to relu5_1, against the texture network, texture, 256: a forward pass",
-         {**FORWARD, "net": "texture_net-texture"}, {"work": "descriptor"}, {}, 5, 20,
-         ("VGG-19", "texture network")),
+         {**FORWARD, "net": "texture_net-texture"}, {"work": "descriptor"}, {}, 5, 20),
 )  # fmt: skip
+BY_NAME = {step.name: step for step in STEPS}
 
 
 def arguments() -> peers.argparse.Namespace:
     """The command line."""
-    parser = console.Parser(description=__doc__.splitlines()[0])
-    peers.add_common(parser, "steps.csv", rounds=4)
-    parser.add_argument("--only", metavar="LIST", help="names of steps (all)")
+    parser = peers.parser(__doc__, "steps.csv", rounds=4)
+    only = peers.names("--only", BY_NAME)
+    parser.add_argument("--only", type=only, default=list(BY_NAME), metavar="LIST", help="names of steps (all)")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     return parser.parse_args()
 
 
-def chosen(text: str | None) -> list[Step]:
-    """The steps of a list of names; all for None."""
-    by_name = {step.name: step for step in STEPS}
-    names = list(by_name) if text is None else text.split(",")
-    for name in names:
-        if name not in by_name:
-            raise UserError(f"--only: unknown step {name!r}; {did_you_mean(name, list(by_name))}")
-    return [by_name[name] for name in names]
-
-
-def measure(step: Step, record: peers.Record, rounds: int, threads: int) -> None:
+def measure(step: Step, record: peers.Record, options: peers.argparse.Namespace) -> None:
     """All rounds of one step."""
-    common = {**step.work, "threads": threads, "warm_up": step.warm_up, "samples": step.samples}
+    common = {**step.work, "threads": options.threads, "warm_up": step.warm_up, "samples": step.samples}
 
     def side(settings: dict[str, Any]):
         def block(number: int, position: int) -> None:
@@ -121,7 +110,7 @@ def measure(step: Step, record: peers.Record, rounds: int, threads: int) -> None
         return block
 
     sides = {peers.PEER: side(step.without), peers.OURS: side(step.with_)}
-    peers.alternate(rounds, sides, step.name)
+    peers.alternate(options.rounds, sides, step.name)
 
 
 def main() -> int:
@@ -130,15 +119,14 @@ def main() -> int:
     if options.list:
         print("\n".join(f"{step.name:32} {step.what}" for step in STEPS))
         return 0
-    steps, rounds = chosen(options.only), peers.numbers("--rounds", options.rounds)[0]
+    steps = [BY_NAME[name] for name in options.only]
     needs = {settings.get("dtype") for step in steps for settings in (step.work, step.without, step.with_)}
     if "bfloat16" in needs and not runtime.cpu_supports_bfloat16():
         raise UserError("--only: this processor has no bfloat16; name the steps that need none (see --list)")
     peers.check_output(options)
-    threads = peers.threads_of(options)
-    record = peers.Record(options.output, threads, peers.settings(options))
+    record = peers.Record(options)
     for step in steps:
-        measure(step, record, rounds, threads)
+        measure(step, record, options)
     found = record.finish()
     print(peers.table(found[found["metric"] == "seconds"], "before"))
     memory = verdicts.compare_rounds(found[found["metric"] == "working_memory_bytes"])

@@ -26,10 +26,9 @@ WHOLE = 2048
 
 def arguments() -> peers.argparse.Namespace:
     """The command line."""
-    parser = console.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", default="1024,2048,4096", metavar="LIST", help="sides in pixels (%(default)s)")
-    parser.add_argument("--tile", default=str(TILE_SIDE), metavar="N", help="side of a tile (%(default)s)")
-    peers.add_common(parser, "tiles.csv", rounds=3)
+    parser = peers.parser(__doc__, "tiles.csv", rounds=3)
+    peers.add_sizes(parser, "1024,2048,4096", 64)
+    peers.add_number(parser, "--tile", TILE_SIDE, "side of a tile (%(default)s)")
     return parser.parse_args()
 
 
@@ -47,19 +46,17 @@ def exponents(samples: pd.DataFrame) -> dict[str, growth.PowerLaw]:
 def main() -> int:
     """Make the pictures, write the record, print the exponents."""
     options = arguments()
-    sizes, (tile,) = peers.numbers("--size", options.size, 64), peers.numbers("--tile", options.tile)
-    rounds, threads = peers.numbers("--rounds", options.rounds)[0], peers.threads_of(options)
     peers.check_output(options)
-    record = peers.Record(options.output, threads, peers.settings(options))
-    for number in range(rounds):
+    record = peers.Record(options)
+    for number in range(options.rounds):
         for net in NETS:
-            for size in sizes:
+            for size in options.size:
                 for position, side in enumerate(verdicts.ORDER):
                     if size > WHOLE and (number, position) != (0, 1):
                         continue
                     found = peers.block(sys.executable, "gluon_work.py", {
-                        "work": "tiles", "net": net, "size": size, "dtype": "float32", "threads": threads,
-                        "tile": tile if side == peers.OURS else None, "warm_up": 0, "samples": 1,
+                        "work": "tiles", "net": net, "size": size, "dtype": "float32", "threads": options.threads,
+                        "tile": options.tile if side == peers.OURS else None, "warm_up": 0, "samples": 1,
                     })  # fmt: skip
                     cell, place = f"{net}, {size}", (number, position)
                     record.add(cell, place, "seconds", found["seconds"])

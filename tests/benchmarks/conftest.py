@@ -29,7 +29,6 @@ SECONDS = 3.0
 # A clock and a loop of Python cost microseconds: what is quicker than this is called several times a round.
 ROUND_SECONDS = 0.005
 
-COLUMNS = ("median", "iqr", "min", "max", "rounds")
 MEMORY = pytest.StashKey[dict]()
 
 
@@ -39,7 +38,7 @@ MEMORY = pytest.StashKey[dict]()
 def pytest_configure(config):
     config.stash[MEMORY] = {}
     if not any(word.startswith("--benchmark-columns") for word in config.invocation_params.args):
-        config.option.benchmark_columns = list(COLUMNS)
+        config.option.benchmark_columns = ["median", "iqr", "min", "max", "rounds"]
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):

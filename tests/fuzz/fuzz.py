@@ -34,6 +34,7 @@ os.environ.update(PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0", MX
 
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
+from plans import alive  # noqa: E402
 from synthetic import HOSTILE, make_run  # noqa: E402
 
 # What commands import when they need it, once for all of them.
@@ -364,13 +365,8 @@ def play(case: Case, folder: Path, moment: float | None, number: int) -> list[st
 
 def orphans() -> list[int]:
     """Processes that were adopted by this one, and are no zombies."""
-    found = []
-    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            with contextlib.suppress(OSError):
-                if Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX":
-                    found.append(child)
-    return found
+    children = [(task / "children").read_text().split() for task in Path(f"/proc/{os.getpid()}/task").iterdir()]
+    return [int(child) for of_task in children for child in of_task if alive(child)]
 
 
 def main(seconds: float, seed: int = 0, *kinds: str) -> int:

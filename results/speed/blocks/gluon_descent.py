@@ -3,8 +3,8 @@
 JSON: content, style (square PNGs of the side ``size``), size, preset, threads, dtype, start, iterations, coarse
 (pairs of a side and evaluations), pictures (null, or [folder, steps]: the first at full size, and every so many).
 
-``seconds`` and ``objective`` are those of every evaluation at full size, on the method's own clock; writing pictures
-is off it. The pictures are clipped and rounded to 8 bits, as every picture that is scored.
+``seconds`` are those of every evaluation at full size, on the method's own clock; writing pictures is off it.
+The pictures are clipped and rounded to 8 bits, as every picture that is scored.
 """
 
 import json
@@ -54,12 +54,7 @@ found = weights.load(None, progress=False)
 side = spec["size"]
 full = Seen(objective(side))
 content = images.load(spec["content"], side)
-config = config_of(
-    presets.get(spec["preset"]),
-    iterations=spec["iterations"],
-    optimizer="lbfgs",
-    start=spec["start"],
-)
+config = config_of(presets.get(spec["preset"]), iterations=spec["iterations"], optimizer="lbfgs", start=spec["start"])
 pictures = []
 
 
@@ -77,12 +72,10 @@ problem = Problem(full, (side, side), config, content, lambda small: images.load
 problem.rehearse(Gatys().descend, 1)  # builds the graphs, off the clock
 mx.nd.waitall()
 setup_s = time.perf_counter() - begun
-result = problem.run(Gatys().descend)
-steps = [step for step in result.steps if step.size == (side, side)]
+steps = [step for step in problem.run(Gatys().descend).steps if step.size == (side, side)]
 print(json.dumps({
     "setup_s": setup_s,
     "seconds": [step.seconds for step in steps],
-    "objective": [step.terms.objective for step in steps],
     "pictures": pictures,
     "versions": {"mxnet": mx.__version__, "numpy": np.__version__},
 }))  # fmt: skip

@@ -4,8 +4,7 @@ Runs in the peer's Python. JSON: content, style (square PNGs of the side ``size`
 ("default", or "matched": layer weights with which its loss is the preset ``texture_net`` of nst_gluon), pictures (null,
 or [folder, steps]).
 
-``seconds`` are those spent in its steps, added up; writing pictures is off that clock. Step n of pastiche evaluates the
-loss of the picture before it, so that ``objective`` (its own loss, at 0 to 255) belongs to the same picture as in ours.
+``seconds`` are those spent in its steps, added up; writing pictures is off that clock.
 """
 
 import json
@@ -32,13 +31,12 @@ if spec["weights"] == "matched":
     ]
 artist._calc_loss().backward()  # what PyTorch prepares at its first pass
 setup_s = time.perf_counter() - begun
-clock, seconds, losses, pictures = 0.0, [], [], []
+clock, seconds, pictures = 0.0, [], []
 for step in range(1, spec["iterations"] + 1):
     begun = time.perf_counter()
     artist.draw()
     clock += time.perf_counter() - begun
     seconds.append(clock)
-    losses.append(artist.loss)
     if spec["pictures"] and step % spec["pictures"][1] == 0:
         path = Path(spec["pictures"][0]) / f"pastiche-{step:04d}.png"
         save_image(artist.pastiche, str(path))
@@ -46,7 +44,6 @@ for step in range(1, spec["iterations"] + 1):
 print(json.dumps({
     "setup_s": setup_s,
     "seconds": seconds,
-    "objective": losses,
     "pictures": pictures,
     "versions": {"torch": torch.__version__, "pastiche": __version__},
 }))  # fmt: skip
