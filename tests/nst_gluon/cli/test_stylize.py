@@ -103,6 +103,8 @@ def test_a_name_without_a_suffix_or_with_a_slash_is_a_folder(capsys, folder, net
         ("in --output x.png", "--output: 'x.png' is the name of one file"),
         ("in/nothing*.png", "PICTURE: no picture or video matches 'in/nothing*.png'"),
         ("in/aa.png", "did you mean 'in/a.png'?"),
+        ("nowhere/a.png", "PICTURE: 'nowhere/a.png' is neither a bundled picture nor a file"),
+        ("in/a.png/b.png", "PICTURE: 'in/a.png/b.png' is neither a bundled picture nor a file"),
         ("empty", "PICTURE: the folder 'empty' has no pictures"),
         ("in/a.png twin --output out", "would be written twice, for 'in/a.png' and 'twin/a.png'"),
         ("in --output full", "--output: 'full/b.jpg' exists; name another folder, or use --skip-existing or --force"),
