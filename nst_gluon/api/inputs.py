@@ -123,8 +123,7 @@ def naming(argument: str, side: str = "--size") -> Iterator[None]:
         text = str(error)
         if text.startswith("size: "):
             raise UserError(text.replace("size", side, 1)) from error
-        bare = f"{argument.lstrip('-')}: "
-        raise UserError(f"{argument}: {text[len(bare) :] if text.startswith(bare) else text}") from error
+        raise UserError(f"{argument}: {text}") from error
 
 
 def style_path(name_or_file: PathLike) -> Path:
@@ -136,10 +135,7 @@ def style_path(name_or_file: PathLike) -> Path:
 def content_path(name_or_file: PathLike, argument: str) -> Path:
     """The file of a content picture: a bundled one, by name, or a file."""
     with naming(argument):
-        try:
-            return assets.content_path(name_or_file)
-        except UserError as error:
-            raise UserError(str(error).partition("content: ")[2] or str(error)) from error
+        return assets.content_path(name_or_file)
 
 
 def load_picture(
@@ -193,10 +189,6 @@ def load_fitted(
 
 # -------------------------------------------------------------------------------------------------------- memory
 
-
-def fits_memory(height: int, width: int, bytes_per_pixel: int) -> bool:
-    """Whether what is planned with a picture fits into the memory that is available."""
-    return BASE_BYTES + bytes_per_pixel * height * width <= runtime.memory_available_bytes()
 
 
 def check_memory(
