@@ -217,13 +217,16 @@ def refused(capsys, tmp_path):
 
     from nst_gluon.cli.main import main
 
-    def run(*arguments: str) -> str:
-        before = sorted(tmp_path.rglob("*"))
-        assert main(arguments) == console.MISUSED
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    def run(*arguments: str, status: int = console.MISUSED) -> str:
+        before = files()
+        assert main(arguments) == status
         captured = capsys.readouterr()
         lines = captured.err.splitlines()
         assert captured.out == "" and len(lines) == 1 and lines[0].startswith("error: "), captured
-        assert "Traceback" not in captured.err and sorted(tmp_path.rglob("*")) == before
+        assert files() == before
         return lines[0][len("error: ") :]
 
     return run

@@ -252,7 +252,9 @@ def train(
     dtype, kind = runtime.parse_dtype(dtype), runtime.parse_device(device)
     where = together.places(workers)
     together.check_batch(batch, len(where))
-    chosen = methods.get(method) if method else generators(_task(task))[0]
+    if not method and task not in methods.TASKS:
+        raise UserError(f"--task: unknown {task!r}; give {' or '.join(methods.TASKS)}")
+    chosen = methods.get(method) if method else generators(task)[0]
     if not isinstance(chosen, methods.Generator):
         raise UserError(f"--method: {chosen.name} optimises a picture and has no net to train")
     if not runs_here(chosen):
@@ -292,9 +294,8 @@ def train(
         print(f"note: {iterations} steps are few for a good picture; --iterations {enough} is usual", file=sys.stderr)
     fields = {
         "method": chosen.name, "task": task, "style": str(style), "preset": presets.get(preset).name,
-        "photos": None if photos is None else str(photos), "recipe": recipe, "iterations": iterations,
-        "size": sizes[0],
-        "more_sizes": tuple(sizes[1:]), "start": None if start is None else str(start), "batch": batch, "seed": seed,
+        "photos": None if photos is None else str(photos), "recipe": recipe, "iterations": iterations, "batch": batch,
+        "size": sizes[0], "more_sizes": tuple(sizes[1:]), "start": None if start is None else str(start), "seed": seed,
         "learning_rate": learning_rate, "dtype": dtype, "style_weight": style_weight, "weights": weights,
         "random_weights": random_weights, "architecture": dict(architecture or {}), "workers": len(where),
     }  # fmt: skip
@@ -319,11 +320,6 @@ def train(
 
     return run_folder.train(config, Path(output), engine.context, command, **how)
 
-
-def _task(task: str) -> str:
-    if task not in methods.TASKS:
-        raise UserError(f"--task: unknown {task!r}; give {' or '.join(methods.TASKS)}")
-    return task
 
 
 # --------------------------------------------------------------------------------------------------------- score
@@ -388,15 +384,13 @@ def score(
     objective = Objective(presets.get(preset), loaded, task, style_array, target, engine.dtype, engine.context)
     terms = objective.terms(array).as_dict()
     if not all(math.isfinite(value) for value in terms.values()):
-        raise NotFinite(f"the objective of {_name(picture)} is not finite: {terms}")
+        name = "the array" if isinstance(picture, np.ndarray) else repr(str(picture))
+        raise NotFinite(f"the objective of {name} is not finite: {terms}")
     return Score(
         **terms, preset=preset, task=task, height=height, width=width, style_size=side, dtype=engine.dtype,
         weights=loaded.identity(),
     )  # fmt: skip
 
-
-def _name(picture: Picture) -> str:
-    return "the array" if isinstance(picture, np.ndarray) else repr(str(picture))
 
 
 def content_like(content: Path | np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -124,8 +124,7 @@ def naming(argument: str, side: str = "--size") -> Iterator[None]:
         text = str(error)
         if text.startswith("size: "):
             raise UserError(text.replace("size", side, 1)) from error
-        bare = f"{argument.lstrip('-')}: "
-        raise UserError(f"{argument}: {text[len(bare) :] if text.startswith(bare) else text}") from error
+        raise UserError(f"{argument}: {text}") from error
 
 
 def style_path(name_or_file: PathLike) -> Path:
@@ -139,10 +138,7 @@ def content_path(name_or_file: PathLike, argument: str) -> Path:
     """The file of a content picture: a bundled one, by name, or a file."""
     with naming(argument):
         _check_path(name_or_file)
-        try:
-            return assets.content_path(name_or_file)
-        except UserError as error:
-            raise UserError(str(error).partition("content: ")[2] or str(error)) from error
+        return assets.content_path(name_or_file)
 
 
 def _check_path(name_or_file: object) -> None:
@@ -205,11 +201,6 @@ def load_fitted(
 
 
 # -------------------------------------------------------------------------------------------------------- memory
-
-
-def fits_memory(height: int, width: int, bytes_per_pixel: int) -> bool:
-    """Whether what is planned with a picture fits into the memory that is available."""
-    return BASE_BYTES + bytes_per_pixel * height * width <= runtime.memory_available_bytes()
 
 
 def check_memory(height: int, width: int, needed: int, available: int | None = None, smaller: str = "size") -> None:

@@ -123,12 +123,12 @@ class PictureMaker:
             return None
         if tile != "auto":
             return tile
-        if size[0] * size[1] <= WHOLE_PIXELS and inputs.fits_memory(*size, inputs.NET_BYTES):
+        pixels, room = size[0] * size[1], runtime.memory_available_bytes() - inputs.BASE_BYTES
+        if pixels <= WHOLE_PIXELS and pixels * inputs.NET_BYTES <= room:
             return None
         from nst_gluon.nets.tiles import least_side
 
-        room = (runtime.memory_available_bytes() - inputs.BASE_BYTES) // 2
-        return max(min(TILE_SIDE, math.isqrt(max(room, 0) // TILE_BYTES)), least_side(generator.description))
+        return max(min(TILE_SIDE, math.isqrt(max(room // 2, 0) // TILE_BYTES)), least_side(generator.description))
 
     def _tell_scale(self, size: tuple[int, int]) -> None:
         """Once: that a picture is so much larger or smaller than those of the training that strokes look wrong."""

@@ -47,10 +47,6 @@ def contents() -> list[str]:
     return list(CONTENTS)
 
 
-def photos() -> list[Path]:
-    """The bundled photos."""
-    return [_picture(name) for name in CONTENTS]
-
 
 def training_pictures(style: PathLike) -> list[Path]:
     """What nets are trained on when no folder is given: the bundled photos and paintings.
@@ -64,22 +60,18 @@ def training_pictures(style: PathLike) -> list[Path]:
 
 def style_path(name_or_file: PathLike) -> Path:
     """The file of a bundled picture, by name, or the file that is named; UserError when it is neither."""
-    return _find("style", name_or_file, STYLES)
+    return _find(name_or_file, STYLES)
 
 
 def content_path(name_or_file: PathLike) -> Path:
     """The file of a bundled picture, by name, or the file that is named; UserError when it is neither."""
-    return _find("content", name_or_file, CONTENTS)
+    return _find(name_or_file, CONTENTS)
 
 
 def nets() -> list[NetInfo]:
     """The bundled nets, sorted by file name."""
-    found = []
-    for path in sorted((FOLDER / "nets").glob("*.npz")):
-        parts = path.stem.rsplit("-", 2)
-        if len(parts) == 3:
-            found.append(NetInfo(*parts, path=path))
-    return found
+    paths = sorted((FOLDER / "nets").glob("*-*-*.npz"))
+    return [NetInfo(*path.stem.rsplit("-", 2), path=path) for path in paths]
 
 
 def find_net(style: str, method: str, task: str) -> Path | None:
@@ -92,7 +84,7 @@ def _picture(name: str) -> Path:
     return FOLDER / "pictures" / f"{name}.jpg"
 
 
-def _find(argument: str, name_or_file: PathLike, names: tuple[str, ...]) -> Path:
+def _find(name_or_file: PathLike, names: tuple[str, ...]) -> Path:
     if name_or_file in STYLES + CONTENTS:
         return _picture(str(name_or_file))
     path = Path(name_or_file)
@@ -104,6 +96,6 @@ def _find(argument: str, name_or_file: PathLike, names: tuple[str, ...]) -> Path
     except (OSError, ValueError):  # a name too long for the system, or with a NUL in it
         wrong = "is neither a bundled picture nor a file"
     raise UserError(
-        f"{argument}: {quoted(name_or_file)} {wrong}; give the path of a picture, or a bundled one: "
+        f"{quoted(name_or_file)} {wrong}; give the path of a picture, or a bundled one: "
         f"{did_you_mean(str(name_or_file), names)}"
     )

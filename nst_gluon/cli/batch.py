@@ -190,9 +190,9 @@ class Batch:
         try:
             with inputs.naming(PICTURE):
                 clip = video.open_clip(job.source)
-                size = video.even_size(clip.size, inputs.longer_side(clip.size, self._args.size))
-                inputs.check_memory(*size, self._maker.bytes_needed(*size), self._available)
-                self._maker.check(size)
+            size = video.even_size(clip.size, inputs.longer_side(clip.size, self._args.size))
+            inputs.check_memory(*size, self._maker.bytes_needed(*size), self._available)
+            self._maker.check(size)
         except UserError as error:
             self._failed(job, error)
             return

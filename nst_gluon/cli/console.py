@@ -139,9 +139,7 @@ def whole_number(argument: str, least: int = 0, example: int = 256, most: int = 
     return parse
 
 
-def seed(text: str) -> int:
-    """A seed."""
-    return whole_number("--seed", 0, 0, LARGEST_SEED)(text)
+seed = whole_number("--seed", 0, 0, LARGEST_SEED)
 
 
 def whole_numbers(argument: str, least: int = 0) -> Callable[[str], list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import numpy as np
 
 from nst_gluon import methods
 from nst_gluon.api.choice import net_path
-from nst_gluon.cli import export_onnx, options
-from nst_gluon.nets import geometry, model_card
+from nst_gluon.cli import options
+from nst_gluon.nets import geometry, model_card, netfile, onnx_export
 from nst_gluon.system import runtime
-from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.system.files import quoted, write_atomically
+from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
+from nst_gluon.system.files import one_line, quoted, write_atomically
 
 FORMATS = ("mxnet", "onnx")
 TOLERANCE = 1e-3  # of the picture's range; rounding alone makes about 1e-6
@@ -91,10 +92,31 @@ def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
     return data, float(np.abs(again - expected).max() / max(1.0, np.abs(expected).max()))
 
 
+def check_onnx(model: bytes, net: Path) -> str:
+    """A sentence on how far the exported net's picture is from the original's, or why that is not known.
+
+    Raises:
+        NotFinite: it is another picture.
+    """
+    try:
+        found = onnx_export.difference(model, net)
+    except EngineMissing as error:
+        return f"Not compared with the original ({one_line(error)})."
+    except ImportError:
+        return f"Not compared with the original, as ONNX Runtime is not installed ({onnx_export.INSTALL})."
+    if not found < onnx_export.TOLERANCE:
+        raise NotFinite(f"the exported net makes a different picture from {str(net)!r} (difference {found:g})")
+    height, width = onnx_export.CHECK_SIZE
+    return (
+        f"In ONNX Runtime it makes the original's picture: at {width} x {height} pixels no value differs by more than "
+        f"{found:.1e} of the range."
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Export, check, write."""
     path = net_path(args.net, "net")
-    return export_onnx.run(args, path) if args.format == "onnx" else _run_mxnet(args, path)
+    return _run_onnx(args, path) if args.format == "onnx" else _run_mxnet(args, path)
 
 
 def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
@@ -112,4 +134,17 @@ def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
     output.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         print(write_atomically(output / name, data))
+    return 0
+
+
+def _run_onnx(args: argparse.Namespace, net: Path) -> int:
+    path = options.check_output(args.output or Path(f"{net.stem}.onnx"), args.force, (".onnx",))
+    card = options.check_output(path.with_suffix(".md"), args.force, (".md",))
+    described, params, meta = netfile.checked(net)
+    model = onnx_export.build(described, params, meta).SerializeToString(deterministic=True)
+    checked = check_onnx(model, net)
+    text = model_card.card(described, meta, path.name, checked)
+    print(write_atomically(path, model))
+    print(write_atomically(card, text))
+    print(checked, file=sys.stderr)
     return 0

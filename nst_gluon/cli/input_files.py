@@ -5,6 +5,7 @@ All of it is settled before anything is computed. Imports no engine.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import glob
 import os
@@ -84,14 +85,13 @@ def _file(name: str) -> Path:
     except UserError:
         if is_there(name):
             raise
-        folder, _, last = name.rpartition("/")
-        try:
+        folder, last = os.path.split(name)
+        neighbours: list[str] = []
+        with contextlib.suppress(OSError, ValueError):
             neighbours = [other for other in os.listdir(folder or ".") if Path(other).suffix.lower() in KNOWN]
-        except (OSError, ValueError):
-            raise
         near = difflib.get_close_matches(last, neighbours, n=1)
         if near and not difflib.get_close_matches(name, assets.CONTENTS, n=1):
-            there = f"{folder}/{near[0]}" if folder else near[0]
+            there = os.path.join(folder, near[0])
             raise UserError(f"{PICTURE}: there is no file {quoted(name)}; did you mean {quoted(there)}?") from None
         raise
 

@@ -85,10 +85,6 @@ def parse_dtype(text: str) -> str:
     return runtime.parse_dtype(text)
 
 
-def parse_preset(name: str) -> str:
-    """The name of a preset; an unknown one is a UserError."""
-    return presets.get(name).name
-
 
 def parse_coarse(text: str) -> tuple[int, ...]:
     """Sides of --coarse, ascending."""
@@ -110,7 +106,8 @@ def example(*texts: str) -> str:
 
 def add_preset(add: Callable[..., Any]) -> None:
     """--preset."""
-    add("--preset", type=parse_preset, metavar="PRESET", help="the objective (default: %(default)s; see list presets)")
+    known = lambda name: presets.get(name).name  # noqa: E731
+    add("--preset", type=known, metavar="PRESET", help="the objective (default: %(default)s; see list presets)")
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

@@ -2,9 +2,8 @@
 
 Recomputation (Chen, Xu, Zhang, Guestrin 2016, "Training deep nets with sublinear memory cost"): a first pass keeps only
 what enters each segment; then, from the last segment to the first, a segment is computed again, differentiated, and
-forgotten. It costs about one more forward pass. The cuts are planned here;
-:class:`nst_gluon.objective.loss.Objective` follows
-them. Imports no engine.
+forgotten. It costs about one more forward pass. The cuts are planned here; :class:`nst_gluon.objective.loss.Objective`
+follows them. Imports no engine.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ from nst_gluon.system.errors import UserError
 HELD = 2.6
 
 AUTO = "auto"
-# What an evaluation takes in so many segments, as a fraction of what it takes in one. Measured, working memory without
-# the weights once it has settled (seven evaluations), MB: at 512x512 898 in one and 734 in three, at 768x768 1724 and
-# 1230; at 256x256, and with two or four, nothing is gained. The time is 1.35 times as long.
+# The memory that an evaluation takes in so many segments, as a fraction of what it takes in one (measured at 512 to 768
+# pixels, see results/speed/choices.md); four are no better than three.
 SHARE = {1: 1.0, 2: 1.0, 3: 0.75}
 
 M_MMAP_THRESHOLD = -3  # malloc.h
@@ -87,10 +85,9 @@ def fitting(whole: int, available: int) -> int:
 def give_memory_back() -> None:
     """Let nothing keep memory between segments that is of no use to the next.
 
-    By default glibc raises the size from which it returns blocks to the system to that of the largest block freed (up
-    to 32 MiB), and what one segment has freed stays with the process while the next one allocates; does nothing
-    elsewhere. MXNet keeps four arrays for operations' scratch, each as large as the largest that was asked for, which
-    operations one after another never need; it looks once, when the first operation needs any.
+    By default glibc keeps freed blocks of up to 32 MiB with the process while the next segment allocates; does nothing
+    elsewhere. MXNet keeps four arrays for operations' scratch, each as large as the largest that was asked for, where
+    one is enough; it looks once, when the first operation needs any.
     """
     os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")
     if sys.platform.startswith("linux"):

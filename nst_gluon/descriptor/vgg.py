@@ -2,8 +2,7 @@
 
 Simonyan & Zisserman 2014. The input is always RGB in [0, 1]: the scaling of the weights' source travels with them
 (:class:`nst_gluon.descriptor.weights.VggWeights`). Its division is folded into the first convolution; its subtraction
-cannot be,
-because that convolution pads with zeros after it.
+cannot be, because that convolution pads with zeros after it.
 """
 
 from __future__ import annotations
@@ -42,10 +41,7 @@ def layer_shape(name: str, height: int, width: int) -> tuple[int, int, int]:
 
 def plan(arch: str, layers: Sequence[str]) -> list[tuple[int, int]]:
     """The convolutions, as (block, index), up to the deepest of ``layers``."""
-    wanted = [parse_layer(name, arch)[1:] for name in layers]
-    if not wanted:
-        return []
-    deepest = max(wanted)
+    deepest = max((parse_layer(name, arch)[1:] for name in layers), default=(0, 0))
     every = [(b, i) for b, n in enumerate(CONVOLUTIONS[arch], 1) for i in range(1, n + 1)]
     return [step for step in every if step <= deepest]
 
@@ -68,19 +64,8 @@ def parameters(weights: VggWeights, layers: Sequence[str], dtype: str, ctx) -> l
     return arrays
 
 
-def describe(F, x, arrays: Sequence, arch: str, layers: Sequence[str], pooling: str, dtype: str) -> list:
-    """Named activations of ``x`` (N, 3, H, W), float32, in the order of ``layers``.
 
-    ``F`` is ``mx.nd`` or ``mx.sym``. In bfloat16 only convolutions, ReLUs and poolings are in half precision; the
-    activations that are handed out are float32 again, since Grams need the range and the digits.
-    The first convolution, with its three input channels, stays in float32: it is slower in bfloat16 and its activation
-    is the largest to convert back.
-    """
-    steps = plan(arch, layers)
-    return describe_part(F, x, arrays, steps, (0, len(steps)), layers, pooling, dtype)[0]
-
-
-def describe_part(
+def describe(
     F,
     x,
     arrays: Sequence,
@@ -90,10 +75,15 @@ def describe_part(
     pooling: str,
     dtype: str,
 ) -> tuple[list, object]:
-    """:func:`describe` from the convolution ``span[0]`` of ``steps`` up to ``span[1]``, which is not in it any more.
+    """Named activations, from the convolution ``span[0]`` of ``steps`` up to ``span[1]``, which is not in it any more.
+
+    In bfloat16 only convolutions, ReLUs and poolings are in half precision; what is handed out is float32 again, since
+    Grams need the range and the digits. The first convolution, with its three input channels, stays in float32: it is
+    slower in bfloat16 and its activation is the largest to convert back.
 
     Args:
-        x: what the part before it handed on, float32; the picture for the first part.
+        F: ``mx.nd`` or ``mx.sym``.
+        x: what the part before it handed on, float32; the picture (N, 3, H, W) for the first part.
         arrays: those of this part alone, see :func:`arrays_of_part`.
         layers: the named activations that lie in this part.
 
@@ -123,7 +113,7 @@ def describe_part(
 
 
 def arrays_of_part(arrays: Sequence, span: tuple[int, int]) -> list:
-    """The arrays of :func:`parameters` that :func:`describe_part` takes: the mean goes with the first part."""
+    """The arrays of :func:`parameters` that :func:`describe` takes: the mean goes with the first part."""
     first, last = span
     return [*(arrays[:1] if first == 0 else ()), *arrays[1 + 2 * first : 1 + 2 * last]]
 
@@ -131,10 +121,11 @@ def arrays_of_part(arrays: Sequence, span: tuple[int, int]) -> list:
 class _Description(mx.gluon.HybridBlock):
     def __init__(self, arch, layers, pooling, dtype):
         super().__init__()
-        self._settings = (arch, layers, pooling, dtype)
+        steps = plan(arch, layers)
+        self._settings = (steps, (0, len(steps)), layers, pooling, dtype)
 
     def hybrid_forward(self, F, x, *arrays):
-        return describe(F, x, arrays, *self._settings)
+        return describe(F, x, arrays, *self._settings)[0]
 
 
 class Descriptor:

@@ -62,8 +62,8 @@ def bundled() -> dict[str, Method]:
 
 
 def installed() -> dict[str, str]:
-    """References of the methods that installed packages offer, by name; nothing of theirs is imported."""
-    return dict(sorted(_entry_points().items()))
+    """References, "package.module:NAME", of the methods that installed packages offer, by name; none is imported."""
+    return dict(_entry_points_on(tuple(sys.path)))
 
 
 def names() -> list[str]:
@@ -126,7 +126,7 @@ def named(text: str) -> Method:
         return _registered[text][0]
     if text in bundled():
         return bundled()[text]
-    if text in _entry_points():
+    if text in installed():
         return _installed(text)
     raise UserError(f"--method: unknown method {text!r}; {did_you_mean(text, names())}, or give {FORMS}")
 
@@ -155,10 +155,6 @@ def register(method: Method, reference: str) -> Method:
 # ------------------------------------------------------------------------------------------------------- finding
 
 
-def _entry_points() -> dict[str, str]:
-    """"package.module:NAME" by name."""
-    return _entry_points_on(tuple(sys.path))
-
 
 @functools.lru_cache(maxsize=2)
 def _entry_points_on(path: tuple[str, ...]) -> dict[str, str]:
@@ -166,11 +162,11 @@ def _entry_points_on(path: tuple[str, ...]) -> dict[str, str]:
 
     points: Any = metadata.entry_points()
     chosen = points.select(group=GROUP) if hasattr(points, "select") else points.get(GROUP, ())
-    return {point.name: point.value for point in chosen}
+    return dict(sorted((point.name, point.value) for point in chosen))
 
 
 def _installed(name: str) -> Method:
-    reference = _entry_points()[name]
+    reference = installed()[name]
     method = register(_found(reference), reference)
     if method.name != name:
         raise UserError(f"--method: the entry point {name!r} is a method called {method.name!r}; give both one name")

@@ -1,9 +1,7 @@
 """What a method is: one object that every other part of the suite asks. Imports no engine.
 
 A method optimises a picture (:class:`Optimiser`) or generates it with one pass of a trained net (:class:`Generator`).
-Nothing outside its own module compares a method's name, keeps a table of names, or knows its layers. A bundled method
-is one file in this package and one line in its registry; one of your own is one file anywhere: ``--method
-FILE.py:NAME``, ``--method package.module:NAME``, or an entry point of the group ``nst_gluon.methods``.
+Nothing outside its own module compares a method's name, keeps a table of names, or knows its layers.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import abc
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nst_gluon.methods.description import Net
@@ -98,12 +96,8 @@ class Method(abc.ABC):
 
     def facts(self, reference: str = "") -> Facts:
         """This method as plain data."""
-        return Facts(
-            name=self.name, kind=self.kind, tasks=tuple(self.tasks), title=self.title or self.name,
-            description=self.description, paper=self.paper, color=self.color, engines=tuple(self.engines),
-            variant_of=self.variant_of, from_net=self.from_net, own_loss=self.own_loss, needs=tuple(self.needs),
-            extra=self.extra, reference=reference,
-        )  # fmt: skip
+        own = {field.name: getattr(self, field.name) for field in fields(Facts) if field.name != "reference"}
+        return Facts.from_dict({**own, "title": self.title or self.name, "reference": reference})
 
     def check_task(self, task: str) -> None:
         """Raise a UserError if this method cannot do ``task``."""

@@ -335,14 +335,14 @@ class Net:
         return 1 << max(layer.reduction for layer in self.layers)
 
     def consumers(self, name: str) -> tuple[Layer, ...]:
-        """The layers that take ``name``."""
+        """The layers that take ``name``, as often as they do."""
         return tuple(self._taken_by.get(name, ()))
 
     @cached_property
     def _taken_by(self) -> dict[str, list[Layer]]:
         found: dict[str, list[Layer]] = {}
         for layer in self.layers:
-            for name in dict.fromkeys(layer.inputs):
+            for name in layer.inputs:
                 found.setdefault(name, []).append(layer)
         return found
 

@@ -105,7 +105,5 @@ class JohnsonSlim(Johnson):
         return {**super().architecture(task), "width": 0.5}
 
     def schedule(self, iterations: int) -> Schedule:
-        """From another style's net, too, whose colours a rate of 0.001 keeps: after 600 of 2,000 steps towards the
-        bundled Renoir, the objective of held-out pictures was 406, and 455 with 0.001.
-        """
+        """From another style's net, too, whose colours a rate of 0.001 would keep."""
         return replace(super().schedule(iterations), rate=0.01)

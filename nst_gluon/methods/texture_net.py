@@ -83,8 +83,7 @@ class TextureNet(Generator):
 
     def schedule(self, iterations: int) -> Schedule:
         """x0.7 every tenth of the run from its middle on (section 4: 2000 iterations, x0.7 every 200 after 1000), but
-        from 0.01 and not 0.1: under this suite's objective 0.1 is slower (great_wave, 256: 430 after 450 iterations of
-        batch 4; 280 after 300 of batch 1 from 0.01).
+        from 0.01 and not 0.1, which is slower under this suite's objective.
         """
         return Schedule(0.01, iterations // 2, max(1, iterations // 10), 0.7)
 

@@ -48,15 +48,14 @@ class Fastest(Inference):
 
     Args:
         meta: the net file's text, for the export.
+
+    Attributes:
         tell: is told which engine it is, at each trial.
     """
 
-    def __init__(
-        self, net: Net, params: Mapping[str, np.ndarray], meta: Mapping[str, Any], dtype: str,
-        tell: Callable[[str], object] = lambda line: None,
-    ):  # fmt: skip
+    def __init__(self, net: Net, params: Mapping[str, np.ndarray], meta: Mapping[str, Any], dtype: str):
         super().__init__(net, params, dtype=dtype)
-        self._meta, self.tell = meta, tell
+        self._meta, self.tell = meta, lambda line: None
         # By the inputs' shapes: the engine that won, and what runs it there, which is compiled again when it is needed
         # after others.
         self._winners: dict[tuple, str] = {}

@@ -24,18 +24,14 @@ def fold(net: Net, params: Parameters) -> tuple[Net, dict[str, np.ndarray]]:
     A normalisation that cannot be folded stays, with its parameters.
     """
     values = {name: np.asarray(value, "float64") for name, value in params.items()}
-    readers: dict[str, list[Layer]] = {layer.name: [] for layer in net.layers}
-    for layer in net.layers:
-        for name in layer.inputs:
-            readers[name].append(layer)
     gone: dict[str, str] = {}  # names of folded layers, and what takes their place
     for layer in net.layers[:-1]:
         if not isinstance(layer, Norm) or layer.kind != "batch":
             continue
         source = net[layer.inputs[0]]
-        if isinstance(source, Convolution) and len(readers[source.name]) == 1:
+        if isinstance(source, Convolution) and len(net.consumers(source.name)) == 1:
             scale_output(values, source.name, affine(values, layer.name))
-        elif (following := _convolution_after(layer, readers)) is not None:
+        elif (following := _convolution_after(net, layer)) is not None:
             _before(net, values, layer, following)
         else:
             continue
@@ -70,10 +66,10 @@ def scale_input(values: dict[str, np.ndarray], name: str, by: Affine) -> None:
     values[f"{name}.weight"] = weight * scale[None, :, None, None]
 
 
-def _convolution_after(layer: Layer, readers: Mapping[str, list[Layer]]) -> Convolution | None:
+def _convolution_after(net: Net, layer: Layer) -> Convolution | None:
     """The one convolution that reads ``layer``, maybe through concatenations, if it takes a shift of its input."""
-    while len(readers[layer.name]) == 1:
-        (layer,) = readers[layer.name]
+    while len(taken := net.consumers(layer.name)) == 1:
+        (layer,) = taken
         if isinstance(layer, Convolution) and (layer.mode != "zero" or not layer.padding):
             return layer
         if not isinstance(layer, Concatenate):

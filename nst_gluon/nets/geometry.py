@@ -101,11 +101,11 @@ def outer_pads(net: Net) -> dict[str, str]:
     return found
 
 
-def sound(net: Net, side: int, before: bool, after: bool, given: Collection[str] = ()) -> dict[str, tuple[int, int]]:
+def sound(net: Net, side: int, given: Collection[str] = ()) -> dict[str, tuple[int, int]]:
     """Pixels (first, end) along one side of what each layer makes of a tile: those that it makes of the whole picture.
 
-    Others depend on padding where the picture goes on: ``before`` the tile, ``after`` it. What ``given`` layers make is
-    not computed from the tile but given, and is sound.
+    Others depend on padding where the picture goes on, before the tile and after it. What ``given`` layers make is not
+    computed from the tile but given, and is sound.
     """
     own, whole, found = sides(net, side), {*given, *outer_pads(net)}, {}
     for layer in net.layers:
@@ -123,7 +123,7 @@ def sound(net: Net, side: int, before: bool, after: bool, given: Collection[str]
                 low, high = 2 * low, 2 * high
             elif isinstance(layer, d.AveragePool):
                 low, high = -(-low // layer.factor), high // layer.factor
-            first, end = max(low, 0) if before else 0, min(high, end) if after else end
+            first, end = max(low, 0), min(high, end)
         found[layer.name] = first, end
     return found
 
@@ -155,21 +155,9 @@ def tile_geometry(net: Net) -> TileGeometry:
     surroundings = {layer.name: 0 for layer in net.inputs}
     surroundings.update((source, net[pad].amount) for pad, source in outer_pads(net).items())
     side = _least(net) * net.multiple
-    first, end = sound(net, side, True, True)[net.output.name]
+    first, end = sound(net, side)[net.output.name]
     return TileGeometry(False, surroundings, -(-max(first, side - end) // net.multiple) * net.multiple)
 
-
-@dataclass(frozen=True)
-class Span:
-    """One tile along one axis: pixels ``begin`` to ``end`` of the picture.
-
-    ``open_before``, ``open_after``: whether the picture goes on there.
-    """
-
-    begin: int
-    end: int
-    open_before: bool = False
-    open_after: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,12 +165,12 @@ class Axis:
     """All tiles of a pass along one axis.
 
     Attributes:
-        spans: the tiles, of one size.
+        spans: the pixels of the picture that each tile has, all as many.
         cuts: by layer, in pixels of what it makes of the whole picture: where each tile's part of that begins, and the
             end of the last one's.
     """
 
-    spans: tuple[Span, ...]
+    spans: tuple[range, ...]
     cuts: Mapping[str, tuple[int, ...]]
 
     def part(self, layer: d.Layer, tile: int, pixels: int, own: int) -> tuple[int, slice]:
@@ -191,7 +179,7 @@ class Axis:
         ``pixels``: of that; ``own``: of these, without the margin around it.
         """
         first, end = self.cuts[layer.name][tile : tile + 2]
-        before = (self.spans[tile].begin >> layer.reduction) - (pixels - own) // 2
+        before = (self.spans[tile].start >> layer.reduction) - (pixels - own) // 2
         return first, slice(first - before, end - before)
 
 
@@ -204,12 +192,12 @@ def axis(net: Net, length: int, side: int, wanted: Collection[str], given: Colle
     wraps, whole, smallest = tile_geometry(net).wraps, sides(net, length), working_size(net, 1, 1)[0]
     side = max(side, smallest)
     if side >= length:
-        return Axis((Span(0, length, wraps, wraps),), {name: (0, whole[name]) for name in wanted})
+        return Axis((range(length),), {name: (0, whole[name]) for name in wanted})
 
     def parts(side: int) -> dict[str, tuple[int, int]]:
         if wraps:
             return {name: (0, side >> net[name].reduction) for name in wanted}
-        return sound(net, side, True, True, given)
+        return sound(net, side, given)
 
     # From one tile to the next there is this much more than a tile's side: less, but of layers of a padded content.
     found = parts(side)
@@ -221,12 +209,8 @@ def axis(net: Net, length: int, side: int, wanted: Collection[str], given: Colle
     least = -(-(length - (count - 1) * gain) // count)
     side = max(-(-least // net.multiple) * net.multiple, smallest)
     begins = [min(number * (side + gain), length - side) for number in range(count)]
-    spans = tuple(
-        Span(begin, begin + side, number > 0 or wraps, number < count - 1 or wraps)
-        for number, begin in enumerate(begins)
-    )
     found = parts(side)
-    return Axis(spans, {
+    return Axis(tuple(range(begin, begin + side) for begin in begins), {
         name: (0, *((begin >> net[name].reduction) + found[name][0] for begin in begins[1:]), whole[name])
         for name in wanted
     })  # fmt: skip

@@ -15,9 +15,7 @@ What makes it fast, measured in ``results/speed/inference.md``; each is a patter
 - Where all padding is circular and all statistics are known, inputs are wrapped around once and no convolution is
   padded. The finest scale, whose activations are the only large ones, is worked on in strips that stay in the
   processor's cache.
-- In bfloat16 all but the first convolutions and the last result: 41 dB against float32 for the bundled texture, 50 and
-  55 for the stylising nets. There is no int8: with convolutions alone quantised and exact ranges for each picture it
-  has 28 dB for the texture, 32 for stylisation by the texture network and 30 on a dark photo for Johnson's.
+- In bfloat16 all but the first convolutions and the last result.
 """
 
 from __future__ import annotations
@@ -207,7 +205,7 @@ class InferenceGraph:
             symbol = S.slice_axis(symbol, axis=3, begin=surplus, end=-surplus)
         return replace(value, symbol=symbol, margin=margin, whole=False)
 
-    def _plain(self, name: str, layer: Layer | None = None, takes: int = 0) -> Value:
+    def _plain(self, name: str, layer: Layer | None = None) -> Value:
         """The value of ``name`` with all done that was not done yet, and the margin that ``layer`` needs."""
         value = self._values[name]
         if value.parts:
@@ -219,7 +217,7 @@ class InferenceGraph:
             symbol = S.concat(*(self._cropped(part) for part in parts), dim=1)
             value = replace(parts[0], symbol=symbol, channels=value.channels, width=value.channels, laid=False)
         value = self._plain_value(value)
-        return self._at(value, self.margins[layer.name] + takes) if layer and self.margins else value
+        return self._at(value, self.margins[layer.name]) if layer and self.margins else value
 
     def _plain_value(self, value: Value) -> Value:
         if not value.upsampled:

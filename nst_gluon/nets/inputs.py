@@ -56,11 +56,9 @@ def drawn(
 ) -> list[np.ndarray]:
     """What the net takes, in its order: ``content`` as it is, and fresh noise for ``shape`` = (N, H, W).
 
-    Noise is uniform over a range of its amplitude, moved so that the mean of each channel is half of it. Training does
-    not see by how much the mean of a draw happens to differ: a constant goes through a convolution whose padding
-    repeats the picture, and the normalisation after it takes it away. With running statistics it would stay. The
-    bundled texture's objective at 256 x 256 is 64 on the mean of twelve draws, and 80 of noise as it is drawn
-    (``results/speed/noise.csv``).
+    Noise is uniform over a range of its amplitude, moved so that the mean of each channel is half of that: training
+    does not see by how much a draw's mean differs, since the first normalisation takes it away, and running statistics
+    would not.
     """
     found, (batch, height, width) = [], shape
     for layer in net.inputs:

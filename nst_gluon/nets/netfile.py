@@ -43,29 +43,22 @@ _OBJECTS = dict.fromkeys(("architecture", "training", "start", "weights", "final
 _RIGHT = "give a net that `python -m nst_gluon train` wrote, or one from elsewhere as a .pth or .onnx file"
 
 
-def save(
-    path: PathLike, params: Mapping[str, np.ndarray], meta: Mapping[str, Any], half: bool = True
-) -> Path:
+def save(path: PathLike, params: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Path:
     """Write a trained net, whole or not at all; returns the path.
 
-    params: arrays of floats by name. With ``half``, weights (two axes or more) are stored in float16; vectors
-    (biases, scales, batch statistics), which are small and whose range matters, and arrays that overflow it
-    stay float32.
+    params: arrays of floats by name. Weights (two axes or more) are stored in float16; vectors (biases, scales, batch
+    statistics), which are small and whose range matters, and arrays that overflow it stay float32.
     meta: what JSON can hold; ``"format"`` is added.
 
-    The same arguments give the same bytes. Raises UserError when the file cannot be written, NotFinite when
-    a parameter is NaN or infinite, ValueError for one that is called ``meta`` or is no array of floats.
+    The same arguments give the same bytes. Raises UserError when the file cannot be written, NotFinite when a parameter
+    is NaN or infinite.
     """
     arrays = {}
     for name, value in params.items():
         array = np.asarray(value)
-        if name == META or not name or array.dtype.kind != "f":
-            raise ValueError(
-                f"parameter {name!r}: an array of floats under another name than {META!r} is needed"
-            )
         if not np.isfinite(array).all():
             raise NotFinite(f"parameter {name!r} has values that are NaN or infinite")
-        arrays[name] = _stored(array, half)
+        arrays[name] = _stored(array)
     text = json.dumps({**meta, "format": FORMAT}, ensure_ascii=False, allow_nan=False, sort_keys=True)
     arrays[META] = np.frombuffer(text.encode("utf-8", "backslashreplace"), np.uint8)
     stream = io.BytesIO()
@@ -191,8 +184,8 @@ def _check_fields(meta: Mapping[str, Any], path: PathLike) -> None:
             raise UserError(f"the net {quoted(path)} is damaged: more_sizes is not a list of sides; {_RIGHT}")
 
 
-def _stored(array: np.ndarray, half: bool) -> np.ndarray:
-    if half and array.ndim >= 2 and (array.size == 0 or np.abs(array).max() <= np.finfo(np.float16).max):
+def _stored(array: np.ndarray) -> np.ndarray:
+    if array.ndim >= 2 and (array.size == 0 or np.abs(array).max() <= np.finfo(np.float16).max):
         return array.astype(np.float16)
     return array.astype(np.float32)
 

@@ -11,7 +11,7 @@ temporary file, of which the next one's tiles take what they need: hardly anythi
 that are cheap to make, those of Johnson's outermost layers, are made again instead where the picture is large.
 
 Statistics of a thumbnail (Chen et al. 2022: thumbnail instance normalisation) take one pass and no file. They are those
-of another picture: 14 to 22 dB against the whole one, where the exact ones give more than 80 dB.
+of another picture: 14 to 22 dB against the whole one.
 
 Memory follows the tile, not the picture; of the picture there are the content, in float32, and the result in 8 bits.
 """
@@ -28,7 +28,7 @@ from functools import cached_property
 import numpy as np
 
 from nst_gluon.methods.description import Content, Net
-from nst_gluon.nets.geometry import STATISTICS, Axis, Span, array_of, axis, sides, tile_geometry, working_size
+from nst_gluon.nets.geometry import STATISTICS, Axis, array_of, axis, sides, tile_geometry, working_size
 from nst_gluon.nets.inference import Inference
 from nst_gluon.nets.inference_graph import InferenceGraph, Statistics, Value
 from nst_gluon.nets.inputs import noise_window
@@ -143,7 +143,7 @@ class Tiling:
     @cached_property
     def _passes(self) -> list[Pass]:
         """What is to be done, found by drawing every graph with made-up statistics."""
-        span = Span(0, working_size(self._net, 1, 1)[0])
+        span = range(working_size(self._net, 1, 1)[0])
         shapes = [array.shape for array in self.inputs(span, span)]
         known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         kept: dict[str, Value] = {}
@@ -158,7 +158,8 @@ class Tiling:
             if not graph.unknown:
                 break
             kept.update((name, graph.offered[name]) for name in offered[-1])
-            known.update((norm, (np.zeros(n), np.ones(n))) for norm in graph.unknown for n in (self._channels(norm),))
+            for norm in graph.unknown:
+                known[norm] = np.zeros(self._net[norm].channels), np.ones(self._net[norm].channels)
         last = {name: number for number, done in enumerate(passes) for name in done.uses}
         return [
             self._cut(replace(done, makes=tuple(name for name in made if last.get(name, 0) > number),
@@ -191,15 +192,13 @@ class Tiling:
         """Pixels of all that a pass works on, without its inputs where the net pads these itself."""
         wrapped = self._geometry.surroundings if self._geometry.wraps else {}
         around = 2 * max((n << self._net[name].reduction for name, n in wrapped.items()), default=0)
-        made = [sides(self._net, along.spans[0].end - along.spans[0].begin) for along in (done.rows, done.columns)]
+        made = [sides(self._net, len(along.spans[0])) for along in (done.rows, done.columns)]
         return len(done) * sum(
             ((made[0][name] << self._net[name].reduction) + around)
             * ((made[1][name] << self._net[name].reduction) + around)
             for name in wanted
         )
 
-    def _channels(self, norm: str) -> int:
-        return self._net[norm].channels
 
     def _is_kept(self, name: str, value: Value, room: int) -> bool:
         """Whether keeping an activation is worth its place."""
@@ -212,13 +211,13 @@ class Tiling:
         layer = array_of(self._net, name).name
         return value.width, *(sides(self._net, length)[layer] for length in self.full)
 
-    def inputs(self, row: Span, column: Span) -> list:
+    def inputs(self, row: range, column: range) -> list:
         """NDArrays for the tile's graph: its part of each input, with surroundings that go on beyond the edge."""
         arrays = []
         for layer in self._net.inputs:
             around, mode = self._geometry.surroundings[layer.name], "circular" if self._geometry.wraps else "reflect"
             pixels = [
-                continued((span.begin >> layer.reduction) - around, (span.end >> layer.reduction) + around,
+                continued((span.start >> layer.reduction) - around, (span.stop >> layer.reduction) + around,
                           full >> layer.reduction, mode)
                 for span, full in zip((row, column), self.full)
             ]  # fmt: skip
@@ -240,7 +239,7 @@ class Tiling:
         that is the tile's, and where in the whole that begins.
         """
         run, names = self._run.for_tiles(known, done.kept), list(done.kept)
-        sizes = [sides(self._net, along.spans[0].end - along.spans[0].begin) for along in (done.rows, done.columns)]
+        sizes = [sides(self._net, len(along.spans[0])) for along in (done.rows, done.columns)]
         buffers = {name: np.empty((done.kept[name].width, *(size[array_of(self._net, name).name] for size in sizes)),
                                   np.float32) for name in done.uses}  # fmt: skip
         stored = [mx.nd.array(buffers[name][None]) if name in done.uses else None for name in names]
@@ -269,7 +268,7 @@ class Tiling:
             spans = done.rows.spans[row], done.columns.spans[column]
             inputs = self.inputs(*spans) if done.takes_inputs else [None] * len(self._net.inputs)
             for name, buffer in buffers.items():
-                spill.get(name, *(span.begin >> array_of(self._net, name).reduction for span in spans), buffer)
+                spill.get(name, *(span.start >> array_of(self._net, name).reduction for span in spans), buffer)
             if compiled is None:
                 shapes = [(1, 1, 1, 1) if array is None else array.shape for array in inputs]
                 graph = run.draw(shapes, whole=not done.norms)
@@ -297,7 +296,7 @@ class Tiling:
             return self._thumbnail.statistics(progress)
         known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for done in self._passes[:-1]:
-            sums = [_Moments(self._channels(norm)) for norm in done.norms]
+            sums = [_Moments(self._net[norm].channels) for norm in done.norms]
             for parts in self._run_pass(done, known, spill, progress):
                 for (_, _, part), moments in zip(parts, sums):
                     moments.add(part[0])

@@ -55,7 +55,7 @@ class TrainedNet:
         self.inference = Inference(self.description, params, self.context, dtype=dtype) if on_cpu else self.net
         self._fastest: Fastest | None = None
 
-    def in_fastest_engine(self, tell: Callable[[str], object] = lambda line: None) -> TrainedNet:
+    def in_fastest_engine(self, tell: Callable[[str], object]) -> TrainedNet:
         """The same net, whose pictures are made in whichever installed engine is fastest on the CPU.
 
         This object stays in its own engine, and keeps what the trials find for the next call. ``tell`` is told of each.

@@ -32,9 +32,9 @@ class TrainingNet(mx.gluon.HybridBlock):
     """A net as data, as a block: content and noise (N, C, H, W) at its working size -> pictures (N, 3, H, W).
 
     Its parameters are named as in net files. Instance normalisation (Ulyanov, Vedaldi, Lempitsky 2016) of one picture
-    equals batch normalisation with the batch's own statistics, whose operator is ten times faster in a training step
-    than MXNet's InstanceNorm. It takes those statistics only in train mode: a net that has it runs in train mode
-    always, one picture of the batch after another.
+    equals batch normalisation with the batch's own statistics, whose operator is ten times faster than MXNet's
+    InstanceNorm. It takes those statistics only in train mode: a net that has it runs in train mode always, one picture
+    of the batch after another.
 
     Args:
         net: the description.

@@ -196,9 +196,8 @@ def copied_share(picture: np.ndarray, style: np.ndarray) -> float:
     """The share of the texture's patches that are copies, of PATCH x PATCH pixels on a grid without overlap.
 
     A patch is one if the style's nearest patch s is nearer to it than NEARER times what separates s from the nearest
-    other patch of the style, overlapping ones left out: distance of RGB. 1 for a piece of the style, 0 for noise. At
-    NEARER = 1 textures that have nothing in common meet at their flat patches (0.63 for brick in gravel, 0 at 0.8,
-    which is Lowe 2004's ratio). MOST_PATCHES patches at most.
+    other patch of the style, overlapping ones left out: distance of RGB. 1 for a piece of the style, 0 for noise.
+    NEARER is Lowe 2004's ratio: at 1 flat patches of unrelated textures would count. MOST_PATCHES patches at most.
     """
     height, width = (side // PATCH for side in picture.shape[1:])
     step = max(1, int(np.ceil(np.sqrt(height * width / MOST_PATCHES))))

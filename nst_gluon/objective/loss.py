@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nst_gluon.descriptor.segments import give_memory_back, spans, within
-from nst_gluon.descriptor.vgg import arrays_of_part, describe_part, layer_shape, parameters, plan
+from nst_gluon.descriptor.vgg import arrays_of_part, describe, layer_shape, parameters, plan
 from nst_gluon.descriptor.weights import VggWeights
 from nst_gluon.objective.loss_terms import TV_SCALES, Terms, check_size, no_content
 from nst_gluon.objective.presets import LayerWeights, Preset
@@ -92,8 +92,8 @@ class _Graph(mx.gluon.HybridBlock):
     """The objective of pictures (N, 3, H, W) of one ``shape``, or one segment of it, as one graph.
 
     Inputs: the picture, or what the segment before it handed on; the descriptor arrays, Grams and content targets of
-    this segment. Outputs: objective, content, style and tv of the
-    segment's own layers, each (N,), and, but for the last segment, what it hands on.
+    this segment. Outputs: objective, content, style and tv of the segment's own layers, each (N,), and, but for the
+    last segment, what it hands on.
     """
 
     def __init__(self, preset: Preset, content: LayerWeights, steps, span: tuple[int, int], shape, dtype: str):
@@ -106,7 +106,7 @@ class _Graph(mx.gluon.HybridBlock):
         preset, (n, _, height, width) = self._preset, self._shape
         names = [name for name, _ in self.style + self.content]
         vgg, targets = arrays[: len(arrays) - len(names)], arrays[len(arrays) - len(names) :]
-        features, out = describe_part(F, x, vgg, self._steps, self._span, names, preset.pooling, self._dtype)
+        features, out = describe(F, x, vgg, self._steps, self._span, names, preset.pooling, self._dtype)
         # One channel by slice_axis: oneDNN's slice dies of a division by zero inside a block of channels.
         pixel = F.slice(F.slice_axis(x, axis=1, begin=0, end=1), begin=(0, 0, 0, 0), end=(n, 1, 1, 1))
         zero = F.zeros_like(F.reshape(pixel, shape=(n,)))
@@ -194,7 +194,7 @@ class Objective:
 
     def _part(self, x, span: tuple[int, int], names: Sequence[str] = ()) -> tuple[list, object]:
         arrays = arrays_of_part(self._arrays, span)
-        return describe_part(mx.nd, x, arrays, self._steps, span, names, self.preset.pooling, self.dtype)
+        return describe(mx.nd, x, arrays, self._steps, span, names, self.preset.pooling, self.dtype)
 
     def content_targets(self, content: np.ndarray) -> list:
         """The content layers' activations of pictures (N, 3, H, W): what :meth:`loss` compares with."""

@@ -1,15 +1,12 @@
 """The papers' objectives and hyper-parameters as data, each with its source.
 
 A preset says *what is minimised* (layers, weights, normalisations, total variation) and *how the source minimises it*
-(start, optimiser, steps). :mod:`nst_gluon.objective.loss` is the only code that reads the first half, so that the
-same loss is
-one number with one definition.
+(start, optimiser, steps). :mod:`nst_gluon.objective.loss` is the only code that reads the first half, so that the same
+loss is one number with one definition.
 
-The default is ``texture_net_relative``. In the original VGG-19 the activations differ from layer to layer by orders of
-magnitude, and plain differences of Grams with them: relu4_1 outweighs relu1_1 ten thousand times, so that the paper's
-objective, taken with these weights, hardly sees fine texture. Gatys et al. 2015 (section 2) meet this by rescaling the
-network until every activation has mean 1; dividing each difference by its target does the same for any weights, and
-keeps the paper's statement that all layers count alike. ``texture_net`` is the formula as it stands.
+The default is ``texture_net_relative``. In the original VGG-19 relu4_1 outweighs relu1_1 ten thousand times, so that
+plain differences of Grams, as in ``texture_net``, hardly see fine texture. Gatys et al. 2015 (section 2) rescale the
+network until every activation has mean 1; dividing each difference by its target does the same for any weights.
 
 Layer names: ``relu3_1`` is the first activation of the third block, ``conv3_1`` its input (before ReLU).
 """
@@ -40,9 +37,9 @@ class Preset:
             ``imagenet`` = 1/std per channel.
         arch: the descriptor that the source uses. Layer names are those of VGG-16 and VGG-19 alike, so another
             descriptor can be asked for; results name the weights that were used.
-        start, optimizer, iterations, learning_rate, decay_every, size: the source's way of minimising it over pixels
-            (Adam's rate is of those in [0, 1], and a tenth after every ``decay_every`` steps); how nets are trained on
-            it is :func:`nst_gluon.training.config.defaults`.
+        start, optimizer, iterations, learning_rate, decay_every: the source's way of minimising it over pixels (Adam's
+            rate is of those in [0, 1], and a tenth after every ``decay_every`` steps); how nets are trained on it is
+            :func:`nst_gluon.training.config.defaults`.
     """
 
     name: str
@@ -62,15 +59,14 @@ class Preset:
     iterations: int = 500
     learning_rate: float | None = None
     decay_every: int | None = None
-    size: int | None = None
-    note: str = ""
 
 
 def _equal(weight: float, *names: str) -> LayerWeights:
     return tuple((name, weight) for name in names)
 
 
-# Content and style weigh about as much as in texture_net_relative, in a picture of a net (great_wave, astronaut, 256).
+# The balance of content and style is a free knob of the texture networks' paper: about that of texture_net_relative in
+# a picture of a net.
 CONTENT_WEIGHT = 5e4
 _GATYS_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -88,14 +84,13 @@ PRESETS: dict[str, Preset] = {
             style_reduction="mean",
             content_reduction="sum",
             pooling="avg",
-            start="noise",
             iterations=500,
         ),
         Preset(
             name="johnson",
             source="Johnson, Alahi, Fei-Fei 2016, section 3.2 and the released code (content:style 1:5, TV 1e-6)",
             arch="vgg16",
-            content_layers=_equal(1.0, "relu3_3"),
+            content_layers=_equal(1.0, "relu3_3"),  # as in the released code; the paper has relu2_2
             style_layers=_equal(5.0, "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
             gram="chw",
             style_reduction="mean",
@@ -103,10 +98,7 @@ PRESETS: dict[str, Preset] = {
             tv="squared",
             tv_weight=1e-6,
             tv_scale="byte",
-            start="noise",
             iterations=500,
-            size=256,
-            note="content relu3_3 as in the released code; the paper has relu2_2",
         ),
         Preset(
             name="texture_net",
@@ -114,14 +106,10 @@ PRESETS: dict[str, Preset] = {
             arch="vgg19",
             content_layers=_equal(CONTENT_WEIGHT, "relu4_2"),
             style_layers=_equal(1.0, *_GATYS_LAYERS),
-            gram="chw",
+            gram="chw",  # so that it does for every size
             style_reduction="sum",
             content_reduction="mean",
-            start="noise",
             iterations=2000,
-            size=256,
-            note="the Gram is divided by C*H*W, so that it does for every size, and the content term is a mean; "
-            "the balance of content and style is a free knob of the paper",
         ),
         Preset(
             name="texture_net_relative",
@@ -132,13 +120,9 @@ PRESETS: dict[str, Preset] = {
             gram="chw",
             style_reduction="relative",
             content_reduction="relative",
-            start="noise",
             iterations=2000,
-            size=256,
-            note="layers count alike: each difference is relative to its target, which does for any weights what "
-            "Gatys et al. 2015 (section 2) do by rescaling the network; in the original VGG-19 relu4_1 would otherwise "
-            "outweigh relu1_1 ten thousand times. The balance of content and style is a free knob of the paper",
         ),
+        # Its weights suit descriptors of ImageNet-normalised pictures (--weights gluon:vgg19).
         Preset(
             name="d2l",
             source="Dive into Deep Learning, neural style: VGG-19 features 0, 5, 10, 19, 28 and 25 (before ReLU)",
@@ -154,11 +138,12 @@ PRESETS: dict[str, Preset] = {
             start="content",
             optimizer="adam",
             iterations=500,
+            # 0.01 in the source's variables, which are pixels divided by ImageNet's deviations.
             learning_rate=0.01 * sum(IMAGENET_STD) / 3,
             decay_every=200,
-            note="its weights suit ImageNet-normalised descriptors (--weights gluon:vgg19); the rate is 0.01 in the "
-            "source's variables, which are pixels divided by ImageNet's deviations",
         ),
+        # The article subtracts the means before it flips the channels, so that red loses the blue mean; here each loses
+        # its own.
         Preset(
             name="keras",
             source="the Keras neural style transfer article: VGG-16, plain sums, TV (dx^2 + dy^2)^1.25",
@@ -171,11 +156,7 @@ PRESETS: dict[str, Preset] = {
             tv="keras",
             tv_weight=1.0,
             tv_scale="byte",
-            start="noise",
             iterations=200,
-            size=512,
-            note="the article subtracts the means before it flips the channels, so that red loses the blue mean; "
-            "here each channel loses its own",
         ),
     )
 }

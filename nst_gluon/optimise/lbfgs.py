@@ -1,14 +1,7 @@
 """Projected L-BFGS on flat float32 vectors (Nocedal & Wright 2006, algorithms 7.4 and 7.5), of numpy or an engine's.
 
 Why not SciPy's L-BFGS-B: it works in float64 on copies, and its first step has length 1 in all the pixels together,
-which is next to nothing for a picture. Objective of the preset
-``texture_net``, great_wave (and astronaut) at 128x128, after 2, 4, 8, 15, 30 and 60 evaluations:
-
-    texture from noise     SciPy 1154  430  219  124  80  49    here  592  343  222  120  78  46
-    stylize from noise     SciPy 1351  605  377  267 202 161    here  778  516  381  272 205 160
-    stylize from content   SciPy 1996  950  403  202 153 136    here  956  611  307  191 150 135
-
-At 256x256 (texture) SciPy reaches 135 at its evaluation 13.0, this at 11.3. (All without bounds.)
+which is next to nothing for a picture (measured: ``results/speed/choices.md``).
 """
 
 from __future__ import annotations
@@ -74,9 +67,7 @@ def minimise(
 
     With ``bounds`` every point lies within them: a step is projected onto them (Johnson et al. 2016, section 4.1), and
     pixels that lie on a bound with the gradient pointing outwards stay there, so that the direction is that of the
-    others alone (Bertsekas 1982, section 3). With ``texture_net_relative``, great_wave at 128x128, the way down is the
-    same with and without (texture: 121 and 120 after 15 evaluations, 46 and 46 after 60), but a picture that
-    left [0, 1] has to be clipped to be saved: 65 instead of 30 after 106 evaluations.
+    others alone (Bertsekas 1982, section 3). A picture that left [0, 1] would have to be clipped to be saved.
 
     Args:
         function: a vector (n,), float32, to its value and gradient (n,), float32. Both must stay as they are.

@@ -1,30 +1,8 @@
 """Coarse to fine: where an optimisation begins when it has to be fast. Imports no engine.
 
 The first pictures decide: a texture begins with the style's spectrum and random phases, a stylised picture with the
-content in the style's colours, both at half the side; after COARSE evaluations there the full size follows. Measured
-on one CPU thread with the preset ``texture_net_relative``; the cost is in evaluations at the full size, of which one at
-half the side takes 0.27 and one at a quarter 0.19 (the deep layers' weights have to be read at any size).
-
-    texture, great_wave, 256: cost until             400   300   200   150   100    80    60    50
-    noise                                              4     5     8    11    16    20    28    33
-    noise in the style's colours, 64 x 6, 128 x 3    4.0   4.0   6.0   7.0   9.9  11.9  15.9  18.9
-    random phases                                      2     3     4     5     8    10    12    15
-    random phases, 128 x 2 (the method's)            1.5   2.5   3.5   4.5   6.5   8.5  10.5  12.5
-    random phases, 128 x 4                           2.1   3.1   4.1   5.1   6.1   8.1  10.1  12.1
-    random phases, 64 x 4, 128 x 2                   3.3   3.3   4.3   5.3   7.3   8.3  10.3  12.3
-
-    stylize, auvers, a photo, 256: cost until        600   500   450   400   350   300   250   220
-    noise, 64 x 16, 128 x 8                          7.2   7.2   8.2   9.2  11.2  14.2  20.2  27.2
-    recoloured content                                 2     2     3     4     4     5     9    12
-    recoloured content, 128 x 1                      2.3   2.3   3.3   3.3   4.3   6.3   9.3  13.3
-    recoloured content, 128 x 2 (the method's)       1.5   2.5   2.5   3.5   3.5   5.5   8.5  12.5
-    recoloured content, 128 x 4                      2.1   2.1   3.1   3.1   4.1   6.1   8.1  12.1
-    recoloured content, 64 x 2, 128 x 1              2.6   3.6   3.6   4.7   4.7   6.7  10.7  14.7
-
-At 512, style at 512, a second level does not pay either (128 x 2, 256 x 2 against 256 x 2): 2.9 until 400, 8.9 until
-100 and 10.9 until 60 for a texture against 2.5, 7.5 and 11.5; stylised, moulin_de_la_galette, 6.9 until 400 against
-5.5. Nor does a mixture of content and random phases, or an inverse Hessian of L-BFGS that smooths pictures or couples
-their colours (texture at 128: 8.1 to 9.1 until 100 against 7.1 without).
+content in the style's colours, both at half the side; after COARSE evaluations there the full size follows. Other
+starts and more levels are slower (``results/speed/choices.md``).
 
 An enlarged picture lacks its finest octave. A texture gets the style's; else it gets grain, without which five
 evaluations go by before the full size is back at the objective of the level below.
@@ -36,6 +14,7 @@ import math
 
 import numpy as np
 
+from nst_gluon.pictures.color import power
 from nst_gluon.pictures.images import resize
 
 # What an objective needs whose deepest layer is in the descriptor's fifth block.
@@ -81,15 +60,10 @@ def random_phase(style: np.ndarray, size: tuple[int, int], rng: np.random.Genera
 def recoloured(content: np.ndarray, style: np.ndarray) -> np.ndarray:
     """A picture (1, 3, H, W) with the mean and covariance of a style picture's colours, by the symmetric map that moves
     colours least (Pitie, Kokaram 2007, section 3); clipped to [0, 1]."""
-
-    def power(matrix: np.ndarray, exponent: float, least: float) -> np.ndarray:
-        values, vectors = np.linalg.eigh(matrix)
-        return vectors * np.maximum(values, least) ** exponent @ vectors.T
-
     colours, wanted = (picture.reshape(3, -1).astype(np.float64) for picture in (content, style))
     # What a grey or flat content has none of is not amplified without bound.
     half, back = (power(np.cov(colours), exponent, 1e-6) for exponent in (0.5, -0.5))
-    change = back @ power(half @ np.cov(wanted) @ half, 0.5, 0) @ back
+    change = back @ power(half @ np.cov(wanted) @ half, 0.5) @ back
     found = wanted.mean(axis=1)[:, None] + change @ (colours - colours.mean(axis=1)[:, None])
     return np.clip(found, 0, 1).reshape(content.shape).astype(np.float32)
 
@@ -101,9 +75,7 @@ def finest(style: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -
     """
     height, width = style.shape[2:]
     octave = style - resize(resize(style, (max(height // 2, 1), max(width // 2, 1))), (height, width))
-    rows, columns = (
-        (np.arange(side) + rng.integers(own)) % own for side, own in zip(size, (height, width))
-    )
+    rows, columns = ((np.arange(side) + rng.integers(own)) % own for side, own in zip(size, (height, width)))
     return octave[:, :, rows[:, None], columns[None, :]]
 
 

@@ -1,6 +1,4 @@
-"""The one style of all plots: colours (Okabe-Ito), marks, axes; and SVG that a page can embed and
-recolour.
-"""
+"""The one style of all plots: colours (Okabe-Ito), marks, axes; and SVG that a page can embed and recolour."""
 
 from __future__ import annotations
 
@@ -167,21 +165,8 @@ def linear_axis(axis: Axis, unit: str) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, unit)))
 
 
-def collisions(drawn: Figure) -> list[str]:
-    """What is written over something else in a finished figure: each text inside axes that meets a line or another
-    text, by the boxes in which they are drawn.
-    """
-    renderer = FigureCanvasAgg(drawn).get_renderer()
-    return [
-        f"{text.get_text()!r} lies on {what}"
-        for axes in drawn.axes
-        for text in axes.texts
-        if text.get_text()
-        for what in _under(axes, text, renderer)
-    ]
-
-
-def _under(axes: Axes, text: Text, renderer: Any) -> Iterator[str]:
+def under(axes: Axes, text: Text, renderer: Any) -> Iterator[str]:
+    """What a text in axes lies on: lines, marks and other texts, by the boxes in which they are drawn."""
     box = text.get_window_extent(renderer)
     for line in axes.lines:
         path = line.get_path().transformed(line.get_transform())
@@ -205,9 +190,8 @@ def write_near(axes: Axes, places: Iterable[tuple[float, float]], words: str, ga
             text = axes.annotate(label(words), place, (0, offset), textcoords="offset points", ha="center", va=side,
                                  fontsize=8.5, color=INK)  # fmt: skip
             box = text.get_window_extent(renderer)
-            if frame.containsx(box.x0) and frame.containsx(box.x1) and frame.containsy(box.y0) and frame.containsy(
-                box.y1
-            ) and not list(_under(axes, text, renderer)):
+            inside = all(map(frame.containsx, (box.x0, box.x1))) and all(map(frame.containsy, (box.y0, box.y1)))
+            if inside and not list(under(axes, text, renderer)):
                 return True
             text.remove()
     return False

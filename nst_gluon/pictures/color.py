@@ -45,9 +45,7 @@ def carry_detail(content: np.ndarray, small: np.ndarray) -> np.ndarray:
 
 
 def interpolate(content: np.ndarray, stylised: np.ndarray, strength: float) -> np.ndarray:
-    """From ``content`` (strength 0) to ``stylised`` (strength 1), linearly; ValueError outside [0, 1]."""
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength is from 0 to 1, not {strength}")
+    """From ``content`` (strength 0) to ``stylised`` (strength 1), linearly."""
     return content + np.float32(strength) * (stylised - content)
 
 
@@ -84,7 +82,7 @@ class PrincipalColors:
         aim_mean, aim = self.mean, self.covariance
         for _ in range(ROUNDS):
             mean, covariance = moments(made)
-            change = _square_root(aim) @ np.linalg.pinv(_square_root(covariance))
+            change = power(aim, 0.5) @ np.linalg.pinv(power(covariance, 0.5))
             made = np.einsum("ab,nbij->naij", change, made - mean[:, None, None]) + aim_mean[:, None, None]
             made = np.clip(made, 0, 1)
             # Clipping takes some of the variance away again: aim as much beyond it.
@@ -102,7 +100,7 @@ def moments(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pixels.mean(axis=1), np.cov(pixels, bias=True)
 
 
-def _square_root(matrix: np.ndarray) -> np.ndarray:
-    """The symmetric square root of a covariance."""
+def power(matrix: np.ndarray, exponent: float, least: float = 0.0) -> np.ndarray:
+    """A power of a covariance, of eigenvalues that are at least ``least``."""
     values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return vectors * np.maximum(values, least) ** exponent @ vectors.T

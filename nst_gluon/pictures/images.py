@@ -21,11 +21,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from nst_gluon.system.errors import NotFinite, UserError, did_you_mean
+from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, reading, write_atomically
 from nst_gluon.system.runtime import memory_available_bytes
 
-CROPS = ("square", "fit")
 LARGEST_SIDE = 1_000_000
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # What Pillow may take a file for, whatever its name says: others start programs (PostScript) or are seldom tried.
@@ -65,8 +64,7 @@ def load(path: PathLike, size: int | None = None, crop: str = "square") -> np.nd
     Returns float32 (1, 3, H, W) in [0, 1].
 
     Raises UserError when the file is missing, empty, a folder, truncated, not a picture, larger than Pillow's
-    ``Image.MAX_IMAGE_PIXELS``, or of pixels without a known range; when ``size`` is not a whole number of at
-    least 1; when ``crop`` is unknown.
+    ``Image.MAX_IMAGE_PIXELS``, or of pixels without a known range; when ``size`` is not a whole number of at least 1.
     """
     return fitted(_read(path), size, crop)
 
@@ -75,11 +73,9 @@ def fitted(pixels: np.ndarray | Image.Image, size: int | None = None, crop: str 
     """What :func:`load` makes of a picture's pixels: uint8 (H, W, 3), or float32 (1 or 3, H, W) in [0, 1]."""
     if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8:
         pixels = Image.fromarray(pixels)
-    if crop not in CROPS:
-        raise UserError(f"crop: {crop!r} is unknown; {did_you_mean(str(crop), CROPS)}")
-    size = None if size is None else check_size(size)
     if size is None:
         return from_uint8(pixels) if isinstance(pixels, Image.Image) else _colour(pixels)
+    size = check_size(size)
     try:
         if crop == "square":
             pixels, (height, width) = _centre_square(pixels), (size, size)
@@ -206,18 +202,15 @@ def list_folder(path: PathLike, suffixes: Collection[str] = SUFFIXES) -> list[Pa
     except FileNotFoundError:
         raise UserError(f"there is no folder {quoted(path)}; give a folder of pictures") from None
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read the folder {quoted(path)}: {one_line(error)}; give a folder of pictures"
-        ) from error
+        wrong = f"cannot read the folder {quoted(path)}: {one_line(error)}"
+        raise UserError(f"{wrong}; give a folder of pictures") from error
     if names is None:
         raise UserError(f"{quoted(path)} is not a folder; give a folder of pictures")
     pictures = [folder / name for name in sorted(names) if not name.startswith(".")]
     pictures = [picture for picture in pictures if picture.suffix.lower() in suffixes and picture.is_file()]
     if not pictures:
-        raise UserError(
-            f"the folder {quoted(path)} has no pictures; give one with files that end in "
-            + ", ".join(sorted(suffixes))
-        )
+        ends = ", ".join(sorted(suffixes))
+        raise UserError(f"the folder {quoted(path)} has no pictures; give one with files that end in {ends}")
     return pictures
 
 
@@ -228,11 +221,21 @@ def opened(path: PathLike, follow: bool = True) -> Iterator[Image.Image]:
     Raises UserError when the file is missing, no regular file (or, unless ``follow``, a symbolic link), empty, of no
     known format, or larger than Pillow's limit, and for all that fails while the picture is decoded inside the block.
     """
-    _check_file(path, follow)
+    try:
+        stream = reading(path, follow)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {quoted(path)}; give the path of a picture") from None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {quoted(path)}: {one_line(error)}; give the path of a picture that you may read"
+        ) from error
     try:
         # Pillow's warnings (bombs, odd metadata) would reach the terminal; what matters is judged by the caller.
-        with reading(path, follow) as stream, warnings.catch_warnings():
+        with stream, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\b")
+            if not stream.read(1):
+                raise UserError(f"{quoted(path)} is an empty file (0 bytes); give a complete picture file")
+            stream.seek(0)
             with Image.open(stream, formats=FORMATS) as picture:
                 _check_pixels(path, math.prod(picture.size))
                 yield picture
@@ -246,13 +249,9 @@ def opened(path: PathLike, follow: bool = True) -> Iterator[Image.Image]:
         found = re.search(r"\((\d+) pixels\)", str(error))
         raise _bomb(path, int(found.group(1)) if found else None) from None
     except MemoryError as error:
-        raise UserError(
-            f"{quoted(path)} needs more memory than there is; give a picture of fewer pixels"
-        ) from error
+        raise UserError(f"{quoted(path)} needs more memory than there is; give a picture of fewer pixels") from error
     except Exception as error:  # a damaged file makes the decoders raise nearly anything
-        raise UserError(
-            f"{quoted(path)} cannot be decoded: {one_line(error)}; give a complete picture file"
-        ) from error
+        raise UserError(f"{quoted(path)} cannot be decoded: {one_line(error)}; give a complete picture file") from error
 
 
 def _read(path: PathLike) -> Image.Image | np.ndarray:
@@ -273,19 +272,6 @@ def check(path: PathLike) -> None:
         picture.load()
         _decode(path, picture)
 
-
-def _check_file(path: PathLike, follow: bool) -> None:
-    try:
-        with reading(path, follow) as stream:
-            empty = not stream.read(1)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {quoted(path)}; give the path of a picture") from None
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {quoted(path)}: {one_line(error)}; give the path of a picture that you may read"
-        ) from error
-    if empty:
-        raise UserError(f"{quoted(path)} is an empty file (0 bytes); give a complete picture file")
 
 
 def _check_pixels(path: PathLike, pixels: int) -> None:
@@ -310,13 +296,14 @@ def _decode(path: PathLike, picture: Image.Image) -> Image.Image | np.ndarray:
     if grey is not None:
         if isinstance(transparent, int):
             grey = np.where(grey == np.float32(transparent) / np.float32(65535), np.float32(1), grey)
-        return _upright(grey, orientation)[None]
-    if transparent is not None or picture.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
+        picture = Image.fromarray(grey)
+    elif transparent is not None or picture.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
         picture = picture.convert("LA" if picture.mode == "La" else "RGBA").convert("RGBA")
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         picture = Image.alpha_composite(white, picture)
-    picture = picture.convert("RGB")
-    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
+    picture = picture if grey is not None else picture.convert("RGB")
+    picture = picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
+    return picture if grey is None else np.asarray(picture)[None]
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -345,15 +332,6 @@ def _grey(path: PathLike, picture: Image.Image) -> np.ndarray | None:
         raise UserError(f"{quoted(path)} has {kind}, whose range is not known; give 8 or 16 bits a channel")
     return None
 
-
-def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in (5, 6, 7, 8):
-        values = values.T
-    if orientation in (2, 3, 6, 7):
-        values = values[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        values = values[::-1]
-    return values
 
 
 def _height_width(pixels: Image.Image | np.ndarray) -> tuple[int, int]:

@@ -28,9 +28,8 @@ class _Later(ModuleType):
         return getattr(self, name)
 
 
-def put_off(names: Sequence[str]) -> list[str]:
-    """Let each module that is there and not imported yet be executed when it is first needed; which ones are."""
-    found = []
+def put_off(names: Sequence[str]) -> None:
+    """Let each module that is there and not imported yet be executed when it is first needed."""
     for name in names:
         package, _, own = name.rpartition(".")
         try:
@@ -43,8 +42,6 @@ def put_off(names: Sequence[str]) -> list[str]:
         module.__class__ = _Later
         if package:
             setattr(sys.modules[package], own, module)
-        found.append(name)
-    return found
 
 
 @contextlib.contextmanager

@@ -22,14 +22,9 @@ from pathlib import Path
 
 from nst_gluon.system import builds
 from nst_gluon.system.errors import UserError, did_you_mean, nearest
-from nst_gluon.system.machine import available_cores, cpu_quota, cpu_supports_bfloat16, memory_available_bytes
-
-__all__ = [
-    "DTYPES", "ENGINE_DISTRIBUTIONS", "INSTALL", "LARGEST_SEED", "Device", "Gpu", "available_cores", "check_device",
-    "check_dtype", "cpu_quota", "cpu_supports_bfloat16", "engine_distribution", "engine_problem", "engine_threads",
-    "find_gpu", "gpu_devices", "installed_version", "memory_available_bytes", "parse_device", "parse_dtype",
-    "preload_cuda_libraries", "prepare", "quiet_import",
-]  # fmt: skip
+from nst_gluon.system.machine import available_cores, cpu_supports_bfloat16
+from nst_gluon.system.machine import cpu_quota as cpu_quota
+from nst_gluon.system.machine import memory_available_bytes as memory_available_bytes
 
 DTYPES = ("float32", "bfloat16")
 LARGEST_SEED = 2**32 - 2**16  # generators take 32 bits, and some are asked with the next few numbers
@@ -39,8 +34,7 @@ ENGINE_DISTRIBUTIONS = ("mxnet", "mxnet-cu112")
 # Only defaults: whatever the user has set wins.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave their core to others: far steadier on a busy machine
-    # But not at once (libgomp; some 50 us): a texture network is a hundred short operations, and waking a thread for
-    # each makes it 24 ms instead of 18 at 256x256 on two cores.
+    # But not at once (libgomp; some 50 us): to wake one for each of a texture network's short operations takes long.
     "GOMP_SPINCOUNT": "1500",
     "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",  # autotuning picks other kernels from run to run: other bits
     "MXNET_ENFORCE_DETERMINISM": "1",
@@ -187,14 +181,13 @@ def engine_threads() -> int:
     return int(first) if first.isdigit() and int(first) > 0 else 1
 
 
-def preload_cuda_libraries() -> list[str]:
+def preload_cuda_libraries() -> None:
     """Load the CUDA 11 libraries of the nvidia-*-cu11 packages: mxnet-cu112 then needs no CUDA toolkit.
 
-    Returns the paths that were loaded. A library that no package provides is left to the system's loader.
+    A library that no package provides is left to the system's loader.
     """
     spec = _find("nvidia")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-    loaded = []
     for package, library in CUDA_LIBRARIES:
         for folder in folders:
             path = folder / package / "lib" / library
@@ -202,9 +195,7 @@ def preload_cuda_libraries() -> list[str]:
                 # One that cannot be loaded is named by MXNet's own import error.
                 with contextlib.suppress(OSError):
                     ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-                    loaded.append(str(path))
                 break
-    return loaded
 
 
 # -------------------------------------------------------------------------------- devices and precision

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from nst_gluon import methods
@@ -127,13 +126,3 @@ def learning_rate(config: TrainConfig, iteration: int) -> float:
         return recipe.cosine(config.learning_rate, iteration, config.iterations)
     late = iteration - config.decay_start
     return config.learning_rate * (config.decay ** (late // config.decay_every + 1) if late >= 0 else 1.0)
-
-
-def style_name(style: str) -> str:
-    """The name of a style in file names: a bundled name, or a file's stem."""
-    return Path(style).stem
-
-
-def net_stem(config: TrainConfig) -> str:
-    """The stem of the files that a training writes: ``great_wave-johnson-stylize``."""
-    return f"{style_name(config.style)}-{config.method}-{config.task}"

@@ -33,7 +33,7 @@ from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.training import checkpoint, recipe
 from nst_gluon.training.adam import Adam
-from nst_gluon.training.config import TrainConfig, defaults, learning_rate, style_name
+from nst_gluon.training.config import TrainConfig, defaults, learning_rate
 from nst_gluon.training.contents import HELD_OUT, held_out
 
 if TYPE_CHECKING:
@@ -224,11 +224,10 @@ class Trainer:
     def judge(self) -> tuple[Terms, float]:
         """The mean terms of the net on held-out pictures, and the part of their pixels that is saturated.
 
-        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far
-        and the recipe asks for that.
+        The net as it would be written (:meth:`parameters`); it is kept if it is the best so far and the recipe asks for
+        that.
         """
-        config, parameters = self.config, self.parameters()
-        generator = TrainedNet(parameters, self.meta(None, ""), self.ctx)
+        config, generator = self.config, self.generator()
         if self._judges is None:
             contents = held_out(config)[:, None] if config.task == "stylize" else [None] * HELD_OUT
             self._judges = [(c, None if c is None else self.objective.content_targets(c)) for c in contents]
@@ -241,7 +240,7 @@ class Trainer:
         terms = Terms(*np.mean(losses, axis=0).tolist())
         loss = terms.objective
         if self.recipe.best and np.isfinite(loss) and (self.best is None or loss < self.best[0]):
-            self.best = loss, parameters
+            self.best = loss, generator.params
         return terms, float(np.mean(shares))
 
     def parameters(self) -> dict[str, np.ndarray]:
@@ -259,15 +258,15 @@ class Trainer:
         """The training is over: the best net is the net."""
         self._settled = self.best[1] if self.best is not None else None
 
-    def meta(self, final: Terms | None, command: str) -> dict:
-        """The net file's description."""
+    def meta(self, command: str) -> dict:
+        """The net file's description, but for what is known at the end."""
         config = self.config.as_json()
         for name in ("photos", "start"):
             config[name] = Path(config[name]).name if config[name] else None
         return {
             "method": config["method"],
             "task": config["task"],
-            "style": style_name(self.config.style),
+            "style": Path(self.config.style).stem,
             "architecture": self.architecture,
             **({} if config["method"] in methods.bundled() else {"layers": self.description.to_data()}),
             **({"own_loss": True} if self.own is not None else {}),
@@ -276,7 +275,7 @@ class Trainer:
             "size": config["size"],
             "seed": config["seed"],
             "iterations": self.iteration,
-            "final_objective": None if final is None else final.as_dict(),
+            "final_objective": None,
             "held_out": None if self.best is None else self.best[0],
             "weights": self.weights.identity(),
             "training": config,
@@ -286,7 +285,7 @@ class Trainer:
 
     def generator(self) -> TrainedNet:
         """The net as it is now."""
-        return TrainedNet(self.parameters(), self.meta(None, ""), self.ctx)
+        return TrainedNet(self.parameters(), self.meta(""), self.ctx)
 
     def save(self, path: Path) -> None:
         """A checkpoint: everything that the next iteration depends on, in float32."""

@@ -21,11 +21,11 @@ from nst_gluon import methods
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import one_line, quoted
-from nst_gluon.training.together import threads_each
 
 # ps-lite would bind this port on every machine.
 NOT_OURS = "PORT"
 WHOLE = 1 << 24  # whole numbers below are exact in float32
+SUMMED = 6  # numbers that a step adds up: five terms, and whether all is finite
 
 
 class Together:
@@ -80,19 +80,13 @@ class Together:
             digest = zlib.crc32(arrays[name].asnumpy().tobytes(), digest)
         numbers = [0.0] * (2 * self.workers)
         numbers[2 * self.rank : 2 * self.rank + 2] = [float(digest % WHOLE), float(digest // WHOLE)]
-        told = self.gather(numbers, like)
+        # Few enough to stand in the place of what a step adds up.
+        size = sum(array.size for array in like) + SUMMED
+        told = self.add_up([], [*numbers, *([0.0] * (size - len(numbers)))])[: len(numbers)]
         if len(set(zip(told[::2], told[1::2]))) > 1:
             raise UserError(f"--workers: the workers' nets differ at iteration {iteration}; they must see the same "
                             "--output folder and have the same versions; start again in another folder")  # fmt: skip
 
-    def gather(self, numbers: Sequence[float], like: Sequence[Any]) -> list[float]:
-        """The sums of ``numbers``, few enough to stand in the place of the arrays of :meth:`add_up`."""
-        size = sum(array.size for array in like) + SUMMED
-        padded = [*numbers, *([0.0] * (size - len(numbers)))]
-        return self.add_up([], padded)[: len(numbers)]
-
-
-SUMMED = 6  # numbers that a step adds up: five terms, and whether all is finite
 
 
 def _watch() -> None:
@@ -124,7 +118,7 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
     try:
         runtime.check_dtype(job["config"]["dtype"], runtime.parse_device(job["device"]))
         methods.get(job["method"])  # one of somebody's own is known by its name from here on
-        runtime.prepare(threads_each(job["threads"], job["share"]))
+        runtime.prepare(job["threads"] or max(1, runtime.available_cores() // job["share"]))
         from nst_gluon.system.engine import context
         from nst_gluon.training import run_folder
         from nst_gluon.training.config import TrainConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nst_gluon.pictures import images
-from nst_gluon.pictures.images import check_size, resize
+from nst_gluon.pictures.images import resize
 
 # What photos may occupy that wait for the next crop.
 KEPT_BYTES = 1 << 29
@@ -49,10 +49,7 @@ def random_crop(array: np.ndarray, size: int, rng: np.random.Generator, zoom: fl
     out first, so that a large or very long photo costs no more than another.) The same generator state gives
     the same crop.
     """
-    size = check_size(size)
     array = np.asarray(array, dtype=np.float32)
-    if array.ndim != 3 or array.shape[0] != 3 or array.size == 0:
-        raise ValueError(f"a photo has the shape (3, H, W), not {array.shape}")
     height, width = array.shape[1:]
     side = max(1, round(min(height, width) / rng.uniform(1, zoom)))
     top = int(rng.integers(0, height - side + 1))

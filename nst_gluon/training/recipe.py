@@ -1,4 +1,7 @@
-"""How nets are trained: plain Adam, and additions that give good pictures in fewer steps. Formulas only, no engine."""
+"""How nets are trained: plain Adam, and additions that give good pictures in fewer steps. Formulas only, no engine.
+
+What the numbers were chosen by: ``results/speed/choices.md``.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,18 @@ class Recipe:
 
     Attributes:
         cosine: whether the rate falls along a cosine to END times the first one, and not in the method's published
-            steps (:func:`nst_gluon.training.config.defaults`). It does not rise first: after 50 steps a texture net's
-            objective was 147,000 with a rise over 150 steps, and 800 without.
-        rate: Adam's first rate from random weights; None, and from a net: the method's own. Of 0.001, 0.003, 0.01 and
-            0.03, 0.01 brought a johnson net of half the widths lowest in 200 steps: 506, 556, 443, 492.
-        normalised: whether every gradient is divided by its norm. The first ones from random weights are a thousand
-            times as large as later ones; Adam's second moment remembers them for a thousand steps, and makes the later
-            steps as many times too small. The texture networks' released code normalises too, in each loss layer.
+            steps (:func:`nst_gluon.training.config.defaults`).
+        rate: Adam's first rate from random weights; None, and from a net: the method's own.
+        normalised: whether every gradient is divided by its norm, as in each loss layer of the texture networks'
+            released code: the first ones from random weights are so large that Adam's later steps would be too small.
         average: decay of the exponential moving average of the weights, which is the net; 0: the weights themselves.
         penalty: weight of the mean square of what the net's output, before a tanh, has outside the style's range of
             colours.
         spikes: weight of what normalised activations have beyond four standard deviations in the layers that the method
-            names (:meth:`nst_gluon.methods.Generator.watched`). Nets with instance norm learn to blow up a few places,
-            which then decide the scale of the others, and are holes in the picture (Karras et al. 2020, section 2, on
-            droplets).
+            names (:meth:`nst_gluon.methods.Generator.watched`): nets with instance norm learn to blow up a few places,
+            which are holes in the picture (Karras et al. 2020, section 2, on droplets).
         stages: a run from scratch begins on smaller pictures, whose steps cost less: up to each part of it, at a part
-            of the size in eighths. Only the size itself has the style's statistics: crops of 128 of the bundled
-            painting are 476 from it at 256, those of 192 are 104.
+            of the size in eighths. Only the size itself has the style's statistics.
         texture_stages: those of textures, which look alike everywhere.
         drawn: part of the pictures that are drawn (:mod:`nst_gluon.training.synthetic`) unless there is a folder of
             photos.

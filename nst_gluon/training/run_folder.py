@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from nst_gluon.system import ending
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import alone, one_line, write_atomically
 from nst_gluon.training import checkpoint, page
-from nst_gluon.training.config import TrainConfig, net_stem, style_name
+from nst_gluon.training.config import TrainConfig
 from nst_gluon.training.contents import contents
 from nst_gluon.training.loop import Progress, Trainer
 
@@ -49,16 +49,6 @@ FINAL_WINDOW = 50
 WARM_UP, TIMED = 2, 5
 
 
-@dataclass(frozen=True)
-class Files:
-    """The files of one training in ``folder``."""
-
-    folder: Path
-    stem: str
-
-    def path(self, suffix: str) -> Path:
-        return self.folder / f"{self.stem}{suffix}"
-
 
 def _read_log(path: Path, iterations: int) -> list[list[str]]:
     """The first ``iterations`` lines of a log; what a killed run wrote after its last checkpoint is dropped."""
@@ -70,8 +60,7 @@ def _read_log(path: Path, iterations: int) -> list[list[str]]:
 
 
 def _write_log(path: Path, rows: list[list[str]]) -> None:
-    lines = [",".join(LOG_COLUMNS), *(",".join(row) for row in rows)]
-    write_atomically(path, ("\n".join(lines) + "\n"))
+    write_atomically(path, "".join(",".join(row) + "\n" for row in (LOG_COLUMNS, *rows)))
 
 
 def _row(progress: Progress, judged: tuple[float, float]) -> list[str]:
@@ -91,9 +80,9 @@ def preview(trainer: Trainer) -> np.ndarray:
 def samples(trainer: Trainer) -> list[page.Sample]:
     """What the net makes, for its page: textures of several seeds and sizes, or photos before and after."""
     config, net = trainer.config, trainer.generator()
-    size, name = config.size, style_name(config.style)
+    size = config.size
     sides = f"{size} × {size}"
-    found = [page.Sample("Style", name, images.load(assets.style_path(config.style), size))]
+    found = [page.Sample("Style", Path(config.style).stem, images.load(assets.style_path(config.style), size))]
     if config.task == "texture":
         for seed, shape in ((0, (size, size)), (1, (size, size)), (0, (size, 2 * size))):
             note = f"{shape[1]} × {shape[0]}, noise of seed {seed}"
@@ -146,8 +135,8 @@ def train(
         UserError: the folder cannot be written, or holds this net already and ``overwrite`` is false.
         NotFinite: the training diverged; checkpoint and log stay.
     """
-    files = Files(Path(folder), net_stem(config))
-    net_path, saved = files.path(".npz"), files.path(".checkpoint.npz")
+    net_path = Path(folder, f"{Path(config.style).stem}-{config.method}-{config.task}.npz")
+    saved, log = net_path.with_suffix(".checkpoint.npz"), net_path.with_suffix(".csv")
     leader = together is None or together.rank == 0
     quiet = quiet or not leader
     if leader and net_path.exists() and not overwrite and not checkpoint.exists(saved):
@@ -155,14 +144,14 @@ def train(
     weights = vgg_weights.load(config.weights, random=config.random_weights)
     trainer = Trainer(config, weights, ctx, together)  # refuses what it cannot train before there is a folder
     try:
-        files.folder.mkdir(parents=True, exist_ok=True)
+        net_path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output: cannot make the folder {folder}: {one_line(error)}") from error
-    if leader and not os.access(files.folder, os.W_OK):
+    if leader and not os.access(net_path.parent, os.W_OK):
         raise UserError(f"--output: the folder {folder} cannot be written to; name another")
     if checkpoint.exists(saved):
         trainer.restore(saved)
-    rows = _read_log(files.path(".csv"), trainer.iteration)
+    rows = _read_log(log, trainer.iteration)
     bar = tqdm(
         total=config.iterations,
         initial=trainer.iteration,
@@ -199,34 +188,33 @@ def train(
             if show is not None:
                 show(progress)
             if time.monotonic() - previewed >= preview_every_s:
-                images.save(preview(trainer), files.path(".preview.png"))
+                images.save(preview(trainer), net_path.with_suffix(".preview.png"))
                 previewed = time.monotonic()
             if progress.iteration % checkpoint_every == 0:
-                _write_log(files.path(".csv"), rows)
+                _write_log(log, rows)
                 trainer.save(saved)
     if not leader:
         return net_path
-    _write_log(files.path(".csv"), rows)
-    _finish(trainer, files, rows, command)
+    _write_log(log, rows)
+    _finish(trainer, net_path, rows, command)
     checkpoint.delete(saved)
     return net_path
 
 
-def _finish(trainer: Trainer, files: Files, rows: list[list[str]], command: str) -> None:
+def _finish(trainer: Trainer, net_path: Path, rows: list[list[str]], command: str) -> None:
     """Writes preview, description, page and, last, the net: the best one where the recipe keeps it."""
     trainer.settle()
-    images.save(preview(trainer), files.path(".preview.png"))
+    images.save(preview(trainer), net_path.with_suffix(".preview.png"))
     last = np.array([[float(v) for v in row[3 : 3 + len(TERMS)]] for row in rows[-FINAL_WINDOW:]])
     last = last[np.isfinite(last[:, 0])]  # of a training of a method's own: where it was judged
     final = dict(zip(TERMS, last.mean(axis=0).tolist()))
-    meta = {**trainer.meta(None, command), "final_objective": final, "final_window": len(last)}
+    meta = {**trainer.meta(command), "final_objective": final, "final_window": len(last)}
     meta["seconds"] = trainer.seconds
     if trainer.joules is not None:
         meta["joules"] = trainer.joules
     meta["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    write_atomically(files.path(".json"), (json.dumps(meta, indent=2, sort_keys=True) + "\n"))
+    write_atomically(net_path.with_suffix(".json"), json.dumps(meta, indent=2, sort_keys=True) + "\n")
     curve = [(int(row[0]), float(row[LOG_COLUMNS.index("objective")])) for row in rows]
     curve = [point for point in curve if np.isfinite(point[1])]
-    text = page.write(meta, curve, samples(trainer), files.path(".npz"))
-    write_atomically(files.path(".html"), text)
-    netfile.save(files.path(".npz"), trainer.parameters(), meta)
+    write_atomically(net_path.with_suffix(".html"), page.write(meta, curve, samples(trainer), net_path))
+    netfile.save(net_path, trainer.parameters(), meta)

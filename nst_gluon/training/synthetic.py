@@ -103,12 +103,12 @@ class Drawn:
         sources: pictures (3, H, W) whose colours are used, one for each scene.
     """
 
-    def __init__(self, sources: Sequence[np.ndarray], seed: int, count: int = POOL, side: int = SIDE):
-        self._sources, self._seed, self._count, self._side = sources, seed, count, side
-        self._draw = lru_cache(maxsize=count)(self._draw)
+    def __init__(self, sources: Sequence[np.ndarray], seed: int, side: int = SIDE):
+        self._sources, self._seed, self._side = sources, seed, side
+        self._draw = lru_cache(maxsize=POOL)(self._draw)
 
     def __len__(self) -> int:
-        return self._count
+        return POOL
 
     def __getitem__(self, number: int) -> np.ndarray:
         return self._draw(number).astype(np.float32) / 255

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nst_gluon.system import children, runtime
+from nst_gluon.system import children
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import read_bounded
 
@@ -186,8 +186,3 @@ def _address_towards(host: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((_address_of(host), 9))
         return probe.getsockname()[0]
-
-
-def threads_each(threads: int | None, share: int) -> int:
-    """How many threads a worker takes where ``share`` of them are on its machine."""
-    return threads or max(1, runtime.available_cores() // share)

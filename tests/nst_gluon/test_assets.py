@@ -31,7 +31,7 @@ def test_every_file_is_listed_and_has_its_provenance():
 def test_names():
     assert assets.styles()[0] == "great_wave" and len(assets.styles()) == 6
     assert assets.contents() == ["astronaut", "chelsea", "coffee", "rocket"]
-    assert [path.stem for path in assets.photos()] == assets.contents()
+
     assets.styles().clear()
     assert assets.styles()
 
@@ -64,8 +64,7 @@ def test_a_bundled_name_wins_over_a_file_of_that_name(tmp_path, monkeypatch):
 )
 def test_neither_name_nor_file(find, name, near):
     line = refusal(find, name)
-    assert repr(name) in line and near in line
-    assert line.startswith("style: " if find is assets.style_path else "content: ")
+    assert line.startswith(repr(name)) and near in line
 
 
 def test_nets_are_found_by_style_method_and_task(tmp_path, monkeypatch):

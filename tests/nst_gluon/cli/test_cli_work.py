@@ -47,11 +47,6 @@ def test_stylize_keeps_the_aspect_and_follows_the_seed(capsys, picture):
     assert first == again != other
 
 
-@pytest.mark.parametrize("method", ["gatys_pyramid", "net_gatys"])
-def test_a_method_with_a_start_of_its_own_takes_no_other(method, capsys):
-    assert main(["stylize", "astronaut", "--method", method, "--start", "noise"]) == 2
-    assert f"--start: {method} starts from" in capsys.readouterr().err
-
 
 def test_coarse_to_fine(capsys, picture):
     pytest.importorskip("mxnet")
@@ -237,10 +232,9 @@ def test_list(capsys):
 
 
 def test_weights_of_a_file(capsys, tmp_path):
-    from nst_gluon.descriptor import weights
+    from nst_gluon.descriptor.weights import formats, random_weights
 
-    file = tmp_path / "mine.npz"
-    weights.save(weights.random_weights("vgg16", 3), file)
+    file = formats.save(random_weights("vgg16", 3), tmp_path / "mine.params")
     identity = json.loads(run(capsys, "weights", str(file), "--json"))
     assert identity["arch"] == "vgg16" and len(identity["sha256"]) == 64
     assert "vgg16" in run(capsys, "weights", str(file))

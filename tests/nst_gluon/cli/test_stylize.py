@@ -40,14 +40,6 @@ def size_of(path) -> tuple[int, int]:
         return made.size
 
 
-def refused(capsys, tmp_path, *arguments: str) -> str:
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert captured.out == "" and len(captured.err.splitlines()) == 1, captured
-    return captured.err
-
 
 # ------------------------------------------------------------------------------------------- what is to be done
 
@@ -103,6 +95,8 @@ def test_a_name_without_a_suffix_or_with_a_slash_is_a_folder(capsys, folder, net
         ("in --output x.png", "--output: 'x.png' is the name of one file"),
         ("in/nothing*.png", "PICTURE: no picture or video matches 'in/nothing*.png'"),
         ("in/aa.png", "did you mean 'in/a.png'?"),
+        ("nowhere/a.png", "PICTURE: 'nowhere/a.png' is neither a bundled picture nor a file"),
+        ("in/a.png/b.png", "PICTURE: 'in/a.png/b.png' is neither a bundled picture nor a file"),
         ("empty", "PICTURE: the folder 'empty' has no pictures"),
         ("in/a.png twin --output out", "would be written twice, for 'in/a.png' and 'twin/a.png'"),
         ("in --output full", "--output: 'full/b.jpg' exists; name another folder, or use --skip-existing or --force"),
@@ -112,12 +106,12 @@ def test_a_name_without_a_suffix_or_with_a_slash_is_a_folder(capsys, folder, net
         ("in --output in/notes.txt/out", "--output: "),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_done(capsys, tmp_path, folder, picture, arguments, said):
+def test_bad_input_is_one_line_and_nothing_is_done(refused, tmp_path, folder, picture, arguments, said):
     for name in ("empty", "twin", "full"):
         (tmp_path / name).mkdir()
     picture("twin/a.png", 32, 32)
     (tmp_path / "full" / "b.jpg").write_bytes(b"precious")
-    assert said in refused(capsys, tmp_path, "stylize", *arguments.split(), "--method", "gatys")
+    assert said in refused("stylize", *arguments.split(), "--method", "gatys")
 
 
 # ------------------------------------------------------------------------------------------------ pictures made
@@ -170,7 +164,7 @@ def test_the_same_pictures_together_and_apart(capsys, folder, net):
     assert Path("alone.png").read_bytes() == Path("out/a.png").read_bytes()
 
 
-def test_a_folder_that_was_half_done(capsys, folder, net):
+def test_a_folder_that_was_half_done(capsys, refused, folder, net):
     arguments = ["stylize", "in", "--size", "32", "--net", str(net("johnson", "stylize")), "--output", "out"]
     Path("out").mkdir()
     Path("out/b.jpg").write_bytes(b"from before")
@@ -181,7 +175,7 @@ def test_a_folder_that_was_half_done(capsys, folder, net):
     assert main([*arguments, "--skip-existing", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["made"], facts["failed"], facts["skipped"]) == ([], [], 3)
-    assert "leave one of them out" in refused(capsys, Path.cwd(), *arguments, "--skip-existing", "--force")
+    assert "leave one of them out" in refused(*arguments, "--skip-existing", "--force")
 
 
 @pytest.mark.parametrize(("size", "expected"), [("auto", (512, 64)), ("original", (600, 75)), ("40", (40, 5))])
@@ -273,10 +267,10 @@ def test_strength_and_colours_of_a_johnson_net(picture, net):
     np.testing.assert_allclose(made["tiles"], made["kept"], atol=3 / 255)
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(capsys, monkeypatch, tmp_path, folder):
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(refused, monkeypatch, tmp_path, folder):
     (tmp_path / "closed").mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed")
-    assert "cannot be written to" in refused(capsys, tmp_path, "stylize", "in", "--output", "closed/out")
+    assert "cannot be written to" in refused("stylize", "in", "--output", "closed/out")
 
 
 def test_an_interrupt_between_pictures_leaves_whole_files_only(capsys, ctrl_c, folder, net):

@@ -22,7 +22,8 @@ def chosen(net, monkeypatch, **peers) -> tuple[str, np.ndarray, np.ndarray]:
     own, told = net.inference, []
     monkeypatch.setattr(fastest, "PEERS", peers)
     inputs = net.inputs(photo(64, 64))
-    run = fastest.Fastest(net.description, net.params, net.meta, "float32", told.append)
+    run = fastest.Fastest(net.description, net.params, net.meta, "float32")
+    run.tell = told.append
     made = [run(*inputs).asnumpy() for _ in range(2)]
     assert len(told) == 1
     np.testing.assert_array_equal(*made)
@@ -73,7 +74,8 @@ def test_few_sessions_are_kept_and_one_trial_a_size(net, monkeypatch):
     own = fastest.Inference.__call__
     monkeypatch.setattr(fastest.Inference, "__call__", lambda *inputs: time.sleep(0.05) or own(*inputs))
     monkeypatch.setattr(fastest, "PEERS", {"quick": quick})
-    run = fastest.Fastest(net.description, net.params, net.meta, "float32", told.append)
+    run = fastest.Fastest(net.description, net.params, net.meta, "float32")
+    run.tell = told.append
     for side in (*sides, 64, 64):
         np.testing.assert_array_equal(run(*net.inputs(photo(side, 64))).asnumpy(), expected[side])
     assert len(run._runs) == fastest.KEPT_GRAPHS and compiled == [*sides, 64] and len(told) == 3

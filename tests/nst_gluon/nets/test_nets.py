@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import toy_net
+from test_inference import trained
 
 from nst_gluon import methods
 from nst_gluon.methods.description import NORMS, PADDINGS, Builder, describe
@@ -14,11 +15,6 @@ from nst_gluon.nets.trained_net import TrainedNet
 from nst_gluon.nets.training_net import initialised, with_parameters
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import UserError
-
-
-def trained(method: str, task: str, **changes) -> TrainedNet:
-    """A net of random parameters."""
-    return TrainedNet(*toy_net.trained(method, task, **changes))
 
 
 def described(method: str, **architecture):

@@ -143,16 +143,17 @@ def test_tiles_of_a_layer_cover_it_once(given, length, side):
     net = trained("johnson", "stylize", norm="batch", residuals=1).description
     layers = {"activation2", "add0", net.output.name} - set(given)
     found, whole = geometry.axis(net, length, side, layers, given), geometry.sides(net, length)
-    (size,) = {span.end - span.begin for span in found.spans}
+    (size,) = set(map(len, found.spans))
     assert size <= min(side, length) and size % net.multiple == 0
-    assert found.spans[0].begin == 0 and found.spans[-1].end == length
+    assert found.spans[0].start == 0 and found.spans[-1].stop == length
     for name in layers:
         assert found.cuts[name][0] == 0 and found.cuts[name][-1] == whole[name]
         for number, span in enumerate(found.spans):
-            sound = geometry.sound(net, size, span.open_before, span.open_after, given)[name]
+            first, end = geometry.sound(net, size, given)[name]
             top, part = found.part(net[name], number, 50, 50)
             assert top == found.cuts[name][number] and part.start < part.stop
-            assert sound[0] <= part.start and part.stop <= sound[1]
+            assert (first if span.start else 0) <= part.start
+            assert part.stop <= (end if span.stop < length else geometry.sides(net, size)[name])
 
 
 def test_what_a_tile_makes_is_sound_where_it_is_said_to_be():
@@ -162,7 +163,7 @@ def test_what_a_tile_makes_is_sound_where_it_is_said_to_be():
     whole = toy_net.layers(net, params, {"content": photo(256, 64)})
     padded = whole["pad0"][:, :, begin : begin + side + 2 * net["pad0"].amount]
     tile = toy_net.layers(net, params, {"content": photo(side, 64), "pad0": padded})
-    found = geometry.sound(net, side, True, True)
+    found = geometry.sound(net, side)
     for layer in net.layers[3:]:
         first, end = found[layer.name]
         made, top = tile[layer.name], begin >> layer.reduction
@@ -177,7 +178,7 @@ def test_what_tiles_cover_grows_with_the_picture():
 
     def covered(side: int) -> float:
         (done,) = tiles.Tiling(net, np.zeros((1, 3, side, side), np.float32), (side, side), 512)._passes
-        (height, width) = (along.spans[0].end - along.spans[0].begin for along in (done.rows, done.columns))
+        (height, width) = (len(along.spans[0]) for along in (done.rows, done.columns))
         return len(done) * height * width / side**2
 
     assert all(1 < covered(side) < 1.2 for side in (1024, 2048, 4096))
@@ -190,7 +191,7 @@ def test_passes_compute_hardly_anything_twice():
     for done in tiling._passes:
         names = [geometry.array_of(net.description, name).name for name in (*done.norms, *done.makes)]
         for name in names or [net.description.output.name]:
-            made = np.prod([geometry.sides(net.description, along.spans[0].end - along.spans[0].begin)[name]
+            made = np.prod([geometry.sides(net.description, len(along.spans[0]))[name]
                             for along in (done.rows, done.columns)])  # fmt: skip
             assert len(done) * made <= 1.35 * geometry.sides(net.description, 1024)[name] ** 2
 

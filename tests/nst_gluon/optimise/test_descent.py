@@ -16,7 +16,6 @@ from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.optimise import problem as problems
 from nst_gluon.optimise.config import PIXELS, OptimizationConfig, config_of
 from nst_gluon.optimise.problem import Problem
-from nst_gluon.optimise.pyramid import stage_size
 from nst_gluon.system.errors import NotFinite, UserError
 
 
@@ -143,7 +142,6 @@ def test_coarse_to_fine_counts_every_stage_on_one_clock():
     seconds = [step.seconds for step in result.steps]
     assert seconds == sorted(seconds)
     assert result.picture.shape == (1, 3, 16, 16)
-    assert stage_size((600, 900), 225) == (150, 225)
 
 
 def test_the_article_s_rate_of_adam_is_that_of_pixels():

@@ -90,12 +90,6 @@ def test_a_size_beyond_the_memory_says_how_much_it_would_take(tmp_path, rgb, mon
     assert "size: 1000000000000 would take" in refusal(images.load, path, 10**12)
 
 
-def test_unknown_crop(tmp_path, rgb):
-    path = write(tmp_path / "a.png", encoded(Image.fromarray(rgb), "PNG"))
-    assert refusal(images.load, path, 4, "sqare").startswith(
-        "crop: 'sqare' is unknown; did you mean 'square'?"
-    )
-
 
 SIXTEEN = [0, 1, 255, 256, 32768, 65534, 65535]
 DEEP = np.array(SIXTEEN) / 65535

@@ -17,6 +17,7 @@ from PIL import Image
 from nst_gluon import assets
 from nst_gluon.cli.main import main
 from nst_gluon.pictures import video
+from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -224,6 +225,13 @@ def test_the_facts_of_a_video(capsys, clip, net):
     assert made["flicker"] == pytest.approx(made["change_of_output"] / made["change_of_input"])
     assert main([*common, "--output", "none.mkv", "--strength", "0"]) == 0
     assert json.loads(capsys.readouterr().out)["made"][0]["flicker"] == pytest.approx(1, abs=0.02)
+
+
+def test_a_size_that_does_not_fit_is_named_as_that_of_a_picture_is(capsys, monkeypatch, clip):
+    monkeypatch.setattr(runtime, "memory_available_bytes", lambda: 0)
+    for source in ("chelsea", str(clip)):
+        assert main(["stylize", source, "--method", "gatys", "--size", "48", "--output", "out"]) == 2
+        assert re.search(r"^error: '[^']+': --size: 48x\d+ pixels would take about", capsys.readouterr().err)
 
 
 def test_the_noise_is_the_same_for_every_frame(capsys, tmp_path, net):

@@ -189,7 +189,7 @@ def test_cuda_libraries_are_loaded_globally_each_after_what_it_needs(tmp_path, m
         loaded.append(path)
 
     monkeypatch.setattr(runtime.ctypes, "CDLL", load)
-    assert runtime.preload_cuda_libraries() == loaded
+    runtime.preload_cuda_libraries()
     assert [os.path.basename(path).split(".so")[0] for path in loaded] == [
         "libcudart", "libcublasLt", "libcublas", "libcufft", "libcurand", "libcusolver", "libnvrtc",
         "libcudnn",

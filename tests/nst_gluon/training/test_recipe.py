@@ -117,7 +117,7 @@ def slope(picture: np.ndarray) -> float:
 def test_drawn_scenes_have_the_spectrum_of_photographs():
     """A power law, with -2 in large collections (Field 1987) and near -3 in these four photos."""
     scenes = Drawn([np.random.default_rng(5).random((3, 32, 32), dtype=np.float32)], seed=0, side=256)
-    photos = [images.load(path, 400)[0][:, :256, :256] for path in assets.photos()]
+    photos = [images.load(assets.content_path(name), 400)[0][:, :256, :256] for name in assets.contents()]
     drawn = np.median([slope(scenes[k]) for k in range(12)])
     assert drawn == pytest.approx(np.median([slope(photo) for photo in photos]), abs=0.5) and -3.2 < drawn < -1.5
 
@@ -224,7 +224,8 @@ def test_no_bundled_net_leaves_holes(net):
     """
     generator, painting = load_net(net.path), images.load(assets.style_path(net.style), 256)
     scenes = Drawn([images.load(assets.content_path("astronaut"))[0]], seed=9, side=256)
-    photos = [*(images.load(path, 256) for path in assets.photos()), *(scenes[k][None] for k in range(4))]
+    photos = [images.load(assets.content_path(name), 256) for name in assets.contents()]
+    photos += [scenes[k][None] for k in range(4)]
     made = [(photo, generator.generate(photo)) for photo in photos]
     white = [((x >= 250 / 255).all(axis=1) & ~(photo >= 250 / 255).all(axis=1)).mean() for photo, x in made]
     black = [((x <= 5 / 255).all(axis=1) & ~(photo <= 5 / 255).all(axis=1)).mean() for photo, x in made]
