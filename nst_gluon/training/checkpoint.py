@@ -60,7 +60,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         try:
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-            state = json.loads(arrays.pop(STATE).tobytes())
+            state = dict(json.loads(arrays.pop(STATE).tobytes()))
         except Exception as error:  # a damaged archive makes zipfile, numpy and json raise nearly anything
             wrong.append(f"{file.name} cannot be read ({one_line(error)})")
             continue

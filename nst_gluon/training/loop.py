@@ -307,6 +307,8 @@ class Trainer:
             UserError: it belongs to another configuration, or cannot be read.
         """
         arrays, state = checkpoint.load(path)
+        if not {"config", "iteration", "seconds"} <= state.keys():
+            raise UserError(f"--output: {path.name} is not of a training; delete {path.stem}*.npz to begin anew")
         ours, theirs = self.config.as_json(), state["config"]
         odd = next((name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)), None)
         if odd is not None:

@@ -54,9 +54,17 @@ def _read_log(path: Path, iterations: int) -> list[list[str]]:
     """The first ``iterations`` lines of a log; what a killed run wrote after its last checkpoint is dropped."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        rows = [row for row in csv.reader(file) if len(row) == len(LOG_COLUMNS)]
-    return rows[1 : iterations + 1]
+    with path.open(newline="", errors="replace") as file:
+        rows = [row for row in csv.reader(file) if len(row) == len(LOG_COLUMNS) and all(map(_is_number, row))]
+    return rows[:iterations]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _write_log(path: Path, rows: list[list[str]]) -> None:
@@ -139,8 +147,12 @@ def train(
     saved, log = net_path.with_suffix(".checkpoint.npz"), net_path.with_suffix(".csv")
     leader = together is None or together.rank == 0
     quiet = quiet or not leader
-    if leader and net_path.exists() and not overwrite and not checkpoint.exists(saved):
-        raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
+
+    def check_new() -> None:
+        if leader and net_path.exists() and not overwrite and not checkpoint.exists(saved):
+            raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
+
+    check_new()
     weights = vgg_weights.load(config.weights, random=config.random_weights)
     trainer = Trainer(config, weights, ctx, together)  # refuses what it cannot train before there is a folder
     try:
@@ -149,55 +161,57 @@ def train(
         raise UserError(f"--output: cannot make the folder {folder}: {one_line(error)}") from error
     if leader and not os.access(net_path.parent, os.W_OK):
         raise UserError(f"--output: the folder {folder} cannot be written to; name another")
-    if checkpoint.exists(saved):
-        trainer.restore(saved)
-    rows = _read_log(log, trainer.iteration)
-    bar = tqdm(
-        total=config.iterations,
-        initial=trainer.iteration,
-        desc="training",
-        dynamic_ncols=True,
-        unit="it",
-        disable=True if quiet else None,
-    )
-    previewed, timed, told = time.monotonic(), {}, quiet
-    judge_every = max(10, config.iterations // JUDGEMENTS)
-    if together is not None:
-        together.check(trainer.optimizer.learnt(), trainer.optimizer.gradients(), trainer.iteration)
-    with alone(net_path) if leader else nullcontext(), bar:
-        for content in contents(trainer.config, trainer.iteration):
-            ending.check()
-            begun = time.monotonic()
-            progress = trainer.step(content)
-            if not leader:
-                continue
-            _ = trainer.joules  # the counter overflows unseen where it is seldom read
-            timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
-            due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
-            terms, saturated = trainer.judge() if due else (None, np.nan)
-            if due and trainer.own is not None:
-                progress = replace(progress, terms=terms)
-            rows.append(_row(progress, (terms.objective if due else np.nan, saturated)))
-            if not told and sum(map(len, timed.values())) == (WARM_UP + TIMED) * len(config.sizes):
-                told = True
-                warm = {side: steps[WARM_UP:] for side, steps in timed.items() if len(steps) > WARM_UP}
-                left = [config.side(i) for i in range(progress.iteration, config.iterations)]
-                tqdm.write(estimate(warm, left), file=sys.stderr)
-            bar.update()
-            bar.set_postfix(objective=f"{progress.terms.objective:.4g}")
-            if show is not None:
-                show(progress)
-            if time.monotonic() - previewed >= preview_every_s:
-                images.save(preview(trainer), net_path.with_suffix(".preview.png"))
-                previewed = time.monotonic()
-            if progress.iteration % checkpoint_every == 0:
-                _write_log(log, rows)
-                trainer.save(saved)
-    if not leader:
-        return net_path
-    _write_log(log, rows)
-    _finish(trainer, net_path, rows, command)
-    checkpoint.delete(saved)
+    with alone(net_path) if leader else nullcontext():
+        check_new()  # another process may have made it meanwhile
+        if checkpoint.exists(saved):
+            trainer.restore(saved)
+        rows = _read_log(log, trainer.iteration)
+        bar = tqdm(
+            total=config.iterations,
+            initial=trainer.iteration,
+            desc="training",
+            dynamic_ncols=True,
+            unit="it",
+            disable=True if quiet else None,
+        )
+        previewed, timed, told = time.monotonic(), {}, quiet
+        judge_every = max(10, config.iterations // JUDGEMENTS)
+        if together is not None:
+            together.check(trainer.optimizer.learnt(), trainer.optimizer.gradients(), trainer.iteration)
+        with bar:
+            for content in contents(trainer.config, trainer.iteration):
+                ending.check()
+                begun = time.monotonic()
+                progress = trainer.step(content)
+                if not leader:
+                    continue
+                _ = trainer.joules  # the counter overflows unseen where it is seldom read
+                timed.setdefault(config.side(progress.iteration - 1), []).append(time.monotonic() - begun)
+                due = progress.iteration % judge_every == 0 or progress.iteration == config.iterations
+                terms, saturated = trainer.judge() if due else (None, np.nan)
+                if due and trainer.own is not None:
+                    progress = replace(progress, terms=terms)
+                rows.append(_row(progress, (terms.objective if due else np.nan, saturated)))
+                if not told and sum(map(len, timed.values())) == (WARM_UP + TIMED) * len(config.sizes):
+                    told = True
+                    warm = {side: steps[WARM_UP:] for side, steps in timed.items() if len(steps) > WARM_UP}
+                    left = [config.side(i) for i in range(progress.iteration, config.iterations)]
+                    tqdm.write(estimate(warm, left), file=sys.stderr)
+                bar.update()
+                bar.set_postfix(objective=f"{progress.terms.objective:.4g}")
+                if show is not None:
+                    show(progress)
+                if time.monotonic() - previewed >= preview_every_s:
+                    images.save(preview(trainer), net_path.with_suffix(".preview.png"))
+                    previewed = time.monotonic()
+                if progress.iteration % checkpoint_every == 0:
+                    _write_log(log, rows)
+                    trainer.save(saved)
+        if not leader:
+            return net_path
+        _write_log(log, rows)
+        _finish(trainer, net_path, rows, command)
+        checkpoint.delete(saved)
     return net_path
 
 

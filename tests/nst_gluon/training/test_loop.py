@@ -21,7 +21,7 @@ from nst_gluon.nets import netfile
 from nst_gluon.nets.trained_net import load_net
 from nst_gluon.pictures import images
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.training import photos, recipe
+from nst_gluon.training import checkpoint, photos, recipe, run_folder
 from nst_gluon.training.config import TrainConfig, defaults, learning_rate
 from nst_gluon.training.contents import Crops, _paths, contents
 from nst_gluon.training.run_folder import LOG_COLUMNS, estimate, train
@@ -163,6 +163,39 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         anew = r"delete great_wave-texture_net-texture\.checkpoint\*\.npz"
         with pytest.raises(UserError, match=f"made with another --{option}; .*{anew}"):
             train(other, tmp_path)
+
+
+def test_a_net_that_another_process_has_just_finished_stays(tmp_path, monkeypatch):
+    """It deletes its checkpoint while this one loads the weights, and would be replaced."""
+    with pytest.raises(KeyboardInterrupt):
+        train(TEXTURE, tmp_path, checkpoint_every=1, show=press_at(2))
+    net_path, load = tmp_path / "great_wave-texture_net-texture.npz", run_folder.vgg_weights.load
+
+    def finished(*arguments, **options):
+        net_path.write_bytes(b"a net")
+        for saved in tmp_path.glob("*.checkpoint*.npz"):
+            saved.unlink()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(run_folder.vgg_weights, "load", finished)
+    with pytest.raises(UserError, match="exists; give another folder"):
+        train(TEXTURE, tmp_path)
+    assert net_path.read_bytes() == b"a net"
+
+
+def test_a_damaged_log_and_a_checkpoint_of_something_else(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(TEXTURE, tmp_path, checkpoint_every=1, show=press_at(2))
+    log_path = tmp_path / "great_wave-texture_net-texture.csv"
+    log_path.write_bytes(log_path.read_bytes() + b"\xff\xfe," + b"x," * (len(LOG_COLUMNS) - 2) + b"y\n")
+    saved = log_path.with_suffix(".checkpoint.npz")
+    kept = saved.read_bytes()
+    checkpoint.save(saved, {}, {"iteration": 1})
+    with pytest.raises(UserError, match="is not of a training; delete great_wave-texture_net-texture.checkpoint"):
+        train(TEXTURE, tmp_path)
+    saved.write_bytes(kept)
+    assert train(TEXTURE, tmp_path).is_file()
+    assert len(log(tmp_path)) == TEXTURE.iterations
 
 
 def test_previews_come_by_the_clock_and_change_nothing(tmp_path):
