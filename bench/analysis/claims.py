@@ -227,11 +227,6 @@ def find(claim: Claim, summary: pd.DataFrame, known: Methods, random_weights: bo
     ))  # fmt: skip
 
 
-def find_all(summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> list[Finding]:
-    """The finding on each claim, in the order of CLAIMS."""
-    return [find(claim, summary, known, random_weights) for claim in CLAIMS]
-
-
 def worst(claim: Claim, parts: Sequence[Part], what: str) -> Part:
     """Of several styles or sizes (``what``) the one with the worst verdict, and of equal ones with the worst value.
 
@@ -339,14 +334,12 @@ def untrained(summary: pd.DataFrame, known: Methods) -> pd.DataFrame:
     reaches at its first evaluation.
     """
     table = summary.copy()
-    families = table["metric"].map(lambda name: metrics.split(str(name))[0])
-    aimed = table["metric"].map(lambda name: metrics.split(str(name))[1]).isin(known.nets)
-    steps = (table["metric"] == analysis.SPEEDUP_500).map(float)
+    families, aims = (table["metric"].map(lambda name, part=part: metrics.split(str(name))[part]) for part in (0, 1))
     for name, value in (("iterations_to_target", 1.0), ("time_to_target_s", math.nan)):
-        chosen = (families == name) & (aimed | (table["metric"] == name))
+        chosen = (families == name) & (aims.isin(known.nets) | (aims == ""))
         table.loc[chosen, ["value", "low", "high", "status"]] = [value, value, value, analysis.OK]
     keys = list(GROUP_COLUMNS)
-    fixed = table[steps == 1].set_index(keys)
+    fixed = table[table["metric"] == analysis.SPEEDUP_500].set_index(keys)
     for index, row in table[table["metric"] == analysis.SPEEDUP_EQUAL].iterrows():
         place = tuple(row[name] for name in keys)
         if place in fixed.index:  # one step over one call
@@ -376,8 +369,9 @@ def uses_random_weights(meta: Mapping[str, Any]) -> bool:
 
 
 def of_run(run: RunData, summary: pd.DataFrame, known: Methods) -> list[Finding]:
-    """The findings of a run that has been read."""
-    return find_all(summary, known, uses_random_weights(run.meta))
+    """The finding on each claim, in the order of CLAIMS, from a run and its summary."""
+    random_weights = uses_random_weights(run.meta)
+    return [find(claim, summary, known, random_weights) for claim in CLAIMS]
 
 
 def write(findings: Sequence[Finding], directory: Path) -> pd.DataFrame:

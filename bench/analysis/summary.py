@@ -1,5 +1,4 @@
-"""From raw samples and curves to the summary: pure functions from data frames to data frames. Imports no
-engine.
+"""From raw samples and curves to the summary: pure functions from data frames to data frames. Imports no engine.
 
 Only like is compared with like: a speed-up relates a generator to the optimisation of the same engine,
 task, size, dtype and device. Every row of the summary carries its status, so that a number which is only a
@@ -23,7 +22,7 @@ from bench.analysis.intervals import RESAMPLES, SEED, Estimate, Resampled, resam
 from bench.analysis.methods import Methods
 from bench.analysis.metrics import REFERENCE_ITERATIONS
 from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE, use_of
-from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, RunData, read_run
+from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, RunData
 from nst_gluon.system.files import write_atomically
 
 OK = "ok"
@@ -68,9 +67,7 @@ def _censored(least: Estimate, most: Estimate) -> tuple[Estimate, str]:
 
 
 def throughput(samples: pd.DataFrame) -> pd.DataFrame:
-    """Samples of ``throughput_images_per_s`` from those of ``latency_s``: the batch over the time of one
-    call.
-    """
+    """Samples of ``throughput_images_per_s`` from those of ``latency_s``: the batch over the time of one call."""
     latency = samples[(samples["metric"] == "latency_s") & (samples["value"] > 0)]
     return latency.assign(metric="throughput_images_per_s", unit="images/s", value=latency["batch"] / latency["value"])
 
@@ -99,9 +96,7 @@ def medians(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def redrawn(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
-    """The median over processes, or of what belongs to photos over these, of the median of their samples; all drawn
-    again with ``seed``.
-    """
+    """The median over processes (of photos, if there are any) of the medians of their samples; all drawn again."""
     by = "photo" if samples["photo"].any() else "seed"
     return resampled((values for _, values in samples.groupby(by)["value"]), seed)
 
@@ -133,8 +128,8 @@ def compare(
     samples: pd.DataFrame,
     curves: pd.DataFrame,
     known: Methods,
-    asked: float | None = None,
-    training: Training | None = None,
+    asked: float | None,
+    training: Training,
 ) -> pd.DataFrame:
     """Rows that relate methods to each other: times to target, speed-ups, break-even, memory ratios.
 
@@ -160,7 +155,7 @@ def compare(
         if known.baseline:
             for generator in generators:
                 rows += _speedups(samples, descents, aims.get(generator), setting, known, generator, asked)
-                rows += _break_even(samples, descents, aims.get(generator), setting, known, generator, training or {})
+                rows += _break_even(samples, descents, aims.get(generator), setting, known, generator, training)
     return _table(rows)
 
 
@@ -223,7 +218,7 @@ def _speedups(
     rows: list[dict] = []
     theirs, own = ({**setting, "method": name, "batch": 1} for name in (known.baseline, generator))
     group = _group(setting, generator)
-    missed = asked is not None and _select(samples, own, "objective").median() > asked
+    missed = asked is not None and matching(samples, {**own, "metric": "objective"})["value"].median() > asked
     for clock, ending in (("latency_s", ""), ("call_s", WHOLE_CALL)):
         latency = redrawn(matching(samples, {**own, "metric": clock}), SEED + 1)
         for optimiser, each in descents.items() if latency.n and aims is not None else ():
@@ -279,7 +274,7 @@ def _break_even(
     return rows
 
 
-def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
+def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Rows without a value for what a failed cell should have given, so that a gap in a table has its reason.
 
     A generator whose optimisation failed gets speed-up rows with the optimisation's status.
@@ -297,15 +292,14 @@ def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str = "") -> p
             expected += _SPEEDUPS if status != OK else ()
         for metric, unit in expected:
             if (*group, metric) not in present:
-                rows.append(_row(tuple(group), metric, unit, Estimate(math.nan, math.nan, math.nan, 0), status))
+                rows.append(_row(tuple(group), metric, unit, NOTHING, status))
     return _table(rows)
 
 
 def summarise_run(run: RunData) -> pd.DataFrame:
     """The whole summary (columns SUMMARY_COLUMNS) of a run that has been read."""
-    return summarise_tables(
-        run.cells, run.samples, run.curves, asked_of(run), methods.of_run(run), training_seconds(run.meta)
-    )
+    known, training = methods.of_run(run), training_seconds(run.meta)
+    return summarise_tables(run.cells, run.samples, run.curves, known, asked_of(run), training)
 
 
 def asked_of(run: RunData) -> float | None:
@@ -318,22 +312,21 @@ def summarise_tables(
     cells: pd.DataFrame,
     samples: pd.DataFrame,
     curves: pd.DataFrame,
+    known: Methods,
     asked: float | None = None,
-    known: Methods | None = None,
     training: Training | None = None,
 ) -> pd.DataFrame:
     """The same from tables. ``asked`` is the run's --target-loss, ``training`` as :func:`training_seconds` has it.
 
     Raises UserError for samples of a metric that :mod:`bench.analysis.metrics` has no entry of.
     """
-    known = methods.of_tables(cells, samples) if known is None else known
     derived = {name for name in samples["metric"].unique() if metrics.RELATION in metrics.find(name).where}
     counted = with_status(samples, cells)
     plain = counted[~counted["metric"].isin(derived)]
     followed = with_status(curves, cells)
     followed = followed[followed["status"].isin([OK, "timeout"])]  # a curve that broke off in an error bounds nothing
     fine = plain[plain["status"] == OK]
-    parts = [medians(plain), medians(throughput(counted)), compare(fine, followed, known, asked, training)]
+    parts = [medians(plain), medians(throughput(counted)), compare(fine, followed, known, asked, training or {})]
     summary = pd.concat([part for part in parts if len(part)] or [_table([])], ignore_index=True)
     lost = missing(cells, summary, known.baseline)
     if len(lost):
@@ -358,9 +351,7 @@ def known_seconds(meta: Mapping[str, Any]) -> tuple[list[float], int]:
 
 
 def training_seconds(meta: Mapping[str, Any]) -> dict[str, tuple[float, bool]]:
-    """Seconds that the nets of a run took to train, all their stages on record together, by their names in the plan,
-    and whether those are all.
-    """
+    """Seconds that each net of a run took to train, by its name in the plan, and whether all its stages count in."""
     found = {}
     for use, net in ((meta.get("inputs") or {}).get("nets") or {}).items():
         known, parts = known_seconds((net or {}).get("meta") or {})
@@ -373,14 +364,6 @@ def write(summary: pd.DataFrame, directory: Path) -> None:
     """Write a run's summary.csv."""
     text = summary.to_csv(index=False, float_format="%.9g", lineterminator="\n")
     write_atomically(directory / "summary.csv", text)
-
-
-def summarise(run_dir: str | Path) -> pd.DataFrame:
-    """Read cells.jsonl, samples.csv and curves.csv of a run, write its summary.csv, and return that table."""
-    run = read_run(run_dir)
-    summary = summarise_run(run)
-    write(summary, run.directory)
-    return summary
 
 
 def _group(setting: Mapping[str, object], method: str) -> tuple:
@@ -397,10 +380,6 @@ def matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
     for name, value in fields.items():
         chosen &= (table[name] == value).to_numpy(dtype=bool)
     return table[chosen]
-
-
-def _select(samples: pd.DataFrame, fields: Mapping[str, object], metric: str) -> pd.Series:
-    return matching(samples, {**fields, "metric": metric})["value"]
 
 
 def _row(group: tuple, metric: str, unit: str, estimate: Estimate, status: str) -> dict:

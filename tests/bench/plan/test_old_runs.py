@@ -34,7 +34,7 @@ def runs(tmp_path):
 
 
 def test_an_old_run_says_what_it_says_today(runs):
-    new, old = (summary.summarise(path) for path in runs)
+    new, old = (summary.summarise_run(read_run(path)) for path in runs)
     assert set(old["engine"]) == {"gluon"}
     assert new.equals(old) and len(new) > 20
     assert read_run(runs[1]).cells.equals(read_run(runs[0]).cells)
