@@ -19,7 +19,6 @@ import pandas as pd
 from bench.analysis.analysed import Analysed
 from bench.analysis.methods import Methods
 from bench.analysis.summary import known_seconds, stages
-from bench.machine.environment import file_sha256
 from bench.plan.cells import BUNDLED, NETS, parts_of
 from bench.report import run_facts
 from bench.report.plots import Plot, finished
@@ -27,7 +26,7 @@ from bench.report.tables import Entry, Table, table
 from bench.store.reader import RunData
 from nst_gluon.pages import style, training_curve
 from nst_gluon.pages.wording import clean, listing, quantity, size_name, task_name
-from nst_gluon.system.files import write_atomically
+from nst_gluon.system.files import digest, write_atomically
 
 FOLDER = "training"
 MOST_BYTES = 5_000_000
@@ -40,7 +39,7 @@ def record(run: RunData) -> None:
         source = net.with_suffix(".csv")
         with contextlib.suppress(OSError):
             known = run_facts.get(run.meta, "inputs", "nets", use, "sha256")
-            if target.exists() or source.stat().st_size > MOST_BYTES or file_sha256(net) != known:
+            if target.exists() or source.stat().st_size > MOST_BYTES or digest(net, "sha256") != known:
                 continue
             if _parse(source.read_text(encoding="utf-8", errors="replace")) is not None:
                 target.parent.mkdir(exist_ok=True)
