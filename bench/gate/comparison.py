@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,14 +79,9 @@ def measure(
     """
     guests = not revisions.is_checkout(repository)
     wanted = [(name, side.revision) for name, side in pair.items() if side.revision is not None]
-    prepare.ask(
-        sorted({cell.engine for cell in plan.cells}),
-        sorted({cell.size for cell in plan.cells}),
-        plan.to_dict()["settings"],
-        None,
-    )
+    prepare.ask(plan.values("engine"), plan.values("size"), plan.to_dict()["settings"])
     machine = environment.capture(runtime.prepare(plan.settings.threads))
-    fingerprint = environment.fingerprint(machine, {c.device for c in plan.cells}, {c.dtype for c in plan.cells})
+    fingerprint = environment.fingerprint(machine, plan.values("device"), plan.values("dtype"))
     with revisions.worktrees(wanted, repository) as folders:
         places = dict(zip([name for name, _ in wanted], folders))
         checkouts = {
@@ -244,7 +238,7 @@ def _head(pair: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> dict[str, 
         "kind": "revisions" if revisions_only else "runs",
         **about,
         "fingerprint": dict(fingerprint),
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": run_folder.now(),
     }
 
 

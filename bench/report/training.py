@@ -19,7 +19,7 @@ import pandas as pd
 from bench.analysis.analysed import Analysed
 from bench.analysis.methods import Methods
 from bench.analysis.summary import known_seconds, stages
-from bench.plan.cells import BUNDLED, NETS, parts_of
+from bench.plan.cells import net_path, parts_of
 from bench.report import run_facts
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table, table
@@ -34,8 +34,8 @@ MOST_BYTES = 5_000_000
 
 def record(run: RunData) -> None:
     """Copy the curves of the run's nets into its directory, where they are not there yet and can be had."""
-    for use, net in _files(run.meta).items():
-        target = _kept(run, use)
+    for use, name in run_facts.setting(run.meta, "nets") or ():
+        net, target = net_path(name), _kept(run, use)
         source = net.with_suffix(".csv")
         with contextlib.suppress(OSError):
             known = run_facts.get(run.meta, "inputs", "nets", use, "sha256")
@@ -55,14 +55,6 @@ def curves(run: RunData) -> dict[str, pd.DataFrame]:
             if curve is not None:
                 found[use] = curve
     return found
-
-
-def _files(meta: Mapping[str, Any]) -> dict[str, Path]:
-    nets = run_facts.setting(meta, "nets") or ()
-    return {
-        str(use): NETS / str(net)[len(BUNDLED) :] if str(net).startswith(BUNDLED) else Path(str(net))
-        for use, net in nets
-    }
 
 
 def _kept(run: RunData, use: str) -> Path:

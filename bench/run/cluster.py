@@ -201,10 +201,7 @@ class Run:
             "topic": self.topic,
             "suite": __version__,
             "inputs": self.inputs,
-            "engines": sorted({cell.engine for cell in self.plan.cells}),
-            "sizes": sorted({cell.size for cell in self.plan.cells}),
-            "devices": sorted({cell.device for cell in self.plan.cells}),
-            "dtypes": sorted({cell.dtype for cell in self.plan.cells}),
+            **{f"{name}s": self.plan.values(name) for name in ("engine", "size", "device", "dtype")},
             "plan": plan.to_dict(),
             **fields,
         }

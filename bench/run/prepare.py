@@ -17,7 +17,7 @@ from typing import Any
 from bench.plan.cells import Settings
 from bench.plan.child import answer
 from bench.plan.child import ask as ask_child
-from bench.plan.inputs import loaded, picture, prepared
+from bench.plan.inputs import loaded, picture
 from nst_gluon import methods
 from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
@@ -96,8 +96,8 @@ def keep_pictures(folder: Path, sizes: Sequence[int], settings: Settings) -> Non
     """Put the styles and the first photo into the run directory, which then has all that its pictures were made of."""
     from nst_gluon.pictures import images
 
-    for name in ("style", "content"):
-        images.save(prepared(name, settings, sizes), folder / f"{name}.png")
+    images.save(loaded("style", settings.style, settings.style_size), folder / "style.png")
+    images.save(loaded("content", settings.content, max(sizes)), folder / "content.png")
     for style in settings.other_styles:
         images.save(loaded("style", style, settings.style_size), folder / f"style-{Path(style).stem}.png")
 

@@ -7,7 +7,6 @@ the cells (:mod:`bench.run.worker`), the report (``python -m bench report``).
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import shlex
 import shutil
@@ -27,7 +26,7 @@ from bench.run import cluster, output, prepare, result_table
 from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
-from bench.store.run_folder import DiskFull, Store, plan_of
+from bench.store.run_folder import DiskFull, Store, now, plan_of
 from nst_gluon import __version__, assets
 from nst_gluon.cli import console
 from nst_gluon.system import children, ending, runtime
@@ -73,8 +72,7 @@ def execute(plan: Plan, how: How) -> int:
 
 
 def _execute(plan: Plan, how: How, connected: cluster.Cluster | None) -> int:
-    engine_names = sorted({cell.engine for cell in plan.cells})
-    inputs = how.ask([] if connected else engine_names, run_sizes(plan), plan.to_dict()["settings"], None)
+    inputs = how.ask([] if connected else plan.values("engine"), plan.values("size"), plan.to_dict()["settings"], None)
     threads = runtime.prepare(plan.settings.threads)
     there = None
     if connected is None:
@@ -100,7 +98,7 @@ def _execute(plan: Plan, how: How, connected: cluster.Cluster | None) -> int:
 
 def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any], there: cluster.Run | None) -> int:
     load = environment.load_average() if there is None else None
-    session = {"started": _now(), "command": list(how.arguments), "load_before": load}
+    session = {"started": now(), "command": list(how.arguments), "load_before": load}
     warnings = environment.warnings_before(machine, load)
     if plan.settings.random_weights:
         warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
@@ -140,25 +138,19 @@ def left_out(plan: Plan) -> str:
     )
 
 
-def run_sizes(plan: Plan) -> list[int]:
-    """The sizes of a plan, ascending."""
-    return sorted({cell.size for cell in plan.cells})
-
-
 # -------------------------------------------------------------------------------------------------- beginning
 
 
 def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str, Any]) -> Store:
-    devices, dtypes = {cell.device for cell in plan.cells}, {cell.dtype for cell in plan.cells}
-    fingerprint = environment.fingerprint(machine, devices, dtypes)
+    fingerprint = environment.fingerprint(machine, plan.values("device"), plan.values("dtype"))
     if how.resume is None:
         run = {
             "suite_version": __version__,
-            "created": _now(),
+            "created": now(),
             "command": list(how.arguments),
             "plan_fingerprint": plan.fingerprint(),
             **plan.to_dict(),
-            "seeds": sorted({cell.seed for cell in plan.cells}),
+            "seeds": plan.values("seed"),
             "inputs": dict(inputs),
             "environment": dict(machine),
             "fingerprint": fingerprint,
@@ -167,7 +159,7 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
         }
         store = Store.create(how.out, run)
         try:
-            how.ask([], run_sizes(plan), plan.to_dict()["settings"], store.path / "images")
+            how.ask([], plan.values("size"), plan.to_dict()["settings"], store.path / "images")
         except BaseException:
             store.close()
             shutil.rmtree(store.path, ignore_errors=True)
@@ -209,10 +201,6 @@ def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fi
 # ----------------------------------------------------------------------------------------------------- ending
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
 def _warn(store: Store, lines: Sequence[str], instead_of: Sequence[str] = ()) -> None:
     """Add what the run does not carry yet; lines that begin with one of ``instead_of`` are replaced."""
     before = store.run.get("warnings", [])
@@ -227,7 +215,7 @@ def _finish(store: Store, session: Mapping[str, Any], status: str) -> None:
     _warn(store, environment.warnings_after(store.cells()), instead_of=environment.AFTER)
     session = {
         **session,
-        "finished": _now(),
+        "finished": now(),
         "load_after": environment.load_average(),
         "orchestrator_peak_memory_bytes": environment.high_water_bytes(),
     }

@@ -7,7 +7,7 @@ of its cells' devices ("cpu@machine-1"), and as the analysis never relates two d
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import itertools
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -68,13 +68,13 @@ def join(parts: Sequence[Part], facet: bool, command: Sequence[str]) -> Merged:
     warnings = [*_incomplete(parts, missing), *_differences(parts)]
     warnings += [f"{part.id}: {text}" for part in parts for text in part.run.get("warnings") or ()]
     status = "complete" if len(finished) == len(cells) and not missing else "partial"
-    plain = {"cells": [cell.to_dict() for cell in cells], **_shared(parts)}
+    now, plain = run_folder.now(), {"cells": [cell.to_dict() for cell in cells], **_shared(parts)}
     run = {
         "status": status,
         "suite_version": __version__,
-        "created": min((str(part.run["created"]) for part in parts if part.run.get("created")), default=_now()),
-        "finished": max((str(part.run["finished"]) for part in parts if part.run.get("finished")), default=_now()),
-        "merged": _now(),
+        "created": min((str(part.run["created"]) for part in parts if part.run.get("created")), default=now),
+        "finished": max((str(part.run["finished"]) for part in parts if part.run.get("finished")), default=now),
+        "merged": now,
         "command": list(command),
         "plan_fingerprint": _fingerprint(plain),
         **plain,
@@ -99,15 +99,14 @@ def _add(finished: dict[Cell, tuple[Part, Finished]], part: Part, done: Finished
 
 
 def _refuse_machines(parts: Sequence[Part]) -> None:
-    for index, part in enumerate(parts):
-        for other in parts[:index]:
-            name = machine_difference(other.fingerprint, part.fingerprint)
-            if name:
-                raise UserError(
-                    f"{ARGUMENT}: {part.path} was measured on another machine than {other.path} ({name} is "
-                    f"{part.fingerprint.get(name)!r} and {other.fingerprint.get(name)!r}); --facet machine keeps "
-                    "machines apart"
-                )
+    for other, part in itertools.combinations(parts, 2):
+        name = machine_difference(other.fingerprint, part.fingerprint)
+        if name:
+            raise UserError(
+                f"{ARGUMENT}: {part.path} was measured on another machine than {other.path} ({name} is "
+                f"{part.fingerprint.get(name)!r} and {other.fingerprint.get(name)!r}); --facet machine keeps "
+                "machines apart"
+            )
 
 
 def _labelled(part: Part, machines: Mapping[str, Sequence[Part]]) -> Part:
@@ -147,10 +146,6 @@ def _order(parts: Sequence[Part]) -> Any:
 
 
 # ------------------------------------------------------------------------------------------- the merged run.json
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def _shared(parts: Sequence[Part]) -> dict[str, Any]:

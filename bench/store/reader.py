@@ -27,8 +27,7 @@ _NUMBERS = ("value", "low", "high", "seconds", "iteration", *TERMS)
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run wrote: ``meta`` is run.json, ``records`` the last record of each cell, in the order of
-    their ends.
+    """What a run wrote: ``meta`` is run.json, ``records`` the last record of each cell, in the order of their ends.
 
     ``cells`` is the same as a table (CELL_TABLE_COLUMNS); ``samples`` and ``curves`` are the CSV files, and ``texts``
     what they were read from, by file name.
@@ -52,15 +51,9 @@ def read_run(run_dir: str | Path) -> RunData:
     """Everything that a run committed. Raises UserError when the folder is no run that this suite reads."""
     directory = Path(run_dir)
     meta = run_folder.read_run(directory)
-    latest: dict[tuple, dict[str, Any]] = {}
     committed, texts = run_folder.read_committed(directory)
     there = {machines.identity(record): label for record in committed if (label := machines.label(record, meta))}
-    for record in committed:
-        record = machines.labelled(record, meta)
-        identity = machines.identity(record)
-        latest.pop(identity, None)
-        latest[identity] = record
-    records = tuple(latest.values())
+    records = tuple(machines.labelled(record, meta) for record in committed)
     cells = pd.DataFrame(
         [{name: _text(record.get(name)) for name in CELL_TABLE_COLUMNS} for record in records],
         columns=list(CELL_TABLE_COLUMNS),
@@ -90,8 +83,7 @@ def _side_by_side(table: pd.DataFrame, there: Mapping[tuple[str, ...], str]) -> 
 
 
 def parse_table(text: str, columns: tuple[str, ...], name: str = "table") -> pd.DataFrame:
-    """A CSV text with a header and at least ``columns``, typed by column name; an empty text is an empty
-    table.
+    """A CSV text with a header and at least ``columns``, typed by column name; an empty text is an empty table.
 
     A row whose size, batch or seed is no number is left out. Text stays text: a method called "NA" is no gap.
     Raises UserError, naming the file ``name``, where a column is missing or the text is no table at all.
