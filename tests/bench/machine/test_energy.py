@@ -85,7 +85,7 @@ def test_the_counter_is_read_at_every_evaluation_lest_it_overflows_unseen(monkey
     nothing = lambda *arguments: None  # noqa: E731
     context = types.SimpleNamespace(targets={}, photos=(), takes_turns=False, turn=bool, sample=nothing, curve=nothing,
                                     ready=nothing)  # fmt: skip
-    backend, host = measure.Defaults(), measure.meters.HostMeter()
+    backend, host = measure.Backend(), measure.meters.HostMeter()
     backend.synchronise = measure.meters.nothing
     info = measure.execute(backend, host, plan.cells[0], plan.settings, GATE, context)
     assert info["evaluations"] > 1 and len(reads) == info["evaluations"] + 1
