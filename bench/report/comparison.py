@@ -1,8 +1,7 @@
 """The result of ``bench compare`` for a terminal, a code host, a CI comment and a browser; see :func:`write`.
 
 A *result* is the dict of :mod:`bench.gate.comparison`, a *row* one of its ``rows``: one metric of one cell. Every
-string
-in it may be anybody's: each output escapes all of them.
+string in it may be anybody's: each output escapes all of them.
 """
 
 from __future__ import annotations

@@ -78,12 +78,14 @@ def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Lay
     for analysed in runs:
         baseline = analysed.methods.baseline
         for method in sorted(analysed.methods, key=lambda name, first=baseline: name != first):
-            of = [r for r in analysed.run.records if (r["task"], r["size"], r["method"]) == (task, side, method)]
-            for row, name in _rows(analysed, of):
+            of: dict[str, list[Mapping[str, Any]]] = {}
+            for record in analysed.run.records:
+                if (record["task"], record["size"], record["method"]) == (task, side, method):
+                    of.setdefault(_row_of(analysed, record), []).append(record)
+            for row, able in of.items():
                 names.setdefault(method, analysed.methods.title(method))
-                given.setdefault(row, _given(analysed, task, name))
-                best = min((r for r in of if row == _row_of(analysed, r)), key=_rank)
-                shown = _shown(analysed, best)
+                given.setdefault(row, _given(analysed, task, row.rpartition(", ")[2]))
+                shown = _shown(analysed, min(able, key=_rank))
                 if cells.setdefault(row, {}).get(method, Shown(None, ())).file is None:
                     cells[row][method] = shown
     absent = Shown(None, ("not in this run",))
@@ -96,11 +98,6 @@ def _row_of(analysed: Analysed, record: Mapping[str, Any]) -> str:
     """What a row has in common: the style and, to stylise, the photo; the cells of a run of one style name none."""
     style = str(record.get("style_name") or run_facts.named(analysed.run.meta, "style"))
     return style if record["task"] == "texture" else f"{run_facts.named(analysed.run.meta, 'content')}, {style}"
-
-
-def _rows(analysed: Analysed, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    for row in dict.fromkeys(_row_of(analysed, record) for record in records):
-        yield row, row.rpartition(", ")[2]
 
 
 def _rank(record: Mapping[str, Any]) -> tuple:
@@ -175,12 +172,9 @@ def draw(layout: Layout) -> Plot:
             else:
                 axes.imshow(pixels, interpolation="none")
             if line == 0:
-                title = textwrap.fill(layout.columns[place], WRAP)
-                axes.set_title(title, fontsize=8, pad=4, loc="center")
+                axes.set_title(textwrap.fill(layout.columns[place], WRAP), fontsize=8, pad=4, loc="center")
             axes.text(0.5, -0.03, "\n".join(lines), ha="center", va="top", fontsize=6.5, transform=axes.transAxes)
-    what = f"{task_name(layout.task)} at {size_name(layout.size)}"
-    title = f"Styles by methods: {what}"
-    caption = layout.caption
+    title, caption = f"Styles by methods: {task_name(layout.task)} at {size_name(layout.size)}", layout.caption
     told = ["; ".join(f"{title}: {', '.join(shown.lines)}" for title, shown in zip(layout.columns, row))
             for row in layout.rows]  # fmt: skip
     made = finished(drawn, f"figure-{layout.task}", title, caption, f"{caption} {'. '.join(told)}.", "figure")

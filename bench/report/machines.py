@@ -45,11 +45,6 @@ def is_dirty(meta: Meta) -> bool:
     return any(run_facts.is_dirty({"environment": found}) for found in each)
 
 
-def several(meta: Meta) -> bool:
-    """Whether machines stand side by side in this run."""
-    return bool(meta.get("machines"))
-
-
 def shard(meta: Meta) -> str:
     """What part of a larger plan a run is, as a sentence; empty for a whole run."""
     index, of = (run_facts.get(meta, "shard", name) for name in ("index", "of"))

@@ -133,9 +133,7 @@ def _rank(record: Mapping[str, Any]) -> tuple:
 
 
 def side_by_side(analysed: Analysed) -> list[Row]:
-    """For each task the best net's picture beside what was given and what optimisation made, at the papers' size or the
-    nearest to it.
-    """
+    """For each task the best net's picture beside what was given and what optimisation made, near the papers' size."""
     chosen, given = _chosen(analysed.run), {picture.title: picture for picture in inputs(analysed.run)}
     nets = [key for key in chosen if key[2] in analysed.methods.nets]
     if not nets:
@@ -228,9 +226,7 @@ def side_png(rows: Sequence[Row]) -> bytes | None:
 
 
 def embed(first: Iterable[Picture], rest: Iterable[Picture]) -> dict[Path, str]:
-    """Data URIs of small copies by file, together below MOST_BYTES: ``rest`` shrinks first. A file that cannot be read
-    is left out.
-    """
+    """Data URIs of small copies by file, below MOST_BYTES in all: ``rest`` shrinks first, damaged ones are left out."""
     large = _encoded(first, *FIRST)
     left = MOST_BYTES - sum(map(len, large.values()))
     others = [picture for picture in rest if picture.file not in large]

@@ -116,9 +116,7 @@ def over_styles(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_points(axes: Axes, series: Series, axis: str) -> list[str]:
-    """A line through the medians with their intervals against ``axis``; an arrow for a bound, a cross for what failed.
-    What was drawn, in words.
-    """
+    """Draw medians with their intervals, arrows for bounds, crosses for what failed; what was drawn, in words."""
     rows = series.rows.sort_values(axis)
     fine = rows[rows["value"].notna()]
     axes.plot(fine[axis], fine["value"], color=series.color, marker=series.marker, label=style.label(series.label))
