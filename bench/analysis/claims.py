@@ -2,17 +2,8 @@
 
 A claim names a metric, whom it is of (the net of a paper, or the optimisation that speed-ups relate to), one or more
 sizes with the published value of each, and a rule (RULES). The rule turns the measured interval into a verdict;
-nothing else does. Where there is no interval (a single sample) the measured value stands for both of its ends. Of
-several styles and sizes the worst speaks (:func:`worst`).
-
-What keeps a claim from being counted:
-
-- *Other hardware.* Seconds and bytes on the paper's GPU say nothing about another machine, in either direction. Both
-  values are shown, and there is no verdict.
-- *The quality floor.* Speed is worth something only at the quality that the paper speaks of: a speed claim counts only
-  for a net whose objective takes optimisation QUALITY_FLOOR evaluations or more to reach. An untrained net is reached
-  at once, and reproduces none of them.
-- *Not measured.* The run has no such cell, or only a bound that decides nothing.
+nothing else does, but for EXCEPTIONS. Where there is no interval (a single sample) the measured value stands for both
+of its ends. Of several styles and sizes the worst speaks (:func:`worst`).
 """
 
 from __future__ import annotations

@@ -4,10 +4,9 @@ A cell's operations per second (:mod:`bench.analysis.costs` over its measured ti
 limits: the peak of a large matrix product in its precision, and its operations per byte times the bandwidth of a copy.
 Both are measured through the engine, in a process of their own, and kept for the machine below results/roofline.
 
-Operations and bytes are those of the architecture as it is written, its operators one by one from memory to memory.
-What stays in a cache, or is fused, is not moved at all, and a cleverer graph of the same net (an upsampling inside a
-convolution) does with fewer operations, so that a cell may lie above its roof. A step of the optimisation has the
-optimiser's own work in its time and not among its operations. Imports no engine.
+A cell may lie above its roof: what stays in a cache, or is fused, is not moved, and a cleverer graph of the same net
+does with fewer operations. A step of the optimisation has the optimiser's own work in its time and not among its
+operations. Imports no engine.
 """
 
 from __future__ import annotations

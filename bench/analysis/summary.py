@@ -155,7 +155,7 @@ def compare(
         if known.baseline:
             for generator in generators:
                 rows += _speedups(samples, descents, aims.get(generator), setting, known, generator, asked)
-                rows += _break_even(samples, descents, aims.get(generator), setting, known, generator, training)
+                rows += _break_even(samples, descents, aims.get(generator), setting, generator, training)
     return _table(rows)
 
 
@@ -250,7 +250,6 @@ def _break_even(
     descents: Mapping[str, Descents],
     aims: Aims | None,
     setting: Mapping[str, object],
-    known: Methods,
     generator: str,
     training: Training,
 ) -> list[dict]:
@@ -281,7 +280,10 @@ def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str) -> pd.Dat
     """
     rows = []
     present = set(summary[[*GROUP_COLUMNS, "metric"]].itertuples(index=False, name=None))
-    statuses = {key: _group_status(group) for key, group in cells.groupby([*GROUP_COLUMNS, "kind"], sort=False)}
+    statuses = {
+        key: OK if (group == OK).any() else str(group.iloc[-1])
+        for key, group in cells.groupby([*GROUP_COLUMNS, "kind"], sort=False)["status"]
+    }
     optimisers = {key[:-1]: status for key, status in statuses.items() if key[-1] == OPTIMISE}
     for (*group, kind), status in statuses.items():
         fields = dict(zip(GROUP_COLUMNS, group))
@@ -370,10 +372,6 @@ def _group(setting: Mapping[str, object], method: str) -> tuple:
     return tuple({**setting, "method": method, "batch": 1}[name] for name in GROUP_COLUMNS)
 
 
-def _group_status(cells: pd.DataFrame) -> str:
-    return OK if (cells["status"] == OK).any() else str(cells["status"].iloc[-1])
-
-
 def matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
     """The rows of a table whose columns have these values."""
     chosen = np.ones(len(table), dtype=bool)
@@ -383,16 +381,7 @@ def matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
 
 
 def _row(group: tuple, metric: str, unit: str, estimate: Estimate, status: str) -> dict:
-    return {
-        **dict(zip(GROUP_COLUMNS, group)),
-        "metric": metric,
-        "unit": unit,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n": estimate.n,
-        "status": status,
-    }
+    return {**dict(zip(GROUP_COLUMNS, group)), "metric": metric, "unit": unit, **vars(estimate), "status": status}
 
 
 def _table(rows: list[dict]) -> pd.DataFrame:

@@ -255,19 +255,18 @@ def _finish(
     ``able``: the cells of which the baseline has samples, where it was measured before.
     """
     rows = measured.rows
-    used = [
-        (row.cell, row.metric, next(a for a in declared if a.covers(row.cell, row.metric)))
-        for row in rows.itertuples()
-        if row.verdict == verdicts.SLOWER and any(a.covers(row.cell, row.metric) for a in declared)
-    ]
-    wanted = {(cell, metric): found.reason for cell, metric, found in used}
+    wanted: dict[tuple[str, str], Accepted] = {}
+    for row in rows[rows["verdict"] == verdicts.SLOWER].itertuples():
+        for found in declared:
+            if found.covers(row.cell, row.metric):
+                wanted.setdefault((row.cell, row.metric), found)
     broken = rounds.failed_cells(measured.failures, able)
     status = verdicts.PASS if passed else verdicts.exit_status(rows, len(broken), how.fail_on, wanted)
     listed = [
         {
             **{name: _plain(getattr(row, name)) for name in verdicts.ROW_COLUMNS},
             "gated": True,
-            "accepted": wanted.get((row.cell, row.metric)),
+            "accepted": getattr(wanted.get((row.cell, row.metric)), "reason", None),
         }
         for row in rows.itertuples()
     ]
@@ -281,7 +280,7 @@ def _finish(
         "failures": [dict(failure) for failure in measured.failures],
         "accepted": [
             {"metric": metric, "cell": cell, "reason": found.reason, "commit": found.commit}
-            for cell, metric, found in used
+            for (cell, metric), found in wanted.items()
         ],
         "warnings": list(measured.warnings),
         "exit_status": status,

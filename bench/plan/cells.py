@@ -303,11 +303,9 @@ class Plan:
                 if a != b:
                     return f"{field.name} is {a!r} there and {b!r} here"
         if self.cells != other.cells:
-            missing = [cell.key for cell in self.cells if cell not in other.cells]
-            added = [cell.key for cell in other.cells if cell not in self.cells]
-            if missing:
-                return f"{missing[0]} is only there" + (f" (and {len(missing) - 1} more)" if missing[1:] else "")
-            if added:
-                return f"{added[0]} is only here" + (f" (and {len(added) - 1} more)" if added[1:] else "")
+            for plan, lacks, where in ((self, other, "there"), (other, self, "here")):
+                alone = [cell.key for cell in plan.cells if cell not in lacks.cells]
+                if alone:
+                    return f"{alone[0]} is only {where}" + (f" (and {len(alone) - 1} more)" if alone[1:] else "")
             return "the cells are in another order"
         return None

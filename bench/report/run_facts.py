@@ -129,10 +129,6 @@ def revision(meta: Meta) -> str:
     return clean(git["revision"])[:12] + (" with uncommitted changes" if git.get("dirty") else "")
 
 
-def is_dirty(meta: Meta) -> bool:
-    return bool(get(meta, "environment", "git", "dirty"))
-
-
 def warm_up(records: Iterable[Mapping[str, Any]]) -> str:
     """One sentence: how many samples were left out as still warming up, in how many cells; empty for none."""
     infos = [info for record in records if isinstance(info := record.get("info"), Mapping)]

@@ -26,6 +26,7 @@ from bench.run import cluster, output, prepare, result_table
 from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
+from bench.run.screen import Screen
 from bench.store.run_folder import DiskFull, Store, now, plan_of
 from nst_gluon import __version__, assets
 from nst_gluon.cli import console
@@ -81,7 +82,7 @@ def _execute(plan: Plan, how: How, connected: cluster.Cluster | None) -> int:
         same = how.ask is prepare.ask
         command = None if how.command == worker_command() else how.command
         there = cluster.Run(connected, plan, inputs if same else None, command)
-        machine = there.first_machine(output.progress_line(how.level))["environment"]
+        machine = there.first_machine(Screen(level=how.level).line)["environment"]
     store = _open(plan, how, inputs, machine)
     try:
         return _measure(plan, how, store, machine, there)
@@ -170,8 +171,7 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
         check_same(store.run, plan, inputs, {} if how.cluster else fingerprint)
         if store.alone:
             kill_marked(RUN_MARK, store.mark)  # workers that outlived a killed orchestrator
-        revision = machine["git"]
-        if revision != (store.run.get("environment") or {}).get("git"):
+        if machine["git"] != (store.run.get("environment") or {}).get("git"):
             _warn(store, ["resumed with another revision of the suite than it was begun with"])
         store.update(status="running")
     except BaseException:
@@ -233,8 +233,8 @@ def _go_on(store: Store, how: How) -> str:
 
 
 def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> int:
-    counts = Counter(record["status"] for record in records)
-    status = OK if set(counts) <= {"ok"} else FAILED
+    failed = [record for record in records if record["status"] != "ok"]
+    status = FAILED if failed else OK
     if how.report and how.level > output.QUIET:
         print("making the report", file=sys.stderr, flush=True)
     if how.judge:  # the measurements are complete without it
@@ -249,21 +249,16 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
             "path": str(store.path),
             "report": report,
             "exit_status": status,
-            "cells": dict(counts),
-            "failed": [
-                {name: record[name] for name in ("key", "status", "reason")}
-                for record in records
-                if record["status"] != "ok"
-            ],
+            "cells": dict(Counter(record["status"] for record in records)),
+            "failed": [{name: record[name] for name in ("key", "status", "reason")} for record in failed],
             "warnings": store.run.get("warnings", []),
             "summary": summary,
         }
         print(json.dumps(answer, indent=2))
         return status
-    failed = [f"{record['status']}: {record['key']}: {record['reason']}" for record in records
-              if record["status"] != "ok"]  # fmt: skip
+    lines = [f"{record['status']}: {record['key']}: {record['reason']}" for record in failed]
     if how.level == output.QUIET:
-        for line in failed:
+        for line in lines:
             print(output.paint(line, "worse", sys.stderr), file=sys.stderr)
         print(report or store.path)
         return status
@@ -271,7 +266,7 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
         print(result_table.short_table(summary))
     for warning in store.run.get("warnings", []):
         print(output.paint(console.wrapped(f"warning: {warning}", sys.stdout), "open", sys.stdout))
-    for line in failed:
+    for line in lines:
         print(output.paint(console.wrapped(line, sys.stdout), "worse", sys.stdout))
     print(f"report: {report}" if report else f"run: {store.path}")
     return status

@@ -79,7 +79,7 @@ def join(parts: Sequence[Part], facet: bool, command: Sequence[str]) -> Merged:
         "plan_fingerprint": _fingerprint(plain),
         **plain,
         "seeds": sorted({cell.seed for cell in cells}),
-        **(_several(parts, machines) if facet else _same(parts)),
+        **(_several(machines) if facet else _same(parts)),
         "sessions": [{"run": part.id, **session} for part in parts for session in part.run.get("sessions") or ()],
         "warnings": list(dict.fromkeys(warnings)),
         "merged_from": [entry for part in parts for entry in _origin(part)],
@@ -178,7 +178,7 @@ def _same(parts: Sequence[Part]) -> dict[str, Any]:
     return {"environment": environment, "fingerprint": one_machine(part.fingerprint for part in parts)}
 
 
-def _several(parts: Sequence[Part], machines: Mapping[str, Sequence[Part]]) -> dict[str, Any]:
+def _several(machines: Mapping[str, Sequence[Part]]) -> dict[str, Any]:
     """The same of several machines, and what each is."""
     each = {label: _same(group) for label, group in machines.items()}
     legend = {}

@@ -52,10 +52,14 @@ def read_run(run_dir: str | Path) -> RunData:
     directory = Path(run_dir)
     meta = run_folder.read_run(directory)
     committed, texts = run_folder.read_committed(directory)
-    there = {machines.identity(record): label for record in committed if (label := machines.label(record, meta))}
+    there = {
+        tuple(str(record.get(name)) for name in CELL_COLUMNS): label
+        for record in committed if (label := machines.label(record, meta))
+    }  # fmt: skip
     records = tuple(machines.labelled(record, meta) for record in committed)
+    fields = ([record.get(name) for name in CELL_TABLE_COLUMNS] for record in records)
     cells = pd.DataFrame(
-        [{name: _text(record.get(name)) for name in CELL_TABLE_COLUMNS} for record in records],
+        [["" if value is None else str(value) for value in row] for row in fields],
         columns=list(CELL_TABLE_COLUMNS),
         dtype=str,
     )
@@ -108,7 +112,3 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     for name in whole:
         table[name] = table[name].where(table[name].abs() < 1 << 53)
     return table.dropna(subset=whole).reset_index(drop=True).astype(dict.fromkeys(whole, int))
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

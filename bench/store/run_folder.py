@@ -57,7 +57,6 @@ TABLES = {"samples.csv": SAMPLE_COLUMNS, "curves.csv": CURVE_COLUMNS}
 CELLS = "cells.jsonl"
 RUN = "run.json"
 FOLDERS = ("images", "logs")
-STATUSES = ("ok", "oom", "timeout", "error", "skipped")
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 MIB = 1 << 20
@@ -415,11 +414,7 @@ def list_runs(root: Path) -> list[dict[str, Any]]:
             run, cells = read_run(folder), read_cells(folder)
             planned = len(run.get("cells") or cells)
             runs.append({"path": folder, "id": folder.name, "run": run, "planned": planned, "cells": cells})
-    return sorted(runs, key=lambda found: (_made(found["run"]), found["id"]))
-
-
-def _made(run: Mapping[str, Any]) -> str:
-    return str(run.get("merged") or run.get("created") or "")
+    return sorted(runs, key=lambda one: (one["run"].get("merged") or one["run"].get("created") or "", one["id"]))
 
 
 def find_run(text: str, root: Path, argument: str = "RUN") -> Path:
