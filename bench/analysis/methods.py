@@ -22,19 +22,9 @@ class Methods(dict[str, Facts]):
         """As a sentence has it: "texture network"."""
         return clean(self[name].title, 60)
 
-    def color(self, name: str) -> str:
-        return self[name].color
-
-    def kind(self, name: str) -> str:
-        return self[name].kind
-
     def is_variant(self, name: str) -> bool:
         """Whether it is a faster way of doing what another method does."""
         return self[name].variant_of is not None
-
-    def own_loss(self, name: str) -> bool:
-        """Whether it minimises something else than the common objective."""
-        return self[name].own_loss
 
     @property
     def nets(self) -> list[str]:
@@ -50,7 +40,7 @@ class Methods(dict[str, Facts]):
 
         Nobody's variant, with no loss of its own, and one that comes with the suite before somebody's own.
         """
-        plain = [name for name in self.optimisers if not (self.is_variant(name) or self.own_loss(name))]
+        plain = [name for name in self.optimisers if not (self.is_variant(name) or self[name].own_loss)]
         return min(plain, key=lambda name: bool(self[name].reference), default="")
 
     def of_paper(self, title: str) -> list[str]:

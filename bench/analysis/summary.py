@@ -140,8 +140,8 @@ def compare(
     speed-up depends on that. ``training`` has the seconds that each net took, by its name in the plan.
     """
     generators, rows = sorted(known.nets), []
-    aimed_at = [name for name in generators if not known.own_loss(name)]
-    optimisers = sorted(name for name in known.optimisers if not known.own_loss(name))
+    aimed_at = [name for name in generators if not known[name].own_loss]
+    optimisers = sorted(name for name in known.optimisers if not known[name].own_loss)
     everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
     for key in everything.drop_duplicates().itertuples(index=False, name=None):
         setting = dict(zip(_SETTING, key))

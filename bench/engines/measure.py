@@ -142,6 +142,7 @@ def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, s
 def _objective(
     backend: Any, cell: Cell, settings: Settings, context: Context, dtype: str, content: np.ndarray | None
 ) -> Any:
+    available = (context.available or runtime.memory_available_bytes()) if cell.device == "cpu" else None
     return backend.objective(
         presets.get(settings.preset),
         weights.load(settings.weights, random=settings.random_weights, progress=False),
@@ -149,13 +150,8 @@ def _objective(
         _style(cell, settings),
         content,
         dtype,
-        segments_for(cell, _available(cell, context)),
+        segments_for(cell, available),
     )
-
-
-def _available(cell: Cell, context: Context) -> int | None:
-    """Bytes that the cell can have, None where nobody has to ask."""
-    return (context.available or runtime.memory_available_bytes()) if cell.device == "cpu" else None
 
 
 def _save(picture: np.ndarray, context: Context) -> None:

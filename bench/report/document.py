@@ -252,8 +252,7 @@ def warnings(analysed: Analysed) -> Iterator[str]:
         )
     yield from filter(None, [run_facts.warm_up(run.records)])
     timed = summary[summary["metric"].str.startswith("time_to_target")].to_dict("records")
-    if any(one_start(row, analysed) for row in timed
-           if not getattr(analysed.methods.get(row["method"]), "from_net", False)):  # fmt: skip
+    if any(one_start(row, analysed) for row in timed if not analysed.methods[row["method"]].from_net):
         dealt = not run_facts.get(run.meta, "budget", "crossed") and run_facts.setting(run.meta, "other_contents")
         better = "--budget full, where each start optimises every photo" if dealt else "--repeats 3"
         yield (

@@ -21,12 +21,11 @@ from bench.analysis.analysed import Analysed
 from bench.plan.cells import use_of
 from bench.plan.engines import REFERENCE
 from bench.report import run_facts, training
-from bench.report.pictures import evaluations, usable
+from bench.report.pictures import evaluations, thumbnail, usable
 from bench.report.plots import Plot, finished
 from bench.report.wording import engine_name, status_name
 from nst_gluon.methods import GENERATES
 from nst_gluon.pages.wording import clean, quantity, size_name, task_name
-from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 
 SIDE, PIXELS = 1.75, 384  # of a picture, in inches and in pixels at most
@@ -128,7 +127,7 @@ def _shown(analysed: Analysed, record: Mapping[str, Any]) -> Shown:
 def _lines(analysed: Analysed, record: Mapping[str, Any]) -> Iterator[str]:
     """Time, memory, training time, objective."""
     method, medians = str(record["method"]), record.get("medians") or {}
-    made = analysed.methods.kind(method) == GENERATES
+    made = analysed.methods[method].kind == GENERATES
     seconds = medians.get("latency_s") if made else run_facts.get(record, "info", "seconds")
     time = quantity(float(seconds), "s") if isinstance(seconds, (int, float)) else "time not known"
     steps = "" if made else f", {evaluations(record)} evaluations"
@@ -146,7 +145,7 @@ def _lines(analysed: Analysed, record: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield "no training"
     objective = run_facts.get(record, "info", "shown_objective") or medians.get("objective")  # of this very picture
-    own = " (not minimised)" if analysed.methods.own_loss(method) else ""
+    own = " (not minimised)" if analysed.methods[method].own_loss else ""
     yield f"objective {quantity(float(objective), '1')}{own}" if isinstance(objective, (int, float)) else "no objective"
 
 
@@ -191,12 +190,9 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
 
 def _pixels(file: Path, corner: Path | None = None) -> np.ndarray | None:
     """A picture (H, W, 3), uint8, at most PIXELS a side, with another in its ``corner``; None if it is damaged."""
-    try:
-        with images.opened(file, follow=False) as opened:
-            picture = opened.convert("RGB")
-    except UserError:
+    picture = thumbnail(file, PIXELS)
+    if picture is None:
         return None
-    picture.thumbnail((PIXELS, PIXELS), Image.LANCZOS)
     small = None if corner is None else _pixels(corner)
     if small is not None:
         side = round(CORNER * picture.width)

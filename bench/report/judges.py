@@ -90,7 +90,7 @@ def noise_plots(analysed: Analysed) -> Iterator[Plot]:
         told = []
         for name, line in (("style", "-"), ("content", "--")):
             values = list(rows[name])
-            axes.plot(places, values, line, marker="o", ms=4, color=analysed.methods.color(str(method)), label=name)
+            axes.plot(places, values, line, marker="o", ms=4, color=analysed.methods[str(method)].color, label=name)
             told.append(f"{name} loss {', '.join(quantity(value, '1') for value in values)}")
         axes.xaxis.set_major_locator(FixedLocator(places))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _, scales=scales: f"{scales[round(place)]:g}"))

@@ -53,7 +53,7 @@ class Notes(dict[str, Note]):
 def one_start(row: Row, analysed: Analysed) -> str:
     """What to keep in mind where a number rests on one start of an optimisation, or on one of a photo; else empty."""
     optimiser = metrics.split(str(row["metric"]))[1] or analysed.methods.baseline
-    if analysed.methods.kind(str(row["method"])) == OPTIMISES:
+    if analysed.methods[str(row["method"])].kind == OPTIMISES:
         optimiser = row["method"]
     of = {name: row[name] for name in GROUP_COLUMNS} | {"method": optimiser, "batch": 1}
     starts = matching(analysed.run.curves, of).groupby("photo")["seed"].nunique()

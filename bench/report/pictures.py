@@ -144,7 +144,7 @@ def side_by_side(analysed: Analysed) -> list[Row]:
         able = {method: chosen[task, size, method] for *where, method in nets if where == [task, size]}
         if able:
             method = min(able, key=lambda name: (
-                analysed.methods.own_loss(name), run_facts.get(able[name], "medians", "objective") or float("inf")
+                analysed.methods[name].own_loss, run_facts.get(able[name], "medians", "objective") or float("inf")
             ))  # fmt: skip
             wanted = ["Style"] if task == "texture" else ["Photo"] if rows else ["Style", "Photo"]
             own = tuple(given[name] for name in wanted if name in given)
@@ -243,13 +243,21 @@ def _encoded(pictures: Iterable[Picture], longest: int, quality: int) -> dict[Pa
     return {path: data for path, data in found if data}
 
 
-def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:
+def thumbnail(path: Path, longest: int) -> Image.Image | None:
+    """A copy of a picture, RGB, of at most ``longest`` pixels a side; None if it is damaged."""
     try:
         with images.opened(path, follow=False) as opened:
             picture = opened.convert("RGB")
     except UserError:
         return None
     picture.thumbnail((longest, longest), Image.LANCZOS)
+    return picture
+
+
+def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:
+    picture = thumbnail(path, longest)
+    if picture is None:
+        return None
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=quality, optimize=True)
     return stream.getvalue()

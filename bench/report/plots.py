@@ -79,7 +79,7 @@ def draw_all(analysed: Analysed) -> list[Plot]:
 
 def looks(analysed: Analysed) -> dict[str, tuple[str, str]]:
     """(colour, marker) of each method."""
-    return style.marks({name: analysed.methods.color(name) for name in analysed.methods})
+    return style.marks({name: analysed.methods[name].color for name in analysed.methods})
 
 
 def series_of(analysed: Analysed, rows: pd.DataFrame) -> Iterator[Series]:

@@ -194,7 +194,7 @@ def _plots(name: str, runs: Sequence[str], found: pd.DataFrame, methods: Methods
 
 def _plot(name: str, title: str, runs: Sequence[str], rows: pd.DataFrame, methods: Methods) -> Plot:
     drawn, (axes,) = style.figure()
-    look = style.marks({method: methods.color(method) for method in methods})
+    look = style.marks({method: methods[method].color for method in methods})
     unit, told, changed = str(rows["unit"].iloc[0]), [], []
     for (method, task, engine), group in rows.groupby(["method", "task", "engine"], sort=True):
         colour, marker = look[method]

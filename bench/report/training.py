@@ -132,7 +132,7 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
     for use, curve in found.items():
         own, method, task = parts_of(use)
         text, line = clean(_name(use, methods), 60), style.LINES.get(task, ":")
-        color = style.tint(methods.color(method), 0.75 * styles.index(own) / len(styles))
+        color = style.tint(methods[method].color, 0.75 * styles.index(own) / len(styles))
         first, last = training_curve.draw(
             axes, curve["iteration"], curve["objective"], text, color, line
         )
