@@ -8,7 +8,7 @@ bound, or is missing because a cell failed, can never be taken for a measurement
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -181,10 +181,9 @@ def _speedup_of_variant(plain: Descents, own: Descents, goal: Aims, group: tuple
 
 def _times(
     descents: Descents, aims: Mapping[str, Aims], group: tuple, asked: float | None, goal: tuple[str, Aims] | None
-) -> list[dict]:
-    rows: list[dict] = []
+) -> Iterator[dict]:
     if not descents:
-        return rows
+        return
     named = {f"_{name}": target for name, target in aims.items()}
     if asked is not None:
         named[""] = {photo: np.array([asked]) for photo in descents}
@@ -198,12 +197,11 @@ def _times(
         ):  # fmt: skip
             found = to_target(descents, target, axis)
             if found is not None:
-                rows.append(_row(group, metric, unit, *found))
+                yield _row(group, metric, unit, *found)
         if suffix or asked is not None:
             estimate = resampled([[float(np.median(draws)) for draws in target.values()]] if len(target) > 1
                                  else target.values()).estimate()  # fmt: skip
-            rows.append(_row(group, f"target{suffix}", "1", estimate, OK))
-    return rows
+            yield _row(group, f"target{suffix}", "1", estimate, OK)
 
 
 def _speedups(
@@ -214,8 +212,7 @@ def _speedups(
     known: Methods,
     generator: str,
     asked: float | None,
-) -> list[dict]:
-    rows: list[dict] = []
+) -> Iterator[dict]:
     theirs, own = ({**setting, "method": name, "batch": 1} for name in (known.baseline, generator))
     group = _group(setting, generator)
     missed = asked is not None and matching(samples, {**own, "metric": "objective"})["value"].median() > asked
@@ -232,17 +229,16 @@ def _speedups(
             if not missed:
                 estimate, status = _censored(times.least.over(latency).estimate(), times.most.over(latency).estimate())
             bounded = status == NOT_REACHED and not missed
-            rows.append(_row(group, name, "x", estimate, LOWER_BOUND if bounded else status))
+            yield _row(group, name, "x", estimate, LOWER_BOUND if bounded else status)
         step = redrawn(matching(samples, {**theirs, "metric": "iteration_s"}))
         if latency.n and step.n:
-            rows.append(_row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK))
+            yield _row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK)
     for metric, ratio in _MEMORY_RATIOS.items():
         estimate = redrawn(matching(samples, {**theirs, "metric": metric})).over(
             redrawn(matching(samples, {**own, "metric": metric}), SEED + 1)
         )
         if estimate.n:
-            rows.append(_row(group, ratio, "x", estimate.estimate(), OK))
-    return rows
+            yield _row(group, ratio, "x", estimate.estimate(), OK)
 
 
 def _break_even(
@@ -252,15 +248,15 @@ def _break_even(
     setting: Mapping[str, object],
     generator: str,
     training: Training,
-) -> list[dict]:
+) -> Iterator[dict]:
     """After how many pictures a net's training has paid, against each optimisation: training over what one saves."""
     use = use_of(setting["style_name"], generator, setting["task"])
     call = redrawn(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
     if use not in training or not call.n:
-        return []
+        return
     group, (took, whole) = _group(setting, generator), training[use]
     status = OK if whole else LOWER_BOUND
-    rows = [_row(group, "training_s", "s", Estimate(took, math.nan, math.nan, 1), status)]
+    yield _row(group, "training_s", "s", Estimate(took, math.nan, math.nan, 1), status)
     for optimiser, each in descents.items() if aims is not None else ():
         times = to_targets(each, aims)
         if times is None or math.isinf(times.most.value) or times.least.value <= call.value:
@@ -269,8 +265,7 @@ def _break_even(
         saved = np.broadcast_to(theirs - ours, (RESAMPLES,))
         values = np.where(saved > 0, took / np.where(saved > 0, saved, 1), math.inf)
         pictures = Resampled(took / (times.least.value - call.value), values, times.least.n)
-        rows.append(_row(group, metrics.aimed_at("break_even", optimiser), "1", pictures.estimate(), status))
-    return rows
+        yield _row(group, metrics.aimed_at("break_even", optimiser), "1", pictures.estimate(), status)
 
 
 def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str) -> pd.DataFrame:

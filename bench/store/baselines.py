@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,17 +134,15 @@ def _kept(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in cell.items() if name not in ("rows", "image", "log")}
 
 
-def _lacks(run: Mapping[str, Any], cells: list[dict[str, Any]]) -> list[str]:
+def _lacks(run: Mapping[str, Any], cells: list[dict[str, Any]]) -> Iterator[str]:
     """What a later comparison will not find, each in a line."""
-    found = []
     failed = Counter(cell["status"] for cell in cells if cell["status"] != "ok")
     if failed:
         each = ", ".join(f"{count} {status}" for status, count in failed.items())
-        found.append(f"{sum(failed.values())} of {len(cells)} cells have no result ({each}): nothing is compared there")
+        yield f"{sum(failed.values())} of {len(cells)} cells have no result ({each}): nothing is compared there"
     planned = len(run.get("cells") or cells)
     if len(cells) < planned:
-        found.append(f"the run is not complete: {len(cells)} of {planned} cells are here")
-    return found
+        yield f"the run is not complete: {len(cells)} of {planned} cells are here"
 
 
 def _put(target: Path, files: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,44 +222,39 @@ def missing_shards(parts: Sequence[Part]) -> list[str]:
     return [f"{index}/{of}" for (_, of), found in here.items() for index in range(1, of + 1) if index not in found]
 
 
-def _incomplete(parts: Sequence[Part], missing: Sequence[str]) -> list[str]:
+def _incomplete(parts: Sequence[Part], missing: Sequence[str]) -> Iterator[str]:
     """What a merged run lacks, each a line for the report."""
-    found = [
-        f"{part.id} is not complete: {len(part.finished)} of its {len(part.planned)} cells are here"
-        for part in parts
-        if len(part.finished) < len(part.planned)
-    ]
+    for part in parts:
+        if len(part.finished) < len(part.planned):
+            yield f"{part.id} is not complete: {len(part.finished)} of its {len(part.planned)} cells are here"
     if missing:
-        found.append(f"not all parts of the plan are here: shard {', '.join(missing)} is missing")
+        yield f"not all parts of the plan are here: shard {', '.join(missing)} is missing"
     shards = [part.run["shard"] for part in parts if part.run.get("shard")]
     for fingerprint in dict.fromkeys(shard["plan_fingerprint"] for shard in shards):
         same = [shard for shard in shards if shard["plan_fingerprint"] == fingerprint]
         covered = {position for shard in same for position in shard["positions"]}
         lost = same[0]["total"] - len(covered)
         if lost and not missing:
-            found.append(
+            yield (
                 f"{lost} of the {same[0]['total']} cells of the whole plan are in no part: they did not fit the "
                 "memory, or the parts were made by different revisions"
             )
-    return found
 
 
-def _differences(parts: Sequence[Part]) -> list[str]:
+def _differences(parts: Sequence[Part]) -> Iterator[str]:
     """Other revisions of the suite and other versions of what it stands on: no reason to refuse, but to say so."""
-    found = []
     environments = {part.id: part.run.get("environment") or {} for part in parts}
     revisions = {name: _revision(environment) for name, environment in environments.items()}
     if len(set(revisions.values())) > 1:
         each = ", ".join(f"{name}: {revision}" for name, revision in revisions.items())
-        found.append(f"the runs were made with different revisions of the suite ({each})")
+        yield f"the runs were made with different revisions of the suite ({each})"
     for part in ("versions", "variables"):
         have = {name: environment.get(part) or {} for name, environment in environments.items()}
         for name in sorted({name for one in have.values() for name in one}):
             values = {run: one.get(name) for run, one in have.items()}
             if len(set(values.values())) > 1:
                 each = ", ".join(f"{run}: {value or 'none'}" for run, value in values.items())
-                found.append(f"the runs differ in {name} ({each})")
-    return found
+                yield f"the runs differ in {name} ({each})"
 
 
 def _revision(environment: Mapping[str, Any]) -> str:
