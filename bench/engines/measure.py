@@ -133,7 +133,7 @@ def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, s
     with another says nothing. Where a method minimises a loss of its own, judging its pictures is counted, too.
     """
     joules = meter.read()
-    if not joules or context.takes_turns:
+    if not joules or context.turns is not None:
         return {}
     context.sample("energy_j", joules / pictures, meters.JOULES)
     return {"energy_source": meter.source}
