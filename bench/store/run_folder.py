@@ -150,7 +150,9 @@ class Store:
                 write_all(descriptors[name], as_csv([columns]))
         except (OSError, UserError) as error:
             shutil.rmtree(path, ignore_errors=True)
-            raise explain(error, path) if isinstance(error, OSError) else error from error
+            if isinstance(error, OSError):
+                raise explain(error, path) from error
+            raise
         store = cls(path, run, descriptors)
         store.alone = bool(lock(descriptors[CELLS]))
         return store
