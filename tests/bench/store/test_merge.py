@@ -263,7 +263,7 @@ def put(value, *path):
         (put("full", "budget", "name"), r"another budget \(name\) than .*first \(full and quick\)"),
         (put(3, "schema_version"), "schema_version 3"),
         (lambda record: record.update(machines={"machine-1": {}}, merged_from=[{"id": "a"}]), "several machines"),
-        (put([{}], "cells"), r"second.run.json is damaged \(cells\[0\] has no method"),
+        (put([{}], "cells"), r"second.run.json is damaged \(cells\[0\] has no engine"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path, change, words):
