@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,6 @@ class Analysed:
     """A run with its summary, the findings on the claims, and everything else that is computed from it.
 
     Attributes:
-        several: those of style, engine, dtype and device of which the run has several, so that a label must name them.
         untrained: the verdict on each claim for the same nets before their training, by the claim's id.
         engines: :func:`bench.analysis.engine_comparison.compare`.
         laws: :func:`bench.analysis.growth.laws`.
@@ -34,12 +34,10 @@ class Analysed:
     run: RunData
     methods: Methods
     summary: pd.DataFrame
-    findings: tuple[Finding, ...]
-    random_weights: bool
-    several: tuple[str, ...]
-    engines: pd.DataFrame
-    laws: tuple[Any, ...]
-    peaks: roofline.Peaks | None
+    findings: tuple[Finding, ...] = ()
+    engines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    laws: tuple[Any, ...] = ()
+    peaks: roofline.Peaks | None = None
     roofline: pd.DataFrame = field(default_factory=pd.DataFrame)
     untrained: Mapping[str, str] = field(default_factory=dict)
 
@@ -47,6 +45,15 @@ class Analysed:
     def asked(self) -> float | None:
         """The loss that was asked for (--target-loss); None: the nets' own."""
         return summary.asked_of(self.run)
+
+    @cached_property
+    def random_weights(self) -> bool:
+        return claims.uses_random_weights(self.run.meta)
+
+    @cached_property
+    def several(self) -> tuple[str, ...]:
+        """Those of style, engine, dtype and device of which the run has several, so that a label must name them."""
+        return tuple(name for name in EXTRAS if self.summary[name].nunique() > 1)
 
     def rows(self, metric: str | None = None, **fields: Any) -> pd.DataFrame:
         """The rows of the summary with these fields, at batch 1 unless it is given."""
@@ -61,9 +68,7 @@ class Analysed:
         return found[0] if found else None
 
     def speedups(self) -> pd.DataFrame:
-        """The known speed-ups at equal loss at batch 1, each with ``evaluations`` and whether the net is above the
-        quality floor (``fine``).
-        """
+        """The known speed-ups at equal loss at batch 1, with ``evaluations``; ``fine``: above the quality floor."""
         rows = self.rows(SPEEDUP_EQUAL)
         rows = rows[rows["value"].notna()]
         steps = [claims.evaluations(self.summary, row, self.methods.baseline) for row in rows.to_dict("records")]
@@ -81,8 +86,6 @@ def analyse(run: RunData) -> Analysed:
         methods=known,
         summary=table,
         findings=tuple(claims.of_run(run, table, known)),
-        random_weights=claims.uses_random_weights(run.meta),
-        several=tuple(name for name in EXTRAS if table[name].nunique() > 1),
         engines=engine_comparison.compare(run.cells, run.samples, table),
         laws=tuple(growth.laws(table)),
         peaks=peaks,
@@ -95,9 +98,7 @@ def analyse(run: RunData) -> Analysed:
 
 def summarised(run: RunData, table: pd.DataFrame) -> Analysed:
     """The same without what a sentence on the run does not need, from a summary that was computed before."""
-    known, random = methods.of_run(run), claims.uses_random_weights(run.meta)
-    several = tuple(name for name in EXTRAS if table[name].nunique() > 1)
-    return Analysed(run, known, table, (), random, several, pd.DataFrame(), (), None)
+    return Analysed(run, methods.of_run(run), table)
 
 
 def _peaks(run: RunData) -> roofline.Peaks | None:

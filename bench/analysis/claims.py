@@ -2,17 +2,8 @@
 
 A claim names a metric, whom it is of (the net of a paper, or the optimisation that speed-ups relate to), one or more
 sizes with the published value of each, and a rule (RULES). The rule turns the measured interval into a verdict;
-nothing else does. Where there is no interval (a single sample) the measured value stands for both of its ends. Of
-several styles and sizes the worst speaks (:func:`worst`).
-
-What keeps a claim from being counted:
-
-- *Other hardware.* Seconds and bytes on the paper's GPU say nothing about another machine, in either direction. Both
-  values are shown, and there is no verdict.
-- *The quality floor.* Speed is worth something only at the quality that the paper speaks of: a speed claim counts only
-  for a net whose objective takes optimisation QUALITY_FLOOR evaluations or more to reach. An untrained net is reached
-  at once, and reproduces none of them.
-- *Not measured.* The run has no such cell, or only a bound that decides nothing.
+nothing else does, but for EXCEPTIONS. Where there is no interval (a single sample) the measured value stands for both
+of its ends. Of several styles and sizes the worst speaks (:func:`worst`).
 """
 
 from __future__ import annotations
@@ -227,11 +218,6 @@ def find(claim: Claim, summary: pd.DataFrame, known: Methods, random_weights: bo
     ))  # fmt: skip
 
 
-def find_all(summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> list[Finding]:
-    """The finding on each claim, in the order of CLAIMS."""
-    return [find(claim, summary, known, random_weights) for claim in CLAIMS]
-
-
 def worst(claim: Claim, parts: Sequence[Part], what: str) -> Part:
     """Of several styles or sizes (``what``) the one with the worst verdict, and of equal ones with the worst value.
 
@@ -339,14 +325,12 @@ def untrained(summary: pd.DataFrame, known: Methods) -> pd.DataFrame:
     reaches at its first evaluation.
     """
     table = summary.copy()
-    families = table["metric"].map(lambda name: metrics.split(str(name))[0])
-    aimed = table["metric"].map(lambda name: metrics.split(str(name))[1]).isin(known.nets)
-    steps = (table["metric"] == analysis.SPEEDUP_500).map(float)
+    families, aims = (table["metric"].map(lambda name, part=part: metrics.split(str(name))[part]) for part in (0, 1))
     for name, value in (("iterations_to_target", 1.0), ("time_to_target_s", math.nan)):
-        chosen = (families == name) & (aimed | (table["metric"] == name))
+        chosen = (families == name) & (aims.isin(known.nets) | (aims == ""))
         table.loc[chosen, ["value", "low", "high", "status"]] = [value, value, value, analysis.OK]
     keys = list(GROUP_COLUMNS)
-    fixed = table[steps == 1].set_index(keys)
+    fixed = table[table["metric"] == analysis.SPEEDUP_500].set_index(keys)
     for index, row in table[table["metric"] == analysis.SPEEDUP_EQUAL].iterrows():
         place = tuple(row[name] for name in keys)
         if place in fixed.index:  # one step over one call
@@ -376,8 +360,9 @@ def uses_random_weights(meta: Mapping[str, Any]) -> bool:
 
 
 def of_run(run: RunData, summary: pd.DataFrame, known: Methods) -> list[Finding]:
-    """The findings of a run that has been read."""
-    return find_all(summary, known, uses_random_weights(run.meta))
+    """The finding on each claim, in the order of CLAIMS, from a run and its summary."""
+    random_weights = uses_random_weights(run.meta)
+    return [find(claim, summary, known, random_weights) for claim in CLAIMS]
 
 
 def write(findings: Sequence[Finding], directory: Path) -> pd.DataFrame:

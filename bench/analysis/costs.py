@@ -136,11 +136,6 @@ def pool(name: str, channels: int, size: tuple[int, int], window: int) -> Operat
     return resampled(name, channels, source, size, channels * source[0] * source[1])
 
 
-def enlarged(size: tuple[int, int], amount: int) -> tuple[int, int]:
-    """(H, W) padded by ``amount`` on each side."""
-    return size[0] + 2 * amount, size[1] + 2 * amount
-
-
 # --------------------------------------------------------------------------------------------------- descriptor
 
 
@@ -189,14 +184,10 @@ def losses(preset: Preset, task: str, size: tuple[int, int]) -> list[Operator]:
     return [replace(operator, half=False) for operator in found]
 
 
-def names(preset: Preset, task: str) -> list[str]:
-    """The layers that an objective needs."""
-    return [name for name, _ in (*preset.style_layers, *(preset.content_layers if task == "stylize" else ()))]
-
-
 def evaluation(preset: Preset, task: str, size: tuple[int, int], arch: str = "vgg19") -> list[Operator]:
     """The objective of one picture (H, W): descriptor and losses, forward only."""
-    return [*descriptor(arch, names(preset, task), size), *losses(preset, task, size)]
+    layers = [*preset.style_layers, *(preset.content_layers if task == "stylize" else ())]
+    return [*descriptor(arch, [name for name, _ in layers], size), *losses(preset, task, size)]
 
 
 def backward(operator: Operator) -> Operator:
@@ -255,7 +246,7 @@ def _layer(layer: Layer, before: tuple[int, int], here: tuple[int, int]) -> list
     if isinstance(layer, Convolution):
         if layer.mode == "zero" or not layer.padding:
             return [conv(name, layer.source, channels, layer.kernel, here, before)]
-        padded = enlarged(before, layer.padding)
+        padded = (before[0] + 2 * layer.padding, before[1] + 2 * layer.padding)
         pad = resampled(f"{name} pad", layer.source, before, padded)
         return [pad, conv(name, layer.source, channels, layer.kernel, here, padded)]
     if isinstance(layer, Norm):

@@ -18,7 +18,6 @@ from bench.plan.engines import REFERENCE
 from bench.store.reader import GROUP_COLUMNS
 
 SETTING = tuple(name for name in GROUP_COLUMNS if name != "engine")
-TIMES = ("latency_s", "iteration_s")  # a cell has one of the two
 METRICS = metrics.named(metrics.ENGINES)
 COLUMNS = (*SETTING, "engine", "metric", "unit", "value", "ratio", "low", "high", "n")
 

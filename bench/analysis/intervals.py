@@ -1,6 +1,4 @@
-"""Medians and ratios of medians with 95 % bootstrap intervals, for samples that may be few, skewed or
-unbounded.
-"""
+"""Medians and ratios of medians with 95 % bootstrap intervals, for samples that may be few, skewed or unbounded."""
 
 from __future__ import annotations
 
@@ -39,7 +37,10 @@ class Resampled:
     n: int
 
     def over(self, other: Resampled, factor: float = 1.0) -> Resampled:
-        """``factor`` times the ratio to another, resampled independently. A ratio to zero is no number (n = 0)."""
+        """``factor`` times the ratio to another, resampled independently; ``n`` is that of the smaller side.
+
+        A side that cannot vary leaves the spread of the other. A ratio to zero is no number (n = 0).
+        """
         n = min(self.n, other.n)
         least = other.value if other.values is None else min(other.value, other.values.min())
         if n == 0 or not least > 0:
@@ -60,7 +61,7 @@ def resampled(groups: Iterable[Iterable[float]], seed: int = SEED) -> Resampled:
     """The median over groups (processes) of the medians of their samples; both levels are drawn again.
 
     Samples that are NaN are left out; infinite ones are allowed. With one group only its samples are drawn again, with
-    one sample nothing is.
+    one sample nothing is. The interval of 2 or 3 samples is their whole range.
     """
     ordered = [found for found in map(_ordered, groups) if len(found)]
     n = sum(map(len, ordered))
@@ -76,29 +77,8 @@ def resampled(groups: Iterable[Iterable[float]], seed: int = SEED) -> Resampled:
     medians = np.empty(chosen.shape)
     for index, found in enumerate(ordered):
         places = chosen == index
-        drawn = _bootstrap_medians(found, seed + 1 + index, int(places.sum()))
-        medians[places] = drawn
+        medians[places] = _bootstrap_medians(found, seed + 1 + index, int(places.sum()))
     return Resampled(value, np.median(medians, axis=1), n)
-
-
-def median_interval(samples: Iterable[float]) -> Estimate:
-    """The median and its 95 % percentile-bootstrap interval; samples that are NaN are left out.
-
-    Infinite samples are allowed (a time that is known only to be longer than everything measured). With n =
-    1 the interval is NaN, with n = 2 or 3 it is the whole range of the samples: read ``n`` beside it.
-    """
-    return resampled([samples]).estimate()
-
-
-def ratio_interval(numerator: Iterable[float], denominator: Iterable[float], factor: float = 1.0) -> Estimate:
-    """``factor`` times the ratio of two medians of positive samples; both sides are resampled,
-    independently of each other.
-
-    ``n`` is that of the smaller side. A side with a single sample cannot vary: the interval then covers the
-    spread of the other side only, which n = 1 tells; with n = 1 on both sides it is NaN. A ratio to zero is
-    no number (n = 0).
-    """
-    return resampled([numerator]).over(resampled([denominator], SEED + 1), factor).estimate()
 
 
 def _ordered(samples: Iterable[float]) -> np.ndarray:
@@ -106,7 +86,7 @@ def _ordered(samples: Iterable[float]) -> np.ndarray:
     return np.sort(values[~np.isnan(values)])
 
 
-def _bootstrap_medians(ordered: np.ndarray, seed: int = SEED, count: int = RESAMPLES) -> np.ndarray:
+def _bootstrap_medians(ordered: np.ndarray, seed: int, count: int = RESAMPLES) -> np.ndarray:
     """Medians of ``count`` resamples of sorted samples, without drawing the resamples.
 
     A resample is n uniform positions in the sorted samples, and the middle one of n uniform numbers has a

@@ -1,14 +1,12 @@
 """How much of what the machine can do each cell of a run reaches: the roofline (Williams, Waterman, Patterson 2009).
 
-A cell's operations per second (:mod:`bench.analysis.costs` over its measured time) stand beside the least of two
-limits: the
-peak of a large matrix product in its precision, and its operations per byte times the bandwidth of a copy. Both limits
-are measured through the engine, in a process of their own, and kept for the machine below results/roofline.
+A cell's operations per second (:mod:`bench.analysis.costs` over its measured time) stand beside the lower of two
+limits: the peak of a large matrix product in its precision, and its operations per byte times the bandwidth of a copy.
+Both are measured through the engine, in a process of their own, and kept for the machine below results/roofline.
 
-Operations and bytes are those of the architecture as it is written, its operators one by one from memory to memory.
-What stays in a cache, or is fused, is not moved at all, and a cleverer graph of the same net (an upsampling inside a
-convolution) does with fewer operations, so that a cell may lie above its roof. A step of the optimisation has the
-optimiser's own work in its time and not among its operations. Imports no engine.
+A cell may lie above its roof: what stays in a cache, or is fused, is not moved, and a cleverer graph of the same net
+does with fewer operations. A step of the optimisation has the optimiser's own work in its time and not among its
+operations. Imports no engine.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ import pandas as pd
 
 from bench.analysis import costs
 from bench.analysis.costs import Cost
-from bench.analysis.intervals import median_interval
+from bench.analysis.intervals import resampled
 from bench.machine import environment
 from bench.plan.cells import OPTIMISE, use_of
 from bench.plan.engines import REFERENCE
@@ -236,8 +234,7 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
     Args:
         cell_costs: costs of one call by KEY.
         samples: a run's (columns of :mod:`bench.store.run_folder`); ``latency_s`` and ``iteration_s`` are used, all
-        seeds taken
-            together.
+            seeds taken together.
         peaks: a precision without a peak is left out, and so is every device but the CPU and every other engine.
 
     Returns:
@@ -252,7 +249,7 @@ def fractions(cell_costs: Mapping[Key, Cost], samples: pd.DataFrame, peaks: Peak
         cost = cell_costs.get(tuple(cell[name] for name in KEY))
         if cost is None or cell["dtype"] not in peaks.flops_per_s:
             continue
-        seconds = median_interval(values)
+        seconds = resampled([values]).estimate()
         speed, roof = cost.flops / seconds.value, peaks.roof(cost.intensity, cell["dtype"])
         rows.append({
             **cell,

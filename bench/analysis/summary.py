@@ -1,5 +1,4 @@
-"""From raw samples and curves to the summary: pure functions from data frames to data frames. Imports no
-engine.
+"""From raw samples and curves to the summary: pure functions from data frames to data frames. Imports no engine.
 
 Only like is compared with like: a speed-up relates a generator to the optimisation of the same engine,
 task, size, dtype and device. Every row of the summary carries its status, so that a number which is only a
@@ -9,7 +8,7 @@ bound, or is missing because a cell failed, can never be taken for a measurement
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from bench.analysis.intervals import RESAMPLES, SEED, Estimate, Resampled, resam
 from bench.analysis.methods import Methods
 from bench.analysis.metrics import REFERENCE_ITERATIONS
 from bench.plan.cells import CELL_COLUMNS, GENERATE, OPTIMISE, use_of
-from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, RunData, read_run
+from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, RunData
 from nst_gluon.system.files import write_atomically
 
 OK = "ok"
@@ -68,9 +67,7 @@ def _censored(least: Estimate, most: Estimate) -> tuple[Estimate, str]:
 
 
 def throughput(samples: pd.DataFrame) -> pd.DataFrame:
-    """Samples of ``throughput_images_per_s`` from those of ``latency_s``: the batch over the time of one
-    call.
-    """
+    """Samples of ``throughput_images_per_s`` from those of ``latency_s``: the batch over the time of one call."""
     latency = samples[(samples["metric"] == "latency_s") & (samples["value"] > 0)]
     return latency.assign(metric="throughput_images_per_s", unit="images/s", value=latency["batch"] / latency["value"])
 
@@ -99,9 +96,7 @@ def medians(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def redrawn(samples: pd.DataFrame, seed: int = SEED) -> Resampled:
-    """The median over processes, or of what belongs to photos over these, of the median of their samples; all drawn
-    again with ``seed``.
-    """
+    """The median over processes (of photos, if there are any) of the medians of their samples; all drawn again."""
     by = "photo" if samples["photo"].any() else "seed"
     return resampled((values for _, values in samples.groupby(by)["value"]), seed)
 
@@ -133,8 +128,8 @@ def compare(
     samples: pd.DataFrame,
     curves: pd.DataFrame,
     known: Methods,
-    asked: float | None = None,
-    training: Training | None = None,
+    asked: float | None,
+    training: Training,
 ) -> pd.DataFrame:
     """Rows that relate methods to each other: times to target, speed-ups, break-even, memory ratios.
 
@@ -145,8 +140,8 @@ def compare(
     speed-up depends on that. ``training`` has the seconds that each net took, by its name in the plan.
     """
     generators, rows = sorted(known.nets), []
-    aimed_at = [name for name in generators if not known.own_loss(name)]
-    optimisers = sorted(name for name in known.optimisers if not known.own_loss(name))
+    aimed_at = [name for name in generators if not known[name].own_loss]
+    optimisers = sorted(name for name in known.optimisers if not known[name].own_loss)
     everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
     for key in everything.drop_duplicates().itertuples(index=False, name=None):
         setting = dict(zip(_SETTING, key))
@@ -160,7 +155,7 @@ def compare(
         if known.baseline:
             for generator in generators:
                 rows += _speedups(samples, descents, aims.get(generator), setting, known, generator, asked)
-                rows += _break_even(samples, descents, aims.get(generator), setting, known, generator, training or {})
+                rows += _break_even(samples, descents, aims.get(generator), setting, generator, training)
     return _table(rows)
 
 
@@ -186,10 +181,9 @@ def _speedup_of_variant(plain: Descents, own: Descents, goal: Aims, group: tuple
 
 def _times(
     descents: Descents, aims: Mapping[str, Aims], group: tuple, asked: float | None, goal: tuple[str, Aims] | None
-) -> list[dict]:
-    rows: list[dict] = []
+) -> Iterator[dict]:
     if not descents:
-        return rows
+        return
     named = {f"_{name}": target for name, target in aims.items()}
     if asked is not None:
         named[""] = {photo: np.array([asked]) for photo in descents}
@@ -203,12 +197,11 @@ def _times(
         ):  # fmt: skip
             found = to_target(descents, target, axis)
             if found is not None:
-                rows.append(_row(group, metric, unit, *found))
+                yield _row(group, metric, unit, *found)
         if suffix or asked is not None:
             estimate = resampled([[float(np.median(draws)) for draws in target.values()]] if len(target) > 1
                                  else target.values()).estimate()  # fmt: skip
-            rows.append(_row(group, f"target{suffix}", "1", estimate, OK))
-    return rows
+            yield _row(group, f"target{suffix}", "1", estimate, OK)
 
 
 def _speedups(
@@ -219,11 +212,10 @@ def _speedups(
     known: Methods,
     generator: str,
     asked: float | None,
-) -> list[dict]:
-    rows: list[dict] = []
+) -> Iterator[dict]:
     theirs, own = ({**setting, "method": name, "batch": 1} for name in (known.baseline, generator))
     group = _group(setting, generator)
-    missed = asked is not None and _select(samples, own, "objective").median() > asked
+    missed = asked is not None and matching(samples, {**own, "metric": "objective"})["value"].median() > asked
     for clock, ending in (("latency_s", ""), ("call_s", WHOLE_CALL)):
         latency = redrawn(matching(samples, {**own, "metric": clock}), SEED + 1)
         for optimiser, each in descents.items() if latency.n and aims is not None else ():
@@ -237,17 +229,16 @@ def _speedups(
             if not missed:
                 estimate, status = _censored(times.least.over(latency).estimate(), times.most.over(latency).estimate())
             bounded = status == NOT_REACHED and not missed
-            rows.append(_row(group, name, "x", estimate, LOWER_BOUND if bounded else status))
+            yield _row(group, name, "x", estimate, LOWER_BOUND if bounded else status)
         step = redrawn(matching(samples, {**theirs, "metric": "iteration_s"}))
         if latency.n and step.n:
-            rows.append(_row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK))
+            yield _row(group, SPEEDUP_500 + ending, "x", step.over(latency, REFERENCE_ITERATIONS).estimate(), OK)
     for metric, ratio in _MEMORY_RATIOS.items():
         estimate = redrawn(matching(samples, {**theirs, "metric": metric})).over(
             redrawn(matching(samples, {**own, "metric": metric}), SEED + 1)
         )
         if estimate.n:
-            rows.append(_row(group, ratio, "x", estimate.estimate(), OK))
-    return rows
+            yield _row(group, ratio, "x", estimate.estimate(), OK)
 
 
 def _break_even(
@@ -255,18 +246,17 @@ def _break_even(
     descents: Mapping[str, Descents],
     aims: Aims | None,
     setting: Mapping[str, object],
-    known: Methods,
     generator: str,
     training: Training,
-) -> list[dict]:
+) -> Iterator[dict]:
     """After how many pictures a net's training has paid, against each optimisation: training over what one saves."""
     use = use_of(setting["style_name"], generator, setting["task"])
     call = redrawn(matching(samples, {**setting, "method": generator, "batch": 1, "metric": "call_s"}), SEED + 1)
     if use not in training or not call.n:
-        return []
+        return
     group, (took, whole) = _group(setting, generator), training[use]
     status = OK if whole else LOWER_BOUND
-    rows = [_row(group, "training_s", "s", Estimate(took, math.nan, math.nan, 1), status)]
+    yield _row(group, "training_s", "s", Estimate(took, math.nan, math.nan, 1), status)
     for optimiser, each in descents.items() if aims is not None else ():
         times = to_targets(each, aims)
         if times is None or math.isinf(times.most.value) or times.least.value <= call.value:
@@ -275,18 +265,20 @@ def _break_even(
         saved = np.broadcast_to(theirs - ours, (RESAMPLES,))
         values = np.where(saved > 0, took / np.where(saved > 0, saved, 1), math.inf)
         pictures = Resampled(took / (times.least.value - call.value), values, times.least.n)
-        rows.append(_row(group, metrics.aimed_at("break_even", optimiser), "1", pictures.estimate(), status))
-    return rows
+        yield _row(group, metrics.aimed_at("break_even", optimiser), "1", pictures.estimate(), status)
 
 
-def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str = "") -> pd.DataFrame:
+def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Rows without a value for what a failed cell should have given, so that a gap in a table has its reason.
 
     A generator whose optimisation failed gets speed-up rows with the optimisation's status.
     """
     rows = []
     present = set(summary[[*GROUP_COLUMNS, "metric"]].itertuples(index=False, name=None))
-    statuses = {key: _group_status(group) for key, group in cells.groupby([*GROUP_COLUMNS, "kind"], sort=False)}
+    statuses = {
+        key: OK if (group == OK).any() else str(group.iloc[-1])
+        for key, group in cells.groupby([*GROUP_COLUMNS, "kind"], sort=False)["status"]
+    }
     optimisers = {key[:-1]: status for key, status in statuses.items() if key[-1] == OPTIMISE}
     for (*group, kind), status in statuses.items():
         fields = dict(zip(GROUP_COLUMNS, group))
@@ -297,15 +289,14 @@ def missing(cells: pd.DataFrame, summary: pd.DataFrame, baseline: str = "") -> p
             expected += _SPEEDUPS if status != OK else ()
         for metric, unit in expected:
             if (*group, metric) not in present:
-                rows.append(_row(tuple(group), metric, unit, Estimate(math.nan, math.nan, math.nan, 0), status))
+                rows.append(_row(tuple(group), metric, unit, NOTHING, status))
     return _table(rows)
 
 
 def summarise_run(run: RunData) -> pd.DataFrame:
     """The whole summary (columns SUMMARY_COLUMNS) of a run that has been read."""
-    return summarise_tables(
-        run.cells, run.samples, run.curves, asked_of(run), methods.of_run(run), training_seconds(run.meta)
-    )
+    known, training = methods.of_run(run), training_seconds(run.meta)
+    return summarise_tables(run.cells, run.samples, run.curves, known, asked_of(run), training)
 
 
 def asked_of(run: RunData) -> float | None:
@@ -318,22 +309,21 @@ def summarise_tables(
     cells: pd.DataFrame,
     samples: pd.DataFrame,
     curves: pd.DataFrame,
+    known: Methods,
     asked: float | None = None,
-    known: Methods | None = None,
     training: Training | None = None,
 ) -> pd.DataFrame:
     """The same from tables. ``asked`` is the run's --target-loss, ``training`` as :func:`training_seconds` has it.
 
     Raises UserError for samples of a metric that :mod:`bench.analysis.metrics` has no entry of.
     """
-    known = methods.of_tables(cells, samples) if known is None else known
     derived = {name for name in samples["metric"].unique() if metrics.RELATION in metrics.find(name).where}
     counted = with_status(samples, cells)
     plain = counted[~counted["metric"].isin(derived)]
     followed = with_status(curves, cells)
     followed = followed[followed["status"].isin([OK, "timeout"])]  # a curve that broke off in an error bounds nothing
     fine = plain[plain["status"] == OK]
-    parts = [medians(plain), medians(throughput(counted)), compare(fine, followed, known, asked, training)]
+    parts = [medians(plain), medians(throughput(counted)), compare(fine, followed, known, asked, training or {})]
     summary = pd.concat([part for part in parts if len(part)] or [_table([])], ignore_index=True)
     lost = missing(cells, summary, known.baseline)
     if len(lost):
@@ -358,9 +348,7 @@ def known_seconds(meta: Mapping[str, Any]) -> tuple[list[float], int]:
 
 
 def training_seconds(meta: Mapping[str, Any]) -> dict[str, tuple[float, bool]]:
-    """Seconds that the nets of a run took to train, all their stages on record together, by their names in the plan,
-    and whether those are all.
-    """
+    """Seconds that each net of a run took to train, by its name in the plan, and whether all its stages count in."""
     found = {}
     for use, net in ((meta.get("inputs") or {}).get("nets") or {}).items():
         known, parts = known_seconds((net or {}).get("meta") or {})
@@ -375,20 +363,8 @@ def write(summary: pd.DataFrame, directory: Path) -> None:
     write_atomically(directory / "summary.csv", text)
 
 
-def summarise(run_dir: str | Path) -> pd.DataFrame:
-    """Read cells.jsonl, samples.csv and curves.csv of a run, write its summary.csv, and return that table."""
-    run = read_run(run_dir)
-    summary = summarise_run(run)
-    write(summary, run.directory)
-    return summary
-
-
 def _group(setting: Mapping[str, object], method: str) -> tuple:
     return tuple({**setting, "method": method, "batch": 1}[name] for name in GROUP_COLUMNS)
-
-
-def _group_status(cells: pd.DataFrame) -> str:
-    return OK if (cells["status"] == OK).any() else str(cells["status"].iloc[-1])
 
 
 def matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
@@ -399,21 +375,8 @@ def matching(table: pd.DataFrame, fields: Mapping[str, object]) -> pd.DataFrame:
     return table[chosen]
 
 
-def _select(samples: pd.DataFrame, fields: Mapping[str, object], metric: str) -> pd.Series:
-    return matching(samples, {**fields, "metric": metric})["value"]
-
-
 def _row(group: tuple, metric: str, unit: str, estimate: Estimate, status: str) -> dict:
-    return {
-        **dict(zip(GROUP_COLUMNS, group)),
-        "metric": metric,
-        "unit": unit,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n": estimate.n,
-        "status": status,
-    }
+    return {**dict(zip(GROUP_COLUMNS, group)), "metric": metric, "unit": unit, **vars(estimate), "status": status}
 
 
 def _table(rows: list[dict]) -> pd.DataFrame:

@@ -65,10 +65,8 @@ def _list(out: Path, as_json: bool) -> int:
     elif rows:
         print(aligned(rows))
     else:
-        print(
-            f"no baselines below {out / baselines.FOLDER}; make one with python -m bench baseline save NAME RUN",
-            file=sys.stderr,
-        )
+        where, how = out / baselines.FOLDER, "python -m bench baseline save NAME RUN"
+        print(f"no baselines below {where}; make one with {how}", file=sys.stderr)
     return 0
 
 

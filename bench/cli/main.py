@@ -79,19 +79,11 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "the worker processes")
     add("--size", metavar="LIST", help=f"side lengths of the square pictures in pixels (default: {defaults['size']})")
     add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} (default: {defaults['engine']})")
-    add(
-        "--engine-option",
-        metavar="NAME=VALUE",
-        action="append",
-        help="pytorch.layout=channels_last, pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated",
-    )
-    add(
-        "--engine-python",
-        metavar="NAME=PATH",
-        action="append",
-        help="the Python of an engine that is installed in an environment of its own, such as onnxruntime=PATH; "
-        "that needs the base package's requirements and no MXNet; may be repeated",
-    )
+    add("--engine-option", metavar="NAME=VALUE", action="append", help="pytorch.layout=channels_last, "
+        "pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated")
+    add("--engine-python", metavar="NAME=PATH", action="append", help="the Python of an engine that is installed in an "
+        "environment of its own, such as onnxruntime=PATH; that needs the base package's requirements and no MXNet; "
+        "may be repeated")
     add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} (default: {defaults['task']})")
     add("--style", metavar="LIST", help="all, or bundled styles, pictures and folders of pictures "
         f"(default: {defaults['style']})")
@@ -106,33 +98,17 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
     add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
     add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")
-    add(
-        "--bounds",
-        metavar="NAME",
-        help="pixels: optimised pictures stay in [0, 1]; none: they are clipped when saved "
-        f"(default: {defaults['bounds']})",
-    )
+    add("--bounds", metavar="NAME", help="pixels: optimised pictures stay in [0, 1]; none: they are clipped when saved "
+        f"(default: {defaults['bounds']})")
     add("--preset", metavar="NAME", help=f"the common objective (default: {defaults['preset']})")
     add("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: vgg19)")
-    add(
-        "--random-weights",
-        action="store_const",
-        const=True,
-        help="use an untrained descriptor: for tests without a network connection; results are marked",
-    )
+    add("--random-weights", action="store_const", const=True, help="use an untrained descriptor: for tests without a "
+        "network connection; results are marked")
     add("--net", metavar="NAME|FILE", action="append", help="a trained net instead of the bundled one; may be repeated")
-    add(
-        "--threads",
-        metavar="N",
-        help="threads of the engine (default: OMP_NUM_THREADS, or all available cores)",
-    )
+    add("--threads", metavar="N", help="threads of the engine (default: OMP_NUM_THREADS, or all available cores)")
     add("--shard", metavar="I/N", help="measure only part I of N similarly long parts; see merge")
-    add(
-        "--cluster",
-        metavar="WHERE",
-        help="measure on the workers of a Dask cluster: its scheduler's address, the file that dask scheduler "
-        "--scheduler-file wrote, or slurm; see bench/README.md",
-    )
+    add("--cluster", metavar="WHERE", help="measure on the workers of a Dask cluster: its scheduler's address, the "
+        "file that dask scheduler --scheduler-file wrote, or slurm; see bench/README.md")
     add_out(command)
     add("--resume", metavar="RUN", help="resume an interrupted run: its id, its folder, or latest")
     add("--timeout-scale", default="1", help=argparse.SUPPRESS)

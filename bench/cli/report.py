@@ -61,9 +61,16 @@ def main(options: argparse.Namespace) -> int:
     elif options.index:
         page = _index(out)
     elif len(paths) == 1:
-        page = _one(paths[0], out)
+        from bench import report
+
+        page = report.build(paths[0])
+        _refresh(paths[0], out)
     else:
-        page = _several(paths, out, Path(options.to) if options.to is not None else out / HISTORY)
+        from bench.report import timeline
+
+        target = Path(options.to) if options.to is not None else out / HISTORY
+        page = timeline.write(paths, target, out)
+        _refresh(target, out)
     print(json.dumps({"page": str(page), "runs": [str(path) for path in paths]}, indent=2) if options.json else page)
     if options.open:
         import webbrowser
@@ -78,22 +85,6 @@ def _index(out: Path) -> Path:
     if not out.is_dir():
         raise UserError(f"--out: there is no folder {out}; make a run with python -m bench run")
     return index.write(out)
-
-
-def _one(path: Path, out: Path) -> Path:
-    from bench import report
-
-    page = Path(report.build(path))
-    _refresh(path, out)
-    return page
-
-
-def _several(paths: list[Path], out: Path, target: Path) -> Path:
-    from bench.report import timeline
-
-    page = timeline.write(paths, target, out)
-    _refresh(target, out)
-    return page
 
 
 def _refresh(made: Path, out: Path) -> None:

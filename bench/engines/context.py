@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +19,7 @@ from nst_gluon.objective.loss_terms import TERMS
 TURN_S, TURN_CALLS = 0.1, 3
 
 
+@dataclass
 class Context:
     """The worker's end of the pipe.
 
@@ -28,29 +30,24 @@ class Context:
     this process says that it is its turn, if it takes turns with another (:func:`bench.run.process.run_in_turns`).
     """
 
-    def __init__(
-        self,
-        pipe: int,
-        run_dir: Path,
-        cell: Cell,
-        targets: Mapping[str, Mapping[str, Sequence[float]]],
-        spawned: float,
-        photos: Sequence[str] = (),
-        draws: int = 0,
-        available: int | None = None,
-        turns: TextIO | None = None,
-    ):
-        self._pipe = pipe
-        self.run_dir, self.cell, self.targets, self.spawned = run_dir, cell, dict(targets), spawned
-        self.photos, self.draws, self.available = tuple(photos), draws, available
-        self._turns, self._began, self._calls = turns, -math.inf, TURN_CALLS
+    pipe: int
+    run_dir: Path
+    cell: Cell
+    targets: Mapping[str, Mapping[str, Sequence[float]]]
+    spawned: float
+    photos: Sequence[str] = ()
+    draws: int = 0
+    available: int | None = None
+    turns: TextIO | None = None
+    _began: float = -math.inf
+    _calls: int = TURN_CALLS
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one line of the protocol. Ends this process if nobody reads any more."""
         data = json.dumps({"event": event, **fields}).encode() + b"\n"
         try:
             while data:
-                data = data[os.write(self._pipe, data) :]
+                data = data[os.write(self.pipe, data) :]
         except BrokenPipeError:
             os._exit(1)
 
@@ -72,21 +69,17 @@ class Context:
         """What is going on, for the progress bar."""
         self.emit("progress", text=text)
 
-    @property
-    def takes_turns(self) -> bool:
-        return self._turns is not None
-
     def turn(self) -> bool:
         """Called before each call that is timed. Ends the turn after TURN_S and TURN_CALLS of them, and waits for the
         next; whether it did: what another process left in the caches then makes the first call slower than others.
         """
-        if self._turns is None:
+        if self.turns is None:
             return False
         self._calls += 1
         if self._calls <= TURN_CALLS or time.monotonic() - self._began < TURN_S:
             return False
         self.emit("turn")
-        self._turns.readline()
+        self.turns.readline()
         self._began, self._calls = time.monotonic(), 0
         return True
 

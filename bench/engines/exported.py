@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.engines import measure
 from nst_gluon.methods.description import Net
 from nst_gluon.nets import foreign, netfile, onnx_export
 from nst_gluon.nets import inputs as net_inputs
@@ -23,20 +22,6 @@ from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import one_line
 
 FLOAT = 1  # the number of float32 among ONNX's types
-
-
-class Backend(measure.Defaults):
-    """The part of :class:`bench.engines.measure.Backend` that is the same for all of them."""
-
-    def synchronise(self) -> None:
-        """Nothing to wait for: a call returns when it is done."""
-
-    def objective(self, *arguments: Any) -> None:
-        """There is none."""
-
-    def fetch(self, array: Any) -> np.ndarray:
-        """An array on the host, for good."""
-        return np.array(array)
 
 
 class Generator(abc.ABC):

@@ -19,7 +19,7 @@ from nst_gluon.system.engine import context as device_context
 from nst_gluon.system.engine import mx
 
 
-class Gluon(measure.Defaults):
+class Gluon(measure.Backend):
     """The backend: see :class:`bench.engines.measure.Backend`."""
 
     synchronise = staticmethod(mx.nd.waitall)

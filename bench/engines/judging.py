@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.machine.environment import file_sha256
 from bench.plan import engines
-from bench.plan.cells import BUNDLED, CELL_COLUMNS, NETS, Cell, Settings, use_of
+from bench.plan.cells import CELL_COLUMNS, Cell, Settings, use_of
 from bench.store import run_folder
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 from nst_gluon import methods
@@ -27,7 +26,7 @@ from nst_gluon.objective import judges, presets
 from nst_gluon.pictures import images
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import inside, write_atomically
+from nst_gluon.system.files import digest, inside, write_atomically
 
 NOISE_SCALES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 DRAWS, PAPERS_SIZE = 4, 256
@@ -87,9 +86,8 @@ class _Judging:
         """The trained net that the run measured, or None where its file is not there any more, or is another."""
         use = use_of(cell.get("style_name"), cell["method"], cell["task"])
         if use not in self._nets:
-            name, known = dict(self.settings.nets).get(use, ""), (self.inputs.get("nets") or {}).get(use) or {}
-            file = NETS / name[len(BUNDLED) :] if name.startswith(BUNDLED) else Path(name)
-            same = file.is_file() and file_sha256(file) == known.get("sha256")
+            file, known = self.settings.net_file(use), (self.inputs.get("nets") or {}).get(use) or {}
+            same = file is not None and file.is_file() and digest(file, "sha256") == known.get("sha256")
             self._nets[use] = self.backend.generator(file) if same else None
         return self._nets[use]
 

@@ -2,9 +2,9 @@
 
 On the clock: one forward pass of a generator on inputs that lie on the device already; on a clock of its own, the whole
 call as a user has it (:func:`whole_call`); or one evaluation of the objective and its gradient with the optimiser's own
-step; of a start from a net, that net's inputs and forward pass too. Not on it: reading and saving
-pictures, scoring. Every reading of a clock comes after the backend's
-``synchronise()``, and whether that was enough is checked on results that are brought to the host.
+step; of a start from a net, that net's inputs and forward pass too. Not on it: reading and saving pictures, scoring.
+Every reading of a clock comes after the backend's ``synchronise()``, and whether that was enough is checked on results
+that are brought to the host.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -38,36 +38,31 @@ from nst_gluon.system.energy import Meter
 from nst_gluon.system.errors import NotFinite, UserError
 
 
-class Backend(Protocol):
-    """What an engine brings to a measurement, for one device and precision. :class:`Defaults` has the usual answers."""
+class Backend(Host):
+    """What an engine brings to a measurement, for one device and precision: here what is usual."""
 
     def synchronise(self) -> None:
-        """Wait until all work is done."""
+        """Wait until all work is done: for nothing, where a call returns when it is done."""
 
     def meter(self, host: meters.HostMeter) -> Any:
-        """What measures memory where it computes: ``host`` itself on a CPU."""
+        """What measures memory where it computes: ``host`` itself, of this process, on a CPU."""
+        return host
 
     def generator(self, net_file: Path) -> Any:
         """A trained net: ``inputs(content, size, batch, seed)``, ``forward(*inputs)``, ``parameter_count`` and
         ``generate(content, size, seed)``, as :class:`nst_gluon.nets.trained_net.TrainedNet` has them.
         """
+        raise NotImplementedError
 
     def fetch(self, array: Any) -> np.ndarray:
-        """An array of the engine's on the host; returns when it is there."""
+        """An array of the engine's on the host, for good; returns when it is there."""
+        return np.array(array)
 
     def objective(self, preset: presets.Preset, descriptor: weights.VggWeights, task: str, style: np.ndarray,
-                  content: np.ndarray | None, dtype: str, segments: int) -> Any:  # fmt: skip
+                  content: np.ndarray | None, dtype: str = "float32", segments: int = 1) -> Any:  # fmt: skip
         """The common objective: ``terms``, ``value_and_gradient``, ``aimed_at`` and ``segments``, as
-        :class:`nst_gluon.objective.loss.Objective` has them; None if the engine has none.
+        :class:`nst_gluon.objective.loss.Objective` has them; None: the engine has none.
         """
-
-
-class Defaults(Host):
-    """A backend's answers where an engine has nothing better."""
-
-    def meter(self, host: meters.HostMeter) -> Any:
-        """Memory of this process."""
-        return host
 
     def device_seconds(self, forward: Callable[[], Any], calls: int) -> list[float]:
         """Seconds of single calls by the device's own clock; none where it has no other than the host's."""
@@ -138,7 +133,7 @@ def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, s
     with another says nothing. Where a method minimises a loss of its own, judging its pictures is counted, too.
     """
     joules = meter.read()
-    if not joules or context.takes_turns:
+    if not joules or context.turns is not None:
         return {}
     context.sample("energy_j", joules / pictures, meters.JOULES)
     return {"energy_source": meter.source}
@@ -147,6 +142,7 @@ def _report_energy(context: Context, meter: Meter, pictures: int) -> dict[str, s
 def _objective(
     backend: Any, cell: Cell, settings: Settings, context: Context, dtype: str, content: np.ndarray | None
 ) -> Any:
+    available = (context.available or runtime.memory_available_bytes()) if cell.device == "cpu" else None
     return backend.objective(
         presets.get(settings.preset),
         weights.load(settings.weights, random=settings.random_weights, progress=False),
@@ -154,13 +150,8 @@ def _objective(
         _style(cell, settings),
         content,
         dtype,
-        segments_for(cell, _available(cell, context)),
+        segments_for(cell, available),
     )
-
-
-def _available(cell: Cell, context: Context) -> int | None:
-    """Bytes that the cell can have, None where nobody has to ask."""
-    return (context.available or runtime.memory_available_bytes()) if cell.device == "cpu" else None
 
 
 def _save(picture: np.ndarray, context: Context) -> None:
@@ -219,12 +210,8 @@ def _generate(
     context.sample("parameters", generator.parameter_count, meters.PURE)
     context.sample("net_file_bytes", os.path.getsize(net_file), meters.BYTES)
     info = {
-        "memory": memory,
-        "warm_up_calls": len(warm_up),
-        "warm_up_stable": meters.is_stable(warm_up),
-        **energy,
-        **facts,
-    }
+        "memory": memory, "warm_up_calls": len(warm_up), "warm_up_stable": meters.is_stable(warm_up), **energy, **facts,
+    }  # fmt: skip
     if cell.batch == 1 and budget.score and context.draws:
         context.progress("scoring")
         # Always in float32: the target is one number, whatever precision the optimisation works in.
@@ -418,8 +405,7 @@ def coarse_facts(result: Result, size: tuple[int, int]) -> list[dict[str, float]
 
 
 def step_times(seconds: list[float], cold: Sequence[bool] = ()) -> list[float]:
-    """Times of single steps from the clock at the end of each evaluation: the optimiser's own work is
-    included.
+    """Times of single steps, the optimiser's own work included, from the clock at the end of each evaluation.
 
     The first is left out where there are enough: the optimiser is still setting up. So are those that are ``cold``, if
     there are others.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.engines import exported
+from bench.engines import exported, measure
 from bench.machine import meters
 from bench.plan import engines
 from nst_gluon.nets import sessions
@@ -18,7 +18,7 @@ from nst_gluon.system.errors import UserError
 onnxruntime, _ = engines.get("onnxruntime").packages_loaded()
 
 
-class OnnxRuntime(exported.Backend):
+class OnnxRuntime(measure.Backend):
     """The backend: see :class:`bench.engines.measure.Backend`."""
 
     def __init__(self, device: str, dtype: str, seed: int = 0, options: dict[str, str] | None = None):

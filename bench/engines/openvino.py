@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.engines import exported
+from bench.engines import exported, measure
 from bench.plan import engines
 from nst_gluon.nets import sessions
 
 openvino, _ = engines.get("openvino").packages_loaded()
 
 
-class OpenVino(exported.Backend):
+class OpenVino(measure.Backend):
     """The backend: see :class:`bench.engines.measure.Backend`. On the CPU, tuned for the latency of one call."""
 
     def __init__(self, device: str, dtype: str, seed: int = 0, options: dict[str, str] | None = None):

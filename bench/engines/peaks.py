@@ -7,10 +7,12 @@ that no cache holds. Whoever started it takes the best: everything that disturbs
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,11 +40,9 @@ def timed(call: Callable[[], Any], repetitions: int) -> list[float]:
 
 def cache_bytes() -> int:
     """The last cache's size; 0 where it is not told."""
-    try:
-        with open(L3, encoding="ascii") as stream:
-            text = stream.read().strip()
-    except OSError:
-        return 0
+    text = ""
+    with contextlib.suppress(OSError):
+        text = Path(L3).read_text(encoding="ascii").strip()
     return int(text[:-1]) * 1024 if text.endswith("K") and text[:-1].isdigit() else 0
 
 
@@ -93,9 +93,7 @@ def measure(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.engines.peaks")
-    parser.add_argument("threads", type=int)
-    runtime.prepare(parser.parse_args().threads)
+    runtime.prepare(int(sys.argv[1]))
     dtypes = runtime.DTYPES if runtime.cpu_supports_bfloat16() else runtime.DTYPES[:1]
 
     def tell(part: str, done: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,14 +79,9 @@ def measure(
     """
     guests = not revisions.is_checkout(repository)
     wanted = [(name, side.revision) for name, side in pair.items() if side.revision is not None]
-    prepare.ask(
-        sorted({cell.engine for cell in plan.cells}),
-        sorted({cell.size for cell in plan.cells}),
-        plan.to_dict()["settings"],
-        None,
-    )
+    prepare.ask(plan.values("engine"), plan.values("size"), plan.to_dict()["settings"])
     machine = environment.capture(runtime.prepare(plan.settings.threads))
-    fingerprint = environment.fingerprint(machine, {c.device for c in plan.cells}, {c.dtype for c in plan.cells})
+    fingerprint = environment.fingerprint(machine, plan.values("device"), plan.values("dtype"))
     with revisions.worktrees(wanted, repository) as folders:
         places = dict(zip([name for name, _ in wanted], folders))
         checkouts = {
@@ -244,7 +238,7 @@ def _head(pair: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> dict[str, 
         "kind": "revisions" if revisions_only else "runs",
         **about,
         "fingerprint": dict(fingerprint),
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": run_folder.now(),
     }
 
 
@@ -261,19 +255,18 @@ def _finish(
     ``able``: the cells of which the baseline has samples, where it was measured before.
     """
     rows = measured.rows
-    used = [
-        (row.cell, row.metric, next(a for a in declared if a.covers(row.cell, row.metric)))
-        for row in rows.itertuples()
-        if row.verdict == verdicts.SLOWER and any(a.covers(row.cell, row.metric) for a in declared)
-    ]
-    wanted = {(cell, metric): found.reason for cell, metric, found in used}
+    wanted: dict[tuple[str, str], Accepted] = {}
+    for row in rows[rows["verdict"] == verdicts.SLOWER].itertuples():
+        for found in declared:
+            if found.covers(row.cell, row.metric):
+                wanted.setdefault((row.cell, row.metric), found)
     broken = rounds.failed_cells(measured.failures, able)
     status = verdicts.PASS if passed else verdicts.exit_status(rows, len(broken), how.fail_on, wanted)
     listed = [
         {
             **{name: _plain(getattr(row, name)) for name in verdicts.ROW_COLUMNS},
             "gated": True,
-            "accepted": wanted.get((row.cell, row.metric)),
+            "accepted": getattr(wanted.get((row.cell, row.metric)), "reason", None),
         }
         for row in rows.itertuples()
     ]
@@ -287,7 +280,7 @@ def _finish(
         "failures": [dict(failure) for failure in measured.failures],
         "accepted": [
             {"metric": metric, "cell": cell, "reason": found.reason, "commit": found.commit}
-            for cell, metric, found in used
+            for (cell, metric), found in wanted.items()
         ],
         "warnings": list(measured.warnings),
         "exit_status": status,

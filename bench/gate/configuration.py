@@ -30,7 +30,7 @@ def read(folder: Path, options: Collection[str], repeated: Collection[str]) -> t
         UserError: a file is damaged, or has an option that there is not.
     """
     unread = None
-    for name, reader in (("pyproject.toml", _toml), ("setup.cfg", _ini)):
+    for name, title, reader in (("pyproject.toml", TOML, _toml), ("setup.cfg", INI, _ini)):
         if not (folder / name).is_file():
             continue
         try:
@@ -47,14 +47,10 @@ def read(folder: Path, options: Collection[str], repeated: Collection[str]) -> t
             option = key.replace("-", "_")
             if option not in options:
                 known = [each.replace("_", "-") for each in options]
-                raise UserError(f"{name}: [{_section(name)}] has no option {key!r}; {did_you_mean(key, known)}")
+                raise UserError(f"{name}: [{title}] has no option {key!r}; {did_you_mean(key, known)}")
             found[option] = _value(value, option, option in repeated, f"{name}: {key}")
         return found, None
     return {}, unread
-
-
-def _section(name: str) -> str:
-    return TOML if name.endswith(".toml") else INI
 
 
 def _toml(text: str) -> dict[str, Any] | None:

@@ -15,8 +15,7 @@ from nst_gluon.system import children, files
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import printable
 
-# Where a checkout's worker is; the second is that of versions up to 0.1.
-WORKERS = (Path("bench") / "run" / "worker.py", Path("bench") / "worker.py")
+WORKER = Path("bench") / "run" / "worker.py"
 PREFIX = f"{files.PREFIX}compare-"
 # Where hooks are, and the encoding of messages, are the repository's to say; here neither may matter.
 GIT = ("git", "-c", "core.hooksPath=/dev/null", "-c", "i18n.logOutputEncoding=UTF-8")
@@ -98,12 +97,7 @@ def _parsed(folder: Path, *arguments: str) -> str | None:
 
 def is_checkout(folder: Path) -> bool:
     """Whether the suite lies in ``folder``."""
-    return worker_of(folder) is not None and (folder / "nst_gluon").is_dir()
-
-
-def worker_of(folder: Path) -> Path | None:
-    """The worker's file in a checkout of the suite; None if there is none."""
-    return next((folder / worker for worker in WORKERS if (folder / worker).is_file()), None)
+    return (folder / WORKER).is_file() and (folder / "nst_gluon").is_dir()
 
 
 def protocol(folder: Path) -> int | None:
@@ -119,8 +113,8 @@ def takes_turns(folder: Path) -> bool:
 def _said(folder: Path, name: str) -> int | None:
     """A constant of a checkout's worker, read without running it; None if there is none of that name."""
     try:
-        tree = ast.parse(worker_of(folder).read_text(encoding="utf-8"))
-    except (AttributeError, OSError, SyntaxError, ValueError):
+        tree = ast.parse((folder / WORKER).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
         return None
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and any(getattr(t, "id", "") == name for t in statement.targets):

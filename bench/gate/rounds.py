@@ -28,7 +28,7 @@ from bench.gate import guest, revisions, verdicts
 from bench.gate.revisions import Checkout
 from bench.gate.verdicts import BASELINE, ORDER, Rules
 from bench.machine.environment import BUSY_CORES
-from bench.plan.cells import CELL_COLUMNS, Cell, Plan
+from bench.plan.cells import CELL_COLUMNS, USUAL, Cell, Plan
 from bench.plan.durations import timeout_s
 from bench.run.outcome import Outcome
 from bench.run.output import QUIET
@@ -49,25 +49,22 @@ if sys.platform.startswith("linux"):
 if os.getppid() != {parent}:
     os._exit(1)
 sys.path[0] = {folder!r}
-runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+runpy.run_module("bench.run.worker", run_name="__main__", alter_sys=True)
 """
 SAFETY = 1.1  # a round that would take longer than what is left is not begun
 
 
 def cell_name(columns: Mapping[str, Any]) -> str:
     """A cell in few words that say all but the seed, whatever is usual being left out."""
-    usual = {"engine": "gluon", "dtype": "float32", "device": "cpu"}
     words = [str(columns[name]) for name in ("method", "task", "style_name", "size") if columns.get(name)]
     words += [f"batch-{columns['batch']}"] if int(columns["batch"]) > 1 else []
-    words += [str(columns[name]) for name, value in usual.items() if columns[name] != value]
+    words += [str(columns[name]) for name, value in USUAL.items() if columns[name] != value]
     return " ".join(words)
 
 
 def start_command(folder: Path) -> list[str]:
     """How to start the worker of the suite in the checkout ``folder``, whatever folder this process is in."""
-    worker = revisions.worker_of(folder) or folder / revisions.WORKERS[0]
-    module = ".".join(worker.relative_to(folder).with_suffix("").parts)
-    return [sys.executable, "-c", START.format(parent=os.getpid(), folder=str(folder), module=module)]
+    return [sys.executable, "-c", START.format(parent=os.getpid(), folder=str(folder))]
 
 
 def prepare(folder: Path) -> None:

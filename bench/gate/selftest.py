@@ -19,7 +19,7 @@ import pandas as pd
 from bench.gate import verdicts
 from bench.gate.verdicts import BASELINE, INCONCLUSIVE, ORDER, SLOWER, Rules
 from bench.run.result_table import aligned
-from bench.store import run_folder
+from bench.store import baselines, run_folder
 
 FOLDER = "selftests"
 SCHEMA_VERSION = 1
@@ -105,7 +105,7 @@ def analyse(samples: pd.DataFrame, rules: Rules, most: int, gates: int = GATES) 
     blocks = verdicts.block_medians(samples)
     own = verdicts.compare_rounds(samples, rules).set_index(["cell", "metric"])["verdict"]
     found = []
-    for (cell, metric, unit), group in blocks.groupby(["cell", "metric", "unit"], sort=False):
+    for (cell, metric, unit), group in blocks.groupby(verdicts.KEYS, sort=False):
         floor = rules.floor(cell, metric, unit)
         rounds = verdicts.rounds_of(group).to_numpy()
         enough = len(rounds) >= rules.least_rounds
@@ -149,9 +149,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 def path_of(results: Path, fingerprint: Mapping[str, Any]) -> Path:
     """Where the self-test of a machine is kept."""
-    from bench.store.baselines import key
-
-    return results / FOLDER / f"{key(fingerprint)}.json"
+    return results / FOLDER / f"{baselines.key(fingerprint)}.json"
 
 
 def keep(results: Path, result: Mapping[str, Any]) -> Path:

@@ -22,13 +22,12 @@ from bench.store import baselines, run_folder
 from bench.store.reader import read_run
 from nst_gluon.system.errors import UserError, nearest
 
-POOL_COLUMNS = ("cell", "metric", "unit", "value")
 UNSTEADY = (*AFTER, "the machine was busy")  # how warnings begin that are about times
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples of a finished run: ``samples`` has POOL_COLUMNS, ``failed`` status and reason by cell name.
+    """Samples of a finished run: ``samples`` has pytest_benchmark.COLUMNS, ``failed`` status and reason by cell name.
 
     ``metrics`` are those that can be trusted enough to be compared unless others are asked for. ``optimised`` are the
     cells whose method optimises. ``unsteady`` is what the run warned of that makes times too long, in one line each.
@@ -107,8 +106,8 @@ def from_run(path: Path, argument: str) -> Measured:
     run = read_run(path)
     samples = run.samples
     keys = list(samples[list(CELL_COLUMNS)].itertuples(index=False, name=None))
-    names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in dict.fromkeys(keys)}
-    table = samples[["metric", "unit", "value"]].assign(cell=[names[key] for key in keys])[list(POOL_COLUMNS)]
+    names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in set(keys)}
+    table = samples.assign(cell=[names[key] for key in keys])[list(pytest_benchmark.COLUMNS)]
     git = (run.meta.get("environment") or {}).get("git") or {}
     return Measured(
         label=run.meta.get("id") or path.name,

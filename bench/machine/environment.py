@@ -8,13 +8,12 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nst_gluon import __version__
 from nst_gluon.system import runtime
-from nst_gluon.system.files import digest
 
 SOURCE = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = (
@@ -63,19 +62,14 @@ def affinity() -> frozenset[int]:
 
 
 def busy_seconds(cpus: Iterable[int]) -> float | None:
-    """Seconds that ``cpus`` have spent not idle since boot, all processes together; None where it is not
-    told.
-    """
-    wanted = {f"cpu{cpu}" for cpu in cpus}
-    total = 0
-    found = False
+    """Seconds that ``cpus`` have spent not idle since boot, all processes together; None where it is not told."""
+    wanted, ticks = {f"cpu{cpu}" for cpu in cpus}, []
     for line in _read("/proc/stat").splitlines():
         name, *fields = line.split()
         if name in wanted and len(fields) >= 8:
             user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
-            total += user + nice + system + irq + softirq + steal
-            found = True
-    return total / os.sysconf("SC_CLK_TCK") if found else None
+            ticks.append(user + nice + system + irq + softirq + steal)
+    return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
 
 
 def cpu_mhz(cpus: Iterable[int] | None = None) -> float | None:
@@ -164,10 +158,6 @@ def git(source: Path = SOURCE) -> dict[str, Any] | None:
         return None
 
 
-def file_sha256(path: str | Path) -> str:
-    return digest(path, "sha256")
-
-
 def capture(threads: int) -> dict[str, Any]:
     """Everything about the machine and the software that a number may depend on."""
     return {
@@ -218,16 +208,15 @@ def fingerprint(environment: Mapping[str, Any], devices: Iterable[str], dtypes: 
 
 def warnings_before(environment: Mapping[str, Any], load: list[float] | None) -> list[str]:
     """What, before anything is measured, makes the numbers less trustworthy; each a line for the report."""
-    found = []
-    cores = environment["cpu"]["cores_used"]
+    found, cores = [], environment["cpu"]["cores_used"]
     if load and load[0] > BUSY_CORES * cores:
         found.append(
             f"the machine was busy before the run (load average {load[0]:.2f} on {cores} cores): times may be too long"
         )
-    return found + oversubscription(environment["threads"], cores, environment.get("variables") or {})
+    return [*found, *oversubscription(environment["threads"], cores, environment.get("variables") or {})]
 
 
-def oversubscription(threads: int, cores: int, variables: Mapping[str, str]) -> list[str]:
+def oversubscription(threads: int, cores: int, variables: Mapping[str, str]) -> Iterator[str]:
     """A line for each setting that makes more threads than there are cores for them.
 
     Args:
@@ -235,38 +224,32 @@ def oversubscription(threads: int, cores: int, variables: Mapping[str, str]) -> 
         cores: those that this process may use at once: affinity and quota.
         variables: environment variables by name.
     """
-    found = []
     if threads > cores:
-        found.append(f"{threads} threads on {cores} cores: oversubscribed, times may be far too long")
+        yield f"{threads} threads on {cores} cores: oversubscribed, times may be far too long"
     levels = [int(part) for part in variables.get("OMP_NUM_THREADS", "").split(",") if part.strip().isdigit()]
     if len(levels) > 1 and math.prod(levels) > max(cores, threads):
-        found.append(
+        yield (
             f"OMP_NUM_THREADS={variables['OMP_NUM_THREADS']}: {math.prod(levels)} nested threads on {cores} cores: "
             "oversubscribed, times may be far too long"
         )
     for name in OTHER_THREADS:
         count = variables.get(name, "").strip()
         if count.isdigit() and int(count) > cores:
-            found.append(f"{name}={count} on {cores} cores: oversubscribed, times may be far too long")
+            yield f"{name}={count} on {cores} cores: oversubscribed, times may be far too long"
     workers = variables.get("MXNET_CPU_WORKER_NTHREADS", "").strip()
     if workers.isdigit() and int(workers) > 1 and int(workers) * threads > cores:
-        found.append(
+        yield (
             f"MXNET_CPU_WORKER_NTHREADS={workers} workers of {threads} threads each on {cores} cores: oversubscribed, "
             "times may be far too long"
         )
     bound = bound_processors(variables)
     if bound is not None and bound < min(threads, cores):
-        found.append(
-            f"{threads} threads are bound to {bound} of {cores} cores ({binding(variables)}): they take turns, times "
-            "may be far too long"
+        names = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
+        binding = " ".join(f"{name}={variables[name]}" for name in names if variables.get(name))
+        yield (
+            f"{threads} threads are bound to {bound} of {cores} cores ({binding}): they take turns, times may be "
+            "far too long"
         )
-    return found
-
-
-def binding(variables: Mapping[str, str]) -> str:
-    """The variables that bind OpenMP's threads, as a shell would set them."""
-    names = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
-    return " ".join(f"{name}={variables[name]}" for name in names if variables.get(name))
 
 
 def bound_processors(variables: Mapping[str, str]) -> int | None:
@@ -321,32 +304,30 @@ def warnings_after(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*busy(records), *drifted(records), *slowed(records), *unsettled(records)]
 
 
-def busy(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def busy(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Other processes that computed meanwhile."""
     known = [record["foreign_cores"] for record in records if record.get("foreign_cores") is not None]
     foreign = [cores for cores in known if cores > BUSY_CORES]
-    if not foreign:
-        return []
-    return [
-        f"busy machine: other processes used up to {max(foreign):.1f} cores on average while {len(foreign)} of "
-        f"{len(known)} cells were measured; times may be too long"
-    ]
+    if foreign:
+        yield (
+            f"busy machine: other processes used up to {max(foreign):.1f} cores on average while {len(foreign)} of "
+            f"{len(known)} cells were measured; times may be too long"
+        )
 
 
-def drifted(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def drifted(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Times that went up or down while a cell was measured."""
     known = [(record["drift"], record.get("key", "?")) for record in records if record.get("drift") is not None]
     found = [(drift, key) for drift, key in known if abs(drift) > MOST_DRIFT]
-    if not found:
-        return []
-    drift, key = max(found, key=lambda pair: abs(pair[0]))
-    return [
-        f"drift: the times changed steadily while {len(found)} of {len(known)} cells were measured, most by "
-        f"{drift:+.0%} in {key}: heat, the clock rate, or the load of the machine"
-    ]
+    if found:
+        drift, key = max(found, key=lambda pair: abs(pair[0]))
+        yield (
+            f"drift: the times changed steadily while {len(found)} of {len(known)} cells were measured, most by "
+            f"{drift:+.0%} in {key}: heat, the clock rate, or the load of the machine"
+        )
 
 
-def slowed(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def slowed(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A processor whose clock rate fell while a cell was measured."""
     known = []
     for record in records:
@@ -354,23 +335,21 @@ def slowed(records: Sequence[Mapping[str, Any]]) -> list[str]:
         if before and after:
             known.append((1 - after / before, before, after))
     found = [loss for loss in known if loss[0] > MOST_CLOCK_LOSS]
-    if not found:
-        return []
-    _, before, after = max(found)
-    return [
-        f"clock rate: the processor slowed down while {len(found)} of {len(known)} cells were measured, most from "
-        f"{before:.0f} to {after:.0f} MHz; times may be too long"
-    ]
+    if found:
+        _, before, after = max(found)
+        yield (
+            f"clock rate: the processor slowed down while {len(found)} of {len(known)} cells were measured, most from "
+            f"{before:.0f} to {after:.0f} MHz; times may be too long"
+        )
 
 
-def unsettled(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def unsettled(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Cells whose warm-up was much too short: many of their first samples had to be left out."""
     known = [info for record in records if (info := record.get("info") or {}).get("timed_samples")]
     found = [info for info in known if info.get("dropped_samples", 0) > MOST_DROPPED * info["timed_samples"]]
-    if not found:
-        return []
-    worst = max(found, key=lambda info: info["dropped_samples"] / info["timed_samples"])
-    return [
-        f"warm-up: the first times were still falling in {len(found)} of {len(known)} cells, and up to "
-        f"{worst['dropped_samples']} of {worst['timed_samples']} samples of a cell were left out for that"
-    ]
+    if found:
+        worst = max(found, key=lambda info: info["dropped_samples"] / info["timed_samples"])
+        yield (
+            f"warm-up: the first times were still falling in {len(found)} of {len(known)} cells, and up to "
+            f"{worst['dropped_samples']} of {worst['timed_samples']} samples of a cell were left out for that"
+        )

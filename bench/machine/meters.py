@@ -3,26 +3,10 @@
 Engines compute behind the caller's back, so the meter owns the synchronisation: every reading of the clock comes
 after ``synchronise()`` (waitall), and :func:`check_synchronised` proves that this was enough.
 
-Host memory is the kernel's own high-water mark of the worker (VmHWM), which needs no polling; where the system has
-none (macOS), no memory is reported. What the numbers contain:
-
-    import_baseline_bytes   resident after importing the engine: interpreter, engine, libraries; no net,
-                            no picture
-    peak_memory_bytes       the most that was resident during the measured part: the baseline, the weights of
-                            the net or the descriptor, inputs, activations, what the allocator keeps. The mark
-                            is reset after set-up, so that temporaries of loading do not count. Where a method
-                            minimises a loss of its own, the objective that judges its pictures is in it, too
-    working_memory_bytes    peak_memory_bytes - import_baseline_bytes: what the method itself needs
-
-On a GPU both are device memory: what the driver counts for this process (or, where it does not tell, what the
-device holds more than before). The engine's pool never gives memory back, so that the value at the end is the
-high-water mark. The baseline is then the value after the context was made. Beside them, in ``details``:
-
-    process_bytes, process_baseline_bytes   what the driver counts for this process: context, kernels, pool
-    device_bytes, device_baseline_bytes     what is in use on the whole device, by everybody
-    mxnet_used_bytes                        the same as the engine sees it (gpu_memory_info), at the end
-    mxnet_pool_cached_bytes                 how much of that were free blocks that the engine's pool kept: what
-                                            empty_cache() gave back
+Host memory is the kernel's own high-water mark of the worker (VmHWM), which needs no polling and is reset after set-up;
+where the system has none (macOS), no memory is reported. On a GPU memory is what the driver counts for this process or,
+where it does not tell, what the device holds more than before. The engine's pool never gives memory back, so that the
+value at the end is the high-water mark. :mod:`bench.analysis.metrics` says what each number contains.
 """
 
 from __future__ import annotations
@@ -36,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.machine.environment import high_water_bytes
@@ -70,10 +55,10 @@ def timed(call: Callable[[], Any], synchronise: Callable[[], Any] = nothing) -> 
     return clock() - started
 
 
-def is_stable(samples: Sequence[float], window: int = WINDOW, tolerance: float = TOLERANCE) -> bool:
-    """Whether the last ``window`` samples lie within ``tolerance`` of their median."""
-    last = samples[-window:]
-    return len(last) == window and max(last) - min(last) <= tolerance * statistics.median(last)
+def is_stable(samples: Sequence[float]) -> bool:
+    """Whether the last WINDOW samples lie within TOLERANCE of their median."""
+    last = samples[-WINDOW:]
+    return len(last) == WINDOW and max(last) - min(last) <= TOLERANCE * statistics.median(last)
 
 
 def warm_up(call: Callable[[], Any], max_seconds: float, synchronise: Callable[[], Any] = nothing) -> list[float]:
@@ -202,10 +187,11 @@ def drift(samples: Sequence[float]) -> float:
 
     0.1: the calls became 10 % slower while they were sampled. The slope is Theil and Sen's, the median of the slopes
     of all pairs; it counts only if Mann and Kendall's test finds it beyond SIGNIFICANCE standard deviations.
-    Fewer than LEAST_POINTS samples are too few to tell.
+    Fewer than LEAST_POINTS samples are too few to tell; of more than MOST_POINTS, medians of successive ones count.
     """
-    points = _thinned(samples, MOST_POINTS)
-    count = len(points)
+    count = min(len(samples), MOST_POINTS)
+    parts = (slice(part * len(samples) // count, (part + 1) * len(samples) // count) for part in range(count))
+    points = [statistics.median(samples[part]) for part in parts]
     if count < LEAST_POINTS or statistics.median(points) <= 0:
         return 0.0
     pairs = [(points[later] - points[first], later - first) for later in range(count) for first in range(later)]
@@ -214,12 +200,6 @@ def drift(samples: Sequence[float]) -> float:
         return 0.0
     slope = statistics.median(change / distance for change, distance in pairs)
     return slope * (count - 1) / statistics.median(points)
-
-
-def _thinned(samples: Sequence[float], most: int) -> list[float]:
-    """At most ``most`` medians of successive parts of the samples."""
-    count, parts = len(samples), min(len(samples), most)
-    return [statistics.median(samples[part * count // parts : (part + 1) * count // parts]) for part in range(parts)]
 
 
 # ----------------------------------------------------------------------------------------------------- memory
@@ -250,7 +230,9 @@ class HostMeter:
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-        self.was_reset = reset_peak()
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5\n")  # VmHWM is what is resident now
+            self.was_reset = True
 
     def read(self) -> Memory:
         """The peak since :meth:`start`."""
@@ -259,16 +241,6 @@ class HostMeter:
             return Memory(None, None, "no VmHWM on this system", {})
         details = {"import_baseline_bytes": self.baseline, "peak_reset": self.was_reset}
         return Memory(peak, max(0, peak - self.baseline), "VmHWM of the worker", details)
-
-
-def reset_peak() -> bool:
-    """Set VmHWM to what is resident now; False where the kernel does not allow it."""
-    try:
-        with open("/proc/self/clear_refs", "w") as stream:
-            stream.write("5\n")
-    except OSError:
-        return False
-    return True
 
 
 class GpuMeter:
@@ -346,7 +318,3 @@ class GpuMeter:
             grown = max(0, device - self.device_baseline)
             return Memory(device, grown, "NVML, whole device", details)
         return Memory(process, max(0, process - (self.process_baseline or 0)), "NVML, this process", details)
-
-    def close(self) -> None:
-        with contextlib.suppress(self.nvml.NVMLError):
-            self.nvml.nvmlShutdown()

@@ -52,9 +52,7 @@ def _given(value: str | None, parse: Callable[[str], Any]) -> Any:
 
 
 def make_plan(options: argparse.Namespace) -> cells.Plan:
-    """The plan that the arguments of ``run`` describe; raises UserError, in one line, for the first that is
-    wrong.
-    """
+    """The plan that the arguments of ``run`` describe; raises UserError, in one line, for the first wrong one."""
     given = {
         name: default if getattr(options, name) is None else getattr(options, name)
         for name, default in PLAN_DEFAULTS.items()
@@ -235,10 +233,8 @@ def net_file(text: str) -> Path:
 
 def _memory(devices: Sequence[runtime.Device]) -> dict[str, int]:
     """Bytes that can be had on each device."""
-    found = {}
-    for device in devices:
-        if device.kind == "cpu":
-            found[str(device)] = runtime.memory_available_bytes()
-        else:
-            found[str(device)] = runtime.gpu_devices()[device.index].memory_bytes
-    return found
+    return {
+        str(device): runtime.memory_available_bytes() if device.kind == "cpu"
+        else runtime.gpu_devices()[device.index].memory_bytes
+        for device in devices
+    }  # fmt: skip

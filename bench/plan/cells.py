@@ -105,6 +105,11 @@ def use_of(style_name: str | None, method: str, task: str) -> str:
     return "/".join(filter(None, (style_name, method, task)))
 
 
+def net_path(name: str) -> Path:
+    """The file of a net that settings name."""
+    return NETS / name[len(BUNDLED) :] if name.startswith(BUNDLED) else Path(name)
+
+
 def parts_of(use: str) -> tuple[str, str, str]:
     """(style_name, method, task) of :func:`use_of`."""
     rest, _, task = use.rpartition("/")
@@ -167,9 +172,7 @@ class Settings:
     def net_file(self, use: str) -> Path | None:
         """The file of the trained net by its name in ``nets``."""
         name = dict(self.nets).get(use)
-        if name is None:
-            return None
-        return NETS / name[len(BUNDLED) :] if name.startswith(BUNDLED) else Path(name)
+        return None if name is None else net_path(name)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Settings:
@@ -219,6 +222,10 @@ class Plan:
         """What is known of a method of the plan."""
         kept = {facts.name: facts for facts in self.methods}
         return kept.get(method) or older.facts({}, [{"method": method}])[method]
+
+    def values(self, column: str) -> list[Any]:
+        """The values of one of CELL_COLUMNS among the cells, ascending."""
+        return sorted({getattr(cell, column) for cell in self.cells})
 
     def unavailable(self) -> dict[str, str]:
         """The cells that cannot be measured because no net was trained for their style, by key, with the reason."""
@@ -296,11 +303,9 @@ class Plan:
                 if a != b:
                     return f"{field.name} is {a!r} there and {b!r} here"
         if self.cells != other.cells:
-            missing = [cell.key for cell in self.cells if cell not in other.cells]
-            added = [cell.key for cell in other.cells if cell not in self.cells]
-            if missing:
-                return f"{missing[0]} is only there" + (f" (and {len(missing) - 1} more)" if missing[1:] else "")
-            if added:
-                return f"{added[0]} is only here" + (f" (and {len(added) - 1} more)" if added[1:] else "")
+            for plan, lacks, where in ((self, other, "there"), (other, self, "here")):
+                alone = [cell.key for cell in plan.cells if cell not in lacks.cells]
+                if alone:
+                    return f"{alone[0]} is only {where}" + (f" (and {len(alone) - 1} more)" if alone[1:] else "")
             return "the cells are in another order"
         return None

@@ -32,7 +32,6 @@ class Option:
 
     name: str
     choices: tuple[str, ...]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,9 @@ ENGINES = {
             generate_dtypes=("float32", "bfloat16"),
             optimise_dtypes=("float32", "bfloat16"),
             options=(
-                Option("layout", ("fastest", "contiguous", "channels_last"), "of activations; fastest: by trial"),
-                Option("compile", ("no", "yes"), "torch.compile; its time is in first_call_s"),
-                Option("lbfgs", ("suite", "torch", "scipy"), "whose L-BFGS goes downhill"),
+                Option("layout", ("fastest", "contiguous", "channels_last")),  # of activations; fastest: by trial
+                Option("compile", ("no", "yes")),  # its time is in first_call_s
+                Option("lbfgs", ("suite", "torch", "scipy")),
             ),
         ),
         Engine(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.plan.cells import Settings
 from nst_gluon import assets
 from nst_gluon.system.errors import UserError
 
@@ -45,8 +43,3 @@ def loaded(argument: str, name_or_file: str, size: int) -> np.ndarray:
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith("--") else f"--{argument}: {text}") from error
-
-
-def prepared(name: str, settings: Settings, sizes: Sequence[int]) -> np.ndarray:
-    """The first style or content picture as the methods see it (at the largest size): (1, 3, S, S) in [0, 1]."""
-    return loaded(name, getattr(settings, name), settings.style_size if name == "style" else max(sizes))

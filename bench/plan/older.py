@@ -1,7 +1,7 @@
-"""What older versions of the suite wrote, read as if they had written what this one does. Imports no engine.
+"""What version 0.1 of the suite wrote, read as if it had written what this one does. Imports no engine.
 
-Cells did not always name their engine, as there was one, nor did runs keep what was known of their methods. A net had
-one draw of noise in each of as many processes as optimisation had seeds, one photo, one style.
+Runs did not keep what was known of their methods. A net had one draw of noise in each of as many processes as
+optimisation had seeds, one photo, one style.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.plan.engines import REFERENCE
 from nst_gluon import methods
 from nst_gluon.methods import GENERATES, OPTIMISES, TASKS, Facts, Method
 from nst_gluon.objective import presets
 from nst_gluon.system.errors import UserError
 
-# What older tables begin with, and what comes before it now: photo, style_name and perhaps engine.
-FIRST_COLUMNS = {"engine": ("photo,style_name,", ",,"), "method": ("photo,style_name,engine,", f",,{REFERENCE},")}
+FIRST_COLUMN = "engine"  # of older tables, before which photo and style_name are now
 
 
 def cell(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell's record with its engine, and the method that its method is a variant of; null is as good as missing."""
+    """A cell's record with its style, and the method that its method is a variant of; null is as good as missing."""
     known = methods.bundled().get(str(record.get("method")))
-    usual = {"engine": REFERENCE, "variant_of": known and known.variant_of, "style_name": ""}
+    usual = {"variant_of": known and known.variant_of, "style_name": ""}
     return {**usual, **{name: value for name, value in record.items() if value is not None or name not in usual}}
 
 
@@ -58,17 +56,16 @@ def facts(run: Mapping[str, Any], cells: Iterable[Mapping[str, Any]]) -> dict[st
 
 
 def table(text: str) -> str:
-    """A CSV table whose rows name photo, style and engine first."""
+    """A CSV table whose rows name photo and style first."""
     header, *rows = text.splitlines(keepends=True) or [""]
-    if header.split(",")[0] not in FIRST_COLUMNS:
+    if header.split(",")[0] != FIRST_COLUMN:
         return text
-    names, values = FIRST_COLUMNS[header.split(",")[0]]
-    return "".join([f"{names}{header}", *(f"{values}{row}" for row in rows)])
+    return "".join([f"photo,style_name,{header}", *(f",,{row}" for row in rows)])
 
 
 def refuse_to_resume(tables: Iterable[Path]) -> None:
     """Raise a UserError if one of the tables is of an older form: rows of another form must not follow."""
     for path in filter(Path.is_file, tables):
         with open(path, encoding="utf-8", errors="replace") as stream:
-            if stream.readline().split(",")[0] in FIRST_COLUMNS:
+            if stream.readline().split(",")[0] == FIRST_COLUMN:
                 raise UserError(f"--resume: {path} is of an older version of this suite; start a new run")

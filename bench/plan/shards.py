@@ -11,7 +11,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from bench.plan.cells import Cell, Plan, Settings, Shard
+from bench.plan.cells import Cell, Plan, Shard
 from bench.plan.durations import estimate_s, pictures_of
 from nst_gluon.system.errors import UserError
 
@@ -72,11 +72,8 @@ def take(plan: Plan, index: int, of: int) -> Plan:
 
 def portable(plan: Plan) -> Plan:
     """The plan with files by their names alone: it does not matter in which folder a machine keeps them."""
-    return dataclasses.replace(plan, settings=_by_name(plan.settings))
-
-
-def _by_name(settings: Settings) -> Settings:
-    return dataclasses.replace(
+    settings = plan.settings
+    return dataclasses.replace(plan, settings=dataclasses.replace(
         settings,
         style=Path(settings.style).name,
         content=Path(settings.content).name,
@@ -86,4 +83,4 @@ def _by_name(settings: Settings) -> Settings:
         nets=tuple((use, Path(net).name) for use, net in settings.nets),
         methods=tuple((name, Path(reference).name) for name, reference in settings.methods),
         engine_pythons=tuple((name, Path(path).name) for name, path in settings.engine_pythons),
-    )
+    ))  # fmt: skip

@@ -1,8 +1,7 @@
 """The result of ``bench compare`` for a terminal, a code host, a CI comment and a browser; see :func:`write`.
 
 A *result* is the dict of :mod:`bench.gate.comparison`, a *row* one of its ``rows``: one metric of one cell. Every
-string
-in it may be anybody's: each output escapes all of them.
+string in it may be anybody's: each output escapes all of them.
 """
 
 from __future__ import annotations
@@ -68,13 +67,9 @@ def tone(row: Row) -> str:
 
 
 def remark(row: Row) -> str:
-    """What is to be said of a verdict: that it was declared, that it fails nothing, and the row's own note."""
-    parts = []
-    if row.get("accepted"):
-        parts.append(f"accepted: {row['accepted']}")
-    elif row["verdict"] == SLOWER and not row.get("gated"):
-        parts.append("not gated")
-    return clean("; ".join([*parts, row["note"]] if row.get("note") else parts))
+    """What is to be said of a verdict: that it was declared, and the row's own note."""
+    accepted = f"accepted: {row['accepted']}" if row.get("accepted") else ""
+    return clean("; ".join(filter(None, [accepted, row.get("note")])))
 
 
 def by_importance(rows: Sequence[Row]) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -142,7 +142,7 @@ def _sections(
     files = {picture.file for picture in shown}
     glance = tables.glance(analysed, book)
     return [
-        Section("warnings", "Keep in mind", items=tuple(warnings(analysed))),
+        Section("warnings", "Keep in mind", items=tuple(dict.fromkeys(warnings(analysed)))),
         Section("glance", glance.title, f"{glance.note} {metrics.STATISTICS}",
                 tables=_there(glance if glance.rows else None), notes=book.notes if glance.rows else ()),
         Section("referee", "For referees", items=tuple(referee.items(analysed)),
@@ -158,7 +158,7 @@ def _sections(
         Section("plots-growth", "Growth", tables=_there(tables.growth(analysed))),
         Section("plots-batch", "Against batch", plots=by_section["batch"]),
         Section("plots-quality", "Terms of the objective", plots=by_section["quality"]),
-        Section("judges", "Judges that no method minimises", judges.text(analysed),
+        Section("judges", "Judges that no method minimises", run_facts.with_end(judges.TEXT, run.records),
                 items=tuple(judges.sentences(analysed)), tables=_there(judges.table(analysed))),
         Section("noise", "Noise strength", judges.NOISE_TEXT, plots=by_section["noise"],
                 pictures=tuple(judges.noise_pictures(analysed))),
@@ -224,11 +224,11 @@ def verdicts(findings: Sequence[claims.Finding]) -> str:
     return f"{text} Not counted: {listing(outside)}." if outside else text
 
 
-def alarms(analysed: Analysed) -> list[str]:
+def alarms(analysed: Analysed) -> Iterator[str]:
     """What changes the meaning of the whole report."""
-    run, found = analysed.run, []
+    run = analysed.run
     if analysed.random_weights:
-        found.append(
+        yield (
             "RANDOM WEIGHTS: the descriptor was not trained. Losses, times to target and speed-ups at equal loss mean "
             "nothing here; times and memory per step or per call do."
         )
@@ -237,46 +237,44 @@ def alarms(analysed: Analysed) -> list[str]:
     if state != "complete" or len(run.records) < len(run.meta.get("cells") or ()):
         words = {"running": "has not ended", "interrupted": "was interrupted", "disk full": "ended on a full disk"}
         words["partial"] = "was merged from parts that are not all here, or not all complete"
-        found.append(f"This run {words.get(state, 'is not complete')}: {len(run.records)} of {planned} cells are here.")
-    return found
+        yield f"This run {words.get(state, 'is not complete')}: {len(run.records)} of {planned} cells are here."
 
 
-def warnings(analysed: Analysed) -> list[str]:
+def warnings(analysed: Analysed) -> Iterator[str]:
     """What a reader should keep in mind for single numbers."""
     run, summary = analysed.run, analysed.summary
-    found = [*filter(None, [machines.shard(run.meta)]), *map(clean, _of_run(analysed))]
-    if machines.several(run.meta):
-        found.append(
+    yield from filter(None, [machines.shard(run.meta)])
+    yield from map(clean, _of_run(analysed))
+    if run.meta.get("machines"):
+        yield (
             "Several machines stand side by side. Every ratio is of one machine; a verdict rests on one machine too, "
             "which is named beside it."
         )
-    found += filter(None, [run_facts.warm_up(run.records)])
+    yield from filter(None, [run_facts.warm_up(run.records)])
     timed = summary[summary["metric"].str.startswith("time_to_target")].to_dict("records")
-    if any(one_start(row, analysed) for row in timed
-           if not getattr(analysed.methods.get(row["method"]), "from_net", False)):  # fmt: skip
+    if any(one_start(row, analysed) for row in timed if not analysed.methods[row["method"]].from_net):
         dealt = not run_facts.get(run.meta, "budget", "crossed") and run_facts.setting(run.meta, "other_contents")
         better = "--budget full, where each start optimises every photo" if dealt else "--repeats 3"
-        found.append(
+        yield (
             "Some times to target rest on one start of optimisation for each picture: what another start would change "
             f"is not in their intervals, or only as part of what differs between photos. Use {better}."
         )
     few = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["n"].between(1, FEW - 1)]
     if len(few):
-        found.append(f"Some times of a call or a step rest on fewer than {FEW} samples; n is in the tables.")
+        yield f"Some times of a call or a step rest on fewer than {FEW} samples; n is in the tables."
     if (summary["status"] == NOT_REACHED).any():
-        found.append(
+        yield (
             "Some optimisations ended before they reached a target: those times and speed-ups are lower bounds, marked "
             "> and ≥."
         )
     reduced = sorted(set(summary.loc[summary["dtype"] != "float32", "dtype"]))
     if reduced:
-        found.append(f"Some cells computed in {listing([clean(name, 20) for name in reduced])}, and are marked so.")
+        yield f"Some cells computed in {listing([clean(name, 20) for name in reduced])}, and are marked so."
     failed = int((run.cells["status"] != OK).sum())
     if failed:
-        found.append(f"{failed} of {len(run.cells)} cells have no result; the list of cells says why.")
+        yield f"{failed} of {len(run.cells)} cells have no result; the list of cells says why."
     if machines.is_dirty(run.meta):
-        found.append("The suite's own code had uncommitted changes.")
-    return list(dict.fromkeys(found))
+        yield "The suite's own code had uncommitted changes."
 
 
 def _of_run(analysed: Analysed) -> list[str]:

@@ -7,7 +7,7 @@ https://bencher.dev/docs/reference/bencher-metric-format: ``--adapter json``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ def benchmark_name(row: pd.Series) -> str:
     return " ".join([row.method, row.task, *style, str(row["size"]), *unusual])
 
 
-def _exported(summary: pd.DataFrame) -> Iterator[pd.Series]:
+def _exported(summary: pd.DataFrame) -> list[pd.Series]:
     found = summary[summary.metric.isin(METRICS) & summary.value.notna() & (summary.status == "ok")]
-    yield from (row for _, row in found.iterrows())
+    return [row for _, row in found.iterrows()]
 
 
 def github_benchmark(summary: pd.DataFrame) -> list[dict[str, Any]]:

@@ -21,12 +21,11 @@ from bench.analysis.analysed import Analysed
 from bench.plan.cells import use_of
 from bench.plan.engines import REFERENCE
 from bench.report import run_facts, training
-from bench.report.pictures import evaluations, usable
+from bench.report.pictures import evaluations, thumbnail, usable
 from bench.report.plots import Plot, finished
 from bench.report.wording import engine_name, status_name
 from nst_gluon.methods import GENERATES
 from nst_gluon.pages.wording import clean, quantity, size_name, task_name
-from nst_gluon.pictures import images
 from nst_gluon.system.errors import UserError
 
 SIDE, PIXELS = 1.75, 384  # of a picture, in inches and in pixels at most
@@ -78,12 +77,14 @@ def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Lay
     for analysed in runs:
         baseline = analysed.methods.baseline
         for method in sorted(analysed.methods, key=lambda name, first=baseline: name != first):
-            of = [r for r in analysed.run.records if (r["task"], r["size"], r["method"]) == (task, side, method)]
-            for row, name in _rows(analysed, of):
+            of: dict[str, list[Mapping[str, Any]]] = {}
+            for record in analysed.run.records:
+                if (record["task"], record["size"], record["method"]) == (task, side, method):
+                    of.setdefault(_row_of(analysed, record), []).append(record)
+            for row, able in of.items():
                 names.setdefault(method, analysed.methods.title(method))
-                given.setdefault(row, _given(analysed, task, name))
-                best = min((r for r in of if row == _row_of(analysed, r)), key=_rank)
-                shown = _shown(analysed, best)
+                given.setdefault(row, _given(analysed, task, row.rpartition(", ")[2]))
+                shown = _shown(analysed, min(able, key=_rank))
                 if cells.setdefault(row, {}).get(method, Shown(None, ())).file is None:
                     cells[row][method] = shown
     absent = Shown(None, ("not in this run",))
@@ -96,11 +97,6 @@ def _row_of(analysed: Analysed, record: Mapping[str, Any]) -> str:
     """What a row has in common: the style and, to stylise, the photo; the cells of a run of one style name none."""
     style = str(record.get("style_name") or run_facts.named(analysed.run.meta, "style"))
     return style if record["task"] == "texture" else f"{run_facts.named(analysed.run.meta, 'content')}, {style}"
-
-
-def _rows(analysed: Analysed, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    for row in dict.fromkeys(_row_of(analysed, record) for record in records):
-        yield row, row.rpartition(", ")[2]
 
 
 def _rank(record: Mapping[str, Any]) -> tuple:
@@ -131,7 +127,7 @@ def _shown(analysed: Analysed, record: Mapping[str, Any]) -> Shown:
 def _lines(analysed: Analysed, record: Mapping[str, Any]) -> Iterator[str]:
     """Time, memory, training time, objective."""
     method, medians = str(record["method"]), record.get("medians") or {}
-    made = analysed.methods.kind(method) == GENERATES
+    made = analysed.methods[method].kind == GENERATES
     seconds = medians.get("latency_s") if made else run_facts.get(record, "info", "seconds")
     time = quantity(float(seconds), "s") if isinstance(seconds, (int, float)) else "time not known"
     steps = "" if made else f", {evaluations(record)} evaluations"
@@ -149,7 +145,7 @@ def _lines(analysed: Analysed, record: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield "no training"
     objective = run_facts.get(record, "info", "shown_objective") or medians.get("objective")  # of this very picture
-    own = " (not minimised)" if analysed.methods.own_loss(method) else ""
+    own = " (not minimised)" if analysed.methods[method].own_loss else ""
     yield f"objective {quantity(float(objective), '1')}{own}" if isinstance(objective, (int, float)) else "no objective"
 
 
@@ -175,12 +171,9 @@ def draw(layout: Layout) -> Plot:
             else:
                 axes.imshow(pixels, interpolation="none")
             if line == 0:
-                title = textwrap.fill(layout.columns[place], WRAP)
-                axes.set_title(title, fontsize=8, pad=4, loc="center")
+                axes.set_title(textwrap.fill(layout.columns[place], WRAP), fontsize=8, pad=4, loc="center")
             axes.text(0.5, -0.03, "\n".join(lines), ha="center", va="top", fontsize=6.5, transform=axes.transAxes)
-    what = f"{task_name(layout.task)} at {size_name(layout.size)}"
-    title = f"Styles by methods: {what}"
-    caption = layout.caption
+    title, caption = f"Styles by methods: {task_name(layout.task)} at {size_name(layout.size)}", layout.caption
     told = ["; ".join(f"{title}: {', '.join(shown.lines)}" for title, shown in zip(layout.columns, row))
             for row in layout.rows]  # fmt: skip
     made = finished(drawn, f"figure-{layout.task}", title, caption, f"{caption} {'. '.join(told)}.", "figure")
@@ -197,12 +190,9 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
 
 def _pixels(file: Path, corner: Path | None = None) -> np.ndarray | None:
     """A picture (H, W, 3), uint8, at most PIXELS a side, with another in its ``corner``; None if it is damaged."""
-    try:
-        with images.opened(file, follow=False) as opened:
-            picture = opened.convert("RGB")
-    except UserError:
+    picture = thumbnail(file, PIXELS)
+    if picture is None:
         return None
-    picture.thumbnail((PIXELS, PIXELS), Image.LANCZOS)
     small = None if corner is None else _pixels(corner)
     if small is not None:
         side = round(CORNER * picture.width)

@@ -1,6 +1,4 @@
-"""The report as one HTML file that needs nothing else: style, script, plots and pictures are inside, nothing is
-fetched.
-"""
+"""The report as one HTML file that needs nothing else: style, script, plots and pictures are inside it."""
 
 from __future__ import annotations
 

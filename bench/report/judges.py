@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.analysis import judging, metrics
 from bench.analysis.analysed import Analysed
-from bench.report import run_facts, tables
+from bench.report import tables
 from bench.report.pictures import Picture
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table
@@ -29,11 +29,6 @@ NOISE_TEXT = (
     "The noise of a stylising net, multiplied at test time (Ulyanov et al. 2016, section 5): 1 is what it was trained "
     "with."
 )
-
-
-def text(analysed: Analysed) -> str:
-    """What the judges are, and what their pictures are."""
-    return run_facts.with_end(TEXT, analysed.run.records)
 
 
 def table(analysed: Analysed) -> Table | None:
@@ -95,7 +90,7 @@ def noise_plots(analysed: Analysed) -> Iterator[Plot]:
         told = []
         for name, line in (("style", "-"), ("content", "--")):
             values = list(rows[name])
-            axes.plot(places, values, line, marker="o", ms=4, color=analysed.methods.color(str(method)), label=name)
+            axes.plot(places, values, line, marker="o", ms=4, color=analysed.methods[str(method)].color, label=name)
             told.append(f"{name} loss {', '.join(quantity(value, '1') for value in values)}")
         axes.xaxis.set_major_locator(FixedLocator(places))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _, scales=scales: f"{scales[round(place)]:g}"))

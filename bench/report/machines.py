@@ -42,12 +42,7 @@ def is_dirty(meta: Meta) -> bool:
     """Whether the suite's own code was changed, on any of the machines."""
     environments = run_facts.get(meta, "environment", "machines")
     each = environments.values() if isinstance(environments, Mapping) else [meta.get("environment")]
-    return any(run_facts.is_dirty({"environment": found}) for found in each)
-
-
-def several(meta: Meta) -> bool:
-    """Whether machines stand side by side in this run."""
-    return bool(meta.get("machines"))
+    return any(run_facts.get(found, "git", "dirty") for found in each)
 
 
 def shard(meta: Meta) -> str:

@@ -1,6 +1,4 @@
-"""The report as Markdown, for terminals and code hosts; pictures and plots are links to the run directory's
-files.
-"""
+"""The report as Markdown, for terminals and code hosts; pictures and plots are links to the run's files."""
 
 from __future__ import annotations
 

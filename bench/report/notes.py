@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,27 +40,20 @@ class Note:
         return SUPERSCRIPTS[self.mark]
 
 
-class Notes:
+class Notes(dict[str, Note]):
     """Gives every text one mark, however many numbers it touches; those of one number come in the alphabet's order."""
 
-    def __init__(self) -> None:
-        self._marks: dict[str, Note] = {}
+    def __missing__(self, text: str) -> Note:
+        return self.setdefault(text, Note(LETTERS[min(len(self), len(LETTERS) - 1)], text))
 
-    def mark(self, texts: Sequence[str]) -> tuple[Note, ...]:
-        for text in texts:
-            letter = LETTERS[min(len(self._marks), len(LETTERS) - 1)]
-            self._marks.setdefault(text, Note(letter, text))
-        return tuple(sorted((self._marks[text] for text in texts), key=lambda note: note.mark))
-
-    @property
-    def all(self) -> tuple[Note, ...]:
-        return tuple(self._marks.values())
+    def mark(self, texts: Iterable[str]) -> tuple[Note, ...]:
+        return tuple(sorted((self[text] for text in texts), key=lambda note: note.mark))
 
 
 def one_start(row: Row, analysed: Analysed) -> str:
     """What to keep in mind where a number rests on one start of an optimisation, or on one of a photo; else empty."""
     optimiser = metrics.split(str(row["metric"]))[1] or analysed.methods.baseline
-    if analysed.methods.kind(str(row["method"])) == OPTIMISES:
+    if analysed.methods[str(row["method"])].kind == OPTIMISES:
         optimiser = row["method"]
     of = {name: row[name] for name in GROUP_COLUMNS} | {"method": optimiser, "batch": 1}
     starts = matching(analysed.run.curves, of).groupby("photo")["seed"].nunique()

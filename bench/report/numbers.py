@@ -99,9 +99,9 @@ def collect(analysed: Analysed) -> Book:
             sources=tuple(reader.sources(row)),
             reason=_reason(row, involved),
             command=repeat.command(analysed.run.meta, reader.needed(row, involved)),
-            notes=notes.mark(list(texts_of(row, analysed, involved))),
+            notes=notes.mark(texts_of(row, analysed, involved)),
         )
-    return Book(numbers, notes.all)
+    return Book(numbers, tuple(notes.values()))
 
 
 def _reason(row: Row, records: Sequence[Mapping[str, Any]]) -> str:

@@ -133,9 +133,7 @@ def _rank(record: Mapping[str, Any]) -> tuple:
 
 
 def side_by_side(analysed: Analysed) -> list[Row]:
-    """For each task the best net's picture beside what was given and what optimisation made, at the papers' size or the
-    nearest to it.
-    """
+    """For each task the best net's picture beside what was given and what optimisation made, near the papers' size."""
     chosen, given = _chosen(analysed.run), {picture.title: picture for picture in inputs(analysed.run)}
     nets = [key for key in chosen if key[2] in analysed.methods.nets]
     if not nets:
@@ -146,7 +144,7 @@ def side_by_side(analysed: Analysed) -> list[Row]:
         able = {method: chosen[task, size, method] for *where, method in nets if where == [task, size]}
         if able:
             method = min(able, key=lambda name: (
-                analysed.methods.own_loss(name), run_facts.get(able[name], "medians", "objective") or float("inf")
+                analysed.methods[name].own_loss, run_facts.get(able[name], "medians", "objective") or float("inf")
             ))  # fmt: skip
             wanted = ["Style"] if task == "texture" else ["Photo"] if rows else ["Style", "Photo"]
             own = tuple(given[name] for name in wanted if name in given)
@@ -228,9 +226,7 @@ def side_png(rows: Sequence[Row]) -> bytes | None:
 
 
 def embed(first: Iterable[Picture], rest: Iterable[Picture]) -> dict[Path, str]:
-    """Data URIs of small copies by file, together below MOST_BYTES: ``rest`` shrinks first. A file that cannot be read
-    is left out.
-    """
+    """Data URIs of small copies by file, below MOST_BYTES in all: ``rest`` shrinks first, damaged ones are left out."""
     large = _encoded(first, *FIRST)
     left = MOST_BYTES - sum(map(len, large.values()))
     others = [picture for picture in rest if picture.file not in large]
@@ -247,13 +243,21 @@ def _encoded(pictures: Iterable[Picture], longest: int, quality: int) -> dict[Pa
     return {path: data for path, data in found if data}
 
 
-def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:
+def thumbnail(path: Path, longest: int) -> Image.Image | None:
+    """A copy of a picture, RGB, of at most ``longest`` pixels a side; None if it is damaged."""
     try:
         with images.opened(path, follow=False) as opened:
             picture = opened.convert("RGB")
     except UserError:
         return None
     picture.thumbnail((longest, longest), Image.LANCZOS)
+    return picture
+
+
+def _jpeg(path: Path, longest: int, quality: int) -> bytes | None:
+    picture = thumbnail(path, longest)
+    if picture is None:
+        return None
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=quality, optimize=True)
     return stream.getvalue()

@@ -79,7 +79,7 @@ def draw_all(analysed: Analysed) -> list[Plot]:
 
 def looks(analysed: Analysed) -> dict[str, tuple[str, str]]:
     """(colour, marker) of each method."""
-    return style.marks({name: analysed.methods.color(name) for name in analysed.methods})
+    return style.marks({name: analysed.methods[name].color for name in analysed.methods})
 
 
 def series_of(analysed: Analysed, rows: pd.DataFrame) -> Iterator[Series]:
@@ -116,9 +116,7 @@ def over_styles(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_points(axes: Axes, series: Series, axis: str) -> list[str]:
-    """A line through the medians with their intervals against ``axis``; an arrow for a bound, a cross for what failed.
-    What was drawn, in words.
-    """
+    """Draw medians with their intervals, arrows for bounds, crosses for what failed; what was drawn, in words."""
     rows = series.rows.sort_values(axis)
     fine = rows[rows["value"].notna()]
     axes.plot(fine[axis], fine["value"], color=series.color, marker=series.marker, label=style.label(series.label))

@@ -50,7 +50,7 @@ def plot(rows: pd.DataFrame, peaks: Peaks, methods: Methods) -> Plot:
 
 
 def _points(axes: Axes, rows: pd.DataFrame, methods: Methods) -> None:
-    look = style.marks({name: methods.color(name) for name in methods})
+    look = style.marks({name: methods[name].color for name in methods})
     # Hollow marks last, so that a filled one at the same place shows through.
     for (task, method, dtype), group in rows.groupby(["task", "method", "dtype"], sort=True):
         color, marker = look.get(method, (style.MUTED, "o"))

@@ -1,6 +1,4 @@
-"""Finding one's way in run.json: machine, software, inputs. Every lookup tolerates a run that lacks the
-field.
-"""
+"""Finding one's way in run.json: machine, software, inputs. Every lookup tolerates a run that lacks the field."""
 
 from __future__ import annotations
 
@@ -44,12 +42,6 @@ def command(meta: Meta) -> str:
     if isinstance(words, Sequence) and not isinstance(words, str):
         return clean(shlex.join(map(str, words)), 2000)
     return clean(words or "", 2000)
-
-
-def weights(meta: Meta) -> Mapping[str, Any]:
-    """The identity of the descriptor's weights: arch, source, sha256, random."""
-    found = get(meta, "inputs", "weights")
-    return found if isinstance(found, Mapping) else {}
 
 
 def setting(meta: Meta, name: str) -> Any:
@@ -135,10 +127,6 @@ def revision(meta: Meta) -> str:
     if not git.get("revision"):
         return ""
     return clean(git["revision"])[:12] + (" with uncommitted changes" if git.get("dirty") else "")
-
-
-def is_dirty(meta: Meta) -> bool:
-    return bool(get(meta, "environment", "git", "dirty"))
 
 
 def warm_up(records: Iterable[Mapping[str, Any]]) -> str:

@@ -119,7 +119,7 @@ def glance(analysed: Analysed, book: Book = NOTHING) -> Table:
         if is_net:
             relations = [_optimised(analysed, setting, book), *(value_entry(by_metric.get(name), book)
                                                                 for name in (SPEEDUP_EQUAL, SPEEDUP_500))]  # fmt: skip
-        if is_net and methods.own_loss(setting["method"]):
+        if is_net and methods[setting["method"]].own_loss:
             relations[:2] = [Entry(MISSING, "trained on another loss", tone="missing")] * 2
         time = dataclasses.replace(time, small=f"{what} {time.small}".strip())
         rows.append([*names, time, *relations, *(value_entry(by_metric.get(name), book)

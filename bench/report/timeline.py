@@ -17,6 +17,7 @@ from bench.analysis import metrics
 from bench.analysis.methods import Methods
 from bench.gate import history
 from bench.gate.history import BETTER, METRICS, OTHER, WORSE, Entry
+from bench.gate.selftest import OPTIMISED_FLOORS, POOL_FLOORS
 from bench.report import run_facts
 from bench.report.page import render
 from bench.report.plots import ENGINE_MARKS, EXTRAS, Plot, finished, write_all
@@ -35,10 +36,12 @@ EXPLANATION = (
     "A number is compared with the one before it on the same machine, if both were made with the same pictures, "
     "weights, objective and nets. The change is beyond noise only if the ratio of the two lies wholly beyond the noise "
     "floor, taken at its least favourable: one interval's low end over the other's high end. The floor is what python "
-    "-m bench selftest found for the machine; without it, 10 % for times and 2 % for memory (optimisation: 4 % for the "
-    "peak, 8 % for working memory). One sample has no interval: a peak of memory is then taken as it is, and of "
-    "anything else nothing can be said. Slow drift is small changes that add up: before and after a run, the values "
-    f"differ more in rank than in all but {history.RARE:.1%} of random orders."
+    f"-m bench selftest found for the machine; without it, {100 * POOL_FLOORS['s']:.0f} % for times and "
+    f"{100 * POOL_FLOORS['B']:.0f} % for memory (optimisation: {100 * OPTIMISED_FLOORS['peak_memory_bytes']:.0f} % for "
+    f"the peak, {100 * OPTIMISED_FLOORS['working_memory_bytes']:.0f} % for working memory). One sample has no "
+    "interval: a peak of memory is then taken as it is, and of anything else nothing can be said. Slow drift is small "
+    "changes that add up: before and after a run, the values differ more in rank than in all but "
+    f"{history.RARE:.1%} of random orders."
 )
 
 
@@ -191,7 +194,7 @@ def _plots(name: str, runs: Sequence[str], found: pd.DataFrame, methods: Methods
 
 def _plot(name: str, title: str, runs: Sequence[str], rows: pd.DataFrame, methods: Methods) -> Plot:
     drawn, (axes,) = style.figure()
-    look = style.marks({method: methods.color(method) for method in methods})
+    look = style.marks({method: methods[method].color for method in methods})
     unit, told, changed = str(rows["unit"].iloc[0]), [], []
     for (method, task, engine), group in rows.groupby(["method", "task", "engine"], sort=True):
         colour, marker = look[method]

@@ -19,15 +19,14 @@ import pandas as pd
 from bench.analysis.analysed import Analysed
 from bench.analysis.methods import Methods
 from bench.analysis.summary import known_seconds, stages
-from bench.machine.environment import file_sha256
-from bench.plan.cells import BUNDLED, NETS, parts_of
+from bench.plan.cells import net_path, parts_of
 from bench.report import run_facts
 from bench.report.plots import Plot, finished
 from bench.report.tables import Entry, Table, table
 from bench.store.reader import RunData
 from nst_gluon.pages import style, training_curve
 from nst_gluon.pages.wording import clean, listing, quantity, size_name, task_name
-from nst_gluon.system.files import write_atomically
+from nst_gluon.system.files import digest, write_atomically
 
 FOLDER = "training"
 MOST_BYTES = 5_000_000
@@ -35,12 +34,12 @@ MOST_BYTES = 5_000_000
 
 def record(run: RunData) -> None:
     """Copy the curves of the run's nets into its directory, where they are not there yet and can be had."""
-    for use, net in _files(run.meta).items():
-        target = _kept(run, use)
+    for use, name in run_facts.setting(run.meta, "nets") or ():
+        net, target = net_path(name), _kept(run, use)
         source = net.with_suffix(".csv")
         with contextlib.suppress(OSError):
             known = run_facts.get(run.meta, "inputs", "nets", use, "sha256")
-            if target.exists() or source.stat().st_size > MOST_BYTES or file_sha256(net) != known:
+            if target.exists() or source.stat().st_size > MOST_BYTES or digest(net, "sha256") != known:
                 continue
             if _parse(source.read_text(encoding="utf-8", errors="replace")) is not None:
                 target.parent.mkdir(exist_ok=True)
@@ -56,14 +55,6 @@ def curves(run: RunData) -> dict[str, pd.DataFrame]:
             if curve is not None:
                 found[use] = curve
     return found
-
-
-def _files(meta: Mapping[str, Any]) -> dict[str, Path]:
-    nets = run_facts.setting(meta, "nets") or ()
-    return {
-        str(use): NETS / str(net)[len(BUNDLED) :] if str(net).startswith(BUNDLED) else Path(str(net))
-        for use, net in nets
-    }
 
 
 def _kept(run: RunData, use: str) -> Path:
@@ -141,7 +132,7 @@ def plots(analysed: Analysed) -> Iterator[Plot]:
     for use, curve in found.items():
         own, method, task = parts_of(use)
         text, line = clean(_name(use, methods), 60), style.LINES.get(task, ":")
-        color = style.tint(methods.color(method), 0.75 * styles.index(own) / len(styles))
+        color = style.tint(methods[method].color, 0.75 * styles.index(own) / len(styles))
         first, last = training_curve.draw(
             axes, curve["iteration"], curve["objective"], text, color, line
         )

@@ -63,9 +63,7 @@ def steps_text(steps: float) -> str:
 
 
 def measured(value: float, unit: str, status: str = OK) -> str:
-    """A value with what its status says of it: "≥ 80×" for a lower bound, "> 70 s (not reached)", "out of
-    memory".
-    """
+    """A value with what its status says of it: "≥ 80×" (a lower bound), "> 70 s (not reached)", "out of memory"."""
     if status == LOWER_BOUND and not math.isnan(value):
         return f"≥ {quantity(value, unit)}"
     if status == NOT_REACHED:

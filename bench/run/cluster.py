@@ -98,13 +98,11 @@ class Cluster:
                 say("waiting for Slurm to start the first worker")
                 told = True
             if self.slurm is None and time.monotonic() - begun > ARRIVE_S:
-                raise UserError(f"--cluster: {self._nobody()}; start one on each machine with: {WORKER}")
+                count = len(self.client.scheduler_info()["workers"])
+                have = f"none of the {count} workers at {self.where} offers the resource {RESOURCE}=1"
+                have = have if count else f"{self.where} has no workers"
+                raise UserError(f"--cluster: {have}; start one on each machine with: {WORKER}")
             time.sleep(0.1)
-
-    def _nobody(self) -> str:
-        count = len(self.client.scheduler_info()["workers"])
-        have = f"none of the {count} workers at {self.where} offers the resource {RESOURCE}=1"
-        return have if count else f"{self.where} has no workers"
 
 
 @contextmanager
@@ -186,8 +184,7 @@ class Run:
     def __init__(
         self, cluster: Cluster, plan: Plan, inputs: Mapping[str, Any] | None, command: Sequence[str] | None = None
     ):
-        """``inputs`` are those that a worker must have too, None: any. ``command`` starts a cell's process, None: with
-        each worker's own Python."""
+        """``inputs``: those that a worker must have, None: any. ``command`` starts a cell, None: each one's Python."""
         self.cluster, self.plan, self.inputs, self.command = cluster, plan, inputs, command
         self.topic = f"nst-bench-{secrets.token_hex(8)}"
         self.inbox: queue.Queue[tuple[str, Any, Any]] = queue.Queue()
@@ -201,10 +198,7 @@ class Run:
             "topic": self.topic,
             "suite": __version__,
             "inputs": self.inputs,
-            "engines": sorted({cell.engine for cell in self.plan.cells}),
-            "sizes": sorted({cell.size for cell in self.plan.cells}),
-            "devices": sorted({cell.device for cell in self.plan.cells}),
-            "dtypes": sorted({cell.dtype for cell in self.plan.cells}),
+            **{f"{name}s": self.plan.values(name) for name in ("engine", "size", "device", "dtype")},
             "plan": plan.to_dict(),
             **fields,
         }

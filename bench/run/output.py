@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable
 from typing import TextIO
 
 from nst_gluon.system.errors import UserError
@@ -31,11 +29,6 @@ def level(options: argparse.Namespace) -> int:
     if options.quiet and options.verbose:
         raise UserError("-v/--verbose: contradicts -q/--quiet; give one of them")
     return QUIET if options.quiet else VERBOSE if options.verbose else USUAL
-
-
-def progress_line(chosen: int) -> Callable[[str], None]:
-    """How to say one line about what goes on, at a ``chosen`` level."""
-    return lambda text: print(text, file=sys.stderr, flush=True) if chosen > QUIET else None
 
 
 def is_terminal(stream: TextIO) -> bool:

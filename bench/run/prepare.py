@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.machine.environment import file_sha256
 from bench.plan.cells import Settings
 from bench.plan.child import answer
 from bench.plan.child import ask as ask_child
-from bench.plan.inputs import loaded, picture, prepared
+from bench.plan.inputs import loaded, picture
 from nst_gluon import methods
 from nst_gluon.system import children
 from nst_gluon.system.errors import UserError
+from nst_gluon.system.files import digest
 
 _LOAD = """
 import json, platform, sys
@@ -54,7 +54,7 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
     foreign = {}
     for name, reference in settings.methods:
         file = Path(sys.modules[type(methods.get(reference)).__module__].__file__)
-        foreign[name] = {"file": file.name, "sha256": file_sha256(file)}
+        foreign[name] = {"file": file.name, "sha256": digest(file, "sha256")}
     presets.get(settings.preset)
     pictures = {}
     for name, size, found in (
@@ -64,7 +64,7 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
             path = picture(name, given)
             loaded(name, given, size)
             role = f"{name} {path.stem}" if number else name
-            pictures[role] = {"file": path.name, "sha256": file_sha256(path)}
+            pictures[role] = {"file": path.name, "sha256": digest(path, "sha256")}
     nets = {}
     for use, _ in settings.nets:
         path = settings.net_file(use)
@@ -72,7 +72,7 @@ def inputs(engine_names: Sequence[str], sizes: Sequence[int], settings: Settings
         trained = f"{meta.get('method')}/{meta.get('task')}"
         if use != trained and not use.endswith(f"/{trained}"):
             raise UserError(f"--net: {path} is a net for {trained}, not for {use}")
-        nets[use] = {"file": path.name, "sha256": file_sha256(path), "meta": meta}
+        nets[use] = {"file": path.name, "sha256": digest(path, "sha256"), "meta": meta}
     identity = weights.load(settings.weights, random=settings.random_weights).identity()
     found = {"pictures": pictures, "weights": identity, "nets": nets}
     known = {name: versions[name] for name in pythons if name in versions}
@@ -96,8 +96,8 @@ def keep_pictures(folder: Path, sizes: Sequence[int], settings: Settings) -> Non
     """Put the styles and the first photo into the run directory, which then has all that its pictures were made of."""
     from nst_gluon.pictures import images
 
-    for name in ("style", "content"):
-        images.save(prepared(name, settings, sizes), folder / f"{name}.png")
+    images.save(loaded("style", settings.style, settings.style_size), folder / "style.png")
+    images.save(loaded("content", settings.content, max(sizes)), folder / "content.png")
     for style in settings.other_styles:
         images.save(loaded("style", style, settings.style_size), folder / f"style-{Path(style).stem}.png")
 

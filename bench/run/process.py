@@ -26,7 +26,7 @@ from nst_gluon.system.files import open_regular, reading
 
 RUN_MARK, CELL_MARK = "NST_BENCH_RUN", "NST_BENCH_CELL"
 
-LONGEST_LINE = 1 << 20
+LONGEST_LINE, TAIL = 1 << 20, 4096  # bytes: of an event, and of the end of a log
 TICK_S, FIRST_TICK_S, FIRST_TICKS = 0.2, 0.02, 50
 
 
@@ -103,9 +103,7 @@ class Worker:
         return arrived
 
     def ended(self) -> bool:
-        """Whether the worker itself has ended. It is not reaped yet, so its group's number cannot be
-        another's.
-        """
+        """Whether the worker itself has ended. It is not reaped yet, so its group's number is not another's."""
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def look(self) -> None:
@@ -139,9 +137,7 @@ class Worker:
             time.sleep(0.01)
 
     def finish(self) -> int:
-        """Kill whatever is left of the worker and its descendants, reap it; return how many descendants there
-        were.
-        """
+        """Kill whatever is left of the worker and its descendants, and reap it; how many descendants there were."""
         stragglers = set(marked_processes(CELL_MARK, self.token)) - {self.process.pid}
         self.signal_group(signal.SIGKILL)
         _, status, usage = os.wait4(self.process.pid, 0)
@@ -320,17 +316,17 @@ def run_in_turns(starts: Sequence[Start]) -> list[Outcome]:
     return outcomes
 
 
-def _tail(path: Path, start: int, count: int = 4096) -> str:
+def _tail(path: Path, start: int) -> str:
     """The end of a log, as far as it was written after byte ``start``."""
     try:
         with reading(path, follow=False) as log:
             end = log.seek(0, os.SEEK_END)
-            log.seek(max(start, end - count))
+            log.seek(max(start, end - TAIL))
             return log.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
 
 
-def worker_command(module: str = "bench.run.worker", program: str | None = None) -> list[str]:
+def worker_command(program: str | None = None) -> list[str]:
     """How to start the real worker with the Python ``program``; None: the one that runs this."""
-    return children.python(module, program=program)
+    return children.python("bench.run.worker", program=program)

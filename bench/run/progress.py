@@ -294,8 +294,7 @@ class Progress:
 
 
 class Rounds:
-    """Follows the rounds of a comparison of two sides (:mod:`bench.gate.rounds`), which ends when all is clear or in
-    time."""
+    """Follows the rounds of a comparison (:mod:`bench.gate.rounds`), which ends when all is clear, or in time."""
 
     def __init__(
         self,

@@ -6,7 +6,6 @@ end it early: Ctrl-C, a full disk, and a run directory that cannot be written an
 
 from __future__ import annotations
 
-import datetime
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from bench.plan.durations import pictures_of, timeout_s
 from bench.run.outcome import Outcome
 from bench.run.process import RUN_MARK, run_worker, worker_command
 from bench.run.progress import Progress
-from bench.store.run_folder import FULL, DiskFull, Store
+from bench.store.run_folder import FULL, DiskFull, Store, now
 
 HEADLINES = (
     "setup_s", "first_call_s", "latency_s", "iteration_s", "peak_memory_bytes", "working_memory_bytes",
@@ -62,8 +61,7 @@ def run_cells(
     Raises DiskFull when nothing more can be written; KeyboardInterrupt passes through after the worker is
     dead.
     """
-    records = store.cells()
-    records = [record for record in records if not record.get("killed")]
+    records = [record for record in store.cells() if not record.get("killed")]
     done = {record["key"] for record in records}
     progress.begin([cell for cell in plan.cells if cell.key not in done], records)
     limit_of = timeout_of or (lambda cell: timeout_s(cell, plan.budget, options.timeout_scale, pictures_of(cell, plan)))
@@ -95,12 +93,12 @@ def _run_cell(
     targets: Targets,
     limit_s: float,
 ) -> dict[str, Any]:
-    started = datetime.datetime.now(datetime.timezone.utc)
+    started, fields = now(), plan.to_dict()
     log = Path("logs") / f"{cell.key}.log"
     spec = {
         "cell": cell.to_dict(),
-        "settings": plan.to_dict()["settings"],
-        "budget": plan.to_dict()["budget"],
+        "settings": fields["settings"],
+        "budget": fields["budget"],
         **dict(zip(("photos", "draws"), plan.share(cell))),
         "targets": targets,
         "run_dir": str(store.path.resolve()),
@@ -128,7 +126,7 @@ def _run_cell(
     if outcome.status == "disk_full":
         raise DiskFull.at(store.path)
     record = cell_record(cell, outcome, attempts, medians_of(targets))
-    record.update(started=started.isoformat(timespec="seconds"), log=str(log))
+    record.update(started=started, log=str(log))
     if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
         store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
     else:

@@ -7,7 +7,6 @@ the cells (:mod:`bench.run.worker`), the report (``python -m bench report``).
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import shlex
 import shutil
@@ -27,7 +26,8 @@ from bench.run import cluster, output, prepare, result_table
 from bench.run.process import RUN_MARK, kill_marked, worker_command
 from bench.run.progress import Progress
 from bench.run.scheduler import Options, run_cells
-from bench.store.run_folder import DiskFull, Store, plan_of
+from bench.run.screen import Screen
+from bench.store.run_folder import DiskFull, Store, now, plan_of
 from nst_gluon import __version__, assets
 from nst_gluon.cli import console
 from nst_gluon.system import children, ending, runtime
@@ -73,8 +73,7 @@ def execute(plan: Plan, how: How) -> int:
 
 
 def _execute(plan: Plan, how: How, connected: cluster.Cluster | None) -> int:
-    engine_names = sorted({cell.engine for cell in plan.cells})
-    inputs = how.ask([] if connected else engine_names, run_sizes(plan), plan.to_dict()["settings"], None)
+    inputs = how.ask([] if connected else plan.values("engine"), plan.values("size"), plan.to_dict()["settings"], None)
     threads = runtime.prepare(plan.settings.threads)
     there = None
     if connected is None:
@@ -83,7 +82,7 @@ def _execute(plan: Plan, how: How, connected: cluster.Cluster | None) -> int:
         same = how.ask is prepare.ask
         command = None if how.command == worker_command() else how.command
         there = cluster.Run(connected, plan, inputs if same else None, command)
-        machine = there.first_machine(output.progress_line(how.level))["environment"]
+        machine = there.first_machine(Screen(level=how.level).line)["environment"]
     store = _open(plan, how, inputs, machine)
     try:
         return _measure(plan, how, store, machine, there)
@@ -100,7 +99,7 @@ def _execute(plan: Plan, how: How, connected: cluster.Cluster | None) -> int:
 
 def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any], there: cluster.Run | None) -> int:
     load = environment.load_average() if there is None else None
-    session = {"started": _now(), "command": list(how.arguments), "load_before": load}
+    session = {"started": now(), "command": list(how.arguments), "load_before": load}
     warnings = environment.warnings_before(machine, load)
     if plan.settings.random_weights:
         warnings.append("random descriptor weights: objectives compare methods but say nothing of pictures")
@@ -140,25 +139,19 @@ def left_out(plan: Plan) -> str:
     )
 
 
-def run_sizes(plan: Plan) -> list[int]:
-    """The sizes of a plan, ascending."""
-    return sorted({cell.size for cell in plan.cells})
-
-
 # -------------------------------------------------------------------------------------------------- beginning
 
 
 def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str, Any]) -> Store:
-    devices, dtypes = {cell.device for cell in plan.cells}, {cell.dtype for cell in plan.cells}
-    fingerprint = environment.fingerprint(machine, devices, dtypes)
+    fingerprint = environment.fingerprint(machine, plan.values("device"), plan.values("dtype"))
     if how.resume is None:
         run = {
             "suite_version": __version__,
-            "created": _now(),
+            "created": now(),
             "command": list(how.arguments),
             "plan_fingerprint": plan.fingerprint(),
             **plan.to_dict(),
-            "seeds": sorted({cell.seed for cell in plan.cells}),
+            "seeds": plan.values("seed"),
             "inputs": dict(inputs),
             "environment": dict(machine),
             "fingerprint": fingerprint,
@@ -167,7 +160,7 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
         }
         store = Store.create(how.out, run)
         try:
-            how.ask([], run_sizes(plan), plan.to_dict()["settings"], store.path / "images")
+            how.ask([], plan.values("size"), plan.to_dict()["settings"], store.path / "images")
         except BaseException:
             store.close()
             shutil.rmtree(store.path, ignore_errors=True)
@@ -178,8 +171,7 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
         check_same(store.run, plan, inputs, {} if how.cluster else fingerprint)
         if store.alone:
             kill_marked(RUN_MARK, store.mark)  # workers that outlived a killed orchestrator
-        revision = machine["git"]
-        if revision != (store.run.get("environment") or {}).get("git"):
+        if machine["git"] != (store.run.get("environment") or {}).get("git"):
             _warn(store, ["resumed with another revision of the suite than it was begun with"])
         store.update(status="running")
     except BaseException:
@@ -209,10 +201,6 @@ def check_same(run: Mapping[str, Any], plan: Plan, inputs: Mapping[str, Any], fi
 # ----------------------------------------------------------------------------------------------------- ending
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
 def _warn(store: Store, lines: Sequence[str], instead_of: Sequence[str] = ()) -> None:
     """Add what the run does not carry yet; lines that begin with one of ``instead_of`` are replaced."""
     before = store.run.get("warnings", [])
@@ -227,7 +215,7 @@ def _finish(store: Store, session: Mapping[str, Any], status: str) -> None:
     _warn(store, environment.warnings_after(store.cells()), instead_of=environment.AFTER)
     session = {
         **session,
-        "finished": _now(),
+        "finished": now(),
         "load_after": environment.load_average(),
         "orchestrator_peak_memory_bytes": environment.high_water_bytes(),
     }
@@ -245,8 +233,8 @@ def _go_on(store: Store, how: How) -> str:
 
 
 def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> int:
-    counts = Counter(record["status"] for record in records)
-    status = OK if set(counts) <= {"ok"} else FAILED
+    failed = [record for record in records if record["status"] != "ok"]
+    status = FAILED if failed else OK
     if how.report and how.level > output.QUIET:
         print("making the report", file=sys.stderr, flush=True)
     if how.judge:  # the measurements are complete without it
@@ -261,21 +249,16 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
             "path": str(store.path),
             "report": report,
             "exit_status": status,
-            "cells": dict(counts),
-            "failed": [
-                {name: record[name] for name in ("key", "status", "reason")}
-                for record in records
-                if record["status"] != "ok"
-            ],
+            "cells": dict(Counter(record["status"] for record in records)),
+            "failed": [{name: record[name] for name in ("key", "status", "reason")} for record in failed],
             "warnings": store.run.get("warnings", []),
             "summary": summary,
         }
         print(json.dumps(answer, indent=2))
         return status
-    failed = [f"{record['status']}: {record['key']}: {record['reason']}" for record in records
-              if record["status"] != "ok"]  # fmt: skip
+    lines = [f"{record['status']}: {record['key']}: {record['reason']}" for record in failed]
     if how.level == output.QUIET:
-        for line in failed:
+        for line in lines:
             print(output.paint(line, "worse", sys.stderr), file=sys.stderr)
         print(report or store.path)
         return status
@@ -283,7 +266,7 @@ def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> i
         print(result_table.short_table(summary))
     for warning in store.run.get("warnings", []):
         print(output.paint(console.wrapped(f"warning: {warning}", sys.stdout), "open", sys.stdout))
-    for line in failed:
+    for line in lines:
         print(output.paint(console.wrapped(line, sys.stdout), "worse", sys.stdout))
     print(f"report: {report}" if report else f"run: {store.path}")
     return status

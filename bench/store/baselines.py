@@ -9,14 +9,13 @@ baseline, so that which entry is meant follows from the machine (:func:`bench.ma
 from __future__ import annotations
 
 import contextlib
-import datetime
 import hashlib
 import json
 import re
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +95,7 @@ def save(root: Path, name: str, run_dir: Path, force: bool = False) -> Saved:
     check_name(name)
     run = run_folder.read_run(run_dir)
     try:
-        cells = run_folder.read_cells(run_dir)
-        samples = run_folder.read_table(run_dir, "samples.csv")
+        cells, texts = run_folder.read_committed(run_dir)
     except OSError as error:
         raise UserError(f"RUN: cannot read {run_dir} ({one_line(error).lower()})") from None
     fingerprint = _fingerprint(run, run_dir)
@@ -110,11 +108,11 @@ def save(root: Path, name: str, run_dir: Path, force: bool = False) -> Saved:
         raise UserError(
             f"NAME: {name} has an entry for this machine already ({target}); --force replaces it, or give another name"
         )
-    kept = {"name": name, "run": run_dir.resolve().name, "saved": _now()}
+    kept = {"name": name, "run": run_dir.resolve().name, "saved": run_folder.now()}
     files = {
         run_folder.RUN: json.dumps({**run, "baseline": kept}, indent=2, ensure_ascii=False) + "\n",
         run_folder.CELLS: "".join(json.dumps(_kept(cell), ensure_ascii=False) + "\n" for cell in cells),
-        "samples.csv": samples,
+        "samples.csv": texts["samples.csv"],
     }
     _put(target, files)
     return Saved(target, replaced, tuple(_lacks(run, cells)))
@@ -136,17 +134,15 @@ def _kept(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in cell.items() if name not in ("rows", "image", "log")}
 
 
-def _lacks(run: Mapping[str, Any], cells: list[dict[str, Any]]) -> list[str]:
+def _lacks(run: Mapping[str, Any], cells: list[dict[str, Any]]) -> Iterator[str]:
     """What a later comparison will not find, each in a line."""
-    found = []
     failed = Counter(cell["status"] for cell in cells if cell["status"] != "ok")
     if failed:
         each = ", ".join(f"{count} {status}" for status, count in failed.items())
-        found.append(f"{sum(failed.values())} of {len(cells)} cells have no result ({each}): nothing is compared there")
+        yield f"{sum(failed.values())} of {len(cells)} cells have no result ({each}): nothing is compared there"
     planned = len(run.get("cells") or cells)
     if len(cells) < planned:
-        found.append(f"the run is not complete: {len(cells)} of {planned} cells are here")
-    return found
+        yield f"the run is not complete: {len(cells)} of {planned} cells are here"
 
 
 def _put(target: Path, files: Mapping[str, str]) -> None:
@@ -170,7 +166,3 @@ def _put(target: Path, files: Mapping[str, str]) -> None:
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise run_folder.explain(error, target) from error
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.plan.cells import CELL_COLUMNS
 from bench.store.run_folder import Store
 
 AT = "@"
@@ -57,11 +56,6 @@ class Machines:
             machines=legend,
         )
         return label
-
-
-def identity(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """What tells a cell of a run from the others."""
-    return tuple(str(record.get(name)) for name in CELL_COLUMNS)
 
 
 def label(record: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:

@@ -7,10 +7,10 @@ of its cells' devices ("cpu@machine-1"), and as the analysis never relates two d
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import itertools
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,18 +68,18 @@ def join(parts: Sequence[Part], facet: bool, command: Sequence[str]) -> Merged:
     warnings = [*_incomplete(parts, missing), *_differences(parts)]
     warnings += [f"{part.id}: {text}" for part in parts for text in part.run.get("warnings") or ()]
     status = "complete" if len(finished) == len(cells) and not missing else "partial"
-    plain = {"cells": [cell.to_dict() for cell in cells], **_shared(parts)}
+    now, plain = run_folder.now(), {"cells": [cell.to_dict() for cell in cells], **_shared(parts)}
     run = {
         "status": status,
         "suite_version": __version__,
-        "created": min((str(part.run["created"]) for part in parts if part.run.get("created")), default=_now()),
-        "finished": max((str(part.run["finished"]) for part in parts if part.run.get("finished")), default=_now()),
-        "merged": _now(),
+        "created": min((str(part.run["created"]) for part in parts if part.run.get("created")), default=now),
+        "finished": max((str(part.run["finished"]) for part in parts if part.run.get("finished")), default=now),
+        "merged": now,
         "command": list(command),
         "plan_fingerprint": _fingerprint(plain),
         **plain,
         "seeds": sorted({cell.seed for cell in cells}),
-        **(_several(parts, machines) if facet else _same(parts)),
+        **(_several(machines) if facet else _same(parts)),
         "sessions": [{"run": part.id, **session} for part in parts for session in part.run.get("sessions") or ()],
         "warnings": list(dict.fromkeys(warnings)),
         "merged_from": [entry for part in parts for entry in _origin(part)],
@@ -99,15 +99,14 @@ def _add(finished: dict[Cell, tuple[Part, Finished]], part: Part, done: Finished
 
 
 def _refuse_machines(parts: Sequence[Part]) -> None:
-    for index, part in enumerate(parts):
-        for other in parts[:index]:
-            name = machine_difference(other.fingerprint, part.fingerprint)
-            if name:
-                raise UserError(
-                    f"{ARGUMENT}: {part.path} was measured on another machine than {other.path} ({name} is "
-                    f"{part.fingerprint.get(name)!r} and {other.fingerprint.get(name)!r}); --facet machine keeps "
-                    "machines apart"
-                )
+    for other, part in itertools.combinations(parts, 2):
+        name = machine_difference(other.fingerprint, part.fingerprint)
+        if name:
+            raise UserError(
+                f"{ARGUMENT}: {part.path} was measured on another machine than {other.path} ({name} is "
+                f"{part.fingerprint.get(name)!r} and {other.fingerprint.get(name)!r}); --facet machine keeps "
+                "machines apart"
+            )
 
 
 def _labelled(part: Part, machines: Mapping[str, Sequence[Part]]) -> Part:
@@ -149,10 +148,6 @@ def _order(parts: Sequence[Part]) -> Any:
 # ------------------------------------------------------------------------------------------- the merged run.json
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
 def _shared(parts: Sequence[Part]) -> dict[str, Any]:
     """Budget, settings and inputs: those of the first run, with the nets of all."""
     first = parts[0].run
@@ -183,7 +178,7 @@ def _same(parts: Sequence[Part]) -> dict[str, Any]:
     return {"environment": environment, "fingerprint": one_machine(part.fingerprint for part in parts)}
 
 
-def _several(parts: Sequence[Part], machines: Mapping[str, Sequence[Part]]) -> dict[str, Any]:
+def _several(machines: Mapping[str, Sequence[Part]]) -> dict[str, Any]:
     """The same of several machines, and what each is."""
     each = {label: _same(group) for label, group in machines.items()}
     legend = {}
@@ -227,44 +222,39 @@ def missing_shards(parts: Sequence[Part]) -> list[str]:
     return [f"{index}/{of}" for (_, of), found in here.items() for index in range(1, of + 1) if index not in found]
 
 
-def _incomplete(parts: Sequence[Part], missing: Sequence[str]) -> list[str]:
+def _incomplete(parts: Sequence[Part], missing: Sequence[str]) -> Iterator[str]:
     """What a merged run lacks, each a line for the report."""
-    found = [
-        f"{part.id} is not complete: {len(part.finished)} of its {len(part.planned)} cells are here"
-        for part in parts
-        if len(part.finished) < len(part.planned)
-    ]
+    for part in parts:
+        if len(part.finished) < len(part.planned):
+            yield f"{part.id} is not complete: {len(part.finished)} of its {len(part.planned)} cells are here"
     if missing:
-        found.append(f"not all parts of the plan are here: shard {', '.join(missing)} is missing")
+        yield f"not all parts of the plan are here: shard {', '.join(missing)} is missing"
     shards = [part.run["shard"] for part in parts if part.run.get("shard")]
     for fingerprint in dict.fromkeys(shard["plan_fingerprint"] for shard in shards):
         same = [shard for shard in shards if shard["plan_fingerprint"] == fingerprint]
         covered = {position for shard in same for position in shard["positions"]}
         lost = same[0]["total"] - len(covered)
         if lost and not missing:
-            found.append(
+            yield (
                 f"{lost} of the {same[0]['total']} cells of the whole plan are in no part: they did not fit the "
                 "memory, or the parts were made by different revisions"
             )
-    return found
 
 
-def _differences(parts: Sequence[Part]) -> list[str]:
+def _differences(parts: Sequence[Part]) -> Iterator[str]:
     """Other revisions of the suite and other versions of what it stands on: no reason to refuse, but to say so."""
-    found = []
     environments = {part.id: part.run.get("environment") or {} for part in parts}
     revisions = {name: _revision(environment) for name, environment in environments.items()}
     if len(set(revisions.values())) > 1:
         each = ", ".join(f"{name}: {revision}" for name, revision in revisions.items())
-        found.append(f"the runs were made with different revisions of the suite ({each})")
+        yield f"the runs were made with different revisions of the suite ({each})"
     for part in ("versions", "variables"):
         have = {name: environment.get(part) or {} for name, environment in environments.items()}
         for name in sorted({name for one in have.values() for name in one}):
             values = {run: one.get(name) for run, one in have.items()}
             if len(set(values.values())) > 1:
                 each = ", ".join(f"{run}: {value or 'none'}" for run, value in values.items())
-                found.append(f"the runs differ in {name} ({each})")
-    return found
+                yield f"the runs differ in {name} ({each})"
 
 
 def _revision(environment: Mapping[str, Any]) -> str:

@@ -27,8 +27,7 @@ _NUMBERS = ("value", "low", "high", "seconds", "iteration", *TERMS)
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run wrote: ``meta`` is run.json, ``records`` the last record of each cell, in the order of
-    their ends.
+    """What a run wrote: ``meta`` is run.json, ``records`` the last record of each cell, in the order of their ends.
 
     ``cells`` is the same as a table (CELL_TABLE_COLUMNS); ``samples`` and ``curves`` are the CSV files, and ``texts``
     what they were read from, by file name.
@@ -52,17 +51,15 @@ def read_run(run_dir: str | Path) -> RunData:
     """Everything that a run committed. Raises UserError when the folder is no run that this suite reads."""
     directory = Path(run_dir)
     meta = run_folder.read_run(directory)
-    latest: dict[tuple, dict[str, Any]] = {}
     committed, texts = run_folder.read_committed(directory)
-    there = {machines.identity(record): label for record in committed if (label := machines.label(record, meta))}
-    for record in committed:
-        record = machines.labelled(record, meta)
-        identity = machines.identity(record)
-        latest.pop(identity, None)
-        latest[identity] = record
-    records = tuple(latest.values())
+    there = {
+        tuple(str(record.get(name)) for name in CELL_COLUMNS): label
+        for record in committed if (label := machines.label(record, meta))
+    }  # fmt: skip
+    records = tuple(machines.labelled(record, meta) for record in committed)
+    fields = ([record.get(name) for name in CELL_TABLE_COLUMNS] for record in records)
     cells = pd.DataFrame(
-        [{name: _text(record.get(name)) for name in CELL_TABLE_COLUMNS} for record in records],
+        [["" if value is None else str(value) for value in row] for row in fields],
         columns=list(CELL_TABLE_COLUMNS),
         dtype=str,
     )
@@ -90,8 +87,7 @@ def _side_by_side(table: pd.DataFrame, there: Mapping[tuple[str, ...], str]) -> 
 
 
 def parse_table(text: str, columns: tuple[str, ...], name: str = "table") -> pd.DataFrame:
-    """A CSV text with a header and at least ``columns``, typed by column name; an empty text is an empty
-    table.
+    """A CSV text with a header and at least ``columns``, typed by column name; an empty text is an empty table.
 
     A row whose size, batch or seed is no number is left out. Text stays text: a method called "NA" is no gap.
     Raises UserError, naming the file ``name``, where a column is missing or the text is no table at all.
@@ -116,7 +112,3 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     for name in whole:
         table[name] = table[name].where(table[name].abs() < 1 << 53)
     return table.dropna(subset=whole).reset_index(drop=True).astype(dict.fromkeys(whole, int))
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

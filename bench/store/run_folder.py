@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import errno
 import io
 import json
@@ -56,7 +57,6 @@ TABLES = {"samples.csv": SAMPLE_COLUMNS, "curves.csv": CURVE_COLUMNS}
 CELLS = "cells.jsonl"
 RUN = "run.json"
 FOLDERS = ("images", "logs")
-STATUSES = ("ok", "oom", "timeout", "error", "skipped")
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 MIB = 1 << 20
@@ -89,6 +89,11 @@ def explain(error: OSError, path: Path) -> UserError:
         return DiskFull.at(path)
     reason = (error.strerror or str(error)).lower()
     return UserError(f"--out: cannot write {path} ({reason}); give a folder that can be written")
+
+
+def now() -> str:
+    """The time as records have it: UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 # ---------------------------------------------------------------------------------------------------- writing
@@ -133,9 +138,7 @@ class Store:
 
     @classmethod
     def create(cls, root: Path, run: Mapping[str, Any]) -> Store:
-        """A new run directory below ``root``, whose name no other run has. Raises UserError if it cannot be
-        made.
-        """
+        """A new run directory below ``root``, whose name no other run has. Raises UserError if it cannot be made."""
         path = new_folder(root)
         try:
             run = {"schema_version": SCHEMA_VERSION, "id": path.name, "status": "running", **run}
@@ -145,11 +148,10 @@ class Store:
             descriptors = _open(path)
             for name, columns in TABLES.items():
                 write_all(descriptors[name], as_csv([columns]))
-        except OSError as error:
+        except (OSError, UserError) as error:
             shutil.rmtree(path, ignore_errors=True)
-            raise explain(error, path) from error
-        except UserError:
-            shutil.rmtree(path, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise explain(error, path) from error
             raise
         store = cls(path, run, descriptors)
         store.alone = bool(lock(descriptors[CELLS]))
@@ -305,9 +307,7 @@ def _read(path: Path, name: str) -> bytes:
 
 
 def read_run(path: Path, argument: str = "RUN") -> dict[str, Any]:
-    """run.json of a run directory. Raises NoRun if it is none, OtherSchema if it is of another schema, and a UserError
-    if it cannot be read.
-    """
+    """run.json of a run directory. Raises NoRun, OtherSchema, or another UserError if it cannot be read."""
     try:
         run = parse(read_bounded(path / RUN, LARGEST[RUN], follow=False))
         check(run, {"schema_version!": (int, str)}, "")
@@ -364,15 +364,8 @@ def _latest(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(latest.values())
 
 
-def read_table(path: Path, name: str) -> str:
-    """The text of samples.csv or curves.csv, as :func:`read_committed` has it."""
-    return read_committed(path)[1][name]
-
-
 def _committed(path: Path) -> tuple[list[dict[str, Any]], dict[str, int | None]]:
-    """The committed cells, and where they end in each file; None where the lines do not say (a file made by
-    hand).
-    """
+    """The committed cells, and where they end in each file; None where the lines do not say (of a baseline)."""
     sizes = {name: (path / name).stat().st_size if (path / name).exists() else 0 for name in TABLES}
     cells: list[dict[str, Any]] = []
     ends: dict[str, int | None] = {name: len(as_csv([columns])) for name, columns in TABLES.items()}
@@ -423,11 +416,7 @@ def list_runs(root: Path) -> list[dict[str, Any]]:
             run, cells = read_run(folder), read_cells(folder)
             planned = len(run.get("cells") or cells)
             runs.append({"path": folder, "id": folder.name, "run": run, "planned": planned, "cells": cells})
-    return sorted(runs, key=lambda found: (_made(found["run"]), found["id"]))
-
-
-def _made(run: Mapping[str, Any]) -> str:
-    return str(run.get("merged") or run.get("created") or "")
+    return sorted(runs, key=lambda one: (one["run"].get("merged") or one["run"].get("created") or "", one["id"]))
 
 
 def find_run(text: str, root: Path, argument: str = "RUN") -> Path:

@@ -20,7 +20,7 @@ JUDGE_COLUMNS = (*CELL_COLUMNS, "target", "metric", "value")
 NOISE_COLUMNS = ("method", "size", "scale", *TERMS, "picture")
 
 _CELL = {
-    "engine": str, "method!": str, "task!": str, "size!": int, "batch!": int, "dtype!": str, "device!": str,
+    "engine!": str, "method!": str, "task!": str, "size!": int, "batch!": int, "dtype!": str, "device!": str,
     "seed!": int, "kind": str, "variant_of": str, "style_name": str,
 }  # fmt: skip
 _FILE = {"file": str, "sha256": str}

@@ -65,8 +65,9 @@ def read(path: Path) -> Part:
             f"{', '.join(part['id'] for part in run.get('merged_from') or ()) or 'none, a cluster measured it'}"
         )
     try:
-        tables = {name: _rows(run_folder.read_table(path, name)) for name in run_folder.TABLES}
-        finished = tuple(_finished(record, tables) for record in run_folder.read_cells(path))
+        records, texts = run_folder.read_committed(path)
+        tables = {name: _rows(text) for name, text in texts.items()}
+        finished = tuple(_finished(record, tables) for record in records)
         planned = tuple(Cell.from_dict(fields) for fields in run.get("cells") or ())
     except OSError as error:
         raise UserError(f"{ARGUMENT}: cannot read {path} ({(error.strerror or str(error)).lower()})") from None

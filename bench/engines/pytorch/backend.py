@@ -24,7 +24,7 @@ from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
 
-class PyTorch(measure.Defaults):
+class PyTorch(measure.Backend):
     """The backend: see :class:`bench.engines.measure.Backend`. ``options`` are those of the registry."""
 
     def __init__(self, device: str, dtype: str, seed: int = 0, options: dict[str, str] | None = None):

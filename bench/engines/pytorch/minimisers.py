@@ -1,5 +1,4 @@
-"""Other ways downhill than the suite's own L-BFGS, with its arguments: see
-:func:`nst_gluon.optimise.lbfgs.minimise`."""
+"""Other ways downhill than the suite's own, with the arguments of :func:`nst_gluon.optimise.lbfgs.minimise`."""
 
 from __future__ import annotations
 

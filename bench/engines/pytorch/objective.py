@@ -49,8 +49,7 @@ def style_loss(actual, target, how: str, size: tuple[int, int]):
 
 
 def total_variation(x, kind: str):
-    """Total variation of a picture (1, C, H, W): the preset's ``kind``, see
-    :class:`nst_gluon.objective.presets.Preset`."""
+    """Total variation of a picture (1, C, H, W); ``kind``: see :class:`nst_gluon.objective.presets.Preset`."""
     dx, dy = x.diff(dim=3), x.diff(dim=2)
     if kind == "l1":
         return 0.5 * (dx.abs().mean() + dy.abs().mean())

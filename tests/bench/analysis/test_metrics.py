@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def test_a_metric_without_an_entry_is_an_error(tmp_path):
     run = read_run(make_run(tmp_path, sizes=(64,), seeds=(0,), batches=(1,), pictures=False))
     more = run.samples.iloc[:1].assign(metric="warmth_k")
     with pytest.raises(UserError, match="warmth_k.*no entry"):
-        analysis.summarise_tables(run.cells, pd.concat([run.samples, more]), run.curves)
+        analysis.summarise_run(dataclasses.replace(run, samples=pd.concat([run.samples, more])))
     with pytest.raises(UserError, match="no entry"):
         metrics.find("target_")
 

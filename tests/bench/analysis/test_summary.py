@@ -6,6 +6,7 @@ import csv
 import math
 import statistics
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from synthetic import make_run
 
 from bench.analysis import summary as analysis
 from bench.analysis.descents import Descent, to_targets
-from bench.analysis.intervals import median_interval, ratio_interval, resampled
-from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, parse_table
+from bench.analysis.intervals import Estimate, resampled
+from bench.analysis.methods import Methods
+from bench.store.reader import GROUP_COLUMNS, SUMMARY_COLUMNS, parse_table, read_run
 from bench.store.run_folder import CURVE_COLUMNS, SAMPLE_COLUMNS
+from nst_gluon.methods import bundled
 from nst_gluon.system.errors import UserError
 
 GATYS = ("gluon", "gatys", "texture", 256, 1, "float32", "cpu")
@@ -55,6 +58,13 @@ def cells(*rows: tuple) -> pd.DataFrame:
 
 
 NO_CELLS = cells()
+
+
+def summarised(measured: pd.DataFrame, followed: pd.DataFrame, table: pd.DataFrame = NO_CELLS, **more) -> pd.DataFrame:
+    """The summary of tables whose methods are bundled ones."""
+    there = {*measured["method"], *followed["method"], *table["method"]}
+    known = Methods({name: method.facts() for name, method in bundled().items() if name in there})
+    return analysis.summarise_tables(table, measured, followed, known, **more)
 
 
 def row(summary: pd.DataFrame, metric: str, group: tuple = NET) -> pd.Series:
@@ -111,6 +121,14 @@ def test_interpolation_agrees_with_numpy_on_random_monotone_curves(seed):
 
 
 # -------------------------------------------------------------------------------------------------------- intervals
+
+
+def median_interval(samples: Iterable[float]) -> Estimate:
+    return resampled([samples]).estimate()
+
+
+def ratio_interval(numerator: Iterable[float], denominator: Iterable[float]) -> Estimate:
+    return resampled([numerator]).over(resampled([denominator], seed=1)).estimate()
 
 
 def test_few_samples_are_told_by_n():
@@ -230,7 +248,7 @@ def small_run() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_both_speedups_throughput_and_memory_ratio_by_hand():
-    summary = analysis.summarise_tables(NO_CELLS, *small_run())
+    summary = summarised(*small_run())
     assert list(summary.columns) == list(SUMMARY_COLUMNS)
     equal = row(summary, "speedup_at_equal_loss")
     assert equal["value"] == pytest.approx(3.0 / 0.02) and equal["status"] == "ok" and equal["n"] == 1
@@ -248,7 +266,7 @@ def test_both_speedups_throughput_and_memory_ratio_by_hand():
 def test_target_is_the_median_over_the_generators_draws():
     measured, followed = small_run()
     more = samples((NET, 0, "objective", 5e3), (NET, 0, "objective", 2e2))
-    summary = analysis.summarise_tables(NO_CELLS, pd.concat([measured, more]), followed)
+    summary = summarised(pd.concat([measured, more]), followed)
     assert row(summary, "target_texture_net", GATYS)["value"] == 1e3
 
 
@@ -260,7 +278,7 @@ def test_only_like_is_compared_with_like(changed):
     is_gatys = measured["method"] == "gatys"
     measured.loc[is_gatys, list(changed)] = list(changed.values())
     followed[list(changed)] = list(changed.values())
-    summary = analysis.summarise_tables(NO_CELLS, measured, followed)
+    summary = summarised(measured, followed)
     assert not summary["metric"].str.startswith("speedup").any()
     assert not (summary["metric"] == "memory_ratio").any()
 
@@ -268,14 +286,14 @@ def test_only_like_is_compared_with_like(changed):
 def test_a_reduced_precision_optimisation_aims_at_the_float32_objective():
     measured, followed = small_run()
     followed["dtype"] = "bfloat16"
-    summary = analysis.summarise_tables(NO_CELLS, measured, followed)
+    summary = summarised(measured, followed)
     reduced = (*GATYS[:5], "bfloat16", "cpu")
     assert row(summary, "time_to_target_texture_net_s", reduced)["value"] == pytest.approx(3.0)
 
 
 def test_target_loss_replaces_the_targets():
     measured, followed = small_run()
-    summary = analysis.summarise_tables(NO_CELLS, measured, followed, asked=1e4)
+    summary = summarised(measured, followed, asked=1e4)
     assert row(summary, "time_to_target_s", GATYS)["value"] == 2.0
     assert row(summary, "speedup_at_equal_loss")["value"] == pytest.approx(2.0 / 0.02)
     assert row(summary, "time_to_target_texture_net_s", GATYS)["value"] == 2.0
@@ -293,7 +311,7 @@ def with_variant(points: list[tuple[float, float]]) -> tuple[pd.DataFrame, pd.Da
 
 
 def test_a_variant_is_timed_against_what_the_plain_optimisation_ended_at():
-    summary = analysis.summarise_tables(NO_CELLS, *with_variant([(0.5, 3000.0), (1.0, 100.0)]))
+    summary = summarised(*with_variant([(0.5, 3000.0), (1.0, 100.0)]))
     own = summary[summary["method"] == "gatys"]
     assert "time_to_target_gatys_s" not in set(own["metric"])  # its own end is no target of its own
     assert row(summary, "time_to_target_gatys_s", PYRAMID)["value"] == pytest.approx(1.0)
@@ -313,7 +331,7 @@ def test_a_variant_with_fewer_photos_is_compared_on_those():
         curves((group, 0, [(0.1, 1e3), (seconds, 1e2)])).assign(photo=photo) for group, photo, seconds in taken
     )
     measured = pd.concat(samples((group, 0, "objective", 1e2)).assign(photo=photo) for group, photo, _ in taken)
-    summary = analysis.summarise_tables(NO_CELLS, measured, followed)
+    summary = summarised(measured, followed)
     assert row(summary, "speedup_over_optimisation", own)["value"] == pytest.approx(2.0)
 
 
@@ -322,7 +340,7 @@ def test_the_objective_of_several_photos_is_the_median_over_photos():
     plain = ("gluon", "gatys", "stylize", *GATYS[3:])
     found = [(0, "a", 10.0), (0, "b", 20.0), (0, "c", 30.0), (1, "d", 580.0)]
     measured = pd.concat(samples((plain, seed, "objective", value)).assign(photo=photo) for seed, photo, value in found)
-    assert row(analysis.summarise_tables(NO_CELLS, measured, curves()), "objective", plain)["value"] == 25.0
+    assert row(summarised(measured, curves()), "objective", plain)["value"] == 25.0
 
 
 def test_a_median_between_two_bounds_is_known_to_lie_there():
@@ -331,12 +349,12 @@ def test_a_median_between_two_bounds_is_known_to_lie_there():
     followed = curves(*((GATYS, seed, [(1.0, 1e4), end]) for seed, end in enumerate(ends)))
     measured = pd.concat([small_run()[0], samples((NET, 1, "objective", 1e2), (NET, 2, "objective", 1e2))])
     measured.loc[measured["metric"] == "objective", "value"] = 1e2
-    found = row(analysis.summarise_tables(NO_CELLS, measured, followed), "time_to_target_texture_net_s", GATYS)
+    found = row(summarised(measured, followed), "time_to_target_texture_net_s", GATYS)
     assert (found["status"], found["value"]) == ("ok", 2.5) and found["high"] >= 3.0
 
 
 def test_a_variant_that_does_not_get_there_has_no_speedup():
-    summary = analysis.summarise_tables(NO_CELLS, *with_variant([(0.5, 3000.0), (1.0, 101.0)]))
+    summary = summarised(*with_variant([(0.5, 3000.0), (1.0, 101.0)]))
     found = row(summary, "speedup_over_optimisation", PYRAMID)
     assert math.isnan(found["value"]) and found["status"] == "not reached"
 
@@ -344,13 +362,13 @@ def test_a_variant_that_does_not_get_there_has_no_speedup():
 def test_nets_are_not_compared_with_a_variant_alone():
     measured, followed = with_variant([(0.5, 3000.0), (1.0, 300.0)])
     measured, followed = (table[table["method"] != "gatys"] for table in (measured, followed))
-    summary = analysis.summarise_tables(NO_CELLS, measured, followed)
+    summary = summarised(measured, followed)
     assert not summary["metric"].str.startswith("speedup").any()
     assert row(summary, "time_to_target_texture_net_s", PYRAMID)["value"] < 1.0
 
 
 def test_a_net_that_misses_the_target_loss_gets_no_speedup():
-    summary = analysis.summarise_tables(NO_CELLS, *small_run(), asked=500.0)
+    summary = summarised(*small_run(), asked=500.0)
     found = row(summary, "speedup_at_equal_loss")
     assert math.isnan(found["value"]) and found["status"] == "not reached"
 
@@ -358,7 +376,7 @@ def test_a_net_that_misses_the_target_loss_gets_no_speedup():
 def test_derived_metrics_among_the_samples_are_computed_again():
     measured, followed = small_run()
     claimed = samples((NET, 0, "speedup_at_equal_loss", 1e9), (NET, 0, "throughput_images_per_s", 1e9))
-    summary = analysis.summarise_tables(NO_CELLS, pd.concat([measured, claimed]), followed)
+    summary = summarised(pd.concat([measured, claimed]), followed)
     assert row(summary, "speedup_at_equal_loss")["value"] == pytest.approx(150.0)
     assert row(summary, "throughput_images_per_s")["value"] == pytest.approx(50.0)
 
@@ -369,7 +387,7 @@ def test_failed_cells_leave_rows_with_their_status():
         (NET, 0, "generate", "ok"), ((*NET[:4], 4, *NET[5:]), 0, "generate", "ok"), (GATYS, 0, "optimise", "oom")
     )
     only_net = measured[measured["method"] == "texture_net"]
-    summary = analysis.summarise_tables(table, only_net, followed.iloc[:0])
+    summary = summarised(only_net, followed.iloc[:0], table)
     lost = row(summary, "iteration_s", GATYS)
     assert math.isnan(lost["value"]) and lost["status"] == "oom" and lost["n"] == 0
     assert row(summary, "speedup_at_equal_loss")["status"] == "oom"
@@ -379,13 +397,13 @@ def test_failed_cells_leave_rows_with_their_status():
 def test_samples_of_a_failed_seed_do_not_mix_with_those_of_good_ones():
     rows = [(NET, seed, "latency_s", value) for seed, value in ((0, 1.0), (1, 99.0))]
     table = cells((NET, 0, "generate", "ok"), (NET, 1, "generate", "timeout"))
-    found = row(analysis.summarise_tables(table, samples(*rows), curves()), "latency_s")
+    found = row(summarised(samples(*rows), curves(), table), "latency_s")
     assert (found["value"], found["n"], found["status"]) == (1.0, 1, "ok")
 
 
 def test_samples_of_a_group_that_only_failed_carry_its_status():
     table = cells((NET, 0, "generate", "timeout"))
-    summary = analysis.summarise_tables(table, samples((NET, 0, "latency_s", 2.0)), curves())
+    summary = summarised(samples((NET, 0, "latency_s", 2.0)), curves(), table)
     assert row(summary, "latency_s")["status"] == "timeout"
 
 
@@ -394,12 +412,12 @@ def test_a_curve_that_broke_off_in_an_error_bounds_nothing_but_one_cut_by_time_d
     followed = followed.iloc[:1]
     finished = [(NET, 0, "generate", "ok"), ((*NET[:4], 4, *NET[5:]), 0, "generate", "ok")]
     for status, expected in (("timeout", "lower bound"), ("error", "error")):
-        summary = analysis.summarise_tables(cells(*finished, (GATYS, 0, "optimise", status)), measured, followed)
+        summary = summarised(measured, followed, cells(*finished, (GATYS, 0, "optimise", status)))
         assert row(summary, "speedup_at_equal_loss")["status"] == expected
 
 
 def test_nothing_measured_gives_an_empty_summary():
-    summary = analysis.summarise_tables(NO_CELLS, samples(), curves())
+    summary = summarised(samples(), curves())
     assert summary.empty and list(summary.columns) == list(SUMMARY_COLUMNS)
 
 
@@ -409,7 +427,7 @@ def test_nothing_measured_gives_an_empty_summary():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     path = make_run(tmp_path_factory.mktemp("runs"), sizes=(256, 512, 1024), oom_at=1024, pictures=False)
-    analysis.summarise(path)
+    analysis.write(analysis.summarise_run(read_run(path)), path)
     return path
 
 

@@ -14,7 +14,7 @@ from nst_gluon.system.errors import UserError
 def repository(tmp_path):
     """A repository with two commits that have a worker, the second declaring slow-downs."""
     folder = tmp_path / "suite"
-    (folder / "bench").mkdir(parents=True)
+    (folder / "bench" / "run").mkdir(parents=True)
     (folder / "nst_gluon").mkdir()
 
     def git(*arguments):
@@ -23,11 +23,11 @@ def repository(tmp_path):
     git("init", "--quiet")
     git("config", "user.name", "t")
     git("config", "user.email", "t@example.invalid")
-    (folder / "bench" / "worker.py").write_text('"""A worker."""\nPROTOCOL = 7\n')
+    (folder / revisions.WORKER).write_text('"""A worker."""\nPROTOCOL = 7\n')
     (folder / "nst_gluon" / "__init__.py").write_text("")
     git("add", ".")
     git("commit", "--quiet", "--message", "first")
-    (folder / "bench" / "worker.py").write_text("PROTOCOL = 8\nno Python here\n")
+    (folder / revisions.WORKER).write_text("PROTOCOL = 8\nno Python here\n")
     git("commit", "--quiet", "--all", "--message", "Better padding\n\nWhy.\n\n"
         "Accept-Slower: latency_s johnson stylize: exact padding costs a copy\n"
         "Accept-Slower: working_memory_bytes: keeps the picture: twice\nAccept-Slower: peak_memory_bytes:\n"
@@ -40,7 +40,7 @@ def test_revisions_are_resolved_and_anything_else_is_none(repository):
     assert len(head) == 40
     assert revisions.resolve(head[:8], repository) == head
     assert revisions.resolve("HEAD~1", repository) != head
-    for text in ("HEAD~9", "no-such", "--help", "", "-", "HEAD:bench/worker.py"):
+    for text in ("HEAD~9", "no-such", "--help", "", "-", f"HEAD:{revisions.WORKER}"):
         assert revisions.resolve(text, repository) is None
 
 

@@ -61,7 +61,7 @@ def test_a_gpu_by_its_driver():
 
 def test_a_sample_is_of_one_picture_and_there_is_none_without_a_counter(tmp_path):
     sent = []
-    context = types.SimpleNamespace(sample=lambda *row: sent.append(row), takes_turns=False)
+    context = types.SimpleNamespace(sample=lambda *row: sent.append(row), turns=None)
     assert measure._report_energy(context, Meter(root=tmp_path), 4) == {} and sent == []
     rapl(tmp_path, package_0=(0, 10**9))
     meter = Meter(root=tmp_path)
@@ -83,9 +83,8 @@ def test_the_counter_is_read_at_every_evaluation_lest_it_overflows_unseen(monkey
     monkeypatch.setattr(measure, "_style", lambda *arguments: np.zeros((1, 3, 16, 16), "float32"))
     plan = small_plan(method_names=["gatys"], tasks=["texture"], sizes=[16], budget=GATE)
     nothing = lambda *arguments: None  # noqa: E731
-    context = types.SimpleNamespace(targets={}, photos=(), takes_turns=False, turn=bool, sample=nothing, curve=nothing,
+    context = types.SimpleNamespace(targets={}, photos=(), turns=None, turn=bool, sample=nothing, curve=nothing,
                                     ready=nothing)  # fmt: skip
-    backend, host = measure.Defaults(), measure.meters.HostMeter()
-    backend.synchronise = measure.meters.nothing
+    backend, host = measure.Backend(), measure.meters.HostMeter()
     info = measure.execute(backend, host, plan.cells[0], plan.settings, GATE, context)
     assert info["evaluations"] > 1 and len(reads) == info["evaluations"] + 1

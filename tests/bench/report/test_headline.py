@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -41,7 +42,7 @@ def analysed(*nets: dict) -> Analysed:
             add("gatys_pyramid", metrics.aimed_at("time_to_target_s", net["method"]), "s", net["variant"] / 100,
                 "not reached" if bound else "ok")  # fmt: skip
     summary = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
-    return Analysed(None, KNOWN, summary, (), False, (), pd.DataFrame(), (), None)
+    return Analysed(SimpleNamespace(meta={}), KNOWN, summary)
 
 
 def facts(found: Analysed, monkeypatch) -> dict[str, str]:

@@ -318,7 +318,7 @@ def test_warnings_speak_of_methods_and_sizes_and_many_become_one(tmp_path):
         f"busy machine: other processes used 1.2 cores while {line['key']} was measured" for line in lines
     ] + [f"drift: most in {lines[1]['key']}"]
     (path / "run.json").write_text(json.dumps(meta))
-    found = document.warnings(analyse(read_run(path)))
+    found = list(document.warnings(analyse(read_run(path))))
     busy = [line for line in found if "usy machine" in line]
     assert len(busy) == 1 and "up to 1.2 cores" in busy[0] and f"{len(lines)} of {len(lines)} cells" in busy[0]
     assert "Drift: most in the cell “Johnson net, stylisation, 256 × 256, batch 4”" in found

@@ -21,6 +21,7 @@ from bench.report import document, training
 from bench.store.reader import read_run
 from nst_gluon.methods import bundled
 from nst_gluon.pages import style, style_sheet
+from nst_gluon.system.files import digest
 
 CSS = style_sheet()
 ON_PAPER = ("ink", "muted", "link", "good", "fair", "poor", "none")
@@ -150,13 +151,11 @@ def test_growth_and_quality_are_shown(page, run):
 
 def with_nets(path: Path, sha256: str | None = None) -> None:
     """Say in run.json that the run was made with the bundled nets."""
-    from bench.machine.environment import file_sha256
-
     meta = json.loads((path / "run.json").read_text())
     nets = {f"{m}/{t}": f"great_wave-{m}-{t}.npz" for m, t in (("johnson", "stylize"), ("texture_net", "texture"))}
     meta["settings"]["nets"] = [[use, f"bundled:{file}"] for use, file in nets.items()]
     meta["inputs"]["nets"] = {
-        use: {"file": file, "sha256": sha256 or file_sha256(NETS / file),
+        use: {"file": file, "sha256": sha256 or digest(NETS / file, "sha256"),
               "meta": {"iterations": 700, "seconds": 600.0, "final_objective": {"objective": 12.5}, "final_window": 50,
                        "training": {"batch": 1, "size": 256, "dtype": "bfloat16"}, "command": "python <b>"}}
         for use, file in nets.items()

@@ -105,7 +105,7 @@ def test_nothing_is_aimed_at_a_net_that_was_trained_on_another_loss():
     made = {**cells["dcgan"].to_dict(), "status": "ok", "medians": {"objective": 5.0}, "scores": {"": [5.0]}}
     assert scheduler.targets_for(cells["gatys"], plan, [made]) == {}
     known = Methods({name: methods.facts(name) for name in ("portilla_simoncelli", "gatys", "dcgan")})
-    assert known.baseline == "gatys" and [name for name in known if known.own_loss(name)] == [
+    assert known.baseline == "gatys" and [name for name in known if known[name].own_loss] == [
         "portilla_simoncelli", "dcgan"
     ]  # fmt: skip
 

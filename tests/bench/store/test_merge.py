@@ -88,7 +88,7 @@ def keys(path: Path) -> list[str]:
 
 
 def summary_bytes(path: Path) -> bytes:
-    analysis.summarise(path)
+    analysis.write(analysis.summarise_run(read_run(path)), path)
     return (path / "summary.csv").read_bytes()
 
 
@@ -263,7 +263,7 @@ def put(value, *path):
         (put("full", "budget", "name"), r"another budget \(name\) than .*first \(full and quick\)"),
         (put(3, "schema_version"), "schema_version 3"),
         (lambda record: record.update(machines={"machine-1": {}}, merged_from=[{"id": "a"}]), "several machines"),
-        (put([{}], "cells"), r"second.run.json is damaged \(cells\[0\] has no method"),
+        (put([{}], "cells"), r"second.run.json is damaged \(cells\[0\] has no engine"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path, change, words):
@@ -402,11 +402,11 @@ def test_machines_stay_apart(tmp_path, machines):
 def test_no_ratio_crosses_machines(tmp_path, machines):
     """Each machine's rows are those of its own run alone."""
     path = written(machines, tmp_path / "out", facet=True)
-    together = analysis.summarise(path)
+    together = analysis.summarise_run(read_run(path))
     for label, runs in (("machine-1", machines[:1]), ("machine-2", machines[1:])):
-        alone = analysis.summarise(runs[0] if len(runs) == 1 else written(runs, tmp_path / "alone"))
+        alone = runs[0] if len(runs) == 1 else written(runs, tmp_path / "alone")
         rows = together[together["device"] == f"cpu@{label}"].assign(device="cpu").reset_index(drop=True)
-        pd.testing.assert_frame_equal(rows, alone)
+        pd.testing.assert_frame_equal(rows, analysis.summarise_run(read_run(alone)))
         assert rows["metric"].str.startswith("speedup").sum() >= 6
 
 

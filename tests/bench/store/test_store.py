@@ -43,6 +43,10 @@ def run(tmp_path):
     made.close()
 
 
+def table(run: Store, name: str) -> str:
+    return run_folder.read_committed(run.path)[1][name]
+
+
 def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
@@ -52,7 +56,7 @@ def test_a_new_run_is_complete_in_itself(run):
     assert names == {"run.json", "cells.jsonl", "samples.csv", "curves.csv", "images", "logs"}
     assert run_folder.read_run(run.path)["schema_version"] == run_folder.SCHEMA_VERSION
     assert run_folder.read_cells(run.path) == []
-    assert run_folder.read_table(run.path, "samples.csv") == ",".join(run_folder.SAMPLE_COLUMNS) + "\n"
+    assert table(run, "samples.csv") == ",".join(run_folder.SAMPLE_COLUMNS) + "\n"
 
 
 def test_what_is_appended_is_read_again_exactly(run):
@@ -60,13 +64,13 @@ def test_what_is_appended_is_read_again_exactly(run):
     cells = run_folder.read_cells(run.path)
     assert [cell["key"] for cell in cells] == [cell.key for cell in PLAN.cells[:5]]
     assert cells[0]["reason"] == 'a "reason", é\n'
-    samples = rows(run_folder.read_table(run.path, "samples.csv"))
+    samples = rows(table(run, "samples.csv"))
     assert len(samples) == 10
     assert float(samples[1]["value"]) == 1 / 3
     assert {name: samples[2][name] for name in ("method", "size", "seed")} == {
         "method": PLAN.cells[1].method, "size": "64", "seed": "0"
     }  # fmt: skip
-    assert [row["objective"] for row in rows(run_folder.read_table(run.path, "curves.csv"))] == ["10.0", "10.0"]
+    assert [row["objective"] for row in rows(table(run, "curves.csv"))] == ["10.0", "10.0"]
 
 
 def test_ids_never_collide(tmp_path, monkeypatch):
@@ -111,7 +115,7 @@ def test_rubbish_after_the_last_line_is_cut_off(run, tail):
         with open(run.path / name, "ab") as stream:
             stream.write(tail)
     assert len(run_folder.read_cells(run.path)) == 2
-    assert len(rows(run_folder.read_table(run.path, "samples.csv"))) == 4
+    assert len(rows(table(run, "samples.csv"))) == 4
     resumed = Store.resume(run.path)
     fill_again = PLAN.cells[2]
     resumed.append(line(fill_again))
