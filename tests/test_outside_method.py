@@ -88,7 +88,7 @@ def test_what_is_known_of_them_comes_from_a_process_of_its_own(folder, monkeypat
 
 @pytest.mark.parametrize(("text", "said"), [
     ("toys.py:Toynet", "did you mean 'ToyNet'"), ("tois.py:ToyNet", "there is no file 'tois.py'"),
-    ("toy_net", "unknown method 'toy_net'"), ("toys.py:np", "is no method"), ("no.such:Thing", "cannot be imported"),
+    ("toy_net", "unknown method 'toy_net'"), ("toys.py:np", "is not a method"), ("no.such:Thing", "cannot be imported"),
     ("broken.py:ToyNet", "cannot be imported (ZeroDivisionError: division by zero, broken.py line 2)"),
     ("taken.py:ToyNet", "another method is called 'gatys'"), ("taken.py:Ugly", "its color is 'pink'"),
     ("taken.py:Nowhere", "runs on 'gluom'; did you mean 'gluon'"), ("toys.py:ToyNet", "no trained net"),

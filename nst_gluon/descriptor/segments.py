@@ -46,7 +46,7 @@ def spans(steps: Sequence[Step], count: int) -> tuple[Span, ...]:
         UserError: there are not so many convolutions.
     """
     if not 1 <= count <= len(steps):
-        raise UserError(f"--segments: {count} is not possible; this objective's descriptor has {len(steps)} to cut")
+        raise UserError(f"--segments: {count} is not possible; this objective has convolutions for 1 to {len(steps)}")
     if count == len(steps):
         return tuple((at, at + 1) for at in range(count))
     cuts = itertools.combinations(range(1, len(steps)), count - 1)

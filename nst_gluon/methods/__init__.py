@@ -176,14 +176,14 @@ def _installed(name: str) -> Method:
 def _found(reference: str) -> Method:
     place, _, name = reference.rpartition(":")
     if not place or not name.isidentifier():
-        raise UserError(f"--method: {reference!r} is no reference; give {FORMS}")
+        raise UserError(f"--method: {reference!r} is not a reference; give {FORMS}")
     module = _import(place, reference)
     if not hasattr(module, name):
         near = did_you_mean(name, [key for key, value in vars(module).items() if _is_method(value)])
         raise UserError(f"--method: {place} has no {name!r}; {near}")
     found = getattr(module, name)
     if not _is_method(found):
-        raise UserError(f"--method: {reference} is no method; subclass nst_gluon.methods.Optimiser or Generator")
+        raise UserError(f"--method: {reference} is not a method; subclass nst_gluon.methods.Optimiser or Generator")
     try:
         return found() if isinstance(found, type) else found
     except Exception as error:

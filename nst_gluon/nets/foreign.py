@@ -66,7 +66,7 @@ def state_dictionary(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, A
         params = {own: entries[key].read() for own, key in keys.items()}
     for name, array in params.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise UserError(f"{where} is damaged: {keys[name]!r} has values that are no numbers")
+            raise UserError(f"{where} is damaged: {keys[name]!r} has values that are not numbers")
     meta = {"method": method.name, "task": method.tasks[0], "style": Path(path).stem, "architecture": architecture}
     return {name: array.astype(np.float32) for name, array in params.items()}, meta
 
@@ -118,7 +118,7 @@ def onnx_file(path: PathLike) -> tuple[Any, dict[str, Any]]:
     except UserError:
         raise
     except Exception as error:  # a damaged file makes protobuf and the checker raise nearly anything
-        raise UserError(f"{where} is no sound ONNX file: {one_line(error)[:200]}") from None
+        raise UserError(f"{where} is not a valid ONNX file: {one_line(error)[:200]}") from None
     constants = {constant.name for constant in model.graph.initializer}
     if any(onnx.external_data_helper.uses_external_data(constant) for constant in model.graph.initializer):
         raise UserError(f"{where} keeps its parameters in another file; save it as one file")
@@ -128,7 +128,7 @@ def onnx_file(path: PathLike) -> tuple[Any, dict[str, Any]]:
         try:
             architecture = {"layers": json.loads(props["layers"])}
         except (ValueError, RecursionError):
-            raise UserError(f"{where} is damaged: its layers are no JSON") from None
+            raise UserError(f"{where} is damaged: its layers are not JSON") from None
         return model, {**meta, "task": props["task"], "style": props["style"], "architecture": architecture}
     given = [value for value in model.graph.input if value.name not in constants]
     if len(given) != 1 or not _is_picture(given[0]):

@@ -52,7 +52,7 @@ def _least(net: Net) -> int:
     for count in range(1, TRIED + 1):
         if sides(net, count * net.multiple):
             return count
-    raise UserError(f"net: it makes no picture of the size it is given, up to {TRIED * net.multiple} pixels")
+    raise UserError(f"net: no size up to {TRIED * net.multiple} pixels gives a picture as large as the input")
 
 
 def working_size(net: Net, height: int, width: int) -> tuple[int, int]:

@@ -107,7 +107,7 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise UserError(
-                f"the net {quoted(path)} is damaged: {name!r} has values that are no numbers; {_RIGHT}"
+                f"the net {quoted(path)} is damaged: {name!r} has values that are not numbers; {_RIGHT}"
             )
         params[name] = array.astype(np.float32)
     return params, meta

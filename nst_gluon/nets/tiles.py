@@ -120,7 +120,7 @@ class Tiling:
             raise UserError("--tile: tiles are for the CPU; use --device cpu, or --tile off")
         self._geometry, least = tile_geometry(self._net), least_side(self._net)
         if side < least:
-            raise UserError(f"--tile: {side} is too small for the reach of this net; use at least {least}")
+            raise UserError(f"--tile: {side} is too small for this net's receptive field; use at least {least}")
         self.full = working_size(self._net, *self._size)
 
     @property

@@ -31,7 +31,7 @@ def parse(data: bytes | str) -> Any:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _bounded(value: Any, depth: int) -> None:

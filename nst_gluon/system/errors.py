@@ -31,4 +31,5 @@ def nearest(name: str, choices: Iterable[str], likeness: float = 0.6) -> str:
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """A suffix for an unknown-name message: the nearest choice, if any is near, and the list of all of them."""
     choices = sorted(choices)
-    return f"{nearest(name, choices)}Choose from: {', '.join(choices)}"
+    near = nearest(name, choices)
+    return f"{near}{'Choose' if near else 'choose'} from: {', '.join(choices)}"

@@ -96,7 +96,7 @@ class Trainer:
         for size in config.sizes:
             working = working_size(self.description, size, size)
             if working != (size, size):
-                raise UserError(f"--size: {config.method} trains at multiples of its grid; {working[0]} would do")
+                raise UserError(f"--size: {size} does not suit {config.method}; {working[0]} would do")
         self.preset = presets.get(config.preset)
         if config.style_weight != 1.0:
             scaled = tuple((name, w * config.style_weight) for name, w in self.preset.style_layers)

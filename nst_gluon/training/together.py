@@ -62,7 +62,7 @@ def places(workers: int | str | os.PathLike) -> list[Place]:
         text = line.split("#")[0].strip()
         match = re.fullmatch(r"([\w.:@][\w.:@-]*)(?:\s+slots=([1-9][0-9]{0,2}))?", text)
         if text and not match:
-            raise UserError(f"--workers: {path}: {text!r} is no host; a line is HOST or HOST slots=N")
+            raise UserError(f"--workers: {path}: {text!r} is not a host; a line is HOST or HOST slots=N")
         if match:
             count = int(match.group(2) or 1)
             found += [Place(match.group(1), index, count) for index in range(count)]

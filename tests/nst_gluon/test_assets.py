@@ -56,10 +56,10 @@ def test_a_bundled_name_wins_over_a_file_of_that_name(tmp_path, monkeypatch):
     [
         (assets.style_path, "great_wvae", "did you mean 'great_wave'? Choose from: auvers, brick"),
         (assets.content_path, "chelsae", "did you mean 'chelsea'? Choose from: astronaut, chelsea"),
-        (assets.style_path, "none.png", "Choose from: auvers"),
-        (assets.style_path, "a\0b", "Choose from"),
-        (assets.style_path, "x" * 5000, "Choose from"),
-        (assets.style_path, "", "Choose from"),
+        (assets.style_path, "none.png", "choose from: auvers"),
+        (assets.style_path, "a\0b", "choose from"),
+        (assets.style_path, "x" * 5000, "choose from"),
+        (assets.style_path, "", "choose from"),
     ],
 )
 def test_neither_name_nor_file(find, name, near):

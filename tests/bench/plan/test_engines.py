@@ -128,7 +128,7 @@ def test_options_are_pairs_without_the_defaults():
     ("given", "used", "said"),
     [
         (["pytorch.lbfsg=torch"], ALL, "did you mean 'pytorch.lbfgs'"),
-        (["pytorch.lbfgs=numpy"], ALL, "Choose from: scipy, suite, torch"),
+        (["pytorch.lbfgs=numpy"], ALL, "choose from: scipy, suite, torch"),
         (["pytorch.lbfgs"], ALL, "pytorch.lbfgs='' is not possible"),
         (["pytorch.lbfgs=torch"], ["gluon"], "of --engine gluon; it has none"),
         (["pytorch.lbfgs=torch", "pytorch.lbfgs=scipy"], ALL, "given twice"),

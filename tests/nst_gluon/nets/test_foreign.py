@@ -92,7 +92,7 @@ def test_what_is_no_net_of_a_known_kind_is_named_as_such(tmp_path, state):
     ):
         assert "are not those of a net that is known" in refused(save(path, changed))
     assert "in5.gamma is (3,)" in refused(save(path, {**state, "in5.weight": np.ones(3, "float32")}))
-    assert "has values that are no numbers" in refused(save(path, {**state, "in5.weight": np.full(8, np.nan, "f4")}))
+    assert "has values that are not numbers" in refused(save(path, {**state, "in5.weight": np.full(8, np.nan, "f4")}))
     huge = np.lib.stride_tricks.as_strided(np.zeros(1, "float32"), (1 << 15, 3, 1, 1), (0, 0, 0, 0))
     assert "is not a whole number from 1 to" in refused(save(path, {**state, "conv1.conv2d.weight": huge}))
     path.write_bytes(b"no net")
@@ -167,5 +167,5 @@ def test_other_onnx_files_are_refused(tmp_path):
             foreign.onnx_file(path)
         assert said in str(caught.value) and "\n" not in str(caught.value)
     path.write_bytes(b"\x08\x07garbage")
-    with pytest.raises(UserError, match="no sound ONNX file"):
+    with pytest.raises(UserError, match="not a valid ONNX file"):
         netfile.describe(path)

@@ -230,7 +230,7 @@ def test_values_that_are_no_numbers(tmp_path, value):
     line = refusal(
         netfile.load, archive(tmp_path / "net.npz", [("weight.npy", weight), ("meta.npy", described())])
     )
-    assert "'weight'" in line and "no numbers" in line
+    assert "'weight'" in line and "not numbers" in line
 
 
 @pytest.mark.parametrize(
