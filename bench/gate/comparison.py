@@ -19,7 +19,7 @@ from bench.run import prepare
 from bench.run.output import USUAL
 from bench.run.progress import Rounds
 from bench.store import baselines, run_folder
-from bench.store.whole_runs import machine_difference
+from bench.store.whole_runs import machine_difference, short
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -189,6 +189,10 @@ def of_runs(
     if unsteady:
         shaky = rows["unit"].eq("s") & rows["verdict"].isin([verdicts.SLOWER, verdicts.FASTER])
         rows.loc[shaky, ["verdict", "note"]] = [verdicts.INCONCLUSIVE, "a run warned of the machine"]
+    for cell in rows["cell"].unique():
+        note = _other_input(*(side.inputs.get(cell) for side in (baseline, candidate)))
+        if note:
+            rows.loc[rows["cell"] == cell, ["verdict", "note"]] = [verdicts.INCOMPARABLE, note]
     other = machine_difference(baseline.fingerprint, candidate.fingerprint)
     if other:
         values = f"{baseline.fingerprint.get(other)!r} there and {candidate.fingerprint.get(other)!r} here"
@@ -201,6 +205,14 @@ def of_runs(
     head = _head({BASELINE: baseline, CANDIDATE: candidate}, candidate.fingerprint)
     measured = _from_samples(rows, failures, [*warnings, *unsteady])
     return _finish(head, measured, how, rules, able=baseline.samples["cell"])
+
+
+def _other_input(there: Mapping[str, str] | None, here: Mapping[str, str] | None) -> str | None:
+    """In what two cells were made with different inputs, in words; None if in nothing, or where one is not known."""
+    for name in dict.fromkeys((*there, *here)) if there and here else ():
+        if there.get(name) != here.get(name):
+            return f"other inputs: {name} is {short(there.get(name))} there and {short(here.get(name))} here"
+    return None
 
 
 def _from_samples(rows: pd.DataFrame, failures: list[dict[str, str]], warnings: list[str]) -> rounds.Measured:

@@ -7,7 +7,7 @@ folder that holds the suite or, for methods from outside, their repository ("." 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from bench.machine.environment import AFTER
 from bench.plan.cells import CELL_COLUMNS, OPTIMISE
 from bench.store import baselines, run_folder
 from bench.store.reader import read_run
+from bench.store.whole_runs import inputs_of, of_cell
 from nst_gluon.system.errors import UserError, nearest
 
+CODE = ("methods.", "engines.")  # inputs that are code: what is compared may differ in them
 UNSTEADY = (*AFTER, "the machine was busy")  # how warnings begin that are about times
 
 
@@ -31,6 +33,7 @@ class Measured:
 
     ``metrics`` are those that can be trusted enough to be compared unless others are asked for. ``optimised`` are the
     cells whose method optimises. ``unsteady`` is what the run warned of that makes times too long, in one line each.
+    ``inputs`` has what each cell was made with, by name, but for the code; empty where that is not on record.
     """
 
     label: str
@@ -41,6 +44,7 @@ class Measured:
     metrics: tuple[str, ...] = GATED_METRICS
     optimised: frozenset[str] = frozenset()
     unsteady: tuple[str, ...] = ()
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def from_run(path: Path, argument: str) -> Measured:
     keys = list(samples[list(CELL_COLUMNS)].itertuples(index=False, name=None))
     names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in set(keys)}
     table = samples.assign(cell=[names[key] for key in keys])[list(pytest_benchmark.COLUMNS)]
+    inputs = {name: text for name, text in inputs_of(run.meta).items() if not name.startswith(CODE)}
     git = (run.meta.get("environment") or {}).get("git") or {}
     return Measured(
         label=run.meta.get("id") or path.name,
@@ -121,6 +126,7 @@ def from_run(path: Path, argument: str) -> Measured:
         revision=git.get("revision"),
         optimised=frozenset(cell_name(record) for record in run.records if record.get("kind") == OPTIMISE),
         unsteady=tuple(text for text in run.meta.get("warnings") or () if text.startswith(UNSTEADY)),
+        inputs={name: of_cell(inputs, dict(zip(CELL_COLUMNS, key))) for key, name in names.items()},
     )
 
 

@@ -92,6 +92,23 @@ def test_another_machine_is_not_compared(tmp_path, capsys):
     assert "Imaginary 1" in result["rows"][0]["note"]
 
 
+@pytest.mark.parametrize("changes, cells, words", [
+    ({"settings": {"preset": "gatys"}}, 2, "preset is texture_net_relative there and gatys here"),
+    ({"settings": {"engine_options": [["pytorch.compile", "yes"]]}}, 2, "engine_options"),
+    ({"inputs": {"pictures": {"style": {"sha256": "a"}}}}, 2, "style is great_wave there and a here"),
+    ({"inputs": {"nets": {"johnson/stylize": {"sha256": "b"}}}}, 1, "nets.johnson/stylize"),
+    ({"inputs": {"methods": {"mine": "c"}}}, 0, ""),
+])  # fmt: skip
+def test_cells_that_were_made_with_other_inputs_are_not_compared(tmp_path, capsys, changes, cells, words):
+    first, other = make_run(tmp_path), make_run(tmp_path, factor=9.0)
+    meta = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps({**meta, **{k: {**meta.get(k, {}), **v} for k, v in changes.items()}}))
+    status, result, _ = compare(tmp_path, capsys, first, other)
+    notes = {row["cell"]: row["note"] for row in result["rows"] if row["verdict"] == "incomparable"}
+    assert len(notes) == cells and all(words in note for note in notes.values())
+    assert status == (3 if cells == 2 else 1)
+
+
 def test_cells_that_fail_now_are_status_2_and_those_that_always_failed_are_not(tmp_path, capsys):
     fine, broken = make_run(tmp_path), make_run(tmp_path, failed=["johnson"])
     status, result, _ = compare(tmp_path, capsys, fine, broken)
