@@ -90,10 +90,10 @@ _ENTRIES = (
     ),
     Metric(
         "speedup_over_optimisation", "speed-up over plain optimisation", "x", HIGHER, (RELATION,),
-        "For a variant of optimisation (coarse to fine, or from a net's picture): the time plain optimisation "
-        "takes to the lowest objective of its starts (the median over starts), divided by the variant's time to the "
-        "same objective, on the photos that both made. Both clocks run from the start: every coarse level, or the "
-        "net's inputs and forward pass, included.",
+        "For a variant of optimisation (coarse to fine, or from a net's picture): the time that starts of plain "
+        "optimisation take to the lowest objective of each, divided by the variant's time to the same objectives; "
+        "medians over the starts (photo and seed) that both made. Both clocks run from the start: every coarse level, "
+        "or the net's inputs and forward pass, included.",
     ),
     Metric(
         "latency_s", "latency of one call", "s", LOWER, (GLANCE, SIZE, GATE, HISTORY, ENGINES, GROWTH),
