@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -117,15 +118,24 @@ def of_revisions(
         measured, fingerprint = measure(pair, plan, folder, rules, metrics, time_limit_s, repository, level)
     except NotComparable as reason:
         return _finish(_head(pair, {}), _from_samples(_no_rows(), [], [str(reason)]), how, rules)
-    declared = (
-        revisions.accepted(repository, baseline.revision, candidate.revision or "HEAD") if baseline.revision else []
-    )
+    declared = _declared(baseline, candidate, repository)
     measured.warnings += [
         f"commit {found.commit[:12]}: Accept-Slower: {found.metric} does not count, as it gives no reason"
         for found in declared
         if not found.reason
     ]
     return _finish(_head(pair, fingerprint), measured, how, rules, declared)
+
+
+def _declared(baseline: sources.Revision, candidate: sources.Revision, repository: Path) -> list[Accepted]:
+    """The slow-downs that the commits from one to the other declare; none of a folder that knows no such commits."""
+    if baseline.revision is None:
+        return []
+    if candidate.revision:
+        return revisions.accepted(repository, baseline.revision, candidate.revision)
+    with contextlib.suppress(UserError):
+        return revisions.accepted(candidate.folder or repository, baseline.revision, "HEAD")
+    return []
 
 
 def lacking(checkouts: Mapping[str, Checkout], plan: Plan) -> str | None:
@@ -319,10 +329,16 @@ def summary(
         verdicts.CELLS_FAILED: "Cells failed",
         verdicts.NOTHING_MEASURED: "Nothing could be compared",
     }[status]
-    tail = f"; {len(broken)} cells failed ({', '.join(broken)})" if broken else ""
-    tail += f"; {len(set(accepted))} slow-downs were declared as wanted" if accepted else ""
-    tail += "; the time was spent before all was clear" if stopped_because == rounds.TIME_IS_UP else ""
-    return f"{head}: of {len(rows)} metrics {', '.join(parts)}{tail}."
+    said = [f"of {_count(len(rows), 'metric')} {', '.join(parts)}"] if parts else []
+    said += [f"{_count(len(broken), 'cell')} failed ({', '.join(broken)})"] if broken else []
+    wanted = len(set(accepted))
+    said += [f"{_count(wanted, 'slow-down')} {'were' if wanted > 1 else 'was'} declared as wanted"] if wanted else []
+    said += ["the time was spent before all was clear"] if stopped_because == rounds.TIME_IS_UP else []
+    return f"{head}: {'; '.join(said)}."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _plain(value: Any) -> Any:

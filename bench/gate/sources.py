@@ -63,6 +63,20 @@ class Revision:
     folder: Path | None = None
 
 
+def pair_of(
+    baseline: str, candidate: str, results: Path, repository: Path, guests: bool = False
+) -> list[Measured | Named | Revision]:
+    """Both sides, as for :func:`parse`. Beside a revision, the name of a baseline that a branch has too is the branch.
+    """
+    pair = [
+        parse(text, argument, results, repository, guests)
+        for text, argument in ((baseline, "BASELINE"), (candidate, "CANDIDATE"))
+    ]
+    if any(isinstance(side, Revision) for side in pair):
+        pair = [isinstance(side, Named) and _revision(side.name, repository) or side for side in pair]
+    return pair
+
+
 def parse(
     text: str, argument: str, results: Path, repository: Path, guests: bool = False
 ) -> Measured | Named | Revision:
@@ -81,13 +95,13 @@ def parse(
         return Named(text)
     if path.is_dir() and (revisions.is_checkout(path) or (guests and revisions.top(path))):
         return Revision(str(path), None, revisions.top(path) if guests else path.resolve())
-    missing = ""
+    missing, revision = "", None
     try:
-        revision = revisions.resolve(text, repository)
+        revision = _revision(text, repository)
     except revisions.NoGit as error:
-        revision, missing = None, f"{error}; "
+        missing = f"{error}; "
     if revision:
-        return Revision(f"{text} ({revision[:9]})" if not revision.startswith(text) else text[:12], revision)
+        return revision
     if text == "latest" or (results / text / run_folder.RUN).is_file():
         return from_run(run_folder.find_run(text, results, argument), argument)
     if path.is_dir() and not guests and revisions.top(path):
@@ -98,9 +112,16 @@ def parse(
     saved = baselines.names(results)
     near = nearest(text, [*saved, *(run["id"] for run in run_folder.list_runs(results)), "latest"])
     raise UserError(
-        f"{argument}: {text!r} is no run directory, baseline ({', '.join(saved) or 'none'}), pytest-benchmark JSON, "
+        f"{argument}: {text!r} is not a run directory, baseline ({', '.join(saved) or 'none'}), pytest-benchmark JSON, "
         f"git revision or checkout; {missing}{near}".rstrip("; ")
     )
+
+
+def _revision(text: str, repository: Path) -> Revision | None:
+    found = revisions.resolve(text, repository)
+    if found is None:
+        return None
+    return Revision(text[:12] if found.startswith(text) else f"{text} ({found[:9]})", found)
 
 
 def from_run(path: Path, argument: str) -> Measured:
