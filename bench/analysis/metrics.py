@@ -181,21 +181,21 @@ _ENTRIES = (
     Metric(
         "setup_s", "set-up time", "s", LOWER, (),
         "Seconds until the cell is ready to compute: importing the engine, loading weights and pictures, building"
-        " the nets. In no other number.",
+        " the nets. Not part of any other number.",
     ),
     Metric(
         "first_call_s", "first call", "s", LOWER, (),
-        "Seconds of the very first call, which builds graphs and tunes kernels. In no other number.",
+        "Seconds of the very first call, which builds graphs and tunes kernels. Not part of any other number.",
     ),
     Metric(
         "warm_up_latency_s", "latency while still warming up", "s", NEITHER, (),
         "Leading samples after the warm-up that were slower than the later half, by more than 5 % and more than "
-        "their noise; at most half of a cell's samples. In no other number.",
+        "their noise; at most half of a cell's samples. Not part of any other number.",
     ),
     Metric(
         "warm_up_iteration_s", "step while still warming up", "s", NEITHER, (),
-        "The same for the first steps of an optimisation. In no other number: a time to target counts these steps at "
-        "the median step's time.",
+        "The same for the first steps of an optimisation. Not part of any other number: a time to target counts these "
+        "steps at the median step's time.",
     ),
     Metric(
         "device_latency_s", "latency by the GPU's clock", "s", LOWER, (),
