@@ -221,7 +221,8 @@ def _other_input(there: Mapping[str, str] | None, here: Mapping[str, str] | None
     """In what two cells were made with different inputs, in words; None if in nothing, or where one is not known."""
     for name in dict.fromkeys((*there, *here)) if there and here else ():
         if there.get(name) != here.get(name):
-            return f"other inputs: {name} is {short(there.get(name))} there and {short(here.get(name))} here"
+            values = (short(side.get(name, "none")) for side in (there, here))
+            return "other inputs: {} is {} there and {} here".format(name, *values)
     return None
 
 
