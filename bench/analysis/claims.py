@@ -212,14 +212,18 @@ def evaluations(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) ->
 def find(claim: Claim, summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> Finding:
     """The finding on one claim from a summary table of one run."""
     groups = [rows for _, rows in summary.groupby("style_name")] or [summary]
+    each = [[net] for net in known.of_paper(claim.paper.title)] or [[]]
+
+    def of_style(size: int, rows: pd.DataFrame) -> Part:
+        return worst(claim, [_part(claim, size, rows, nets, known, random_weights) for nets in each], "nets")
+
     return Finding(claim, tuple(
-        worst(claim, [_part(claim, size, rows, known, random_weights) for rows in groups], "styles")
-        for size in claim.published
+        worst(claim, [of_style(size, rows) for rows in groups], "styles") for size in claim.published
     ))  # fmt: skip
 
 
 def worst(claim: Claim, parts: Sequence[Part], what: str) -> Part:
-    """Of several styles or sizes (``what``) the one with the worst verdict, and of equal ones with the worst value.
+    """Of several nets, styles or sizes (``what``) the one with the worst verdict, of equal ones with the worst value.
 
     Where the run has others that could not be judged, its verdict is PARTLY at most.
     """
@@ -242,9 +246,10 @@ def _miss(claim: Claim, part: Part) -> float:
     return {AT_LEAST: short, AT_MOST: over, ABOUT: max(short, over)}[claim.rule]
 
 
-def _part(claim: Claim, size: int, summary: pd.DataFrame, known: Methods, random_weights: bool) -> Part:
-    """What one style says."""
-    nets = known.of_paper(claim.paper.title)
+def _part(
+    claim: Claim, size: int, summary: pd.DataFrame, nets: Sequence[str], known: Methods, random_weights: bool
+) -> Part:
+    """What one style says of the ``nets`` of the claim's paper."""
     cells = summary[
         summary["method"].isin([*nets, known.baseline])
         & (summary["task"] == claim.task)

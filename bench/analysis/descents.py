@@ -8,7 +8,7 @@ that descent. A net's latency is a median too, so slow samples count for neither
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ import pandas as pd
 
 from bench.analysis.intervals import RESAMPLES, Resampled
 
-# By photo ("" for a texture): the objectives of the pictures whose median is the target.
-Aims = Mapping[str, np.ndarray]
+# By photo ("" for a texture), or by photo and seed: the objectives of the pictures whose median is the target.
+Aims = Mapping[Hashable, np.ndarray]
 
 
 class Descent:
@@ -79,6 +79,15 @@ def by_photo(curves: pd.DataFrame) -> dict[str, list[Descent]]:
     return found
 
 
+def by_start(curves: pd.DataFrame) -> dict[tuple[str, int], list[Descent]]:
+    """The descents by photo and seed, one each."""
+    return {
+        (photo, seed): each
+        for seed, of_seed in curves.groupby("seed")
+        for photo, each in by_photo(of_seed).items()
+    }
+
+
 @dataclass(frozen=True)
 class Times:
     """Seconds (or evaluations) to a target: ``least`` counts a descent that never got there with what it spent, and
@@ -89,7 +98,7 @@ class Times:
     most: Resampled
 
 
-def to_targets(descents: Mapping[str, list[Descent]], aims: Aims, axis: str = "seconds", seed: int = 0) -> Times | None:
+def to_targets(descents: Mapping[Hashable, list[Descent]], aims: Aims, axis: str = "seconds") -> Times | None:
     """The median over photos of the median over seeds of the time to the target, which is the median of its draws.
 
     Resampled are photos, then the draws of each and the seeds of each. None where no photo has both.
@@ -97,7 +106,7 @@ def to_targets(descents: Mapping[str, list[Descent]], aims: Aims, axis: str = "s
     photos = [photo for photo in aims if photo in descents and len(aims[photo])]
     if not photos:
         return None
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     values: dict[bool, list[float]] = {False: [], True: []}
     columns: dict[bool, list[np.ndarray]] = {False: [], True: []}
     varies = len(photos) > 1

@@ -90,10 +90,10 @@ _ENTRIES = (
     ),
     Metric(
         "speedup_over_optimisation", "speed-up over plain optimisation", "x", HIGHER, (RELATION,),
-        "For a variant of optimisation (coarse to fine, or from a net's picture): the time plain optimisation "
-        "takes to the lowest objective of its starts (the median over starts), divided by the variant's time to the "
-        "same objective, on the photos that both made. Both clocks run from the start: every coarse level, or the "
-        "net's inputs and forward pass, included.",
+        "For a variant of optimisation (coarse to fine, or from a net's picture): the time that starts of plain "
+        "optimisation take to the lowest objective of each, divided by the variant's time to the same objectives; "
+        "medians over the starts (photo and seed) that both made. Both clocks run from the start: every coarse level, "
+        "or the net's inputs and forward pass, included.",
     ),
     Metric(
         "latency_s", "latency of one call", "s", LOWER, (GLANCE, SIZE, GATE, HISTORY, ENGINES, GROWTH),
@@ -181,21 +181,21 @@ _ENTRIES = (
     Metric(
         "setup_s", "set-up time", "s", LOWER, (),
         "Seconds until the cell is ready to compute: importing the engine, loading weights and pictures, building"
-        " the nets. In no other number.",
+        " the nets. Not part of any other number.",
     ),
     Metric(
         "first_call_s", "first call", "s", LOWER, (),
-        "Seconds of the very first call, which builds graphs and tunes kernels. In no other number.",
+        "Seconds of the very first call, which builds graphs and tunes kernels. Not part of any other number.",
     ),
     Metric(
         "warm_up_latency_s", "latency while still warming up", "s", NEITHER, (),
         "Leading samples after the warm-up that were slower than the later half, by more than 5 % and more than "
-        "their noise; at most half of a cell's samples. In no other number.",
+        "their noise; at most half of a cell's samples. Not part of any other number.",
     ),
     Metric(
         "warm_up_iteration_s", "step while still warming up", "s", NEITHER, (),
-        "The same for the first steps of an optimisation. In no other number: a time to target counts these steps at "
-        "the median step's time.",
+        "The same for the first steps of an optimisation. Not part of any other number: a time to target counts these "
+        "steps at the median step's time.",
     ),
     Metric(
         "device_latency_s", "latency by the GPU's clock", "s", LOWER, (),

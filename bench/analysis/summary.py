@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis import methods, metrics
-from bench.analysis.descents import Aims, Descent, by_photo, lowest, to_targets
+from bench.analysis.descents import Aims, Descent, by_photo, by_start, lowest, to_targets
 from bench.analysis.intervals import RESAMPLES, SEED, Estimate, Resampled, resampled
 from bench.analysis.methods import Methods
 from bench.analysis.metrics import REFERENCE_ITERATIONS
@@ -41,6 +41,7 @@ EXPECTED = {
 _SPEEDUPS = ((SPEEDUP_EQUAL, "x"), (SPEEDUP_500, "x"))
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 Descents = Mapping[str, list[Descent]]  # by photo
+Starts = Mapping[tuple[str, int], list[Descent]]  # by photo and seed, one each
 Training = Mapping[str, tuple[float, bool]]  # as training_seconds has it
 MOST_STAGES = 10
 _MEMORY_RATIOS = {"peak_memory_bytes": "memory_ratio", "working_memory_bytes": "working_memory_ratio"}
@@ -136,8 +137,9 @@ def compare(
     Times and iterations to target are rows of the optimisation: ``time_to_target_<net>_s`` for each net's objective,
     and ``time_to_target_s`` for the lowest of them (or the target that was ``asked`` for). Speed-ups, break-even and
     memory ratios are rows of the net: against the baseline (the optimisation that is nobody's variant) of the same
-    setting, and against each of its variants. What the baseline came down to is a target for its variants; no net's
-    speed-up depends on that. ``training`` has the seconds that each net took, by its name in the plan.
+    setting, and against each of its variants. What a start of the baseline came down to is a target for the same start
+    of its variants; no net's speed-up depends on that. ``training`` has the seconds that each net took, by its name in
+    the plan.
     """
     generators, rows = sorted(known.nets), []
     aimed_at = [name for name in generators if not known[name].own_loss]
@@ -147,11 +149,12 @@ def compare(
         setting = dict(zip(_SETTING, key))
         aims = targets(samples, aimed_at, setting, asked)
         descents = {name: by_photo(matching(curves, {**setting, "method": name})) for name in optimisers}
-        goal = _goal(descents.get(known.baseline), known)
         for optimiser, own in descents.items():
-            rows += _times(own, aims, _group(setting, optimiser), asked, goal if optimiser != known.baseline else None)
-            if goal is not None and optimiser != known.baseline:
-                rows += _speedup_of_variant(descents.get(known.baseline, {}), own, goal[1], _group(setting, optimiser))
+            rows += _times(own, aims, _group(setting, optimiser), asked)
+        starts = {name: by_start(matching(curves, {**setting, "method": name})) for name in optimisers}
+        for variant in filter(known.is_variant, optimisers):
+            plain, own = starts.get(known.baseline, {}), starts[variant]
+            rows += _of_variant(plain, own, _group(setting, variant), known.baseline)
         if known.baseline:
             for generator in generators:
                 rows += _speedups(samples, descents, aims.get(generator), setting, known, generator, asked)
@@ -159,29 +162,23 @@ def compare(
     return _table(rows)
 
 
-def _goal(plain: Descents | None, known: Methods) -> tuple[str, Aims] | None:
-    """The lowest objective of each descent of the baseline, for its variants; None where there are none."""
-    if not plain or not any(known.is_variant(name) for name in known):
-        return None
-    return known.baseline, {photo: np.array([each.lowest for each in own]) for photo, own in plain.items()}
-
-
-def _speedup_of_variant(plain: Descents, own: Descents, goal: Aims, group: tuple) -> list[dict]:
-    """How many times sooner a variant is down to what the optimisation came down to, on the photos that both made;
-    unknown if one of them never is."""
-    goal = {photo: aim for photo, aim in goal.items() if photo in own}
-    theirs, ours = (to_targets(each, goal, seed=seed) for seed, each in enumerate((plain, own)))
+def _of_variant(plain: Starts, own: Starts, group: tuple, baseline: str) -> Iterator[dict]:
+    """A variant's times to what the same starts of the optimisation came down to, and how many times sooner it is
+    there than they were; unknown if it never is.
+    """
+    goal = {start: np.array([each.lowest]) for start, (each,) in plain.items() if start in own}
+    theirs, ours = (to_targets(each, goal) for each in (plain, own))  # of one seed: the same starts are drawn again
     if theirs is None or ours is None:
-        return []
-    if math.isinf(theirs.most.value) or math.isinf(ours.most.value):
-        return [_row(group, SPEEDUP_OF_VARIANT, "x", NOTHING, NOT_REACHED)]
-    found = _censored(theirs.least.over(ours.most).estimate(), theirs.most.over(ours.least).estimate())
-    return [_row(group, SPEEDUP_OF_VARIANT, "x", *found)]
+        return
+    yield from _times_to(own, goal, f"_{baseline}", group, told=True)
+    if math.isinf(ours.most.value):
+        yield _row(group, SPEEDUP_OF_VARIANT, "x", NOTHING, NOT_REACHED)
+    else:
+        found = _censored(theirs.least.over(ours.most).estimate(), theirs.most.over(ours.least).estimate())
+        yield _row(group, SPEEDUP_OF_VARIANT, "x", *found)
 
 
-def _times(
-    descents: Descents, aims: Mapping[str, Aims], group: tuple, asked: float | None, goal: tuple[str, Aims] | None
-) -> Iterator[dict]:
+def _times(descents: Descents, aims: Mapping[str, Aims], group: tuple, asked: float | None) -> Iterator[dict]:
     if not descents:
         return
     named = {f"_{name}": target for name, target in aims.items()}
@@ -189,19 +186,21 @@ def _times(
         named[""] = {photo: np.array([asked]) for photo in descents}
     elif aims:
         named[""] = lowest(aims.values())
-    if goal is not None:
-        named[f"_{goal[0]}"] = goal[1]
     for suffix, target in named.items():
-        for metric, unit, axis in (
-            (f"time_to_target{suffix}_s", "s", "seconds"), (f"iterations_to_target{suffix}", "1", "iteration")
-        ):  # fmt: skip
-            found = to_target(descents, target, axis)
-            if found is not None:
-                yield _row(group, metric, unit, *found)
-        if suffix or asked is not None:
-            estimate = resampled([[float(np.median(draws)) for draws in target.values()]] if len(target) > 1
-                                 else target.values()).estimate()  # fmt: skip
-            yield _row(group, f"target{suffix}", "1", estimate, OK)
+        yield from _times_to(descents, target, suffix, group, told=bool(suffix) or asked is not None)
+
+
+def _times_to(descents: Descents | Starts, target: Aims, suffix: str, group: tuple, told: bool) -> Iterator[dict]:
+    for metric, unit, axis in (
+        (f"time_to_target{suffix}_s", "s", "seconds"), (f"iterations_to_target{suffix}", "1", "iteration")
+    ):  # fmt: skip
+        found = to_target(descents, target, axis)
+        if found is not None:
+            yield _row(group, metric, unit, *found)
+    if told:
+        estimate = resampled([[float(np.median(draws)) for draws in target.values()]] if len(target) > 1
+                             else target.values()).estimate()  # fmt: skip
+        yield _row(group, f"target{suffix}", "1", estimate, OK)
 
 
 def _speedups(

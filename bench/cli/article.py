@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bench.engines.article import Evaluation
     from nst_gluon.descriptor.weights import VggWeights
 
+NO_VERDICT = "no verdict"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -43,14 +44,19 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="examples:\n  python -m bench article d2l\n  python -m bench article keras --weights vgg16.h5",
     )
     add = command.add_argument
-    add("name", metavar="NAME", help=f"of: {', '.join(articles.ARTICLES)}")
-    add("--style", metavar="NAME|FILE", help="a bundled style or a picture (default: the one named in bench/plan)")
-    add("--content", metavar="NAME|FILE", help="a bundled photo or a picture (likewise)")
+    add("name", metavar="NAME", help=f"one of: {', '.join(articles.ARTICLES)}")
+    add("--style", metavar="NAME|FILE", help=f"a bundled style or a picture (default: {_defaults('style')})")
+    add("--content", metavar="NAME|FILE", help=f"a bundled photo or a picture (default: {_defaults('content')})")
     add("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: the article's VGG)")
     add("--seed", default="0", metavar="N", help="of the noise that keras starts from (default: %(default)s)")
     add("--stages", metavar="N", help="only the first N picture sizes (default: all)")
     add("--threads", metavar="N", help="threads of the engine (default: OMP_NUM_THREADS, or all cores)")
     add_out(command, "the folder of reproduced articles", str(RESULTS / "articles"))
+
+
+def _defaults(role: str) -> str:
+    """Each article's own picture: "starry_night (d2l)"."""
+    return ", ".join(f"{getattr(one, role)} ({name})" for name, one in articles.ARTICLES.items())
 
 
 def main(options: argparse.Namespace) -> int:
@@ -143,7 +149,7 @@ def result(
         "marks": [{article.mark: mark, "published": value, "measured": mine}
                   for (mark, value), mine in zip(article.published, values)],
         "ratio": {"published": published, "measured": ratio}, "falls_throughout": falls,
-        "verdict": verdict if comparable else claims.NOT_MEASURED,
+        "verdict": verdict if comparable else NO_VERDICT,
     }  # fmt: skip
 
 

@@ -51,25 +51,29 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("baseline", metavar="BASELINE", help="what it is compared with")
     command.add_argument("candidate", metavar="CANDIDATE", help="what may have become slower")
     add_arguments(command)
-    command.add_argument("--metric", metavar="LIST", help="the metrics to compare (times and memory)")
-    command.add_argument("--fail-on", metavar="LIST", help=f"verdicts that fail the comparison ({RULES['fail_on']})")
-    command.add_argument("--inconclusive", metavar=f"{PASS}|{FAIL}", help="what inconclusive counts as (pass)")
-    command.add_argument("--floor", metavar="PERCENT", help="ignore smaller changes of times (5; two runs: 10)")
+    command.add_argument("--metric", metavar="LIST", help="the metrics to compare (default: times and memory)")
+    command.add_argument("--fail-on", metavar="LIST",
+                         help=f"verdicts that fail the comparison (default: {RULES['fail_on']})")  # fmt: skip
+    command.add_argument("--inconclusive", metavar=f"{PASS}|{FAIL}", help="what inconclusive counts as (default: pass)")
+    command.add_argument("--floor", metavar="PERCENT",
+                         help="ignore smaller changes of times (default: 5; of two runs, 10)")  # fmt: skip
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments that it shares with ``selftest``: what is measured, for how long, and where the result goes."""
-    add_plan = command.add_argument_group("measurement (revisions only)").add_argument
-    add_plan("--method", metavar="LIST", help=f"names, or {methods.FORMS} ({PLAN['method']})")
+    add_plan = command.add_argument_group("measurement (not of finished runs)").add_argument
+    add_plan("--method", metavar="LIST", help=f"names, or {methods.FORMS} (default: {PLAN['method']})")
     for name in ("task", "size", "batch", "dtype", "device"):
-        add_plan(f"--{name}", metavar="LIST", help=f"({PLAN[name]})")
-    add_plan("--threads", metavar="N", help="threads of the engine (all cores); 1 is steadier on a shared machine")
-    add_plan("--style", metavar="NAME|FILE", help=f"({PLAN['style']})")
-    add_plan("--content", metavar="NAME|FILE", help=f"({PLAN['content']})")
-    add_plan("--weights", metavar="NAME|FILE", help="the descriptor's weights (vgg19)")
+        add_plan(f"--{name}", metavar="LIST", help=f"(default: {PLAN[name]})")
+    add_plan("--threads", metavar="N", help="threads of the engine (default: all cores); 1 is steadier on a shared "
+             "machine")  # fmt: skip
+    add_plan("--style", metavar="NAME|FILE", help=f"a style or picture (default: {PLAN['style']})")
+    add_plan("--content", metavar="NAME|FILE", help=f"a photo or picture (default: {PLAN['content']})")
+    add_plan("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: vgg19)")
     add_plan("--random-weights", action="store_const", const=True, help="use an untrained descriptor")
     add_plan("--net", metavar="NAME|FILE", action="append", help="a trained net, not the bundled one; may be repeated")
-    command.add_argument("--time", metavar="SECONDS", help=f"measure for at most this long ({TIME_S:.0f})")
+    command.add_argument("--time", metavar="SECONDS",
+                         help=f"begin no round after so many seconds (default: {TIME_S:.0f})")  # fmt: skip
     add_out(command)
     output.add_arguments(command)
 
@@ -92,10 +96,7 @@ def main(options: argparse.Namespace) -> int:
     if _names("--inconclusive", options.inconclusive, (PASS, FAIL)) == [FAIL]:
         fail_on.append(INCONCLUSIVE)
     floor = None if options.floor is None else console.number("--floor", 0.0, 5.0)(options.floor) / 100
-    pair = [
-        sources.parse(options.baseline, "BASELINE", out, repository, guests),
-        sources.parse(options.candidate, "CANDIDATE", out, repository, guests),
-    ]
+    pair = sources.pair_of(options.baseline, options.candidate, out, repository, guests)
     how = comparison.How(metrics, fail_on, floor, out)
     to_measure = [isinstance(side, sources.Revision) for side in pair]
     if any(to_measure) and not all(to_measure):

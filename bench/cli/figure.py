@@ -25,7 +25,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add = command.add_argument
     add("runs", metavar="RUN", nargs="+", help="a run directory, a run's id, or latest")
-    add("--task", default="texture", choices=TASKS, metavar="TASK", help=f"of: {', '.join(TASKS)} (default: texture)")
+    add("--task", default="texture", choices=TASKS, metavar="TASK",
+        help=f"one of: {', '.join(TASKS)} (default: texture)")
     add("--size", metavar="N", help="side of the pictures (default: the one that most cells have)")
     add("--to", metavar="DIR", help="where to write it (default: plots/ in the first RUN)")
     add_out(command)

@@ -37,7 +37,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "  python -m bench list runs --json",
     )
     add = command.add_argument
-    add("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS, help="what to list (default: runs)")
+    add("what", metavar="WHAT", nargs="?", default="runs", choices=LISTS,
+        help=f"one of: {', '.join(LISTS)} (default: runs)")
     command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     add_out(command)
 

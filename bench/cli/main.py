@@ -74,29 +74,31 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     defaults = PLAN_DEFAULTS
     add = command.add_argument
-    add("--method", metavar="LIST", help=f"all, or of: {', '.join(methods.names())}, "
+    add("--method", metavar="LIST", help=f"all, or any of: {', '.join(methods.names())}, "
         f"{methods.FORMS} (default: {defaults['method']}); a path must not contain a comma; FILE.py is imported in "
         "the worker processes")
     add("--size", metavar="LIST", help=f"side lengths of the square pictures in pixels (default: {defaults['size']})")
-    add("--engine", metavar="LIST", help=f"all, or of: {', '.join(engines.ENGINES)} (default: {defaults['engine']})")
+    add("--engine", metavar="LIST", help=f"all, or any of: {', '.join(engines.ENGINES)} "
+        f"(default: {defaults['engine']})")
     add("--engine-option", metavar="NAME=VALUE", action="append", help="pytorch.layout=channels_last, "
         "pytorch.compile=yes, pytorch.lbfgs=torch; may be repeated")
     add("--engine-python", metavar="NAME=PATH", action="append", help="the Python of an engine that is installed in an "
         "environment of its own, such as onnxruntime=PATH; that needs the base package's requirements and no MXNet; "
         "may be repeated")
-    add("--task", metavar="LIST", help=f"of: {', '.join(methods.TASKS)} (default: {defaults['task']})")
-    add("--style", metavar="LIST", help="all, or bundled styles, pictures and folders of pictures "
+    add("--task", metavar="LIST", help=f"any of: {', '.join(methods.TASKS)} (default: {defaults['task']})")
+    add("--style", metavar="LIST", help="all, or bundled styles, pictures (a comma in a name: double quotes around it) "
+        "and folders of pictures "
         f"(default: {defaults['style']})")
     add("--content", metavar="LIST", help="all, or bundled photos, pictures and folders of pictures "
         f"(default: {defaults['content']})")
     add("--device", metavar="LIST", help=f"cpu, gpu, gpu:1 (default: {defaults['device']})")
-    add("--dtype", metavar="LIST", help=f"of: {', '.join(runtime.DTYPES)} (default: {defaults['dtype']})")
+    add("--dtype", metavar="LIST", help=f"any of: {', '.join(runtime.DTYPES)} (default: {defaults['dtype']})")
     add("--batch", metavar="LIST", help="batch sizes for the nets' throughput; 1 is always measured (default: 1; with "
         "--budget full: 1,4)")
     add("--repeats", metavar="N", help="fresh processes of each net, and starts of optimisation (default: 3; with "
         "--budget quick: 1)")
     add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
-    add("--budget", metavar="NAME", help=f"of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
+    add("--budget", metavar="NAME", help=f"one of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
     add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")
     add("--bounds", metavar="NAME", help="pixels: optimised pictures stay in [0, 1]; none: they are clipped when saved "
         f"(default: {defaults['bounds']})")

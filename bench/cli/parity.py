@@ -27,7 +27,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     argument = command.add_argument
     argument("--engine", metavar="LIST", help="the engines, the reference first (default: all installed, gluon first)")
     argument("--engine-python", metavar="NAME=PATH", action="append", help="as for run; may be repeated")
-    argument("--preset", default="all", metavar="LIST", help=f"all, or of: {', '.join(presets.PRESETS)} (default: all)")
+    argument("--preset", default="all", metavar="LIST", help=f"all, or any of: {', '.join(presets.PRESETS)} "
+             "(default: all)")
     argument("--style", default="great_wave", metavar="NAME|FILE", help="a style or picture (default: %(default)s)")
     argument("--content", default="astronaut", metavar="NAME|FILE", help="a photo or picture (default: %(default)s)")
     argument("--size", default="256", metavar="N", help="side of the square pictures in pixels (default: %(default)s)")

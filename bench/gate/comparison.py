@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from bench.run import prepare
 from bench.run.output import USUAL
 from bench.run.progress import Rounds
 from bench.store import baselines, run_folder
-from bench.store.whole_runs import machine_difference
+from bench.store.whole_runs import machine_difference, short
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -117,15 +118,24 @@ def of_revisions(
         measured, fingerprint = measure(pair, plan, folder, rules, metrics, time_limit_s, repository, level)
     except NotComparable as reason:
         return _finish(_head(pair, {}), _from_samples(_no_rows(), [], [str(reason)]), how, rules)
-    declared = (
-        revisions.accepted(repository, baseline.revision, candidate.revision or "HEAD") if baseline.revision else []
-    )
+    declared = _declared(baseline, candidate, repository)
     measured.warnings += [
         f"commit {found.commit[:12]}: Accept-Slower: {found.metric} does not count, as it gives no reason"
         for found in declared
         if not found.reason
     ]
     return _finish(_head(pair, fingerprint), measured, how, rules, declared)
+
+
+def _declared(baseline: sources.Revision, candidate: sources.Revision, repository: Path) -> list[Accepted]:
+    """The slow-downs that the commits from one to the other declare; none of a folder that knows no such commits."""
+    if baseline.revision is None:
+        return []
+    if candidate.revision:
+        return revisions.accepted(repository, baseline.revision, candidate.revision)
+    with contextlib.suppress(UserError):
+        return revisions.accepted(candidate.folder or repository, baseline.revision, "HEAD")
+    return []
 
 
 def lacking(checkouts: Mapping[str, Checkout], plan: Plan) -> str | None:
@@ -189,6 +199,10 @@ def of_runs(
     if unsteady:
         shaky = rows["unit"].eq("s") & rows["verdict"].isin([verdicts.SLOWER, verdicts.FASTER])
         rows.loc[shaky, ["verdict", "note"]] = [verdicts.INCONCLUSIVE, "a run warned of the machine"]
+    for cell in rows["cell"].unique():
+        note = _other_input(*(side.inputs.get(cell) for side in (baseline, candidate)))
+        if note:
+            rows.loc[rows["cell"] == cell, ["verdict", "note"]] = [verdicts.INCOMPARABLE, note]
     other = machine_difference(baseline.fingerprint, candidate.fingerprint)
     if other:
         values = f"{baseline.fingerprint.get(other)!r} there and {candidate.fingerprint.get(other)!r} here"
@@ -201,6 +215,15 @@ def of_runs(
     head = _head({BASELINE: baseline, CANDIDATE: candidate}, candidate.fingerprint)
     measured = _from_samples(rows, failures, [*warnings, *unsteady])
     return _finish(head, measured, how, rules, able=baseline.samples["cell"])
+
+
+def _other_input(there: Mapping[str, str] | None, here: Mapping[str, str] | None) -> str | None:
+    """In what two cells were made with different inputs, in words; None if in nothing, or where one is not known."""
+    for name in dict.fromkeys((*there, *here)) if there and here else ():
+        if there.get(name) != here.get(name):
+            values = (short(side.get(name, "none")) for side in (there, here))
+            return "other inputs: {} is {} there and {} here".format(name, *values)
+    return None
 
 
 def _from_samples(rows: pd.DataFrame, failures: list[dict[str, str]], warnings: list[str]) -> rounds.Measured:
@@ -307,10 +330,16 @@ def summary(
         verdicts.CELLS_FAILED: "Cells failed",
         verdicts.NOTHING_MEASURED: "Nothing could be compared",
     }[status]
-    tail = f"; {len(broken)} cells failed ({', '.join(broken)})" if broken else ""
-    tail += f"; {len(set(accepted))} slow-downs were declared as wanted" if accepted else ""
-    tail += "; the time was spent before all was clear" if stopped_because == rounds.TIME_IS_UP else ""
-    return f"{head}: of {len(rows)} metrics {', '.join(parts)}{tail}."
+    said = [f"of {_count(len(rows), 'metric')} {', '.join(parts)}"] if parts else []
+    said += [f"{_count(len(broken), 'cell')} failed ({', '.join(broken)})"] if broken else []
+    wanted = len(set(accepted))
+    said += [f"{_count(wanted, 'slow-down')} {'were' if wanted > 1 else 'was'} declared as wanted"] if wanted else []
+    said += ["the time was spent before all was clear"] if stopped_because == rounds.TIME_IS_UP else []
+    return f"{head}: {'; '.join(said)}."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _plain(value: Any) -> Any:

@@ -33,7 +33,7 @@ from bench.gate import selftest, verdicts
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import Rules
 from bench.store.reader import GROUP_COLUMNS, read_run
-from bench.store.whole_runs import by_machine, identities, one_machine
+from bench.store.whole_runs import by_machine, inputs_of, of_cell, one_machine
 from nst_gluon.system.errors import UserError
 
 METRICS = metrics.named(metrics.HISTORY)
@@ -81,18 +81,10 @@ def read(path: Path) -> Entry:
         revision=str(git.get("revision") or "")[:9] + ("+" if git.get("dirty") else ""),
         status=str(meta.get("status") or ""),
         fingerprint=meta.get("fingerprint") or {},
-        inputs=_inputs(meta),
+        inputs=inputs_of(meta),
         methods=methods.of_run(run),
         summary=analysis.summarise_run(run),
     )
-
-
-def _inputs(meta: Mapping[str, Any]) -> dict[str, str]:
-    """What decides the numbers of a run, apart from machine and code: hashes where there are any, else names."""
-    found, settings = identities(meta), meta.get("settings") or {}
-    for name in ("preset", "style_size", "random_weights", "target_loss", "bounds"):
-        found[name] = settings.get(name)
-    return {name: str(value) for name, value in found.items()}
 
 
 def machines(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
@@ -148,14 +140,15 @@ def _change(
 def depends_on(entry: Entry, row: Mapping[str, Any]) -> dict[str, str]:
     """Those inputs of a run that a row of its summary depends on: all but the nets of other methods and tasks."""
     method, task = row["method"], row["task"]
-    nets = f"nets.{row['style_name']}/" if row.get("style_name") else "nets."
-    own = f"{nets}{method}/{task}"
-    aims = method in entry.methods.optimisers and row["metric"] == "time_to_target_s"
-    return {
-        name: value
-        for name, value in entry.inputs.items()
-        if not name.startswith("nets.") or name == own or (aims and name.startswith(nets) and name.endswith(f"/{task}"))
-    }
+    found = of_cell(entry.inputs, row)
+    if method in entry.methods.optimisers and row["metric"] == "time_to_target_s":
+        nets = f"nets.{row['style_name']}/" if row.get("style_name") else "nets."
+        found |= {
+            name: value
+            for name, value in entry.inputs.items()
+            if name.startswith(nets) and name.endswith(f"/{task}")
+        }
+    return found
 
 
 def ratio_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -196,10 +189,10 @@ def drifts(found: pd.DataFrame) -> pd.DataFrame:
     """Of :func:`points`, where a number's level changed over the runs: a row of DRIFT_COLUMNS each, oldest first.
 
     ``run`` is the first of the new level, ``before`` and ``after`` are the levels' medians, and ``p`` says how often
-    runs in random order differ as much. Runs of other inputs are not looked at together.
+    runs in random order differ as much. Runs of other inputs are not looked at together; bounds are no measurements.
     """
     rows = []
-    known = found[found["value"].gt(0)]
+    known = found[found["value"].gt(0) & found["status"].eq(analysis.OK)]
     for key, series in known.groupby(["machine", *GROUP_COLUMNS, "metric", "unit"], sort=False):
         floor = Rules().floors.get(key[-1], max(Rules().floors.values()))
         for _, part in series.groupby(series["change"].isin([FIRST, OTHER]).cumsum(), sort=False):

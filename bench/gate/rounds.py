@@ -17,18 +17,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bench.analysis import metrics
 from bench.gate import guest, revisions, verdicts
 from bench.gate.revisions import Checkout
 from bench.gate.verdicts import BASELINE, ORDER, Rules
 from bench.machine.environment import BUSY_CORES
-from bench.plan.cells import CELL_COLUMNS, USUAL, Cell, Plan
+from bench.plan.cells import CELL_COLUMNS, OPTIMISE, USUAL, Cell, Plan
 from bench.plan.durations import timeout_s
 from bench.run.outcome import Outcome
 from bench.run.output import QUIET
@@ -39,6 +40,7 @@ from nst_gluon.system.machine import memory_available_bytes
 
 SAMPLE_COLUMNS = ("side", "round", "position", "cell", *CELL_COLUMNS, "metric", "unit", "value")
 DECIDED, TIME_IS_UP = "decided", "time budget"
+NO_ROUND = "no round within --time"
 # A block that takes so many times as long as one that ended, and at least so many seconds, hangs.
 PATIENCE, LEAST_PATIENCE_S = 20.0, 60.0
 # A checkout's worker imports nothing of the suite that measures, so nst_gluon.system.children cannot start it.
@@ -122,7 +124,7 @@ class Gate:
 
     def measure(self) -> Measured:
         """Rounds until every cell is decided or the time is spent."""
-        started = self.clock()
+        started, stopped = self.clock(), DECIDED
         open_cells, longest, number = list(self.plan.cells), {}, 0
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         self.progress.begin(self.plan.cells, len(ORDER))
@@ -136,6 +138,7 @@ class Gate:
                     begun = self.clock()
                     if longest.get(cell, 0.0) * SAFETY > self.time_limit_s - (begun - started):
                         open_cells.remove(cell)
+                        stopped = TIME_IS_UP
                         continue
                     whole = self._round(cell, number, table)
                     stream.flush()
@@ -143,11 +146,13 @@ class Gate:
                     if not whole or not verdicts.undecided(self.rows(), cell_name(cell.columns())):
                         open_cells.remove(cell)
                         self.progress.decided(len(self.plan.cells) - len(open_cells))
-        rows = self.rows()
-        stopped = TIME_IS_UP if (rows["verdict"] == verdicts.INCONCLUSIVE).any() else DECIDED
+        left = [cell for cell in self.plan.cells if cell not in longest]
+        rows = [*self.rows().to_dict("records"), *self._unmeasured(left)]
+        rows = pd.DataFrame(rows, columns=list(verdicts.ROW_COLUMNS))
         samples = self.frame()
         rounds = int(samples["round"].max()) if len(samples) else 0
-        return Measured(samples, rows, self.failures, stopped, rounds, self.clock() - started, self._warnings())
+        seconds = self.clock() - started
+        return Measured(samples, rows, self.failures, stopped, rounds, seconds, list(self._warnings(left)))
 
     def frame(self) -> pd.DataFrame:
         """Every sample so far."""
@@ -157,6 +162,17 @@ class Gate:
         """The verdicts by what is known so far."""
         samples = self.frame()
         return verdicts.compare_rounds(samples[samples["metric"].isin(self.metrics)], self.rules)
+
+    def _unmeasured(self, cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
+        """A row for each of the cells that had no round."""
+        for cell in cells:
+            others = "latency_s" if cell.kind == OPTIMISE else "iteration_s"
+            metric = next((name for name in self.metrics if name != others), others)
+            key = cell_name(cell.columns()), metric, metrics.find(metric).unit
+            yield {
+                **dict(zip(verdicts.KEYS, key)), "floor": self.rules.floor(*key), "n": 0,
+                "verdict": verdicts.INCONCLUSIVE, "note": NO_ROUND,
+            }  # fmt: skip
 
     def _round(self, cell: Cell, number: int, table: Any) -> bool:
         """One round of a cell; False if a block failed."""
@@ -227,14 +243,16 @@ class Gate:
             on_tick=self.progress.tick,
         )
 
-    def _warnings(self) -> list[str]:
+    def _warnings(self, left: Sequence[Cell]) -> Iterator[str]:
+        """``left``: the cells that had no round."""
+        if left:
+            yield f"{NO_ROUND}: {', '.join(cell_name(cell.columns()) for cell in left)}"
         busy = [cores for cores in self.foreign if cores > BUSY_CORES]
-        if not busy:
-            return []
-        return [
-            f"busy machine: other processes used up to {max(busy):.1f} cores while {len(busy)} of {len(self.foreign)} "
-            f"blocks were measured"
-        ]
+        if busy:
+            yield (
+                f"busy machine: other processes used up to {max(busy):.1f} cores while {len(busy)} of "
+                f"{len(self.foreign)} blocks were measured"
+            )
 
 
 def failed_cells(failures: Sequence[Mapping[str, str]], able: Iterable[str] | None = None) -> list[str]:

@@ -7,7 +7,7 @@ folder that holds the suite or, for methods from outside, their repository ("." 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from bench.machine.environment import AFTER
 from bench.plan.cells import CELL_COLUMNS, OPTIMISE
 from bench.store import baselines, run_folder
 from bench.store.reader import read_run
+from bench.store.whole_runs import inputs_of, of_cell
 from nst_gluon.system.errors import UserError, nearest
 
+CODE = ("methods.", "engines.")  # inputs that are code: what is compared may differ in them
 UNSTEADY = (*AFTER, "the machine was busy")  # how warnings begin that are about times
 
 
@@ -31,6 +33,7 @@ class Measured:
 
     ``metrics`` are those that can be trusted enough to be compared unless others are asked for. ``optimised`` are the
     cells whose method optimises. ``unsteady`` is what the run warned of that makes times too long, in one line each.
+    ``inputs`` has what each cell was made with, by name, but for the code; empty where that is not on record.
     """
 
     label: str
@@ -41,6 +44,7 @@ class Measured:
     metrics: tuple[str, ...] = GATED_METRICS
     optimised: frozenset[str] = frozenset()
     unsteady: tuple[str, ...] = ()
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,20 @@ class Revision:
     label: str
     revision: str | None
     folder: Path | None = None
+
+
+def pair_of(
+    baseline: str, candidate: str, results: Path, repository: Path, guests: bool = False
+) -> list[Measured | Named | Revision]:
+    """Both sides, as for :func:`parse`. Beside a revision, the name of a baseline that a branch has too is the branch.
+    """
+    pair = [
+        parse(text, argument, results, repository, guests)
+        for text, argument in ((baseline, "BASELINE"), (candidate, "CANDIDATE"))
+    ]
+    if any(isinstance(side, Revision) for side in pair):
+        pair = [isinstance(side, Named) and _revision(side.name, repository) or side for side in pair]
+    return pair
 
 
 def parse(
@@ -77,13 +95,13 @@ def parse(
         return Named(text)
     if path.is_dir() and (revisions.is_checkout(path) or (guests and revisions.top(path))):
         return Revision(str(path), None, revisions.top(path) if guests else path.resolve())
-    missing = ""
+    missing, revision = "", None
     try:
-        revision = revisions.resolve(text, repository)
+        revision = _revision(text, repository)
     except revisions.NoGit as error:
-        revision, missing = None, f"{error}; "
+        missing = f"{error}; "
     if revision:
-        return Revision(f"{text} ({revision[:9]})" if not revision.startswith(text) else text[:12], revision)
+        return revision
     if text == "latest" or (results / text / run_folder.RUN).is_file():
         return from_run(run_folder.find_run(text, results, argument), argument)
     if path.is_dir() and not guests and revisions.top(path):
@@ -94,9 +112,16 @@ def parse(
     saved = baselines.names(results)
     near = nearest(text, [*saved, *(run["id"] for run in run_folder.list_runs(results)), "latest"])
     raise UserError(
-        f"{argument}: {text!r} is no run directory, baseline ({', '.join(saved) or 'none'}), pytest-benchmark JSON, "
+        f"{argument}: {text!r} is not a run directory, baseline ({', '.join(saved) or 'none'}), pytest-benchmark JSON, "
         f"git revision or checkout; {missing}{near}".rstrip("; ")
     )
+
+
+def _revision(text: str, repository: Path) -> Revision | None:
+    found = revisions.resolve(text, repository)
+    if found is None:
+        return None
+    return Revision(text[:12] if found.startswith(text) else f"{text} ({found[:9]})", found)
 
 
 def from_run(path: Path, argument: str) -> Measured:
@@ -108,6 +133,7 @@ def from_run(path: Path, argument: str) -> Measured:
     keys = list(samples[list(CELL_COLUMNS)].itertuples(index=False, name=None))
     names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in set(keys)}
     table = samples.assign(cell=[names[key] for key in keys])[list(pytest_benchmark.COLUMNS)]
+    inputs = {name: text for name, text in inputs_of(run.meta).items() if not name.startswith(CODE)}
     git = (run.meta.get("environment") or {}).get("git") or {}
     return Measured(
         label=run.meta.get("id") or path.name,
@@ -121,6 +147,7 @@ def from_run(path: Path, argument: str) -> Measured:
         revision=git.get("revision"),
         optimised=frozenset(cell_name(record) for record in run.records if record.get("kind") == OPTIMISE),
         unsteady=tuple(text for text in run.meta.get("warnings") or () if text.startswith(UNSTEADY)),
+        inputs={name: of_cell(inputs, dict(zip(CELL_COLUMNS, key))) for key, name in names.items()},
     )
 
 

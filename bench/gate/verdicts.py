@@ -238,4 +238,5 @@ def exit_status(
         return REGRESSION
     if failures:
         return CELLS_FAILED
-    return PASS if rows["verdict"].isin([FASTER, SAME, SLOWER, INCONCLUSIVE]).any() else NOTHING_MEASURED
+    measured = rows["verdict"].isin([FASTER, SAME, SLOWER, INCONCLUSIVE]) & rows["n"].gt(0)
+    return PASS if measured.any() else NOTHING_MEASURED

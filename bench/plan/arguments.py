@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nst_gluon.objective import presets
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError, did_you_mean, nearest
 
+ITEM = r'(?:^|(?<=,))\s*"(?P<quoted>[^"]+)"\s*(?=,|$)|(?P<plain>[^,]+)'
 LARGEST_SIZE, LARGEST_BATCH = 1_000_000, 100_000
 
 # What decides a plan: given together with --resume, it must be the plan of that run.
@@ -125,8 +127,15 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     return built
 
 
+def joined(items: Iterable[str]) -> str:
+    """Names or files as a list on the command line."""
+    return ",".join(f'"{item}"' if "," in item else item for item in items)
+
+
 def _items(argument: str, text: str) -> list[str]:
-    found = list(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
+    """The items of a list, of which one that has a comma stands in double quotes (see :func:`joined`)."""
+    items = (match["quoted"] or match["plain"].strip() for match in re.finditer(ITEM, text))
+    found = list(dict.fromkeys(filter(None, items)))
     if not found:
         raise UserError(f"{argument}: empty; give at least one")
     return found

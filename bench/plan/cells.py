@@ -22,6 +22,7 @@ from bench.plan.budgets import Budget
 from nst_gluon import assets
 from nst_gluon.methods import GENERATES, OPTIMISES, Facts
 from nst_gluon.objective import presets
+from nst_gluon.system.files import mark
 
 # What goes without saying in a cell's name.
 USUAL = {"engine": registry.REFERENCE, "dtype": "float32", "device": "cpu"}
@@ -69,7 +70,7 @@ class Cell:
         device = self.device.replace(":", "")
         fit = re.sub(r"[^0-9A-Za-z_]", "_", self.style_name)
         if fit != self.style_name:
-            fit += f"_{hashlib.sha1(self.style_name.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+            fit += f"_{mark(self.style_name)}"
         style = f"{fit}-" if fit else ""
         what = f"{style}{self.engine}-{self.method}-{self.task}-{self.size}-b{self.batch}"
         return f"{what}-{self.dtype}-{device}-s{self.seed}"

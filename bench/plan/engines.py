@@ -193,7 +193,7 @@ def parse_pythons(given: Sequence[str], used: Sequence[str]) -> tuple[tuple[str,
         if get(name).name not in used:
             raise UserError(f"--engine-python: {name} is not measured; add it to --engine")
         if not (os.path.isfile(program) and os.access(program, os.X_OK)):
-            raise UserError(f"--engine-python: {program!r} is no program; give {name}=PATH of a Python")
+            raise UserError(f"--engine-python: {program!r} is not a program; give {name}=PATH of a Python")
         if found.setdefault(name, os.path.abspath(program)) != os.path.abspath(program):
             raise UserError(f"--engine-python: {name} is given twice; give it once")
     return tuple(sorted(found.items()))

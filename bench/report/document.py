@@ -38,6 +38,10 @@ TITLE = "Neural style transfer: optimisation against feed-forward nets"
 FILES = ("summary.csv", "samples.csv", "curves.csv", "claims.csv", "run.json", "cells.jsonl")
 
 
+GALLERY = "Select a picture to enlarge it or to lay it over another with a slider."
+GALLERY_ELSEWHERE = f"In report.html, s{GALLERY[1:]}"  # in Markdown
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of a report that a page folds away: a text, bullets, tables, plots, pictures, in that order.
@@ -151,7 +155,7 @@ def _sections(
         Section("peers", "Engines compared", tables=_there(tables.engines(analysed))),
         Section("troubled", "Failed, skipped and time-limited cells", tables=_there(tables.troubled_cells(analysed))),
         Section("figure", "Styles by methods", plots=by_section["figure"]),
-        Section("gallery", "All pictures", "Press a picture to enlarge it, or to lay it over another with a slider.",
+        Section("gallery", "All pictures", GALLERY,
                 pictures=tuple(picture for picture in rest if picture.file not in files)),
         Section("plots-loss", "Loss against seconds", plots=by_section["loss"]),
         Section("plots-size", "Against size", plots=by_section["size"]),
@@ -262,7 +266,8 @@ def warnings(analysed: Analysed) -> Iterator[str]:
     few = summary[summary["metric"].isin(["latency_s", "iteration_s"]) & summary["n"].between(1, FEW - 1)]
     if len(few):
         yield f"Some times of a call or a step rest on fewer than {FEW} samples; n is in the tables."
-    if (summary["status"] == NOT_REACHED).any():
+    compared = summary["method"].isin([analysed.methods.baseline, *analysed.methods.nets])
+    if (compared & (summary["status"] == NOT_REACHED)).any():
         yield (
             "Some optimisations ended before they reached a target: those times and speed-ups are lower bounds, marked "
             "> and ≥."

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis import metrics
+from bench.store.reader import read_run, read_summary
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import write_atomically
 
@@ -26,7 +27,7 @@ def benchmark_name(row: pd.Series) -> str:
     """A cell's name: method, task, style (in a run of several) and size, and what is not usual about it."""
     unusual = [f"batch {row.batch}" if name == "batch" else str(row[name]) for name, usual in USUAL.items()
                if row[name] != usual]  # fmt: skip
-    style = [str(row["style_name"])] if row.get("style_name") and pd.notna(row["style_name"]) else []
+    style = [row["style_name"]] if row["style_name"] else []
     return " ".join([row.method, row.task, *style, str(row["size"]), *unusual])
 
 
@@ -58,9 +59,10 @@ def bencher(summary: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _json(path: Path, make: Callable[[pd.DataFrame], Any], name: str) -> Path:
-    if not (path / "summary.csv").is_file():
+    summary = read_summary(path)
+    if summary is None:
         raise UserError(f"--format: {path} has no summary yet; make one with python -m bench report {path}")
-    content = make(pd.read_csv(path / "summary.csv"))
+    content = make(summary)
     return write_atomically(path / name, (json.dumps(content, indent=2) + "\n"))
 
 
@@ -70,7 +72,7 @@ def _parquet(path: Path) -> Path:
     except ImportError:
         raise UserError("--format: parquet needs pyarrow: python -m pip install pyarrow") from None
     target = path / "samples.parquet"
-    pd.read_csv(path / "samples.csv").to_parquet(target, index=False)
+    read_run(path).samples.to_parquet(target, index=False)
     return target
 
 

@@ -71,19 +71,19 @@ def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Lay
     if size is not None and size not in sizes:
         raise UserError(f"--size: no picture of {size}; the runs have {', '.join(map(str, sorted(sizes)))}")
     side = size or max(sizes, key=lambda side: sum(record["size"] == side for record in records))
-    cells: dict[str, dict[str, Shown]] = {}
-    given: dict[str, Shown] = {}
+    cells: dict[tuple[str, ...], dict[str, Shown]] = {}
+    given: dict[tuple[str, ...], Shown] = {}
     names: dict[str, str] = {}
     for analysed in runs:
         baseline = analysed.methods.baseline
         for method in sorted(analysed.methods, key=lambda name, first=baseline: name != first):
-            of: dict[str, list[Mapping[str, Any]]] = {}
+            of: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
             for record in analysed.run.records:
                 if (record["task"], record["size"], record["method"]) == (task, side, method):
                     of.setdefault(_row_of(analysed, record), []).append(record)
             for row, able in of.items():
                 names.setdefault(method, analysed.methods.title(method))
-                given.setdefault(row, _given(analysed, task, row.rpartition(", ")[2]))
+                given.setdefault(row, _given(analysed, task, row[-1]))
                 shown = _shown(analysed, min(able, key=_rank))
                 if cells.setdefault(row, {}).get(method, Shown(None, ())).file is None:
                     cells[row][method] = shown
@@ -93,10 +93,10 @@ def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Lay
     return Layout(task, side, (first, *names.values()), rows, run_facts.with_end(CAPTION, records))
 
 
-def _row_of(analysed: Analysed, record: Mapping[str, Any]) -> str:
-    """What a row has in common: the style and, to stylise, the photo; the cells of a run of one style name none."""
+def _row_of(analysed: Analysed, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a row has in common: to stylise the photo, and the style; the cells of a run of one style name none."""
     style = str(record.get("style_name") or run_facts.named(analysed.run.meta, "style"))
-    return style if record["task"] == "texture" else f"{run_facts.named(analysed.run.meta, 'content')}, {style}"
+    return (style,) if record["task"] == "texture" else (run_facts.named(analysed.run.meta, "content"), style)
 
 
 def _rank(record: Mapping[str, Any]) -> tuple:

@@ -64,7 +64,7 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
     """(term, text) of what puts the sentence in proportion."""
     rows = _of_one_engine(analysed.speedups())
     if len(rows) and not analysed.random_weights:
-        yield "In full", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
+        yield "For example", _in_seconds(analysed, min(rows.to_dict("records"), key=_prominence))
     poor, unknown = rows[rows["evaluations"] < QUALITY_FLOOR], rows[rows["evaluations"].isna()]
     if 0 < len(poor) < len(rows):
         least, most = poor["evaluations"].min(), poor["evaluations"].max()

@@ -12,7 +12,7 @@ from bench.plan.cells import parts_of
 from bench.report import headline, machines, run_facts
 from bench.report.page import render
 from bench.store import run_folder
-from bench.store.reader import SUMMARY_COLUMNS, RunData, parse_table, read_run
+from bench.store.reader import RunData, read_run, read_summary
 from nst_gluon.pages.wording import clean, listing, task_name
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import write_atomically
@@ -21,8 +21,6 @@ NAME = "index.html"
 GENERATOR = "nst-gluon: list of runs"
 TITLE = "Runs of the style transfer benchmark"
 STATES = {"running": "unfinished", "complete": "complete", "partial": "partial", "interrupted": "interrupted"}
-
-STYLE = "style_name"
 
 
 @dataclass(frozen=True)
@@ -130,13 +128,9 @@ def _nets(run: RunData) -> Iterator[str]:
 
 def _headline(run: RunData) -> str:
     """The result in one sentence, from the summary that the run's report left; empty without one."""
-    summary = run.directory / "summary.csv"
-    if not summary.is_file():
+    table = read_summary(run.directory)
+    if table is None:
         return ""
-    columns = tuple(name for name in SUMMARY_COLUMNS if name != STYLE)
-    table = parse_table(summary.read_text(encoding="utf-8"), columns, "summary.csv")
-    if STYLE not in table:  # older runs have one style and no column for it
-        table[STYLE] = ""
     known = table[table["metric"].map(lambda name: metrics.split(name)[0] in metrics.METRICS)]
     return headline.of_run(analysed.summarised(run, known))
 

@@ -105,7 +105,7 @@ def noise_plots(analysed: Analysed) -> Iterator[Plot]:
         style.finish(drawn)
         alt = f"{title}, at {', '.join(f'{scale:g}' for scale in scales)}: {'; '.join(told)}."
         caption = "Style and content loss, weighted as in the objective, of one picture for each strength."
-        yield finished(drawn, f"noise-{method}", title, caption, alt, "noise")
+        yield finished(drawn, style.slug("noise", method), title, caption, alt, "noise")
 
 
 def noise_pictures(analysed: Analysed) -> Iterator[Picture]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from bench.report import headline
-from bench.report.document import TITLE, Document, Section
+from bench.report.document import GALLERY, GALLERY_ELSEWHERE, TITLE, Document, Section
 from bench.report.pictures import Picture
 from bench.report.plots import Plot
 from bench.report.tables import Entry, Table
@@ -84,7 +84,7 @@ def _lines(document: Document) -> Iterator[str]:
 def _section(section: Section) -> Iterator[str]:
     yield from (f"## {text(section.title)}", "")
     if section.text:
-        yield from (text(section.text), "")
+        yield from (text(section.text.replace(GALLERY, GALLERY_ELSEWHERE)), "")
     if section.items:
         yield from (*(f"- {text(item)}" for item in section.items), "")
     for shown in section.tables:

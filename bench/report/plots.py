@@ -59,8 +59,8 @@ class Series:
 
 
 def finished(drawn: Figure, name: str, title: str, caption: str, alt: str, section: str) -> Plot:
-    """The figure, rendered, as a plot."""
-    return Plot(style.slug(name), title, caption, alt, section, *style.render(drawn))
+    """The figure, rendered, as a plot; ``name`` as of :func:`style.slug`."""
+    return Plot(name, title, caption, alt, section, *style.render(drawn))
 
 
 def write_all(plots: Iterable[Plot], folder: Path) -> None:
@@ -265,7 +265,8 @@ def _size_plot(analysed: Analysed, rows: pd.DataFrame, metric: str) -> Plot:
     caption += f" A cross: no value ({listing(lost)})." if lost else ""
     caption += " Styles that failed are left out." if "left_out" in rows and rows["left_out"].any() else ""
     caption += " Stars: published." if published else ""
-    return finished(drawn, metric, entry.label.capitalize(), caption, f"{entry.label}: {'; '.join(told)}", "size")
+    alt = f"{entry.label}: {'; '.join(told)}"
+    return finished(drawn, style.slug(metric), entry.label.capitalize(), caption, alt, "size")
 
 
 def _published(axes: Axes, analysed: Analysed, metric: str, task: str, sizes: Sequence[int]) -> bool:
@@ -320,7 +321,7 @@ def term_plots(analysed: Analysed) -> Iterator[Plot]:
         largest = everything.groupby("metric")["value"].transform("max")
         group = everything[(everything["metric"] == terms[0]) | (largest > 0)]
         title = ", ".join(filter(None, [task_name(task).capitalize(), size_name(size), clean(own, 40)]))
-        yield _term_plot(analysed, group, title, "-".join(filter(None, ["quality", own, task, str(size)])))
+        yield _term_plot(analysed, group, title, style.slug(*filter(None, ["quality", own, task, size])))
 
 
 def _term_plot(analysed: Analysed, rows: pd.DataFrame, title: str, name: str) -> Plot:

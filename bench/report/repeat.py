@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.plan.arguments import PLAN_DEFAULTS
+from bench.plan.arguments import PLAN_DEFAULTS, joined
 from bench.plan.budgets import BUDGETS
 from bench.plan.cells import BUNDLED, GENERATE, OPTIMISE, use_of
 from bench.report import run_facts
@@ -61,7 +61,7 @@ def _arguments(meta: Meta, cells: Sequence[Cell]) -> list[tuple[str, Any]]:
         files = [str(one) for one in (given[name], *(settings.get(others) or ())) if one]
         if name == "style" and named:
             files = [one for one in files if Path(one).stem in named]
-        given[name] = ",".join(files) or None
+        given[name] = joined(files) or None
     always = ("method", "task", "size", "batch")
     found = [
         (name, value)

@@ -109,7 +109,7 @@ def _machine(
     with style.context():
         drawn = tuple(_plots(name, [entry.id for entry in entries], found, methods))
     tables = (_runs(name, entries, target), changes(name, found, methods), drift(name, found, methods))
-    return Machine(style.slug(name), title, *tables, drawn)
+    return Machine(style.slug(*name.split()), title, *tables, drawn)
 
 
 def _runs(name: str, entries: Sequence[Entry], target: Path) -> Table:
@@ -119,7 +119,7 @@ def _runs(name: str, entries: Sequence[Entry], target: Path) -> Table:
         link = quote(os.path.relpath(report, target)) if report.is_file() else ""
         rows.append([Shown(clean(entry.created[:16].replace("T", " ") or "?")), Shown(clean(entry.id, 80), link=link),
                      clean(entry.revision or "?", 20), clean(entry.status, 20)])  # fmt: skip
-    return table(f"runs-{style.slug(name)}", f"Runs of {name}", ["date", "run", "revision", "status"], rows, ())
+    return table(style.slug("runs", *name.split()), f"Runs of {name}", ["date", "run", "revision", "status"], rows, ())
 
 
 def changes(name: str, found: pd.DataFrame, methods: Methods) -> Table | None:
@@ -134,7 +134,7 @@ def changes(name: str, found: pd.DataFrame, methods: Methods) -> Table | None:
         rows.append([Shown(metric.label), cell_label(row, methods), value, by, clean(f"{row['revision'] or '?'}", 20),
                      clean(row["run"], 80), Shown(row["change"], tone=TONES[row["change"]])])  # fmt: skip
     columns = ["metric", "cell", "value", "change", "revision", "run", "verdict"]
-    return table(f"changes-{style.slug(name)}", "Changes beyond noise", columns, rows, (2, 3)) if rows else None
+    return table(style.slug("changes", *name.split()), "Changes beyond noise", columns, rows, (2, 3)) if rows else None
 
 
 def drift(name: str, found: pd.DataFrame, methods: Methods) -> Table | None:
@@ -146,7 +146,7 @@ def drift(name: str, found: pd.DataFrame, methods: Methods) -> Table | None:
         rows.append([Shown(label), cell_label(row, methods), by, revision, clean(row["run"], 80),
                      Shown(row["change"], tone=TONES[row["change"]])])  # fmt: skip
     columns = ["metric", "cell", "change of the median", "since revision", "since run", "verdict"]
-    return table(f"drift-{style.slug(name)}", "Slow drift", columns, rows, (2,)) if rows else None
+    return table(style.slug("drift", *name.split()), "Slow drift", columns, rows, (2,)) if rows else None
 
 
 def side_by_side(found: pd.DataFrame, methods: Methods) -> Table:
@@ -189,7 +189,7 @@ def _plots(name: str, runs: Sequence[str], found: pd.DataFrame, methods: Methods
             if group["run"].nunique() > 1:
                 told = [str(value) for value, extra in zip(rest, EXTRAS) if extra in extras]
                 title = ", ".join([metrics.find(metric).label, size_name(size), *(clean(value, 24) for value in told)])
-                yield _plot("-".join([name, metric, str(size), *told]), title, runs, group, methods)
+                yield _plot(style.slug(*name.split(), metric, size, *told), title, runs, group, methods)
 
 
 def _plot(name: str, title: str, runs: Sequence[str], rows: pd.DataFrame, methods: Methods) -> Plot:

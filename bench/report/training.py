@@ -58,7 +58,7 @@ def curves(run: RunData) -> dict[str, pd.DataFrame]:
 
 
 def _kept(run: RunData, use: str) -> Path:
-    return run.directory / FOLDER / f"{style.slug(use)}.csv"
+    return run.directory / FOLDER / f"{style.slug(*filter(None, parts_of(use)))}.csv"
 
 
 def _parse(text: str) -> pd.DataFrame | None:

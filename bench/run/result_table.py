@@ -90,7 +90,11 @@ def _speedup(row: Mapping[str, Any] | None) -> str:
     if row["value"] is None:
         return row["status"]
     if row["status"] == "lower bound":
-        return f"more than {row['value']:.0f}x"
+        return f"more than {_factor(row['value'])}x"
     low, high = row["low"], row["high"]
-    interval = f" [{low:.0f}, {high:.0f}]" if low is not None and high is not None else ""
-    return f"{row['value']:.0f}x{interval}"
+    interval = f" [{_factor(low)}, {_factor(high)}]" if low is not None and high is not None else ""
+    return f"{_factor(row['value'])}x{interval}"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

@@ -202,7 +202,8 @@ def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) ->
     Nothing is aimed at a generator that was trained on another loss, nor does a method of another loss aim at any.
     Each generator's own objective of the same photo under the same objective: the median over its draws of noise, in
     the same precision where it was measured in it, else in float32. The descent goes on to :func:`goes_down_to`.
-    ``--target-loss`` replaces them all. A variant of the optimisation is also to come down to what that ended at.
+    ``--target-loss`` replaces them all. Each start of a variant is also to come down to what the same start of the
+    optimisation ended at.
     """
     if cell.kind != OPTIMISE or plan.facts(cell.method).own_loss:
         return {}
@@ -216,7 +217,7 @@ def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) ->
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for record in records:
         same = all(record[name] == getattr(cell, name) for name in ("style_name", "engine", "task", "size", "device"))
-        plain = cell.variant and record["method"] == cell.variant_of
+        plain = cell.variant and record["method"] == cell.variant_of and record["seed"] == cell.seed
         aim = record["kind"] == GENERATE or plain
         aim = aim and not plan.facts(record["method"]).own_loss
         if same and aim and record["batch"] == 1 and record["status"] == "ok":

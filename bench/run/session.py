@@ -223,7 +223,8 @@ def _finish(store: Store, session: Mapping[str, Any], status: str) -> None:
 
 
 def _kept(store: Store, plan: Plan) -> str:
-    return f"{len(store.cells())} of {len(plan.cells)} cells are kept in {store.path}"
+    kept = sum(not record.get("killed") for record in store.cells())
+    return f"{kept} of {len(plan.cells)} cells are kept in {store.path}"
 
 
 def _go_on(store: Store, how: How) -> str:

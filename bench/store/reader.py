@@ -76,6 +76,18 @@ def read_run(run_dir: str | Path) -> RunData:
     )
 
 
+def read_summary(run_dir: Path) -> pd.DataFrame | None:
+    """The summary that a run's report left (SUMMARY_COLUMNS), None without one. Raises UserError if it is damaged."""
+    try:
+        text = (run_dir / "summary.csv").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    table = parse_table(text, tuple(name for name in SUMMARY_COLUMNS if name != "style_name"), "summary.csv")
+    if "style_name" not in table:  # older runs have one style and no column for it
+        table["style_name"] = ""
+    return table
+
+
 def _side_by_side(table: pd.DataFrame, there: Mapping[tuple[str, ...], str]) -> pd.DataFrame:
     """The table with each cell's machine in its device; ``there``: labels by the cell's identity, may be empty."""
     if there:

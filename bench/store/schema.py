@@ -70,7 +70,7 @@ RECORD: dict[str, Any] = {
     "medians": {"*": NUMBER}, "evaluations": int, "image": str, "log": str, "started": str, "killed": bool,
     "machine": str, "rows": {"*!": [int]}, "scores": {"*": [NUMBER]},
     "info": {"memory": dict, "stopped_because": str, "cpu_mhz": [(*NUMBER, type(None))], "timed_samples": int,
-             "dropped_samples": int, "warm_up_calls": int, "warm_up_stable": bool},
+             "dropped_samples": int, "start_net": str, "warm_up_calls": int, "warm_up_stable": bool},
 }  # fmt: skip
 LARGEST_SIDE = LARGEST_BATCH = 1 << 20
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan.budgets import Budget
-from bench.plan.cells import CELL_COLUMNS, Cell, Settings
+from bench.plan.cells import CELL_COLUMNS, Cell, Settings, use_of
 from bench.store import run_folder
 from nst_gluon.system.errors import UserError
 
@@ -158,7 +158,7 @@ def check_comparable(first: Part, other: Part) -> None:
                 continue
             if mine.get(name) != theirs.get(name):
                 what = name if kind == "inputs" else f"{kind} ({name})"
-                values = f"{_short(theirs.get(name))} and {_short(mine.get(name))}"
+                values = f"{short(theirs.get(name))} and {short(mine.get(name))}"
                 raise UserError(
                     f"{ARGUMENT}: {other.path} has another {what} than {first.path} ({values}); merge runs of one and "
                     "the same measurement"
@@ -185,6 +185,24 @@ def identities(run: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _short(value: Any) -> str:
-    text = str(value) if isinstance(value, str) else json.dumps(value)
+def inputs_of(run: Mapping[str, Any]) -> dict[str, str]:
+    """What decides the numbers of a run, apart from machine and code: hashes where there are any, else names."""
+    settings = _with_defaults(Settings, run.get("settings"))
+    chosen = {name: value for name, value in settings.items() if name not in BY_IDENTITY}
+    return {name: _text(value) for name, value in {**chosen, **identities(run)}.items()}
+
+
+def of_cell(inputs: Mapping[str, str], cell: Mapping[str, Any]) -> dict[str, str]:
+    """Those of them that a cell depends on: all but the nets of others."""
+    own = f"nets.{use_of(cell.get('style_name'), cell['method'], cell['task'])}"
+    return {name: value for name, value in inputs.items() if not name.startswith("nets.") or name == own}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def short(value: Any) -> str:
+    """A value of :func:`inputs_of` or of a setting for people."""
+    text = _text(value)
     return text[:12] if re.fullmatch(r"[0-9a-f]{64}", text) else text

@@ -20,6 +20,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from nst_gluon.pages.wording import clean
+from nst_gluon.system.files import mark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ LINES = {"stylize": "-", "texture": (0, (4, 2))}
 # Inches. At 9 points the type is readable when the figure fills a telephone's width.
 WIDTH, AXES_HEIGHT = 4.8, 2.5
 LONGEST_OF_TWO = 36  # characters of a legend's entry that still leave room for another beside it
+LONGEST_NAME = 80
 LEFT, RIGHT, TOP, BOTTOM, LEGEND_ROW, BETWEEN = 0.78, 0.15, 0.32, 0.52, 0.19, 0.34
 RC: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -242,8 +244,16 @@ def inline(svg: str, name: str, title: str, description: str) -> str:
 
 
 def slug(*parts: object) -> str:
-    """A name for files and ids."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(map(str, parts)).lower()).strip("-")[:80] or "plot"
+    """A name for files and ids, of a-z, 0-9 and "-".
+
+    Where a part holds anything else than words of these joined by "_", or all are too long, a mark tells it from
+    others that would come out alike.
+    """
+    text = "-".join(map(str, parts))
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if len(name) <= LONGEST_NAME and all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(part)) for part in parts):
+        return name
+    return f"{name[: LONGEST_NAME - 7]}-{mark(text)}".lstrip("-")
 
 
 def context() -> Any:

@@ -164,7 +164,8 @@ def summary(trials: pd.DataFrame, rows: pd.DataFrame, shifted: pd.DataFrame) -> 
         rows, shifted: of :func:`replay`, as recorded and with the candidate's times multiplied by SHIFT.
     """
     lines = [
-        "| revisions compared | gates | red | verdict on what was changed | its ratio | seconds a gate: median, most |",
+        "| revisions compared | gates | failed | verdict on what was changed | its ratio "
+        "| seconds a gate: median, most |",
         "| --- | ---: | ---: | --- | ---: | ---: |",
     ]
     for kind, text in KINDS.items():
@@ -187,8 +188,8 @@ def covering(rows: pd.DataFrame) -> float:
 def _line(text: str, rows: pd.DataFrame, metric: str) -> str:
     watched = rows[rows["metric"] == metric]
     found = ", ".join(f"{count} {name}" for name, count in watched["verdict"].value_counts().items())
-    red = rows.loc[rows["verdict"] == SLOWER, "trial"].nunique()
-    return f"| {text} | {rows['trial'].nunique()} | {red} | {found} | {watched['ratio'].median():.3f} |"
+    failed = rows.loc[rows["verdict"] == SLOWER, "trial"].nunique()
+    return f"| {text} | {rows['trial'].nunique()} | {failed} | {found} | {watched['ratio'].median():.3f} |"
 
 
 def main() -> None:

@@ -264,6 +264,17 @@ def test_a_method_from_elsewhere_is_held_to_the_claims_of_its_paper():
     assert claims.find(SPEED, table, mine).verdict == REPRODUCED
 
 
+@pytest.mark.parametrize("names", [("mine", "texture_net"), ("texture_net", "mine")])
+def test_of_several_nets_of_a_paper_the_worst_speaks(names):
+    """Whichever is named first, and if it is below the quality floor."""
+    fine, poor = (summary(SPEED, value, steps=steps) for value, steps in ((600.0, 50.0), (500.0, 5.0)))
+    fine["metric"] = fine["metric"].str.replace("texture_net", "mine")
+    table = pd.concat([fine.replace({"texture_net": "mine"}), poor])
+    known = Methods({**{name: bundled()["texture_net"].facts() for name in names}, "gatys": bundled()["gatys"].facts()})
+    found = claims.find(SPEED, table, known).parts[0]
+    assert (found.verdict, found.measured) == (BELOW_FLOOR, 500.0)
+
+
 def test_the_table_of_claims_is_sound():
     assert len(BY_ID) == len(CLAIMS) == 10
     measurements = [(claim.metric, claim.paper.title, claim.of_optimisation, claim.task) for claim in CLAIMS]

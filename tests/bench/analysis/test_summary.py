@@ -335,6 +335,19 @@ def test_a_variant_with_fewer_photos_is_compared_on_those():
     assert row(summary, "speedup_over_optimisation", own)["value"] == pytest.approx(2.0)
 
 
+def test_each_start_of_a_variant_is_held_against_the_same_start():
+    """Each comes down to what its own plain start ended at, and no further: a median of all would be out of reach."""
+    ends = [(4.0, 90.0), (5.0, 110.0), (6.0, 100.0)]
+    plain, own = (
+        curves(*((group, seed, [(0.5, 3000.0), (seconds / faster, low)]) for seed, (seconds, low) in enumerate(ends)))
+        for group, faster in ((GATYS, 1), (PYRAMID, 2))
+    )
+    measured = samples(*((group, 0, "objective", 100.0) for group in (GATYS, PYRAMID)))
+    found = row(summarised(measured, pd.concat([plain, own])), "speedup_over_optimisation", PYRAMID)
+    assert (found["status"], found["value"], found["n"]) == ("ok", pytest.approx(2.0), 3)
+    assert found["low"] == pytest.approx(2.0) and found["high"] == pytest.approx(2.0)
+
+
 def test_the_objective_of_several_photos_is_the_median_over_photos():
     """Dealt out to two starts, of which one has the two low ones: medians of starts would say 300."""
     plain = ("gluon", "gatys", "stylize", *GATYS[3:])

@@ -125,7 +125,7 @@ def test_the_report_has_the_table_and_says_whose_merit_is_whose(run):
     assert "0.500× Gluon's \\[" in row and "3.00× Gluon's \\[" in row
     assert sum("ONNX Runtime" in line for line in part.splitlines()) == 2  # batches 1 and 4
     assert 'id="peers"' in page and "Engines compared" in page
-    in_seconds = next(line for line in text.splitlines() if line.startswith("- In full: "))
+    in_seconds = next(line for line in text.splitlines() if line.startswith("- For example: "))
     summary = pd.read_csv(run / "summary.csv").set_index(["metric", "engine", "task", "method"])["value"].sort_index()
     speedup = summary["speedup_at_equal_loss", "gluon", "texture", "texture_net"].item()
     assert f" {speedup:.0f}× " in in_seconds and "(Gluon)" in in_seconds

@@ -14,7 +14,7 @@ import pytest
 from plans import in_pairs, small_plan
 
 from bench.cli import main
-from bench.gate import comparison, rounds, selftest
+from bench.gate import comparison, revisions, rounds, selftest, sources
 from bench.run.outcome import Outcome
 from bench.store import baselines
 from bench.store.run_folder import Store
@@ -92,6 +92,23 @@ def test_another_machine_is_not_compared(tmp_path, capsys):
     assert "Imaginary 1" in result["rows"][0]["note"]
 
 
+@pytest.mark.parametrize("changes, cells, words", [
+    ({"settings": {"preset": "gatys"}}, 2, "preset is texture_net_relative there and gatys here"),
+    ({"settings": {"engine_options": [["pytorch.compile", "yes"]]}}, 2, "engine_options"),
+    ({"inputs": {"pictures": {"style": {"sha256": "a"}}}}, 2, "style is great_wave there and a here"),
+    ({"inputs": {"nets": {"johnson/stylize": {"sha256": "b"}}}}, 1, "nets.johnson/stylize"),
+    ({"inputs": {"methods": {"mine": "c"}}}, 0, ""),
+])  # fmt: skip
+def test_cells_that_were_made_with_other_inputs_are_not_compared(tmp_path, capsys, changes, cells, words):
+    first, other = make_run(tmp_path), make_run(tmp_path, factor=9.0)
+    meta = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps({**meta, **{k: {**meta.get(k, {}), **v} for k, v in changes.items()}}))
+    status, result, _ = compare(tmp_path, capsys, first, other)
+    notes = {row["cell"]: row["note"] for row in result["rows"] if row["verdict"] == "incomparable"}
+    assert len(notes) == cells and all(words in note for note in notes.values())
+    assert status == (3 if cells == 2 else 1)
+
+
 def test_cells_that_fail_now_are_status_2_and_those_that_always_failed_are_not(tmp_path, capsys):
     fine, broken = make_run(tmp_path), make_run(tmp_path, failed=["johnson"])
     status, result, _ = compare(tmp_path, capsys, fine, broken)
@@ -99,7 +116,13 @@ def test_cells_that_fail_now_are_status_2_and_those_that_always_failed_are_not(t
     assert result["failures"] == [
         {"cell": "johnson stylize 64", "side": "candidate", "status": "error", "reason": "it broke"}
     ]
+    assert "; 1 cell failed (johnson stylize 64)." in result["summary"]
     assert compare(tmp_path, capsys, broken, broken)[0] == 0
+
+
+def test_the_summary_of_cells_that_failed_alone_is_a_sentence():
+    said = comparison.summary(comparison._no_rows(), ["a"], [], "decided", 2)
+    assert said == "Cells failed: 1 cell failed (a)."
 
 
 def test_nothing_in_common_is_status_3(tmp_path, capsys):
@@ -335,6 +358,28 @@ def test_a_slow_down_that_is_declared_passes_and_is_told(tmp_path, capsys, repos
     assert result["rows"][0]["accepted"] == "exact padding costs a copy"
     assert result["accepted"][0]["metric"] == "latency_s"
     assert "declared" in result["summary"]
+
+
+def test_a_folder_elsewhere_declares_only_what_its_own_commits_do(tmp_path, repository):
+    folder, commit = repository
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(folder), str(clone)], check=True)
+    baseline = sources.Revision("HEAD", revisions.resolve("HEAD", folder))
+    commit("third\n\nAccept-Slower: latency_s: exact padding costs a copy")
+    for place, count in ((folder, 1), (clone, 0), (tmp_path, 0)):
+        assert len(comparison._declared(baseline, sources.Revision(".", None, place), folder)) == count
+
+
+def test_beside_a_revision_a_baseline_s_name_is_that_of_a_branch(tmp_path, repository):
+    folder, _ = repository
+    run = make_run(tmp_path)
+    for name in ("trunk", "nightly"):
+        baselines.save(tmp_path, name, run)
+    subprocess.run(["git", "-C", str(folder), "branch", "trunk", "HEAD~1"], check=True)
+    where = (tmp_path, folder, False)
+    kinds = [[type(side) for side in sources.pair_of("trunk", other, *where)] for other in ("HEAD", str(run))]
+    assert kinds == [[sources.Revision] * 2, [sources.Named, sources.Measured]]
+    assert isinstance(sources.pair_of("nightly", "HEAD", *where)[0], sources.Named)
 
 
 def test_a_revision_of_before_comparisons_cannot_be_compared(tmp_path, capsys, repository):

@@ -10,7 +10,7 @@ from plans import in_pairs, small_plan
 
 from bench.gate import rounds
 from bench.gate.revisions import Checkout
-from bench.gate.verdicts import GATED_METRICS, Rules
+from bench.gate.verdicts import GATED_METRICS, NOTHING_MEASURED, PASS, REGRESSION, Rules, exit_status
 from bench.run.outcome import Outcome
 
 ROUND_S = 10.0
@@ -95,6 +95,20 @@ def test_more_rounds_are_given_only_to_what_is_not_clear(tmp_path):
     count = {name: sum(method == name for method, _ in noisy.started) for name in ("johnson", "texture_net")}
     assert count["texture_net"] == 4 * Rules().least_rounds < count["johnson"]
     assert found.rounds == count["johnson"] // 4
+
+
+@pytest.mark.parametrize("fail, status", [(None, PASS), (("johnson", "baseline"), NOTHING_MEASURED)])
+def test_cells_for_which_no_time_was_left_are_named_and_pass_nothing(tmp_path, fail, status):
+    blocks = Blocks(tmp_path, fail=fail)
+    found = measured(tmp_path, blocks, limit=1.0, methods=("gatys", "johnson", "texture_net"), tasks=("stylize",))
+    left = found.rows[found.rows["note"] == rounds.NO_ROUND]
+    assert dict(zip(left["cell"], left["metric"])) == {
+        "texture_net stylize 64": "latency_s", "gatys stylize 64": "iteration_s"
+    }  # fmt: skip
+    assert set(left["verdict"]) == {"inconclusive"}
+    assert found.stopped_because == "time budget" and "texture_net stylize 64" in found.warnings[0]
+    assert exit_status(found.rows, 0) == status
+    assert exit_status(found.rows, 0, ["inconclusive"]) == REGRESSION
 
 
 @pytest.mark.parametrize("side, broken", [("candidate", ["texture_net texture 64"]), ("baseline", [])])

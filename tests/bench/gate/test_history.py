@@ -97,7 +97,8 @@ def drifting(ratios, noise: float = 0.02, **columns) -> pd.DataFrame:
             "dtype": "float32"}  # fmt: skip
     rows = [
         {"machine": "machine 1", "run": f"r{i}", "revision": f"{i}", **cell, "device": "cpu", "metric": "latency_s",
-         "unit": "s", "value": 0.02 * ratio * np.exp(rng.normal(0, noise)), "change": SAME if i else FIRST}
+         "unit": "s", "value": 0.02 * ratio * np.exp(rng.normal(0, noise)), "status": "ok",
+         "change": SAME if i else FIRST}
         for i, ratio in enumerate(ratios)
     ]  # fmt: skip
     return pd.DataFrame(rows).assign(**columns)
@@ -128,6 +129,8 @@ def test_noise_is_no_drift_and_neither_is_a_change_below_the_floor_or_of_the_inp
     assert history.drifts(drifting([1.0] * 20 + [1.03] * 20, noise=0.001)).empty
     other = drifting([1.0] * 20 + [2.0] * 20)
     assert history.drifts(other.assign(change=[FIRST, *[SAME] * 19, OTHER, *[SAME] * 19])).empty
+    bounds = other.assign(status=[*["lower bound"] * 20, *["ok"] * 20])
+    assert history.drifts(bounds).empty
     assert history.drifts(drifting([1.0] * 4 + [2.0] * 5)).empty  # too few runs to tell an order from chance
 
 
@@ -143,6 +146,15 @@ def test_numbers_of_other_inputs_are_not_compared(tmp_path):
     assert set(optimiser.loc[optimiser["metric"] == "time_to_target_s", "change"]) == {OTHER}
     assert OTHER not in set(optimiser.loc[optimiser["metric"] != "time_to_target_s", "change"])
     assert OTHER not in set(later.loc[later["method"] == "texture_net", "change"])
+
+
+def test_the_options_of_an_engine_are_an_input(runs):
+    meta = json.loads((runs[0] / "run.json").read_text())
+    known = history.inputs_of(meta)
+    meta["settings"]["engine_options"] = [["pytorch.compile", "yes"]]
+    assert history.inputs_of(meta) != known == history.inputs_of({**meta, "settings": {
+        name: value for name, value in meta["settings"].items() if name != "engine_options"
+    }})  # fmt: skip
 
 
 def test_a_row_of_several_styles_depends_on_its_own_style_s_net(runs):

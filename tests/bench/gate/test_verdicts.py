@@ -231,7 +231,8 @@ def test_nothing_usable_is_inconclusive(a, b):
 
 
 def table(*found):
-    return pd.DataFrame({"cell": [f"c{i}" for i in range(len(found))], "metric": "latency_s", "verdict": found})
+    cells = [f"c{i}" for i in range(len(found))]
+    return pd.DataFrame({"cell": cells, "metric": "latency_s", "n": 6, "verdict": found})
 
 
 @pytest.mark.parametrize("found, failures, expected", [

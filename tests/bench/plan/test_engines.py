@@ -98,8 +98,8 @@ def test_a_peer_may_be_installed_elsewhere(monkeypatch, elsewhere, tmp_path):
 @pytest.mark.parametrize(("given", "said"), [
     (["pytorch=python"], "pytorch is not measured; add it to --engine"),
     (["onnxruntim=python"], "did you mean 'onnxruntime'"),
-    (["onnxruntime"], "'' is no program; give onnxruntime=PATH of a Python"),
-    (["onnxruntime=/no/such/python"], "is no program"),
+    (["onnxruntime"], "'' is not a program; give onnxruntime=PATH of a Python"),
+    (["onnxruntime=/no/such/python"], "is not a program"),
 ])  # fmt: skip
 def test_wrong_environments_are_one_line(given, said):
     assert said in one_line(engines.parse_pythons, given, ["gluon", "onnxruntime"])

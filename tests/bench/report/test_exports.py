@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from synthetic import make_run
 
 from bench.cli import main
 from bench.report import exports
+from bench.store.reader import read_run, read_summary
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 COLUMNS = ["engine", "method", "task", "size", "batch", "dtype", "device", "metric", "unit", "value", "low", "high",
@@ -25,7 +27,7 @@ SUMMARY = pd.DataFrame(
         ["gluon", "gatys", "stylize", 256, 1, "float32", "cpu", "iteration_s", "s", None, None, None, 0, "oom"],
     ],
     columns=COLUMNS,
-)
+).assign(style_name="")
 
 
 def test_github_action_benchmark_takes_a_list_of_names_units_and_values():
@@ -47,7 +49,7 @@ def test_bencher_takes_measures_by_benchmark():
 
 
 def test_every_name_of_a_real_run_stands_once():
-    names = [entry["name"] for entry in exports.github_benchmark(pd.read_csv(REFERENCE / "summary.csv"))]
+    names = [entry["name"] for entry in exports.github_benchmark(read_summary(REFERENCE))]
     assert len(names) > 30 and len(set(names)) == len(names)
 
 
@@ -59,10 +61,32 @@ def test_the_command_writes_it_beside_the_report(tmp_path, capsys, name, file):
     assert json.loads((tmp_path / "run" / file).read_text())
 
 
-def test_what_cannot_be_written_is_one_line(capsys, monkeypatch):
+@pytest.mark.parametrize("style", ["NA", "null", "01"])
+def test_a_style_is_called_what_it_is_called(tmp_path, style):
+    SUMMARY.assign(style_name=style).to_csv(tmp_path / "summary.csv", index=False)
+    names = [entry["name"] for entry in json.loads(exports.write(tmp_path, "github-benchmark").read_text())]
+    assert len(names) == 3 and all(f" {style} " in name for name in names)
+
+
+def test_parquet_has_what_was_committed(tmp_path, monkeypatch):
+    run = make_run(tmp_path, sizes=(64,), seeds=(0,), batches=(1,), pictures=False)
+    meant = read_run(run).samples
+    with open(run / "samples.csv", "a") as stream:
+        stream.write((run / "samples.csv").read_text().splitlines()[-1])
+    monkeypatch.setitem(sys.modules, "pyarrow", sys)
+    written = []
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", lambda self, *_, **__: written.append(self))
+    exports.write(run, "parquet")
+    pd.testing.assert_frame_equal(written[0], meant)
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch):
+    damaged = shutil.copytree(REFERENCE, tmp_path / "run")
+    (damaged / "summary.csv").write_text("not,a\nsummary\n")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for arguments, said in (
         (["report", str(REFERENCE), "--format", "parquet"], "pip install pyarrow"),
+        (["report", str(damaged), "--format", "bmf"], "summary.csv is damaged"),
         (["report", str(REFERENCE), "--format", "xml"], "--format: unknown 'xml'"),
         (["report", str(REFERENCE), str(REFERENCE.parent / "peers"), "--format", "bmf"], "--format: is for one RUN"),
     ):

@@ -55,6 +55,20 @@ def test_styles_are_down_and_methods_across(runs):
         laid_out(runs, "texture", 128)
 
 
+def test_a_name_may_have_a_comma(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,))
+    change(path, "run.json", lambda meta: meta["settings"].update(style="wall, grey"))
+    assert laid_out([path], "stylize").rows[0][0].lines == ("astronaut", "as wall, grey")
+    assert laid_out([path], "texture").rows[0][0].lines == ("wall, grey",)
+
+
+def test_a_net_to_start_from_that_is_no_name_is_damage(tmp_path, capsys):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)
+    change(path, "cells.jsonl", lambda cell: cell.setdefault("info", {}).update(start_net=5))
+    assert main(["figure", str(path), "--to", str(tmp_path / "made")]) == 2
+    assert "start_net is a whole number, not a text" in capsys.readouterr().err
+
+
 def test_the_command_draws_it(runs, tmp_path, capsys):
     assert main(["figure", *map(str, runs), "--to", str(tmp_path / "made"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

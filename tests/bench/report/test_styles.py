@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +40,15 @@ def test_the_command_of_a_number_has_its_style_alone(styles):
     cell = next(record for record in styles.run.records if record["style_name"] == "brick")
     words = repeat.command(styles.run.meta, [cell])
     assert "--style brick " in words and "auvers" not in words
+
+
+def test_styles_whose_names_come_out_alike_have_files_of_their_own():
+    setting = {"engine": "gluon", "task": "texture", "size": 256, "dtype": "float32", "device": "cpu"}
+    named = {name: plots.loss_name({"style_name": name, **setting})
+             for name in ("a_b", "a b", "A_b", "a__b", "北斎", "神奈川", "w" * 90 + "1", "w" * 90 + "2")}  # fmt: skip
+    assert named["a_b"] == "loss-a-b-gluon-texture-256-float32-cpu"
+    assert len(set(named.values())) == len(named)
+    assert all(re.fullmatch(r"[a-z0-9-]{1,80}", name) for name in named.values())
 
 
 def test_a_run_of_textures_has_no_photo():

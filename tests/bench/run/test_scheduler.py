@@ -94,6 +94,8 @@ def test_variants_also_get_what_the_optimisation_ended_at_and_need_a_net_to_begi
     ended = {**plain.to_dict(), "status": "ok", "scores": {"": [7.0]}}
     assert scheduler.targets_for(cell, plan, [ended]) == {"gatys": {"": (7.0, 7.0)}}
     assert scheduler.targets_for(plain, plan, [ended]) == {}
+    lower = {**ended, "seed": 1, "scores": {"": [6.0]}}
+    assert scheduler.targets_for(cell, plan, [ended, lower]) == {"gatys": {"": (7.0, 7.0)}}, "each start has its own"
     records = run(with_settings(plan, nets=()), make_store(plan))
     statuses = {record["method"]: record["status"] for record in records.values()}
     assert statuses["net_gatys"] == "skipped" and statuses["gatys_pyramid"] == "ok"

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from drive import INPUTS
@@ -15,7 +16,7 @@ from plans import environment, fake_command
 
 from bench.cli import listing, main
 from bench.plan import arguments, cells, engines
-from bench.run import session
+from bench.run import result_table, session
 from bench.store import run_folder
 
 NETS = {("johnson", "stylize"), ("johnson_slim", "stylize"), ("texture_net", "stylize"), ("texture_net", "texture")}
@@ -185,6 +186,19 @@ gluon,texture_net,texture,64,1,float32,cpu,speedup_at_equal_loss,x,487.5,480,495
 gluon,texture_net,texture,128,1,float32,cpu,speedup_at_equal_loss,x,300,300,inf,1,lower bound
 gluon,texture_net,texture,128,1,float32,cpu,latency_s,s,,,,0,timeout
 """
+
+
+@pytest.mark.parametrize("value, low, high, shown", [
+    (0.31, 0.254, 0.4, "0.31x [0.25, 0.4]"), (5.44, 4.0, 12.3, "5.4x [4, 12]"), (487.5, None, None, "488x"),
+])  # fmt: skip
+def test_a_ratio_below_ten_has_two_digits(value, low, high, shown):
+    row = {"metric": "speedup_at_equal_loss", "value": value, "low": low, "high": high, "status": "ok"}
+    assert shown in result_table.short_table([row])
+
+
+def test_an_attempt_that_was_killed_is_not_kept():
+    store = SimpleNamespace(cells=lambda: [{"key": "a"}, {"key": "b", "killed": True}], path="there")
+    assert session._kept(store, SimpleNamespace(cells=range(3))) == "1 of 3 cells are kept in there"
 
 
 def test_a_run_ends_with_a_table_and_the_reports_path(capsys, faked, tmp_path):
