@@ -59,7 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
                          help="ignore smaller changes of times (default: 5; of two runs, 10)")  # fmt: skip
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_arguments(command: argparse.ArgumentParser, time_s: float = TIME_S) -> None:
     """The arguments that it shares with ``selftest``: what is measured, for how long, and where the result goes."""
     add_plan = command.add_argument_group("measurement (not of finished runs)").add_argument
     add_plan("--method", metavar="LIST", help=f"names, or {methods.FORMS} (default: {PLAN['method']})")
@@ -73,7 +73,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_plan("--random-weights", action="store_const", const=True, help="use an untrained descriptor")
     add_plan("--net", metavar="NAME|FILE", action="append", help="a trained net, not the bundled one; may be repeated")
     command.add_argument("--time", metavar="SECONDS",
-                         help=f"begin no round after so many seconds (default: {TIME_S:.0f})")  # fmt: skip
+                         help=f"begin no round after so many seconds (default: {time_s:.0f})")  # fmt: skip
     add_out(command)
     output.add_arguments(command)
 

@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "kept for this machine, and comparisons of two runs use it.",
         epilog="example:\n  python -m bench selftest --method texture_net --task texture --time 120",
     )
-    compare.add_arguments(command)
+    compare.add_arguments(command, TIME_S)
 
 
 def main(options: argparse.Namespace) -> int:

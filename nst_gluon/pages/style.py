@@ -251,7 +251,7 @@ def slug(*parts: object) -> str:
     """
     text = "-".join(map(str, parts))
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    if len(name) <= LONGEST_NAME and all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(part)) for part in parts):
+    if 0 < len(name) <= LONGEST_NAME and all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(part)) for part in parts):
         return name
     return f"{name[: LONGEST_NAME - 7]}-{mark(text)}".lstrip("-")
 
