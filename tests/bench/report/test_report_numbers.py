@@ -124,6 +124,16 @@ def parsed(command: str) -> plans.Plan:
     return make_plan(main.parser().parse_args(words[3:]))
 
 
+def test_the_command_names_files_that_have_a_comma(any_engine, tmp_path):
+    for name in ("a, b", "c"):
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.png")
+    arguments = ["run", "--method", "gatys", "--content", str(tmp_path), "--budget", "quick"]
+    whole = make_plan(main.parser().parse_args(arguments))
+    meta = whole.to_dict()
+    again = parsed(repeat.command(meta, [cell for cell in meta["cells"] if cell["task"] == "stylize"][:1]))
+    assert again.settings.contents == whole.settings.contents and len(again.settings.contents) == 2
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -137,16 +147,6 @@ def parsed(command: str) -> plans.Plan:
         f"--engine-python pytorch={sys.executable}",
     ],
 )
-def test_the_command_names_files_that_have_a_comma(any_engine, tmp_path):
-    for name in ("a, b", "c"):
-        Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.png")
-    arguments = ["run", "--method", "gatys", "--content", str(tmp_path), "--budget", "quick"]
-    whole = make_plan(main.parser().parse_args(arguments))
-    meta = whole.to_dict()
-    again = parsed(repeat.command(meta, [cell for cell in meta["cells"] if cell["task"] == "stylize"][:1]))
-    assert again.settings.contents == whole.settings.contents and len(again.settings.contents) == 2
-
-
 def test_the_command_of_a_cell_measures_that_cell_again(any_engine, arguments, tmp_path, monkeypatch):
     toy_methods.write(tmp_path)
     monkeypatch.chdir(tmp_path)
