@@ -337,7 +337,8 @@ def test_markdown_code_cannot_be_closed_from_inside():
 
 
 def test_a_run_without_any_cell_says_so(tmp_path):
-    cell = {"method": "gatys", "task": "texture", "size": 64, "batch": 1, "dtype": "float32", "device": "cpu"}
+    cell = {"engine": "gluon", "method": "gatys", "task": "texture", "size": 64, "batch": 1, "dtype": "float32",
+            "device": "cpu"}  # fmt: skip
     store = Store.create(tmp_path, {"command": ["x"], "cells": [{**cell, "seed": seed} for seed in range(3)]})
     store.close()
     page = build(store.path)

@@ -57,7 +57,9 @@ def test_a_peer_that_fails_or_makes_no_numbers_is_left_out(net, monkeypatch, fai
     told = []
     monkeypatch.setattr(fastest, "PEERS", {"broken": broken, "nan": peer(np.full((1, 3, 64, 64), np.nan), 0)})
     inputs = net.inputs(photo(64, 64))
-    made = fastest.Fastest(net.description, net.params, net.meta, "float32", told.append)(*inputs)
+    run = fastest.Fastest(net.description, net.params, net.meta, "float32")
+    run.tell = told.append
+    made = run(*inputs)
     np.testing.assert_array_equal(made.asnumpy(), net.inference(*inputs).asnumpy())
     assert told[0] == f"note: engine broken fails and is left out: {fails}" and told[1].startswith("note: engine gluon")
 

@@ -143,7 +143,7 @@ def test_working_sizes_are_multiples_and_as_large_as_reflections_need():
     assert geometry.working_size(described("texture_net"), 1, 17) == (16, 32)
     net = Builder()
     net.crop(net.content(), 1)
-    with pytest.raises(UserError, match="^net: it makes no picture"):
+    with pytest.raises(UserError, match="^net: no size up to "):
         geometry.working_size(net.build(), 64, 64)
 
 

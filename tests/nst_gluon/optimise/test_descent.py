@@ -108,7 +108,7 @@ def test_the_picture_that_a_method_s_own_loss_moves_is_made_and_judged_off_the_c
 
 def test_a_picture_of_another_size_is_refused():
     """It would be compared with pictures of the size that was asked for."""
-    bowl, loss = Bowl(), lambda picture: (0.0, picture)
+    bowl, loss = Bowl(GOAL), lambda picture: (0.0, picture)
     half = NOISE[:, :, ::2]
     for descend in (
         lambda problem: problem.minimise(half),
