@@ -25,12 +25,12 @@ def test_every_bundled_net_is_on_the_page(sheet):
     nets = {(net.style, net.method) for net in assets.nets() if net.task == "stylize"}
     optimised = {(style, sheet.OPTIMISED) for style in assets.PAINTINGS}
     assert set(zip(record["style"], record["method"])) == nets | optimised
-    assert (record.groupby(["style", "method"])["content"].agg(set) == set(assets.CONTENTS)).all()
+    assert (record.groupby(["style", "method"])["content"].agg(set) == set(sheet.CONTENTS)).all()
     assert part(STYLIZED / "README.md", "objectives") == sheet.table(record)
     for style in assets.PAINTINGS:
         with Image.open(STYLIZED / f"{style}.jpg") as page:
             tile = sheet.TILE + sheet.GAP
-            assert page.size == (sheet.MARGIN + len(assets.CONTENTS) * tile, sheet.WORDS + 5 * tile)
+            assert page.size == (sheet.MARGIN + len(sheet.CONTENTS) * tile, sheet.WORDS + 5 * tile)
 
 
 def test_the_record_is_of_the_bundled_nets(sheet):
@@ -38,7 +38,7 @@ def test_the_record_is_of_the_bundled_nets(sheet):
     record = pd.read_csv(STYLIZED / "objectives.csv").set_index(["style", "method", "content"])["white"]
     for style in assets.PAINTINGS:
         paint = sheet.nst_gluon.load_net(assets.find_net(style, "johnson_slim", "stylize"))
-        for name in assets.CONTENTS:
+        for name in sheet.CONTENTS:
             photo = sheet.content(name)
             found = sheet.white(paint(photo, size=sheet.SIZE), photo)
             assert found == pytest.approx(record[style, "johnson_slim", name], abs=1e-4)

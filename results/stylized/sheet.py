@@ -3,7 +3,7 @@
     python results/stylized/sheet.py
 
 Writes a sheet for each painting (STYLE.jpg), objectives.csv (a row per picture), and the table of README.md here. The
-optimised pictures are kept in optimised/, which is not committed: all of them take an hour on two slow cores.
+optimised pictures are kept in optimised/, which is not committed: all of them take two hours on two slow cores.
 """
 
 from __future__ import annotations
@@ -17,23 +17,30 @@ from PIL import Image, ImageDraw, ImageFont
 
 import nst_gluon
 from bench.report.generated import write_part
-from nst_gluon import api, assets
+from nst_gluon import assets
 from nst_gluon.pictures import images
 
 HERE = Path(__file__).resolve().parent
-SIZE, EVALUATIONS = 256, api.ITERATIONS
+SIZE, EVALUATIONS = 256, 500
+CLOSE = {"astronaut": (96, 0, 352, 256)}  # left, top, right, bottom of a face
+CONTENTS = (*assets.CONTENTS, *(f"{name}, close" for name in CLOSE))
 OPTIMISED, NETS = "gatys", ("johnson", "johnson_slim", "texture_net")
-TILE, GAP, MARGIN, WORDS = 180, 5, 92, 22  # pixels: a picture, between two, room for names at the left and on top
+TILE, GAP, MARGIN, WORDS = 150, 5, 92, 22  # pixels: a picture, between two, room for names at the left and on top
 
 
 def content(name: str) -> np.ndarray:
-    """The middle of that photo: uint8 (SIZE, SIZE, 3)."""
-    return images.to_uint8(images.load(assets.content_path(name), SIZE))
+    """The middle of that photo, or its face: uint8 (SIZE, SIZE, 3)."""
+    photo, _, close = name.partition(", ")
+    path = assets.content_path(photo)
+    if not close:
+        return images.to_uint8(images.load(path, SIZE))
+    with Image.open(path) as whole:
+        return np.asarray(whole.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS, CLOSE[photo]))
 
 
 def optimised(style: str, name: str) -> np.ndarray:
     """What optimisation from noise makes after EVALUATIONS evaluations; from optimised/, or made and kept there."""
-    path = HERE / "optimised" / f"{style}-{name}.png"
+    path = HERE / "optimised" / f"{style}-{name.replace(', ', '-')}-{EVALUATIONS}.png"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         made = nst_gluon.stylize(content(name), style=assets.style_path(style), method=OPTIMISED, size=SIZE,
@@ -50,17 +57,17 @@ def white(picture: np.ndarray, photo: np.ndarray) -> float:
 
 def painted(style: str) -> dict[tuple[str, str], np.ndarray]:
     """Every picture of that style, by method and content."""
-    found = {(OPTIMISED, name): optimised(style, name) for name in assets.CONTENTS}
+    found = {(OPTIMISED, name): optimised(style, name) for name in CONTENTS}
     for method in NETS:
         paint = nst_gluon.load_net(assets.find_net(style, method, "stylize"))
-        found |= {(method, name): paint(content(name), size=SIZE) for name in assets.CONTENTS}
+        found |= {(method, name): paint(content(name), size=SIZE) for name in CONTENTS}
     return found
 
 
 def measure(style: str, pictures: dict[tuple[str, str], np.ndarray]) -> list[dict]:
     """A row per picture: its objective, as 8 bits hold it, and :func:`white`."""
     rows = []
-    for name in assets.CONTENTS:
+    for name in CONTENTS:
         photo = content(name)
         for method in (OPTIMISED, *NETS):
             picture = pictures[method, name]
@@ -72,15 +79,15 @@ def measure(style: str, pictures: dict[tuple[str, str], np.ndarray]) -> list[dic
 
 def sheet(style: str, pictures: dict[tuple[str, str], np.ndarray]) -> Image.Image:
     """The photos in the first row, and a row for each method."""
-    rows = [("photo", [content(name) for name in assets.CONTENTS])]
-    rows += [(method, [pictures[method, name] for name in assets.CONTENTS]) for method in (OPTIMISED, *NETS)]
-    width, height = MARGIN + len(assets.CONTENTS) * (TILE + GAP), WORDS + len(rows) * (TILE + GAP)
+    rows = [("photo", [content(name) for name in CONTENTS])]
+    rows += [(method, [pictures[method, name] for name in CONTENTS]) for method in (OPTIMISED, *NETS)]
+    width, height = MARGIN + len(CONTENTS) * (TILE + GAP), WORDS + len(rows) * (TILE + GAP)
     made = Image.new("RGB", (width, height), "white")
     write = ImageDraw.Draw(made)
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)
     with Image.open(assets.style_path(style)) as painting:
         made.paste(_reduced(np.asarray(painting.convert("RGB")), MARGIN - 2 * GAP), (GAP, WORDS))
-    for place, name in enumerate(assets.CONTENTS):
+    for place, name in enumerate(CONTENTS):
         write.text((MARGIN + place * (TILE + GAP) + TILE // 2, 4), name, "black", font, anchor="ma")
     for number, (what, row) in enumerate(rows):
         top = WORDS + number * (TILE + GAP)
