@@ -20,7 +20,7 @@ from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError, did_you_mean, nearest
 
 ITEM = r'(?:^|(?<=,))\s*"(?P<quoted>[^"]+)"\s*(?=,|$)|(?P<plain>[^,]+)'
-LARGEST_SIZE, LARGEST_BATCH = 1_000_000, 100_000
+LARGEST_BATCH = 100_000
 
 # What decides a plan: given together with --resume, it must be the plan of that run.
 PLAN_DEFAULTS = {
@@ -68,7 +68,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
             engines.get(name).check()
     method_names = outside.parse("--method", given["method"])
     tasks = build.parse_names("--task", given["task"], methods.TASKS)
-    sizes = build.parse_integers("--size", given["size"], least=16, most=LARGEST_SIZE)
+    sizes = build.parse_integers("--size", given["size"], least=16, most=runtime.LARGEST_SIDE)
     batches = _given(given["batch"], lambda text: build.parse_integers("--batch", text, most=LARGEST_BATCH))
     devices = [runtime.parse_device(text) for text in _items("--device", given["device"])]
     dtypes = [runtime.parse_dtype(text) for text in _items("--dtype", given["dtype"])]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Pictures of more pixels than this are made in tiles of at most TILE_SIDE, unless --tile says otherwise; bytes a pixel
 # of a tile, with all its graphs; of the picture as it is read and written; and of one that gets the detail of its
-# content: measured.
+# content (52 and some room): measured.
 WHOLE_PIXELS, TILE_SIDE = 2048**2, 512
 TILE_BYTES, PICTURE_BYTES, DETAIL_BYTES = 2_600, 24, 64
 # A picture whose longer side is more times larger or smaller than those of the training: strokes of another scale.

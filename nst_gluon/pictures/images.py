@@ -23,9 +23,8 @@ from PIL import Image, UnidentifiedImageError
 
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, reading, write_atomically
-from nst_gluon.system.runtime import memory_available_bytes
+from nst_gluon.system.runtime import LARGEST_SIDE, memory_available_bytes
 
-LARGEST_SIDE = 1_000_000
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # What Pillow may take a file for, whatever its name says: others start programs (PostScript) or are seldom tried.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")

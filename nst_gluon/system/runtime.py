@@ -27,6 +27,7 @@ from nst_gluon.system.machine import cpu_quota as cpu_quota
 from nst_gluon.system.machine import memory_available_bytes as memory_available_bytes
 
 DTYPES = ("float32", "bfloat16")
+LARGEST_SIDE = 1_000_000  # of a picture
 LARGEST_SEED = 2**32 - 2**16  # generators take 32 bits, and some are asked with the next few numbers
 INSTALL = "python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU)"
 ENGINE_DISTRIBUTIONS = ("mxnet", "mxnet-cu112")

@@ -29,6 +29,7 @@ FAST = ["--random-weights"]
         ("stylise", "did you mean 'stylize'"),
         ("stylize", "PICTURE"),
         ("stylize chelsea --size 0", "--size: 0 is too small"),
+        (f"texture --size {10**170}", "is too large; the most is 1,000,000,000"),
         ("stylize chelsea --size big", "--size: 'big' is not a whole number"),
         ("stylize chelsea --sise 5", "--sise: there is no such option; did you mean '--size'?"),
         ("stylize chelsea --wobble", "--wobble: there is no such option (see python -m nst_gluon stylize --help)"),
