@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.plan import older
@@ -59,6 +59,24 @@ class Budget:
         return cls(**{**known, "batches": tuple(known["batches"])})
 
 
+STANDARD = Budget(
+    name="standard",
+    min_samples=10,
+    min_seconds=1.5,  # in each of three processes
+    max_seconds=60.0,
+    warm_up_seconds=2.0,
+    optimise_seconds=60.0,
+    optimise_growth=0.87,
+    stop_early=True,
+    least_iterations=10,
+    max_iterations=500,
+    batches=(1,),
+    draws=16,
+    seeds=3,
+    processes=3,
+    variant_seconds=16.0,
+)
+
 BUDGETS = {
     budget.name: budget
     for budget in (
@@ -80,23 +98,9 @@ BUDGETS = {
             variant_seconds=4.0,
             variants=False,
         ),
-        Budget(
-            name="standard",
-            min_samples=10,
-            min_seconds=1.5,  # in each of three processes
-            max_seconds=60.0,
-            warm_up_seconds=2.0,
-            optimise_seconds=60.0,
-            optimise_growth=0.87,
-            stop_early=True,
-            least_iterations=10,
-            max_iterations=500,
-            batches=(1,),
-            draws=16,
-            seeds=3,
-            processes=3,
-            variant_seconds=16.0,
-        ),
+        STANDARD,
+        # For slow processors and large pictures, where the standard time ends before the nets' objectives are reached.
+        replace(STANDARD, name="long", optimise_seconds=240.0, variant_seconds=64.0),
         Budget(
             name="full",
             min_samples=20,

@@ -268,9 +268,11 @@ def warnings(analysed: Analysed) -> Iterator[str]:
         yield f"Some times of a call or a step rest on fewer than {FEW} samples; n is in the tables."
     compared = summary["method"].isin([analysed.methods.baseline, *analysed.methods.nets])
     if (compared & (summary["status"] == NOT_REACHED)).any():
+        standard = run_facts.get(run.meta, "budget", "name") == "standard"
+        longer = " --budget long gives them more time." if standard else ""
         yield (
             "Some optimisations ended before they reached a target: those times and speed-ups are lower bounds, marked "
-            "> and ≥."
+            f"> and ≥.{longer}"
         )
     reduced = sorted(set(summary.loc[summary["dtype"] != "float32", "dtype"]))
     if reduced:

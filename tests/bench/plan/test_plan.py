@@ -160,6 +160,10 @@ def test_the_budgets_keep_their_promises():
         )
         seconds = (durations.estimate_s(cell, budget, durations.pictures_of(cell, built)) for cell in built.cells)
         assert sum(seconds) < 60 * minutes
+    standard, long = BUDGETS["standard"], BUDGETS["long"]
+    assert long.stop_early and long.variants and long.seeds == standard.seeds
+    for variant in (False, True):
+        assert long.limit_s(512, variant) == 4 * standard.limit_s(512, variant)
     full = BUDGETS["full"]
     assert full.seeds >= 3 and full.processes >= 3 and full.crossed and full.draws >= 16
     assert full.max_iterations >= 500 and not full.stop_early and full.min_samples >= 10

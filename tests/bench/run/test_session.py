@@ -267,7 +267,7 @@ def test_resume_takes_the_plan_from_the_run(capsys, faked, tmp_path):
     assert status == 2 and "--resume" in error and "another plan" in error
 
 
-@pytest.mark.parametrize("budget", ["quick", "standard", "full"])
+@pytest.mark.parametrize("budget", ["quick", "standard", "long", "full"])
 def test_a_loss_that_the_user_named_ends_optimisation(budget):
     options = main.parser().parse_args(["run", "--size", "64", "--budget", budget, "--target-loss", "300"])
     plan = main.make_plan(options)
