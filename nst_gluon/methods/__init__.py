@@ -38,6 +38,7 @@ BUNDLED = (
     "nst_gluon.methods.net_gatys:NetGatys",
     "nst_gluon.methods.johnson:Johnson",
     "nst_gluon.methods.johnson:JohnsonSlim",
+    "nst_gluon.methods.coarse_net:CoarseNet",
     "nst_gluon.methods.texture_net:TextureNet",
     "nst_gluon.methods.transformer_net:TransformerNet",
     "nst_gluon.methods.portilla_simoncelli:PortillaSimoncelli",

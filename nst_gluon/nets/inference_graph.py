@@ -11,7 +11,7 @@ What makes it fast, measured in ``results/speed/inference.md``; each is a patter
 - Upsampling by 2 and the 3x3 convolution after it are one transposed convolution, 4x4 with stride 2: 4/9 of the work.
   A norm between the two comes before both.
 - A convolution of a concatenation is the sum of two.
-- A large last kernel makes four pixels at a time, as channels.
+- A large last kernel makes four pixels at a time, as channels: one of 5x5 after upsampling from the coarser picture.
 - Where all padding is circular and all statistics are known, inputs are wrapped around once and no convolution is
   padded. The finest scale, whose activations are the only large ones, is worked on in strips that stay in the
   processor's cache.
@@ -39,7 +39,15 @@ from nst_gluon.methods.description import (
     Upsample,
 )
 from nst_gluon.nets import geometry, operators, patterns
-from nst_gluon.nets.kernels import WIDEST_PAD, fit, laid_out, phase_kernel, rows_below, upsampling_kernel
+from nst_gluon.nets.kernels import (
+    WIDEST_PAD,
+    coarse_phase_kernel,
+    fit,
+    laid_out,
+    phase_kernel,
+    rows_below,
+    upsampling_kernel,
+)
 from nst_gluon.system.engine import mx
 
 # Inputs (pictures, noise) have fewer channels than this, activations do not.
@@ -343,13 +351,16 @@ class InferenceGraph:
         """One part of :meth:`_sum`; ``small``: from before its upsampling."""
         margin, takes = self.margins[layer.name] if self.margins else 0, layer.padding
         pad = takes if layer.mode == "zero" and not self.margins else 0
-        if not small:
+        coarse = phased and x.upsampled and layer.kernel == 5 and layer.mode == "zero" and not self.margins
+        if coarse:
+            weight, bias, x, pad = coarse_phase_kernel(weight), np.tile(bias, 4), replace(x, upsampled=False), 1
+        elif not small:
             x = self._plain_value(x)
             if self.margins:
                 x = self._at(x, margin + takes)
             elif takes and (not pad or pad > WIDEST_PAD):
                 x, pad = self._padded(x, takes, layer.mode), 0
-        if phased:
+        if phased and not coarse:
             weight, bias = phase_kernel(weight), np.tile(bias, 4)
         out, taken = weight.shape[:2]
         half = self.half and not (x.width < LEAST_WIDTH and not x.laid)
@@ -372,7 +383,7 @@ class InferenceGraph:
             settings.update(kernel=(4, 4), stride=(2, 2), pad=pad if isinstance(pad, tuple) else (pad, pad))
         else:
             kernel = fit(weight, width, x.width)
-            stride = 2 if phased else layer.stride
+            stride = 2 if phased and not coarse else layer.stride
             settings.update(kernel=weight.shape[2:], stride=(stride, stride), pad=(pad, pad))
         arrays = [kernel] if bias is None else [kernel, fit(bias, width)]
         data = S.amp_cast(x.symbol, dtype=BFLOAT16) if half else x.symbol

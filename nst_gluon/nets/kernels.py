@@ -47,6 +47,19 @@ def phase_kernel(weight: np.ndarray) -> np.ndarray:
     return np.concatenate(phases)
 
 
+def coarse_phase_kernel(weight: np.ndarray) -> np.ndarray:
+    """Weights (4 * out, in, 3, 3) of the convolution whose channels, taken apart by ``depth_to_space``, are nearest
+    upsampling by 2 and then the 5x5 convolution ``weight`` (out, in, 5, 5) with zero padding.
+
+    Of the 5 rows around a pixel of the fine scale, an even one has 2, 2 and 1 in three coarse rows, an odd one 1, 2, 2.
+    """
+    phases = []
+    for i in (0, 1):
+        rows = np.add.reduceat(weight, (0, 2 - i, 4 - i), axis=2)
+        phases += [np.add.reduceat(rows, (0, 2 - j, 4 - j), axis=3) for j in (0, 1)]
+    return np.concatenate(phases)
+
+
 def rows_below(first: int, last: int, pad: int, margin: int = 1) -> tuple[int, int, int]:
     """What a strip of rows of an upsampling convolution's result needs of the coarser scale: its rows (begin, end),
     and the ``pad`` in rows.

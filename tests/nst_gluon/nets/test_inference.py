@@ -136,11 +136,14 @@ def test_the_net_can_be_used_at_many_sizes_one_after_the_other():
         assert difference(net, side, side) < TOLERANCE
 
 
+@pytest.mark.parametrize("kernel", [5, 7])
 @pytest.mark.parametrize("mode", PADDINGS)
-def test_a_large_last_kernel_makes_four_pixels_at_a_time(mode):
+def test_a_large_last_kernel_makes_four_pixels_at_a_time(mode, kernel):
+    """Of 5x5, right after upsampling and padded with zeros: from the coarser picture."""
     net = Builder()
     x = net.convolution("first", net.content(), 8, 3, stride=2, padding=1)
-    x = net.convolution("last", net.activation(net.upsample(x), "relu"), 3, 5, padding=2, mode=mode)
+    x = net.upsample(net.activation(x, "relu"))
+    x = net.convolution("last", x, 3, kernel, padding=kernel // 2, mode=mode)
     net.affine(net.activation(x, "tanh"), 0.5, 0.5)
     net = net.build()
     assert patterns.is_phased(net, net["last"]) and not patterns.is_phased(net, net["first"])
