@@ -16,7 +16,8 @@ from nst_gluon.nets import netfile
 
 pytest.importorskip("mxnet", reason="needs an engine")
 
-NETS = (("texture_net", "texture"), ("texture_net", "stylize"), ("johnson", "stylize"), ("johnson_slim", "stylize"))
+STYLISING = ("texture_net", "johnson", "johnson_slim", "coarse_net")
+NETS = (("texture_net", "texture"), *((net, "stylize") for net in STYLISING))
 
 
 @pytest.fixture(scope="module")

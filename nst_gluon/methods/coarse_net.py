@@ -19,7 +19,7 @@ class CoarseNet(Generator):
     nearest upsampling and 3x3 convolutions, the last one 5x5. Instance norm and ReLU follow each but the last, whose
     output is linear, 0.5 + 0.5 z. By default 271,299 parameters.
 
-    Nothing but the picture has the full side: a fifth of the operations of the slim Johnson net. The levels are not
+    Nothing but the picture has the full side: a seventh of the operations of the slim Johnson net. The levels are not
     joined by short cuts, with which nets kept the photo and were slow to learn the style.
     """
 

@@ -19,7 +19,8 @@ from bench.plan import arguments, cells, engines
 from bench.run import result_table, session
 from bench.store import run_folder
 
-NETS = {("johnson", "stylize"), ("johnson_slim", "stylize"), ("texture_net", "stylize"), ("texture_net", "texture")}
+STYLISING = ("johnson", "johnson_slim", "coarse_net", "texture_net")
+NETS = {*((net, "stylize") for net in STYLISING), ("texture_net", "texture")}
 
 
 @pytest.fixture(autouse=True)
