@@ -38,6 +38,7 @@ def compared(net, size: tuple[int, int], side: int) -> tuple[tiles.Tiling, np.nd
     [
         ("johnson", "stylize", {"norm": "batch"}, (150, 201), 96),
         ("johnson", "stylize", {"norm": "instance", "residuals": 2}, (150, 201), 96),
+        ("coarse_net", "stylize", {"halvings": 2, "residuals": 1}, (150, 201), 96),
         ("texture_net", "texture", {"scales": 3}, (40, 130), 16),
         ("texture_net", "texture", {"padding": "reflect", "scales": 3}, (90, 130), 64),
         ("texture_net", "stylize", {"norm": "batch", "scales": 4}, (130, 201), 128),
