@@ -30,7 +30,7 @@ def test_every_bundled_net_is_on_the_page(sheet):
     for style in assets.PAINTINGS:
         with Image.open(STYLIZED / f"{style}.jpg") as page:
             tile = sheet.TILE + sheet.GAP
-            assert page.size == (sheet.MARGIN + len(sheet.CONTENTS) * tile, sheet.WORDS + 5 * tile)
+            assert page.size == (sheet.MARGIN + len(sheet.CONTENTS) * tile, sheet.WORDS + (2 + len(sheet.NETS)) * tile)
 
 
 def test_the_record_is_of_the_bundled_nets(sheet):

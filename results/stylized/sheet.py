@@ -22,14 +22,14 @@ from nst_gluon.pictures import images
 
 HERE = Path(__file__).resolve().parent
 SIZE, EVALUATIONS = 256, 500
-CLOSE = {"astronaut": (96, 0, 352, 256)}  # left, top, right, bottom of a face
+CLOSE = {"astronaut": (96, 0, 352, 256), "rocket": (192, 171, 448, 427)}  # left, top, right, bottom
 CONTENTS = (*assets.CONTENTS, *(f"{name}, close" for name in CLOSE))
-OPTIMISED, NETS = "gatys", ("johnson", "johnson_slim", "texture_net")
+OPTIMISED, NETS = "gatys", ("johnson", "johnson_slim", "coarse_net", "texture_net")
 TILE, GAP, MARGIN, WORDS = 150, 5, 92, 22  # pixels: a picture, between two, room for names at the left and on top
 
 
 def content(name: str) -> np.ndarray:
-    """The middle of that photo, or its face: uint8 (SIZE, SIZE, 3)."""
+    """The middle of that photo, or a close-up: uint8 (SIZE, SIZE, 3)."""
     photo, _, close = name.partition(", ")
     path = assets.content_path(photo)
     if not close:
