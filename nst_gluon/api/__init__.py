@@ -22,6 +22,7 @@ from nst_gluon import methods
 from nst_gluon.api import inputs
 from nst_gluon.api.choice import first_net, generators, net_path, runs_here
 from nst_gluon.api.inputs import Listener, Picture
+from nst_gluon.api.kinds import checked
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import request
 from nst_gluon.methods.description import describe
@@ -50,6 +51,7 @@ def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+@checked
 def stylize(
     content: Picture,
     *,
@@ -110,6 +112,7 @@ def stylize(
     return maker.picture(array, array.shape[2:])
 
 
+@checked
 def texture(
     *,
     style: Picture | None = None,
@@ -174,6 +177,7 @@ class Net:
         return stylize(content, net=self, **options)
 
 
+@checked
 def load_net(net: PathLike, *, device: str = "cpu", dtype: str = "float32", threads: int | None = None) -> Net:
     """A trained net: a file that :func:`train` wrote, or the name of a bundled one (``nst-gluon list nets``)."""
     path = net_path(net, "net")
@@ -183,6 +187,7 @@ def load_net(net: PathLike, *, device: str = "cpu", dtype: str = "float32", thre
     return Net(trained_net.load_net(path, engine.context, engine.dtype))
 
 
+@checked
 def train(
     style: PathLike,
     *,
@@ -342,6 +347,7 @@ class Score:
     weights: dict[str, Any]
 
 
+@checked
 def score(
     picture: Picture,
     *,

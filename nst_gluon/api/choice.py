@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,7 +143,7 @@ def _bundled(request: Request, method: methods.Method) -> Path | None:
 
 
 def _chosen_by_net(request: Request, asked: methods.Method | None) -> Choice:
-    if isinstance(request.net, (str, Path)):
+    if isinstance(request.net, (str, os.PathLike)):
         net = net_path(request.net, "--net")
         with inputs.naming("--net"):
             meta = netfile.describe(net)

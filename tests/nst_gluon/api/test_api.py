@@ -117,6 +117,19 @@ def test_what_is_no_picture_at_all_is_refused(picture):
         nst_gluon.score("chelsea", style=picture)
 
 
+@pytest.mark.parametrize("name", ["stylize", "texture", "train", "score", "load_net"])
+def test_an_argument_of_a_wrong_kind_is_named(name):
+    """None where it means nothing, and things that no argument can be; a picture's kinds are tested above."""
+    function = getattr(nst_gluon, name)
+    first = {"stylize": ("chelsea",), "texture": (), "load_net": ("great_wave-johnson-stylize",)}.get(name, ("brick",))
+    style = {"style": "brick"} if name == "score" else {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "Picture" not in parameter.annotation:
+            for value in (None, {1}, object())["None" in parameter.annotation :]:
+                with pytest.raises(UserError, match=f"^--{parameter.name.replace('_', '-')}: .* is not "):
+                    function(*first, **{**style, parameter.name: value})
+
+
 def test_what_a_picture_is_said_to_need():
     """A given tile counts, and with a net's size that of the small picture; a picture in one piece is the most."""
     def needed(**options):
