@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 SIZE, EVALUATIONS = 256, 500
 CLOSE = {"astronaut": (96, 0, 352, 256)}  # left, top, right, bottom
 CONTENTS = (*assets.CONTENTS, *(f"{name}, close" for name in CLOSE))
-OPTIMISED, NETS = "gatys", ("johnson", "johnson_slim", "coarse_net", "texture_net")
+OPTIMISED, NETS = "gatys", ("johnson", "johnson_slim", "texture_net")
 TILE, GAP, MARGIN, WORDS = 150, 5, 92, 22  # pixels: a picture, between two, room for names at the left and on top
 
 
