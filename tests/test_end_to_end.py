@@ -16,7 +16,7 @@ from nst_gluon.nets import netfile
 
 pytest.importorskip("mxnet", reason="needs an engine")
 
-STYLISING = ("texture_net", "johnson", "johnson_slim", "coarse_net")
+STYLISING = ("texture_net", "johnson", "johnson_slim")
 NETS = (("texture_net", "texture"), *((net, "stylize") for net in STYLISING))
 
 

@@ -42,28 +42,35 @@ def test_a_run_of_several_processes_is_too(tmp_path):
 
 
 def test_the_table_of_the_readme_is_recomputed_from_samples_and_curves():
-    """Every printed figure, to its last digit: medians over the styles of a row."""
-    text = part(ROOT / "README.md", "results")
-    lines = [line for line in text.splitlines() if re.match(r"\| (stylize|texture) \d+ ", line)]
-    found = recompute(STYLES)
-    assert len(lines) == len({(row["task"], row["size"], row["method"]) for row in found}) >= 4
+    """Every printed figure, to its last digit: medians over the styles of a row; three columns for each size."""
+    head, _, *lines = [line.strip("|") for line in part(ROOT / "README.md", "results").splitlines() if line[:1] == "|"]
+    sizes = [int(size) for size in re.findall(r" (\d+): time", head)]
+    found, printed = recompute(STYLES), 0
     for line in lines:
-        picture, net, styles, times, ratio, memory = (cell.strip() for cell in line.strip("|").split("|"))
-        rows = [row for row in found if (f"{row['task']} {row['size']}", f"`{row['method']}`") == (picture, net)]
-        assert len(rows) == int(styles)
-        numbers = ("latency_s", "optimisation_s", "speedup", "net_bytes", "optimisation_bytes")
-        median = {name: np.median([row[name] for row in rows]) for name in numbers}
-        millis, seconds = re.fullmatch(r"([\d.,]+) ms : ([\d.,]+) s", times).groups()
-        assert round(1e3 * median["latency_s"], decimals(millis)) == number(millis)
-        assert round(median["optimisation_s"], decimals(seconds)) == number(seconds)
-        speedup = re.match(r"\*\*([\d.,]+)x\*\*", ratio).group(1)
-        assert round(median["speedup"]) == number(speedup)
-        if len(rows) > 1:
-            ends = re.search(r"\(([\d.,]+) to ([\d.,]+)\)", ratio).groups()
-            assert [round(end([row["speedup"] for row in rows])) for end in (min, max)] == [*map(number, ends)]
-        ours, theirs = re.fullmatch(r"([\d.,]+) : ([\d.,]+) MB", memory).groups()
-        assert round(median["net_bytes"] / 1e6) == number(ours)
-        assert round(median["optimisation_bytes"] / 1e6) == number(theirs)
+        task, net, styles, *figures = (cell.strip() for cell in line.split("|"))
+        of_net = [row for row in found if (row["task"], f"`{row['method']}`") == (task, net)]
+        assert len({row["style_name"] for row in of_net}) == int(styles)
+        for place, size in enumerate(sizes):
+            check([row for row in of_net if row["size"] == size], *figures[3 * place : 3 * place + 3])
+            printed += 1
+    assert printed == len({(row["task"], row["size"], row["method"]) for row in found}) >= 4
+
+
+def check(rows: list[dict], times: str, ratio: str, memory: str) -> None:
+    """What is printed of a net at one size is what its rows say, one for each style."""
+    numbers = ("latency_s", "optimisation_s", "speedup", "net_bytes", "optimisation_bytes")
+    median = {name: np.median([row[name] for row in rows]) for name in numbers}
+    millis, seconds = re.fullmatch(r"([\d.,]+) ms : ([\d.,]+) s", times).groups()
+    assert round(1e3 * median["latency_s"], decimals(millis)) == number(millis)
+    assert round(median["optimisation_s"], decimals(seconds)) == number(seconds)
+    speedup = re.match(r"\*\*([\d.,]+)x\*\*", ratio).group(1)
+    assert round(median["speedup"]) == number(speedup)
+    if len(rows) > 1:
+        ends = re.search(r"\(([\d.,]+) to ([\d.,]+)\)", ratio).groups()
+        assert [round(end([row["speedup"] for row in rows])) for end in (min, max)] == [*map(number, ends)]
+    ours, theirs = re.fullmatch(r"([\d.,]+) : ([\d.,]+) MB", memory).groups()
+    assert round(median["net_bytes"] / 1e6) == number(ours)
+    assert round(median["optimisation_bytes"] / 1e6) == number(theirs)
 
 
 def number(text: str) -> float:

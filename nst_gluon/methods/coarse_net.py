@@ -28,7 +28,7 @@ class CoarseNet(Generator):
     title = "coarse net"
     description = "a net that works at an eighth of the picture's side, one forward pass a picture"
     paper = "this suite's own, after Johnson, Alahi, Fei-Fei, 2016"
-    color = "#882255"
+    color = "#5e60ce"
     initializer = "uniform"
 
     def architecture(self, task: str) -> dict[str, Any]:
