@@ -110,7 +110,7 @@ def test_the_pictures_are_judged_afterwards(finished, tmp_path):
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_pictures_bit_for_bit(nets, finished, tmp_path):
     path, _ = finished
-    status, answer = bench(nets, tmp_path, "--task", "texture")
+    status, answer = bench(nets[:2], tmp_path, "--task", "texture")
     assert status == 0
     again = sorted(Path(answer["path"], "images").glob("gluon-*.png"))
     assert len(again) == 3  # the net's, optimisation's, and optimisation's at the net's objective

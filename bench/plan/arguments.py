@@ -216,7 +216,12 @@ def _nets(
             meta = netfile.describe(file)
         except UserError as error:
             raise UserError(f"--net: {error}") from error
-        use = f"{meta.get('method')}/{meta.get('task')}"
+        method, task = str(meta.get("method")), str(meta.get("task"))
+        if task not in tasks:
+            raise UserError(f"--net: {text} is a net for {task!r}, which is not in --task; add it there")
+        if not any(each.name == method or each.from_net for each in chosen):
+            raise UserError(f"--net: {text} is a net of {method!r}, which is not in --method; add it there")
+        use = f"{method}/{task}"
         if len(styles) > 1:
             trained_on = str(meta.get("style"))
             trained_on = trained_on if trained_on in names else Path(trained_on).stem

@@ -96,6 +96,8 @@ def status_and_error(capsys, *arguments: str) -> tuple[int, str]:
         (["--threads", ""], ["--threads", "whole number"]),
         (["--repeats", ""], ["--repeats", "whole number"]),
         (["--net", "nowhere.npz"], ["--net", "nowhere.npz"]),
+        (["--net", "brick-texture_net-texture", "--method", "gatys"], ["--net", "'texture_net'", "--method; add"]),
+        (["--net", "brick-texture_net-texture", "--task", "stylize"], ["--net", "'texture'", "--task; add"]),
         (["--resume", "yesterday"], ["--resume", "yesterday"]),
         (["--shard", "0/2"], ["--shard", "no part 0 of 2", "1/2 to 2/2"]),
         (["--shard", "3/2"], ["--shard", "no part 3 of 2"]),
