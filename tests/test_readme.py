@@ -246,8 +246,8 @@ def _verdict(task: str, evaluations: list[pd.Series], claims: pd.DataFrame) -> s
     needed = pd.concat(evaluations)
     if task == "stylize":
         least, most = needed.min(), needed.max()
-        floor = "below the quality floor: " if most < QUALITY_FLOOR else ""
-        return f"{floor}optimisation matches the nets in {least:.0f} to {most:.0f} evaluations"
+        floor = "below" if most < QUALITY_FLOOR else "in part below" if least < QUALITY_FLOOR else "above"
+        return f"{floor} the quality floor: optimisation matches the nets in {least:.0f} to {most:.0f} evaluations"
     claim = claims.set_index(["id", "size"]).loc[("texture-net-speed", 256)]
     why, _, basis = claim["reason"].partition("; ")
     reason = f", as the net of {basis.split(',')[0]} is {why}" if basis else ""

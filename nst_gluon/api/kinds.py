@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from nst_gluon.methods.description import shown
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line
 
 # By annotation: words for it, and types. How large a number may be, and what a text may say, is checked where it is
 # used; a number may be a text there, as the command line has it.
@@ -26,7 +26,6 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "Mapping[str, float]": ("names with numbers", (Mapping,)),
     "None": ("None", (type(None),)),
 }
-LONGEST = 60
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,9 +45,7 @@ def checked(function: Function) -> Function:
             kinds = [_kind(one, function) for one in str(signature.parameters[name].annotation).split(" | ")]
             if None not in kinds and not any(isinstance(value, types) for _, types in kinds):
                 argument = f"--{name.replace('_', '-')}" if name in keyword else name
-                text = one_line(repr(value))
-                text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-                raise UserError(f"{argument}: {text} is not {' or '.join(words for words, _ in kinds)}")
+                raise UserError(f"{argument}: {shown(value)} is not {' or '.join(words for words, _ in kinds)}")
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]

@@ -165,6 +165,8 @@ class Generator(Method):
     kind = GENERATES
     # How a new net's weights are drawn: ``xavier``; ``uniform``, in +-1/sqrt(fan in); ``normal``, of deviation 0.02.
     initializer: ClassVar[str] = "xavier"
+    # Adam's first learning rate.
+    rate: ClassVar[float] = 1e-3
 
     @abc.abstractmethod
     def architecture(self, task: str) -> dict[str, Any]:
@@ -183,8 +185,8 @@ class Generator(Method):
         return ()
 
     def schedule(self, iterations: int) -> Schedule:
-        """The learning rate of a training of so many iterations. Adam's 1e-3 throughout unless a method says more."""
-        return Schedule(1e-3, iterations, iterations, 1.0)
+        """The learning rate of a training of so many iterations: :attr:`rate` throughout unless a method says more."""
+        return Schedule(self.rate, iterations, iterations, 1.0)
 
     def training(self, trainer: Trainer) -> Training | None:
         """How its nets are trained if not on the common objective; None: on that."""

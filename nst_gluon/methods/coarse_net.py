@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from nst_gluon.methods.base import Generator, Schedule
-from nst_gluon.methods.description import Builder, Net, Norm
-from nst_gluon.system.errors import UserError
+from nst_gluon.methods.base import Generator
+from nst_gluon.methods.description import Builder, Net, Norm, whole
 
 # Channels at half of the side; each further halving doubles them.
 FIRST = 16
-MOST_HALVINGS = 6
 
 
 class CoarseNet(Generator):
     """Convolutions of stride 2, 5x5 and then 3x3, down to 2^-halvings of the side; residual blocks there; back by
     nearest upsampling and 3x3 convolutions, the last one 5x5. Instance norm and ReLU follow each but the last, whose
-    output is linear, 0.5 + 0.5 z. By default 271,299 parameters.
+    output is linear, 0.5 + 0.5 z. 271,299 parameters.
 
     Nothing but the picture has the full side: a seventh of the operations of the slim Johnson net. The levels are not
     joined by short cuts, with which nets kept the photo and were slow to learn the style.
@@ -30,6 +27,7 @@ class CoarseNet(Generator):
     paper = "this suite's own, after Johnson, Alahi, Fei-Fei, 2016"
     color = "#5e60ce"
     initializer = "uniform"
+    rate = 0.01  # from another style's net, too, whose colours a rate of 0.001 would keep
 
     def architecture(self, task: str) -> dict[str, Any]:
         return {"halvings": 3, "residuals": 3}
@@ -39,17 +37,15 @@ class CoarseNet(Generator):
         norms = [layer.name for layer in net.layers if isinstance(layer, Norm)]
         return tuple(name for name in norms if name.endswith(".norm2") or name.startswith("up"))
 
-    def net(self, halvings: int = 3, residuals: int = 3) -> Net:
+    def net(self, halvings: int, residuals: int) -> Net:
         """The net as data.
 
         Args:
             halvings: of the side, 1 to 6; the picture's sides are multiples of 2^halvings.
             residuals: blocks of two 3x3 convolutions at the coarsest level.
         """
-        if not 1 <= halvings <= MOST_HALVINGS:
-            raise UserError(f"net: halvings: {halvings} is not a whole number from 1 to {MOST_HALVINGS}")
         net = Builder()
-        widths = [FIRST << level for level in range(halvings)]
+        widths = [FIRST << level for level in range(whole("halvings", halvings, most=6))]
 
         def unit(x: str, name: str, channels: int, **shape: int) -> str:
             x = net.convolution(f"{name}.conv", x, channels, **shape)
@@ -59,7 +55,7 @@ class CoarseNet(Generator):
         for level, channels in enumerate(widths):
             kernel = 3 if level else 5
             x = unit(x, f"down{level}", channels, kernel=kernel, stride=2, padding=kernel // 2)
-        for k in range(residuals):
+        for k in range(whole("residuals", residuals, least=0)):
             name = f"residual.{k}"
             y = net.convolution(f"{name}.conv1", x, widths[-1], kernel=3, padding=1)
             y = net.activation(net.norm(f"{name}.norm1", y, "instance"), "relu")
@@ -70,7 +66,3 @@ class CoarseNet(Generator):
         x = net.convolution("output", net.upsample(x), 3, kernel=5, padding=2)
         net.affine(x, 0.5, 0.5)
         return net.build()
-
-    def schedule(self, iterations: int) -> Schedule:
-        """From another style's net, too, whose colours a rate of 0.001 would keep."""
-        return replace(super().schedule(iterations), rate=0.01)

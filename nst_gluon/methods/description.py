@@ -189,8 +189,8 @@ class Builder:
 
     def noise(self, reduction: int = 0, channels: int = 3, amplitude: float = 1.0) -> str:
         """Noise with a side of the working picture's / 2^reduction."""
-        _whole("noise, halvings of the side", reduction, MAX_REDUCTION, least=0)
-        return self._add(Noise(f"noise{self._count(Noise)}", (), _whole("noise channels", channels), reduction,
+        whole("noise, halvings of the side", reduction, MAX_REDUCTION, least=0)
+        return self._add(Noise(f"noise{self._count(Noise)}", (), whole("noise channels", channels), reduction,
                                _number("noise amplitude", amplitude)))  # fmt: skip
 
     def convolution(
@@ -198,10 +198,10 @@ class Builder:
     ) -> str:
         before = self._layers[x]
         known("padding", mode, PADDINGS)
-        _whole("stride", stride, 2)
-        return self._add(Convolution(name, (x,), _whole(f"channels of {name}", channels), before.reduction + stride - 1,
-                                     before.channels, _whole("kernel", kernel, 99), stride,
-                                     _whole("padding", padding, 99, least=0), mode))  # fmt: skip
+        whole("stride", stride, 2)
+        return self._add(Convolution(name, (x,), whole(f"channels of {name}", channels), before.reduction + stride - 1,
+                                     before.channels, whole("kernel", kernel, 99), stride,
+                                     whole("padding", padding, 99, least=0), mode))  # fmt: skip
 
     def norm(self, name: str, x: str, kind: str) -> str:
         before = self._layers[x]
@@ -214,10 +214,10 @@ class Builder:
         return self._same(Affine, x, _number("scale", scale), _number("shift", shift))
 
     def pad(self, x: str, amount: int, mode: str) -> str:
-        return self._same(Pad, x, _whole("padding", amount, 4096), known("padding", mode, PADDINGS))
+        return self._same(Pad, x, whole("padding", amount, 4096), known("padding", mode, PADDINGS))
 
     def crop(self, x: str, amount: int) -> str:
-        return self._same(Crop, x, _whole("crop", amount, 4096))
+        return self._same(Crop, x, whole("crop", amount, 4096))
 
     def upsample(self, x: str) -> str:
         before = self._layers[x]
@@ -225,7 +225,7 @@ class Builder:
 
     def average_pool(self, x: str, factor: int) -> str:
         before = self._layers[x]
-        steps = _whole("factor of pooling", factor).bit_length() - 1
+        steps = whole("factor of pooling", factor).bit_length() - 1
         if factor != 1 << steps:
             raise UserError(f"net: a factor of pooling of {factor!r} is not a power of 2")
         return self._add(AveragePool(self._label(AveragePool), (x,), before.channels, before.reduction + steps, factor))
@@ -381,14 +381,14 @@ def describe(method: Generator, architecture: object, where: str) -> Net:
     """
     keywords = inspect.signature(method.net).parameters
     if not isinstance(architecture, dict):
-        raise UserError(f"{where}: its architecture is {_shown(architecture)}, not names and values")
+        raise UserError(f"{where}: its architecture is {shown(architecture)}, not names and values")
     for key, value in architecture.items():
         if key not in keywords:
-            raise UserError(f"{where}: {method.name} has no {_shown(key)}; {did_you_mean(str(key), keywords)}")
+            raise UserError(f"{where}: {method.name} has no {shown(key)}; {did_you_mean(str(key), keywords)}")
         kinds = str(keywords[key].annotation).split(" | ")
         if set(kinds) <= set(_KINDS) and not any(_KINDS[kind][1](value) for kind in kinds):
             right = " or ".join(_KINDS[kind][0] for kind in kinds)
-            raise UserError(f"{where}: its {key} is {_shown(value)}, not {right}")
+            raise UserError(f"{where}: its {key} is {shown(value)}, not {right}")
     try:
         made = method.net(**architecture)
     except UserError as error:
@@ -415,25 +415,27 @@ _KINDS = {
 }
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as an error message shows it: on one line, at most 40 characters."""
     text = one_line(repr(value))
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _whole(what: str, value: object, most: int = 1 << 14, least: int = 1) -> int:
+def whole(what: str, value: object, most: int = 1 << 14, least: int = 1) -> int:
+    """``value``, if it is a whole number from ``least`` to ``most``; else a UserError."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise UserError(f"net: {what}: {_shown(value)} is not a whole number from {least} to {most}")
+        raise UserError(f"net: {what}: {shown(value)} is not a whole number from {least} to {most}")
     return value
 
 
 def _number(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise UserError(f"net: {what}: {_shown(value)} is not a number")
+        raise UserError(f"net: {what}: {shown(value)} is not a number")
     return float(value)
 
 
 def known(what: str, value: object, choices: tuple[str, ...]) -> str:
     """``value``, if it is one of ``choices``; else a UserError."""
     if value not in choices:
-        raise UserError(f"net: unknown {what} {_shown(value)}; choose from {', '.join(choices)}")
+        raise UserError(f"net: unknown {what} {shown(value)}; choose from {', '.join(choices)}")
     return str(value)

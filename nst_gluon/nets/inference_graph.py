@@ -351,17 +351,18 @@ class InferenceGraph:
         """One part of :meth:`_sum`; ``small``: from before its upsampling."""
         margin, takes = self.margins[layer.name] if self.margins else 0, layer.padding
         pad = takes if layer.mode == "zero" and not self.margins else 0
-        coarse = phased and x.upsampled and layer.kernel == 5 and layer.mode == "zero" and not self.margins
+        stride = 2 if phased else layer.stride
+        coarse = phased and x.upsampled and layer.kernel == 5 and layer.mode == "zero"
         if coarse:
-            weight, bias, x, pad = coarse_phase_kernel(weight), np.tile(bias, 4), replace(x, upsampled=False), 1
+            x, pad, stride = replace(x, upsampled=False), 1, 1
         elif not small:
             x = self._plain_value(x)
             if self.margins:
                 x = self._at(x, margin + takes)
             elif takes and (not pad or pad > WIDEST_PAD):
                 x, pad = self._padded(x, takes, layer.mode), 0
-        if phased and not coarse:
-            weight, bias = phase_kernel(weight), np.tile(bias, 4)
+        if phased:
+            weight, bias = (coarse_phase_kernel if coarse else phase_kernel)(weight), np.tile(bias, 4)
         out, taken = weight.shape[:2]
         half = self.half and not (x.width < LEAST_WIDTH and not x.laid)
         width = laid_out(out)
@@ -383,7 +384,6 @@ class InferenceGraph:
             settings.update(kernel=(4, 4), stride=(2, 2), pad=pad if isinstance(pad, tuple) else (pad, pad))
         else:
             kernel = fit(weight, width, x.width)
-            stride = 2 if phased and not coarse else layer.stride
             settings.update(kernel=weight.shape[2:], stride=(stride, stride), pad=(pad, pad))
         arrays = [kernel] if bias is None else [kernel, fit(bias, width)]
         data = S.amp_cast(x.symbol, dtype=BFLOAT16) if half else x.symbol

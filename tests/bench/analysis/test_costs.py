@@ -55,13 +55,24 @@ def test_counts_are_those_of_the_bundled_nets(bundled):
         "texture_net-stylize": costs.Cost(7_261_390_848, 512_995_468, 118_211),
         "texture_net-texture": costs.Cost(3_799_437_312, 380_442_380, 62_923),
     }
-    whole = costs.total(operators)
-    if meta["method"] == "coarse_net":  # two operations a product, one a bias or sum, six a norm's output
-        assert 2 * 514_000_000 < whole.flops < 2.1 * 514_000_000 and whole.parameters == 271_299
-    elif meta["method"] == "johnson_slim":  # half the channels: a quarter of the inner layers' work, half of the ends'
+    whole, slim = costs.total(operators), meta["method"] == "johnson_slim"
+    if slim:  # half the channels: a quarter of the inner layers' work, half of the first's and the last's
         assert 0.25 < whole.flops / kept["johnson-stylize"].flops < 0.5 and whole.parameters == 424_899
     else:
         assert whole == kept[f"{meta['method']}-{meta['task']}"]
+
+
+def test_the_coarse_net_has_a_seventh_of_the_slim_johnson_nets_operations():
+    """As the README says; its own products by hand, at 256: down, residual blocks, up, and the last 5x5."""
+    coarse, slim = (
+        costs.total(costs.net(method.net(**method.architecture("stylize")), (256, 256)))
+        for method in (methods.get("coarse_net"), methods.get("johnson_slim"))
+    )
+    down = 128**2 * 16 * 3 * 25 + 64**2 * 32 * 16 * 9 + 32**2 * 64 * 32 * 9
+    up = 64**2 * 32 * 64 * 9 + 128**2 * 16 * 32 * 9 + 256**2 * 3 * 16 * 25
+    products = down + 6 * 32**2 * 64 * 64 * 9 + up
+    assert 2 * products < coarse.flops < 2.05 * products and coarse.parameters == 271_299
+    assert 6.5 < slim.flops / coarse.flops < 7.5
 
 
 def test_a_small_case_by_hand():

@@ -227,7 +227,7 @@ def test_list(capsys):
     everything = json.loads(run(capsys, "list", "--json"))
     assert set(everything) == {"methods", "presets", "styles", "contents", "nets"}
     names = [entry["name"] for entry in everything["methods"]]
-    assert names[:4] == ["gatys", "gatys_pyramid", "net_gatys", "johnson"] and "texture_net" in names
+    assert names[:7] == ["gatys", "gatys_pyramid", "net_gatys", "johnson", "johnson_slim", "coarse_net", "texture_net"]
     assert run(capsys, "list", "styles").split()[0] == "great_wave"
 
 

@@ -136,18 +136,21 @@ def test_the_net_can_be_used_at_many_sizes_one_after_the_other():
         assert difference(net, side, side) < TOLERANCE
 
 
-@pytest.mark.parametrize("kernel", [5, 7])
+@pytest.mark.parametrize(("kernel", "apart"), [(5, True), (5, False), (7, False)])
 @pytest.mark.parametrize("mode", PADDINGS)
-def test_a_large_last_kernel_makes_four_pixels_at_a_time(mode, kernel):
-    """Of 5x5, right after upsampling and padded with zeros: from the coarser picture."""
+def test_a_large_last_kernel_makes_four_pixels_at_a_time(mode, kernel, apart):
+    """Of 5x5, right after upsampling (not ``apart``) and padded with zeros: from the coarser picture."""
     net = Builder()
     x = net.convolution("first", net.content(), 8, 3, stride=2, padding=1)
-    x = net.upsample(net.activation(x, "relu"))
+    x = net.activation(net.upsample(x), "relu") if apart else net.upsample(net.activation(x, "relu"))
     x = net.convolution("last", x, 3, kernel, padding=kernel // 2, mode=mode)
     net.affine(net.activation(x, "tanh"), 0.5, 0.5)
     net = net.build()
     assert patterns.is_phased(net, net["last"]) and not patterns.is_phased(net, net["first"])
     params, inputs = toy_net.parameters(net), [photo(24, 20)]
+    graph = inference_graph.InferenceGraph(net, params, {}, [inputs[0].shape])
+    *_, last = (array for array in graph.arrays.values() if array.ndim == 4)
+    assert last.shape[2] == (3 if kernel == 5 and not apart and mode == "zero" else kernel + 1)
     for made in (Inference(net, params), training_net.with_parameters(net, params)):
         picture = made(*map(mx.nd.array, inputs)).asnumpy()
         np.testing.assert_allclose(picture, toy_net.compute(net, params, inputs), atol=TOLERANCE)
