@@ -196,9 +196,9 @@ def of_runs(
     metrics = how.metrics or [name for name in baseline.metrics if name in candidate.metrics]
     kept = [side.samples[side.samples["metric"].isin(metrics)] for side in (baseline, candidate)]
     rows = verdicts.compare_pools(*kept, rules)
-    if unsteady:
-        shaky = rows["unit"].eq("s") & rows["verdict"].isin([verdicts.SLOWER, verdicts.FASTER])
-        rows.loc[shaky, ["verdict", "note"]] = [verdicts.INCONCLUSIVE, "a run warned of the machine"]
+    shaken = rows["unit"].eq("s") & rows["cell"].isin(baseline.shaken | candidate.shaken)
+    shaken &= rows["verdict"].isin([verdicts.SLOWER, verdicts.FASTER])
+    rows.loc[shaken, ["verdict", "note"]] = [verdicts.INCONCLUSIVE, "a run warned of the machine"]
     for cell in rows["cell"].unique():
         note = _other_input(*(side.inputs.get(cell) for side in (baseline, candidate)))
         if note:
@@ -214,7 +214,7 @@ def of_runs(
     ]
     head = _head({BASELINE: baseline, CANDIDATE: candidate}, candidate.fingerprint)
     measured = _from_samples(rows, failures, [*warnings, *unsteady])
-    return _finish(head, measured, how, rules, able=baseline.samples["cell"])
+    return _finish(head, measured, how, rules, able=baseline.able)
 
 
 def _other_input(there: Mapping[str, str] | None, here: Mapping[str, str] | None) -> str | None:
@@ -275,7 +275,7 @@ def _finish(
     able: Iterable[str] | None = None,
 ) -> dict[str, Any]:
     """The whole result; ``passed``: that nothing was compared is as it should be, on the first run of a machine;
-    ``able``: the cells of which the baseline has samples, where it was measured before.
+    ``able``: the cells that the baseline could do, where it was measured before.
     """
     rows = measured.rows
     wanted: dict[tuple[str, str], Accepted] = {}

@@ -16,34 +16,37 @@ import pandas as pd
 from bench.gate import pytest_benchmark, revisions
 from bench.gate.rounds import cell_name
 from bench.gate.verdicts import GATED_METRICS
-from bench.machine.environment import AFTER
-from bench.plan.cells import CELL_COLUMNS, OPTIMISE
+from bench.machine.environment import AFTER, warnings_after
+from bench.plan.cells import CELL_COLUMNS, OPTIMISE, Cell
 from bench.store import baselines, run_folder
 from bench.store.reader import read_run
 from bench.store.whole_runs import inputs_of, of_cell
 from nst_gluon.system.errors import UserError, nearest
 
 CODE = ("methods.", "engines.")  # inputs that are code: what is compared may differ in them
-UNSTEADY = (*AFTER, "the machine was busy")  # how warnings begin that are about times
+THROUGHOUT = "the machine was busy"  # how the warning begins that is about the times of all cells
 
 
 @dataclass(frozen=True)
 class Measured:
     """Samples of a finished run: ``samples`` has pytest_benchmark.COLUMNS, ``failed`` status and reason by cell name.
 
-    ``metrics`` are those that can be trusted enough to be compared unless others are asked for. ``optimised`` are the
-    cells whose method optimises. ``unsteady`` is what the run warned of that makes times too long, in one line each.
-    ``inputs`` has what each cell was made with, by name, but for the code; empty where that is not on record.
+    ``able``: the cells that were measured without a failure. ``metrics`` are those that can be trusted enough to be
+    compared unless others are asked for. ``optimised`` are the cells whose method optimises. ``unsteady`` is what the
+    run warned of that makes times too long, in one line each, and ``shaken`` has the cells that it is about. ``inputs``
+    has what each cell was made with, by name, but for the code; empty where that is not on record.
     """
 
     label: str
     fingerprint: Mapping[str, Any]
     samples: pd.DataFrame
     failed: Mapping[str, tuple[str, str]]
+    able: frozenset[str]
     revision: str | None = None
     metrics: tuple[str, ...] = GATED_METRICS
     optimised: frozenset[str] = frozenset()
     unsteady: tuple[str, ...] = ()
+    shaken: frozenset[str] = frozenset()
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -125,7 +128,9 @@ def _revision(text: str, repository: Path) -> Revision | None:
 
 
 def from_run(path: Path, argument: str) -> Measured:
-    """A run directory's samples, by cell; the seeds of a cell are taken together."""
+    """A run directory's samples, by cell; the seeds of a cell are taken together. Planned cells that were not measured,
+    because the run was interrupted, have failed.
+    """
     if run_folder.read_run(path, argument).get("machines"):
         raise UserError(f"{argument}: {path} is several machines side by side; compare the runs that it is made of")
     run = read_run(path)
@@ -133,20 +138,31 @@ def from_run(path: Path, argument: str) -> Measured:
     keys = list(samples[list(CELL_COLUMNS)].itertuples(index=False, name=None))
     names = {key: cell_name(dict(zip(CELL_COLUMNS, key))) for key in set(keys)}
     table = samples.assign(cell=[names[key] for key in keys])[list(pytest_benchmark.COLUMNS)]
+    able = frozenset(cell_name(record) for record in run.records if record["status"] == "ok")
+    failed = {
+        cell_name(record): (record["status"], record.get("reason") or "")
+        for record in run.records
+        if record["status"] not in ("ok", "skipped")
+    }
+    planned = {cell_name(Cell.from_dict(cell).columns()) for cell in run.meta.get("cells") or ()}
+    left = planned - {cell_name(record) for record in run.records}
+    failed |= dict.fromkeys(sorted(left), ("not measured", "the run was interrupted"))
+    unsteady = tuple(text for text in run.meta.get("warnings") or () if text.startswith((*AFTER, THROUGHOUT)))
+    shaken = frozenset(cell_name(record) for record in run.records if warnings_after([record]))
+    if unsteady and (not shaken or any(text.startswith(THROUGHOUT) for text in unsteady)):
+        shaken = frozenset(names.values())
     inputs = {name: text for name, text in inputs_of(run.meta).items() if not name.startswith(CODE)}
     git = (run.meta.get("environment") or {}).get("git") or {}
     return Measured(
         label=run.meta.get("id") or path.name,
         fingerprint=run.meta.get("fingerprint") or {},
-        samples=table,
-        failed={
-            cell_name(record): (record["status"], record.get("reason") or "")
-            for record in run.records
-            if record["status"] not in ("ok", "skipped")
-        },
+        samples=table[table["cell"].isin(able)],
+        failed=failed,
+        able=able,
         revision=git.get("revision"),
         optimised=frozenset(cell_name(record) for record in run.records if record.get("kind") == OPTIMISE),
-        unsteady=tuple(text for text in run.meta.get("warnings") or () if text.startswith(UNSTEADY)),
+        unsteady=unsteady,
+        shaken=shaken,
         inputs={name: of_cell(inputs, dict(zip(CELL_COLUMNS, key))) for key, name in names.items()},
     )
 
@@ -158,4 +174,4 @@ def from_kernels(path: Path, argument: str) -> Measured:
     """
     meta, samples = pytest_benchmark.read(path, argument)
     kept = ("latency_s", "peak_memory_bytes")
-    return Measured(path.name, meta["fingerprint"], samples, {}, meta.get("revision"), kept)
+    return Measured(path.name, meta["fingerprint"], samples, {}, frozenset(samples["cell"]), meta.get("revision"), kept)

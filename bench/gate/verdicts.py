@@ -31,8 +31,8 @@ from bench.analysis.intervals import CONFIDENCE, SEED, Estimate
 from nst_gluon.objective.loss_terms import TERMS
 
 FASTER, SAME, SLOWER, INCONCLUSIVE = "faster", "same", "slower", "inconclusive"
-NEW, MISSING, INCOMPARABLE, FAILED = "new", "missing", "incomparable", "failed"
-VERDICTS = (SLOWER, FAILED, INCONCLUSIVE, MISSING, NEW, INCOMPARABLE, FASTER, SAME)
+NEW, MISSING, INCOMPARABLE = "new", "missing", "incomparable"
+VERDICTS = (SLOWER, INCONCLUSIVE, MISSING, NEW, INCOMPARABLE, FASTER, SAME)
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 ORDER = (BASELINE, CANDIDATE, CANDIDATE, BASELINE)

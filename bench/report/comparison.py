@@ -17,7 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bench.analysis import metrics
-from bench.gate.verdicts import FAILED, FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
+from bench.gate.verdicts import FASTER, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, SAME, SLOWER, VERDICTS
 from bench.report import run_facts
 from bench.report.forest_plot import Forest
 from bench.report.markdown import text as _escaped
@@ -35,8 +35,8 @@ FILES = ("compare.json", "compare.md", "comment.md", "compare.html")
 TITLES = {"revisions": "Comparison of two revisions", "runs": "Comparison of two runs"}
 OUTCOMES = {0: "pass", 1: "regression", 2: "cells failed", 3: "nothing was measured"}
 ENDINGS = {"decided": "until every verdict was clear", "time budget": "until the time was spent"}
-MARKS = {SLOWER: "▲", FASTER: "▼", SAME: "=", INCONCLUSIVE: "?", NEW: "+", MISSING: "−", INCOMPARABLE: "≠", FAILED: "✘"}
-TONES = {SLOWER: "worse", FAILED: "worse", FASTER: "better", INCONCLUSIVE: "open"}
+MARKS = {SLOWER: "▲", FASTER: "▼", SAME: "=", INCONCLUSIVE: "?", NEW: "+", MISSING: "−", INCOMPARABLE: "≠"}
+TONES = {SLOWER: "worse", FASTER: "better", INCONCLUSIVE: "open"}
 MEANINGS = (
     (SLOWER, "slower, or more memory: the whole interval lies beyond the floor"),
     (FASTER, "faster, or less memory: the whole interval lies below it"),
@@ -45,7 +45,6 @@ MEANINGS = (
     (NEW, "only the candidate has it"),
     (MISSING, "only the baseline has it"),
     (INCOMPARABLE, "measured on different machines or under different settings"),
-    (FAILED, "the candidate could not do what the baseline could"),
 )
 COLUMNS = ("cell", "metric", "baseline", "candidate", "ratio [95 %]", "floor", "verdict")
 NUMERIC = (2, 3, 4, 5)

@@ -15,6 +15,7 @@ from plans import in_pairs, small_plan
 
 from bench.cli import main
 from bench.gate import comparison, revisions, rounds, selftest, sources
+from bench.machine import environment
 from bench.run.outcome import Outcome
 from bench.store import baselines
 from bench.store.run_folder import Store
@@ -23,19 +24,23 @@ FINGERPRINT = {"cpu": "Imaginary 1", "cores": 2, "threads": 2, "gpu": None, "dty
 
 
 def make_run(root: Path, factor: float = 1.0, memory: float = 1.0, methods=("texture_net", "johnson"), seed: int = 0,
-             fingerprint=None, failed=(), task="stylize") -> Path:  # fmt: skip
-    """A finished run of invented samples whose times are ``factor`` times 20 ms."""
+             fingerprint=None, failed=(), task="stylize", drifting=(), left=()) -> Path:  # fmt: skip
+    """A run of invented samples whose times are ``factor`` times 20 ms; methods of ``left`` were not come to."""
     rng = np.random.default_rng(seed)
     plan = small_plan(method_names=list(methods), tasks=[task])
     run = {"fingerprint": fingerprint or FINGERPRINT, "environment": {"git": {"revision": "ab" * 20}}, **plan.to_dict()}
     made = Store.create(root, {**run, "status": "complete"})
     for cell in plan.cells:
+        if cell.method in left:
+            continue
         status = "error" if cell.method in failed else "ok"
         values = 0.02 * factor * np.exp(rng.normal(0, 0.01, 20))
         samples = [("latency_s", "s", float(v)) for v in values]
         samples += [("peak_memory_bytes", "B", 300e6 * memory), ("working_memory_bytes", "B", 60e6 * memory)]
         record = {"key": cell.key, **cell.columns(), "kind": cell.kind, "status": status, "reason": "it broke"}
-        made.append(record, samples if status == "ok" else [], [])
+        record["drift"] = 0.2 if cell.method in drifting else 0.0
+        made.append(record, samples if status == "ok" else [("setup_s", "s", 1.0)], [])
+    made.update(warnings=environment.warnings_after(made.cells()))
     made.close()
     return made.path
 
@@ -184,6 +189,25 @@ def test_what_a_run_warned_of_makes_a_slower_time_inconclusive(tmp_path, capsys,
     assert f"{side} {warned.name}: {text}" in result["warnings"] and "random" not in str(result["warnings"])
     status, result, _ = compare(tmp_path, capsys, fine, slow)
     assert status == 1 and verdicts(result)[("johnson stylize 64", "peak_memory_bytes")] == "slower"
+
+
+@pytest.mark.parametrize("side", ["baseline", "candidate"])
+def test_a_drift_of_one_cell_says_nothing_of_others(tmp_path, capsys, side):
+    shaken = {side: ["johnson"]}
+    pair = [make_run(tmp_path, factor=factor, drifting=shaken.get(name, ()))
+            for name, factor in (("baseline", 1.0), ("candidate", 1.3))]  # fmt: skip
+    status, result, _ = compare(tmp_path, capsys, *pair, "--metric", "latency_s")
+    found = verdicts(result)
+    assert found[("johnson stylize 64", "latency_s")] == "inconclusive"
+    assert found[("texture_net stylize 64", "latency_s")] == "slower" and status == 1
+    assert any(f"{side} " in text and "drift: " in text for text in result["warnings"])
+
+
+def test_a_candidate_that_was_interrupted_does_not_pass(tmp_path, capsys):
+    whole, part = make_run(tmp_path), make_run(tmp_path, left=["johnson"])
+    status, result, _ = compare(tmp_path, capsys, whole, part)
+    assert status == 2 and "1 cell failed (johnson stylize 64)" in result["summary"]
+    assert compare(tmp_path, capsys, part, whole)[0] == compare(tmp_path, capsys, part, part)[0] == 0
 
 
 def test_what_is_not_clear_fails_if_asked_to(tmp_path, capsys):
