@@ -116,6 +116,7 @@ class _Judging:
 def write(path: Path) -> None:
     """Write judges.csv and noise.csv of a run. Raises UserError where it is no run, or its inputs are others now."""
     run = _Judging(path)
+    run_folder.refuse_links(path, run_folder.FOLDERS)
     records = [record for record in run_folder.read_committed(path)[0]
                if record.get("status") == "ok" and record.get("batch") == 1 and run.shows_content(record)]  # fmt: skip
     rows, draws = [], defaultdict(list)

@@ -28,6 +28,7 @@ from nst_gluon.system.files import mark
 USUAL = {"engine": registry.REFERENCE, "dtype": "float32", "device": "cpu"}
 CELL_COLUMNS = ("style_name", "engine", "method", "task", "size", "batch", "dtype", "device", "seed")
 STYLE_SIZE = presets.STYLE_SIZE
+LONGEST_NAME = 80  # of a style, in names of files
 BUNDLED = "bundled:"
 NETS = assets.FOLDER / "nets"
 
@@ -65,10 +66,10 @@ class Cell:
     def key(self) -> str:
         """A stable name of the cell, fit for a file name: its identity columns.
 
-        A style whose name is not fit has part of its hash there, as others would come out alike.
+        A style whose name is not fit, or long, has part of its hash there, as others would come out alike.
         """
         device = self.device.replace(":", "")
-        fit = re.sub(r"[^0-9A-Za-z_]", "_", self.style_name)
+        fit = re.sub(r"[^0-9A-Za-z_]", "_", self.style_name)[:LONGEST_NAME]
         if fit != self.style_name:
             fit += f"_{mark(self.style_name)}"
         style = f"{fit}-" if fit else ""

@@ -15,9 +15,11 @@ def build(run_dir: str | Path) -> Path:
     from bench.analysis.analysed import analyse
     from bench.report import document, html, markdown, pictures, plots, training
     from bench.store.reader import read_run
+    from bench.store.run_folder import refuse_links
     from nst_gluon.system.files import write_atomically
 
     run = read_run(run_dir)
+    refuse_links(run.directory, ("images", "plots", training.FOLDER))
     training.record(run)
     analysed = analyse(run)
     summary.write(analysed.summary, run.directory)

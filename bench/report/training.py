@@ -35,9 +35,9 @@ MOST_BYTES = 5_000_000
 def record(run: RunData) -> None:
     """Copy the curves of the run's nets into its directory, where they are not there yet and can be had."""
     for use, name in run_facts.setting(run.meta, "nets") or ():
-        net, target = net_path(name), _kept(run, use)
-        source = net.with_suffix(".csv")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # of names that no file can have
+            net, target = net_path(name), _kept(run, use)
+            source = net.with_suffix(".csv")
             known = run_facts.get(run.meta, "inputs", "nets", use, "sha256")
             if target.exists() or source.stat().st_size > MOST_BYTES or digest(net, "sha256") != known:
                 continue

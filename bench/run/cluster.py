@@ -30,7 +30,7 @@ from bench.run.outcome import Outcome
 from bench.run.progress import Progress, duration
 from bench.run.scheduler import Options, cell_record
 from bench.store.machines import Machines
-from bench.store.run_folder import FOLDERS, Store
+from bench.store.run_folder import FOLDERS, Store, explain
 from nst_gluon import __version__
 from nst_gluon.system import files
 from nst_gluon.system.errors import UserError
@@ -352,7 +352,10 @@ class Run:
             for name, data in message["files"].items():
                 folder, file = Path(name).parts
                 if folder in FOLDERS:
-                    files.replace(self.store.path / folder / file, data)
+                    try:
+                        files.replace(self.store.path / folder / file, data)
+                    except OSError as error:
+                        raise explain(error, self.store.path) from error
             self._commit(cell, {**result["record"], "machine": label}, result["samples"], result["curve"])
             group.current, group.machine = None, label
             group.cells = [other for other in group.cells if other.key != cell.key]

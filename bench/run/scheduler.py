@@ -71,8 +71,11 @@ def run_cells(
                 continue
             targets = targets_for(cell, plan, records)
             reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
-            if reason:
-                record = cell_record(cell, Outcome("skipped", reason), attempts=0, targets={})
+            waits = put_off(cell, plan, records)
+            if reason or waits:
+                record = cell_record(cell, Outcome("skipped", reason or waits or ""), attempts=0, targets={})
+                if not reason:
+                    record["killed"] = True  # a resume tries it, too
                 store.append(record)
             else:
                 progress.started(cell, medians_of(targets))
@@ -128,7 +131,8 @@ def _run_cell(
     record = cell_record(cell, outcome, attempts, medians_of(targets))
     record.update(started=started, log=str(log))
     if outcome.killed:  # a resume tries it again: nothing of this attempt may stand beside what that measures
-        store.append({**record, "killed": True, "medians": {}, "evaluations": 0})
+        record.update(killed=True, medians={}, evaluations=0)
+        store.append(record)
     else:
         store.append(record, outcome.samples, outcome.curve)
     return record
@@ -194,6 +198,16 @@ def without_net(cell: Cell, plan: Plan) -> str | None:
     if any(plan.settings.net(cell, other.method) for other in plan.cells):
         return None
     return f"no trained net to begin with: measure a method that generates too, with a net for {cell.task}"
+
+
+def put_off(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> str | None:
+    """Why an optimisation waits for a resume: somebody ended the process of a method whose objective it aims at."""
+    aims = cell.kind == OPTIMISE and not plan.facts(cell.method).own_loss and plan.settings.target_loss is None
+    for record in records if aims else ():
+        same = all(record[name] == getattr(cell, name) for name in ("style_name", "engine", "task", "size", "device"))
+        if same and record.get("killed") and (record["kind"] == GENERATE or record["method"] == cell.variant_of):
+            return f"the process of {record['method']}, at whose objective it aims, was killed; --resume measures both"
+    return None
 
 
 def targets_for(cell: Cell, plan: Plan, records: Iterable[Mapping[str, Any]]) -> Targets:

@@ -29,7 +29,7 @@ from bench.store.whole_runs import (
 )
 from nst_gluon import __version__, methods
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import IrregularFile, inside, reading, scratch_folder
+from nst_gluon.system.files import IrregularFile, inside, mark, reading, scratch_folder
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,8 @@ def _with_pictures(part: Part, done: Finished, target: Path) -> dict[str, Any]:
 
 
 def _file_name(key: str) -> str:
-    return re.sub(r"[^\w@.+-]", "_", key)[:150]
+    fit = re.sub(r"[^\w@.+-]", "_", key)
+    return fit if len(fit) <= 150 else f"{fit[:140]}_{mark(key)}"
 
 
 def _copy(root: Path, name: str, target: Path) -> bool:

@@ -110,6 +110,8 @@ def parse_table(text: str, columns: tuple[str, ...], name: str = "table") -> pd.
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, on_bad_lines="skip")
     except ValueError as error:
         raise UserError(f"RUN: {name} is damaged ({' '.join(str(error).split())})") from None
+    for column in table.columns.intersection(("photo", "style_name")):
+        table[column] = table[column].map({name: run_folder.unescaped(name) for name in table[column].unique()})
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise UserError(f"RUN: {name} is damaged (it has no column {missing[0]!r})")

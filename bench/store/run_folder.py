@@ -24,6 +24,7 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -38,7 +39,6 @@ from nst_gluon.objective.loss_terms import TERMS
 from nst_gluon.system.documents import check, parse
 from nst_gluon.system.errors import UserError, nearest
 from nst_gluon.system.files import (
-    IrregularFile,
     lock,
     one_line,
     open_regular,
@@ -99,6 +99,13 @@ def now() -> str:
 # ---------------------------------------------------------------------------------------------------- writing
 
 
+def refuse_links(run: Path, folders: Iterable[str]) -> None:
+    """Raise UserError if one of these folders of a run, which may be anybody's, leads elsewhere."""
+    for name in folders:
+        if (run / name).is_symlink():
+            raise UserError(f"RUN: {quoted(run / name)} is a symbolic link, and would be written to")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` by ``value`` as JSON: a reader sees the old file or the new one, never a part."""
     try:
@@ -114,10 +121,15 @@ def as_json(value: Any, indent: int | None = None) -> bytes:
 
 
 def as_csv(rows: Iterable[Sequence[Any]]) -> bytes:
-    """Rows of CSV, in UTF-8."""
+    """Rows of CSV, in UTF-8. Bytes of names that are no UTF-8 are escaped as in JSON: see :func:`unescaped`."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def unescaped(text: str) -> str:
+    """Names of a table (:func:`as_csv`) as they were, and as JSON gives them back."""
+    return re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda found: chr(int(found[1], 16)), text)
 
 
 class Store:
@@ -193,10 +205,9 @@ class Store:
                 os.ftruncate(self._descriptors[name], 0)
                 write_all(self._descriptors[name], as_csv([columns]))
         sweep(self.path)
+        refuse_links(self.path, FOLDERS)
         for folder in FOLDERS:
             (self.path / folder).mkdir(exist_ok=True)
-            if (self.path / folder).is_symlink():
-                raise IrregularFile(errno.EINVAL, f"its folder {folder} is a symbolic link, and would be written to")
             sweep(self.path / folder)
 
     def cells(self) -> list[dict[str, Any]]:

@@ -70,7 +70,8 @@ RECORD: dict[str, Any] = {
     "medians": {"*": NUMBER}, "evaluations": int, "image": str, "log": str, "started": str, "killed": bool,
     "machine": str, "rows": {"*!": [int]}, "scores": {"*": [NUMBER]},
     "info": {"memory": dict, "stopped_because": str, "cpu_mhz": [(*NUMBER, type(None))], "timed_samples": int,
-             "dropped_samples": int, "start_net": str, "warm_up_calls": int, "warm_up_stable": bool},
+             "dropped_samples": int, "start_net": str, "warm_up_calls": int, "warm_up_stable": bool,
+             "equal_loss": {"*!": {"image": str, "objective": NUMBER, "evaluations": int, "seconds": NUMBER}}},
 }  # fmt: skip
 LARGEST_SIDE = LARGEST_BATCH = 1 << 20
 

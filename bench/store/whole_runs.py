@@ -66,7 +66,7 @@ def read(path: Path) -> Part:
         )
     try:
         records, texts = run_folder.read_committed(path)
-        tables = {name: _rows(text) for name, text in texts.items()}
+        tables = {name: _rows(run_folder.unescaped(text)) for name, text in texts.items()}
         finished = tuple(_finished(record, tables) for record in records)
         planned = tuple(Cell.from_dict(fields) for fields in run.get("cells") or ())
     except OSError as error:

@@ -34,6 +34,7 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh")
 MAX_PARAMETERS = 64_000_000
 MAX_LAYERS = 2_000
 MAX_REDUCTION = 12
+MAX_VALUES = 2_048  # that a layer reads and writes, for each pixel of the picture: 8 kB; the Johnson net's most are 64
 # Added to the variance before its root is taken, as in all common frameworks.
 EPSILON = 1e-5
 
@@ -285,6 +286,11 @@ class Net:
             raise UserError(f"net: its output has {output.channels} channels at 1/{2**output.reduction}, not a picture")
         if self.parameter_count > MAX_PARAMETERS:
             raise UserError(f"net: {self.parameter_count:,} parameters; the most is {MAX_PARAMETERS:,}")
+        for layer in self.layers:
+            used = (layer, *(self[name] for name in layer.inputs))
+            values = sum(each.channels / 4**each.reduction for each in used)
+            if values > MAX_VALUES:
+                raise UserError(f"net: {layer.name} has {values:,.0f} values a pixel; the most is {MAX_VALUES:,}")
 
     def to_data(self) -> list[list[Any]]:
         """The calls of a :class:`Builder` that make this net, for JSON: ``["norm", "norm1", "conv1", "instance"]``."""

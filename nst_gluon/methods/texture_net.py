@@ -89,8 +89,8 @@ class TextureNet(Generator):
 
     def departures(self, architecture: Mapping[str, Any], preset: str) -> tuple[str, ...]:
         found = ["texture networks draw noise whose mean is moved to 1/2, and train at a lower rate"]
-        scales, finest = architecture["scales"], architecture.get("finest")
-        if finest is not None and finest != WIDTH * scales:
+        scales, finest = architecture.get("scales"), architecture.get("finest")
+        if isinstance(scales, int) and isinstance(finest, int) and finest != WIDTH * scales:
             found.append(
                 f"the texture network for {'stylisation' if architecture.get('content') else 'textures'} has {finest} "
                 f"channels at its finest scale, where the paper has {WIDTH * scales}: it is faster for that"

@@ -148,6 +148,20 @@ def test_what_becomes_of_a_worker(make_store, mode, status, words, attempts):
     assert len(starts(store)) == attempts
 
 
+def test_what_aims_at_a_net_whose_process_was_killed_waits_for_the_resume(make_store):
+    plan = small_plan(method_names=["gatys", "gatys_pyramid", "texture_net", "johnson"])
+    killed = next(cell for cell in plan.cells if cell.method == "texture_net" and cell.task == "stylize")
+    store = make_store(plan)
+    first = run(plan, store, {killed.key: "sigkill"})
+    waiting = {key for key, record in first.items() if record.get("killed")} - {killed.key}
+    aimed = [cell for cell in plan.cells if cell.kind == "optimise" and cell.task == "stylize"]
+    assert waiting == {cell.key for cell in aimed} and not waiting & set(starts(store))
+    assert "texture_net" in first[aimed[0].key]["reason"] and "--resume" in first[aimed[0].key]["reason"]
+    again = run(plan, store)
+    assert not any(record.get("killed") for record in again.values()) and len(again) == len(plan.cells)
+    assert {"texture_net", "johnson"} <= set(again[aimed[0].key]["targets"])
+
+
 def test_samples_of_a_crashed_attempt_do_not_count(make_store):
     plan = small_plan()
     store = make_store(plan)

@@ -217,7 +217,7 @@ def test_a_run_ends_with_a_table_and_the_reports_path(capsys, faked, tmp_path):
     assert "44.1 ms" in row and "488x [480, 495]" in row and "123.5" in row
     assert "more than 300x" in captured.out and "timeout" in captured.out
     assert captured.out.splitlines()[-1] == f"report: {found['path'] / 'report.html'}"
-    assert "[10/10]" in captured.err
+    assert "[11/11]" in captured.err
     recorded = found["run"]
     assert recorded["command"][:4] == ["python", "-m", "bench", "run"]
     assert recorded["status"] == "complete" and recorded["seeds"] == [0]
@@ -230,7 +230,7 @@ def test_with_json_standard_output_is_one_object(capsys, faked, tmp_path):
     status = main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path), "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert status == answer["exit_status"] == 2
-    assert answer["cells"] == {"ok": 9, "error": 1}
+    assert answer["cells"] == {"ok": 10, "error": 1}
     assert answer["failed"][0]["key"].startswith("gluon-johnson")
     assert answer["summary"][1]["value"] == 21.5
     assert answer["summary"][6]["high"] is None  # JSON knows no infinity
@@ -295,7 +295,7 @@ def test_lists(capsys, faked, tmp_path):
     main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path)])
     capsys.readouterr()
     expected = {
-        "runs": "10/10 ok  complete  python -m bench run --size 64",
+        "runs": "11/11 ok  complete  python -m bench run --size 64",
         "methods": "johnson",
         "styles": "great_wave",
         "presets": "texture_net",
@@ -322,7 +322,7 @@ def test_a_shard_is_measured_recorded_and_kept_on_resume(capsys, faked, tmp_path
         path = sorted(run_folder.list_runs(tmp_path), key=lambda found: found["run"]["created"])[-1]["path"]
         path = path.rename(tmp_path / f"shard-{index}")
         record = run_folder.read_run(path)
-        assert (record["shard"]["index"], record["shard"]["of"], record["shard"]["total"]) == (index, 3, 20)
+        assert (record["shard"]["index"], record["shard"]["of"], record["shard"]["total"]) == (index, 3, 22)
         assert [cell["key"] for cell in run_folder.read_cells(path)] == [
             cells.Cell.from_dict(cell).key for cell in record["cells"]
         ]

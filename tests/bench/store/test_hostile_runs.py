@@ -10,9 +10,11 @@ import shutil
 import pytest
 from synthetic import make_run
 
+from bench import report
 from bench.cli.main import main
 from bench.plan.budgets import BUDGETS
-from bench.store import reader, run_folder
+from bench.plan.cells import Cell
+from bench.store import reader, run_folder, whole_runs
 from nst_gluon.nets import netfile
 from nst_gluon.system.errors import UserError
 
@@ -94,6 +96,8 @@ WRONG = {
     "a huge size": in_cells(put("size", 10**9)),
     "medians as a list": in_cells(put("medians", [1])),
     "rows of a table that is none": in_cells(put("rows", {"../../x": [0, 1]})),
+    "a list of pictures at equal loss": in_cells(put("info", {"equal_loss": ["a"]})),
+    "a text for an objective": in_cells(put("info", {"equal_loss": {"johnson": {"objective": "low"}}})),
     "rows that are null": in_cells(put("rows", {"samples.csv": None})),
     "a target that is null": in_cells(put("targets", {"johnson": None})),
 }
@@ -142,6 +146,17 @@ def test_links_in_a_run_folder_are_not_written_through(results, tmp_path, name):
     assert list(outside.iterdir()) == [] if before is None else outside.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["images", "plots", "training"])
+def test_a_report_is_not_written_through_links(results, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    shutil.rmtree(results / "bad" / name, ignore_errors=True)
+    (results / "bad" / name).symlink_to(outside)
+    with pytest.raises(UserError, match="symbolic link"):
+        report.build(results / "bad")
+    assert list(outside.iterdir()) == []
+
+
 def test_run_json_is_replaced_and_a_link_in_its_place_not_followed(results, tmp_path):
     store = run_folder.Store.resume(results / "good")
     (tmp_path / "outside").write_text("precious")
@@ -158,6 +173,23 @@ def test_names_that_are_no_utf_8_are_kept(results):
     store.close()
     assert run_folder.read_run(results / "good")["command"] == ["--style", "s\udcff.jpg"]
     assert b"\\udcff" in (results / "good" / "run.json").read_bytes()
+
+
+def test_numbers_of_a_style_whose_name_is_no_utf_8_are_kept(tmp_path):
+    cell = Cell("gluon", "texture_net", "texture", 64, 1, "float32", "cpu", 0, "generate", style_name="caf\udce9")
+    store = run_folder.Store.create(tmp_path, {"command": ["x"], "cells": [cell.to_dict()]})
+    store.append({**cell.to_dict(), "key": cell.key, "status": "ok"}, [("latency_s", "s", 0.5)])
+    store.close()
+    run = reader.read_run(store.path)
+    assert list(run.samples["style_name"]) == list(run.cells["style_name"]) == ["caf\udce9"]
+    (done,) = whole_runs.read(store.path).finished
+    assert done.samples
+
+
+def test_long_names_of_styles_make_names_of_files(tmp_path):
+    keys = {Cell("gluon", "johnson", "stylize", 64, 1, "float32", "cpu", 0, "generate", style_name="w" * 240 + end).key
+            for end in "ab"}  # fmt: skip
+    assert len(keys) == 2 and max(map(len, keys)) < 150
 
 
 @pytest.mark.parametrize("rows", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])

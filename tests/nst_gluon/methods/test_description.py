@@ -33,3 +33,11 @@ def test_damaged_layers_are_one_line(change):
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError):
         description.Net.from_data("layers", "net")
+
+
+def test_a_small_file_of_a_net_that_would_fill_the_memory_is_refused():
+    net = description.Builder()
+    wide = net.convolution("wide", net.content(), 4096, kernel=1)
+    net.convolution("output", wide, 3, kernel=1)
+    with pytest.raises(UserError, match="^net: wide has 4,099 values a pixel; the most is 2,048$"):
+        net.build()
