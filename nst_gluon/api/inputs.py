@@ -24,6 +24,8 @@ from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import PathLike
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from nst_gluon.descriptor.weights import VggWeights
 
 # A picture of the interface: a file, the name of a bundled picture, or pixels (H, W, 3), uint8 or floats in [0, 1].
@@ -154,9 +156,11 @@ def load_picture(
     Pixels give what a file of theirs would give. UserErrors name the ``argument``, or ``side``, which gave the size.
     """
     with naming(argument, side):
-        if isinstance(picture, np.ndarray):
-            return images.fitted(_checked(picture), size, crop)
-        return images.load(picture, size, crop)
+        return images.fitted(_pixels(picture), size, crop)
+
+
+def _pixels(picture: Picture) -> Image.Image | np.ndarray:
+    return _checked(picture) if isinstance(picture, np.ndarray) else images.read(picture)
 
 
 def _checked(pixels: np.ndarray) -> np.ndarray:
@@ -191,13 +195,15 @@ def load_fitted(
 
     ``needs``: bytes for a picture of that height and width; ``available``: bytes of memory (default: those now).
     """
-    whole = load_picture(argument, picture)
-    height, width = whole.shape[2:]
+    with naming(argument):
+        pixels = _pixels(picture)
+    height, width = images.height_width(pixels)
     side = longer_side((height, width), size)
     scale = side / max(height, width)
     fitted = round(height * scale), round(width * scale)
     check_memory(*fitted, needs(*fitted), available)
-    return whole if scale == 1.0 else load_picture(argument, picture, side, "fit")
+    with naming(argument):
+        return images.fitted(pixels, None if scale == 1.0 else side, "fit")
 
 
 # -------------------------------------------------------------------------------------------------------- memory

@@ -65,7 +65,7 @@ def load(path: PathLike, size: int | None = None, crop: str = "square") -> np.nd
     Raises UserError when the file is missing, empty, a folder, truncated, not a picture, larger than Pillow's
     ``Image.MAX_IMAGE_PIXELS``, or of pixels without a known range; when ``size`` is not a whole number of at least 1.
     """
-    return fitted(_read(path), size, crop)
+    return fitted(read(path), size, crop)
 
 
 def fitted(pixels: np.ndarray | Image.Image, size: int | None = None, crop: str = "square") -> np.ndarray:
@@ -79,7 +79,7 @@ def fitted(pixels: np.ndarray | Image.Image, size: int | None = None, crop: str 
         if crop == "square":
             pixels, (height, width) = _centre_square(pixels), (size, size)
         else:
-            height, width = _fitted(_height_width(pixels), size)
+            height, width = _fitted(height_width(pixels), size)
         _check_room(size, height, width)
         if isinstance(pixels, Image.Image):
             if pixels.size != (width, height):
@@ -253,8 +253,10 @@ def opened(path: PathLike, follow: bool = True) -> Iterator[Image.Image]:
         raise UserError(f"{quoted(path)} cannot be decoded: {one_line(error)}; give a complete picture file") from error
 
 
-def _read(path: PathLike) -> Image.Image | np.ndarray:
-    """The upright picture: Pillow's, in RGB; of grey with more than 8 bits, float32 (1, H, W) in [0, 1]."""
+def read(path: PathLike) -> Image.Image | np.ndarray:
+    """The upright picture of a file, for :func:`fitted`: Pillow's, in RGB; of grey with more than 8 bits, float32
+    (1, H, W) in [0, 1]. Raises UserError as :func:`load`.
+    """
     with opened(path) as picture:
         picture.load()
         _check_pixels(path, math.prod(picture.size))
@@ -333,12 +335,15 @@ def _grey(path: PathLike, picture: Image.Image) -> np.ndarray | None:
 
 
 
-def _height_width(pixels: Image.Image | np.ndarray) -> tuple[int, int]:
+def height_width(pixels: Image.Image | np.ndarray) -> tuple[int, int]:
+    """The height and width of what :func:`fitted` takes."""
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8:
+        return pixels.shape[:2]
     return pixels.size[::-1] if isinstance(pixels, Image.Image) else pixels.shape[-2:]
 
 
 def _centre_square(pixels: Image.Image | np.ndarray) -> Image.Image | np.ndarray:
-    height, width = _height_width(pixels)
+    height, width = height_width(pixels)
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     if isinstance(pixels, Image.Image):

@@ -294,17 +294,29 @@ class Trainer:
         if self.own is not None:
             arrays.update((f"own.{name}", value) for name, value in self.own.arrays().items())
         state = {"iteration": self.iteration, "seconds": self.seconds, "joules": self.joules}
-        state["config"] = self.config.as_json()
+        state["config"], state["inputs"] = self.config.as_json(), self._inputs()
         if self.best is not None:
             state["best"] = self.best[0]
             arrays.update((f"best.{name}", value) for name, value in self.best[1].items())
         checkpoint.save(path, arrays, state)
 
+    def _inputs(self) -> dict[str, str | None]:
+        """Hashes of the files that the configuration names; of photos, of their names and sizes."""
+        found = {
+            "style": hashlib.sha256(self.style.tobytes()).hexdigest(),
+            "weights": self.weights.sha256,
+            "start": self.start and self.start["sha256"],
+        }
+        if self.config.photos:
+            listed = [f"{path.name} {path.stat().st_size}" for path in images.list_folder(self.config.photos)]
+            found["photos"] = hashlib.sha256("\n".join(listed).encode("utf-8", "surrogateescape")).hexdigest()
+        return found
+
     def restore(self, path: Path) -> None:
         """Continues from a checkpoint.
 
         Raises:
-            UserError: it belongs to another configuration, or cannot be read.
+            UserError: it belongs to another configuration or to other files, or cannot be read.
         """
         arrays, state = checkpoint.load(path)
         if not {"config", "iteration", "seconds"} <= state.keys():
@@ -316,6 +328,13 @@ class Trainer:
             raise UserError(
                 f"--output: a checkpoint there was made with another --{option}; use another folder, or delete "
                 f"{path.stem}*.npz in it to begin anew"
+            )
+        ours, theirs = self._inputs(), state.get("inputs") or {}  # none of earlier versions
+        odd = next((name for name in theirs if ours.get(name) != theirs[name]), None)
+        if odd is not None:
+            raise UserError(
+                f"--output: what --{odd} names has changed since a checkpoint there was made; use another folder, or "
+                f"delete {path.stem}*.npz in it to begin anew"
             )
         part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.", "own.")}
         set_parameters(self.net, part["net."], self.ctx, str(path))

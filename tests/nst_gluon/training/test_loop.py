@@ -165,6 +165,24 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
             train(other, tmp_path)
 
 
+def test_a_training_whose_files_have_changed_is_not_gone_on_with(tmp_path):
+    style, photos = tmp_path / "own.png", tmp_path / "photos"
+    photos.mkdir()
+    for number in (0, 1):
+        images.save(np.full((1, 3, 64, 64), 0.3 + 0.1 * number, "float32"), photos / f"{number}.png")
+    images.save(images.load(assets.style_path("brick"), 64), style)
+    config = replace(JOHNSON, style=str(style), photos=str(photos))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, checkpoint_every=1, show=press_at(2))
+    (photos / "2.png").write_bytes((photos / "0.png").read_bytes())
+    with pytest.raises(UserError, match="--output: what --photos names has changed"):
+        train(config, tmp_path)
+    (photos / "2.png").unlink()
+    images.save(images.load(assets.style_path("gravel"), 64), style)
+    with pytest.raises(UserError, match=r"--output: what --style names has changed .* delete own-johnson-stylize"):
+        train(config, tmp_path)
+
+
 def test_a_net_that_another_process_has_just_finished_stays(tmp_path, monkeypatch):
     """It deletes its checkpoint while this one loads the weights, and would be replaced."""
     with pytest.raises(KeyboardInterrupt):
