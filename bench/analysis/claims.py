@@ -197,16 +197,30 @@ def evaluations(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) ->
     """How many evaluations the optimisation of a net's setting takes to the net's objective: its quality. NaN where
     that is not known, also because optimisation was ended before QUALITY_FLOOR evaluations.
     """
+    found = _quality(summary, row, baseline)
+    return math.nan if found is None else float(found["value"])
+
+
+def _quality(summary: pd.DataFrame, row: Mapping[str, Any], baseline: str) -> Mapping[str, Any] | None:
+    """The row of :func:`evaluations`, with their interval."""
     same = (summary["metric"] == metrics.aimed_at("iterations_to_target", str(row["method"]))) & (
         summary["method"] == baseline
     )
-    for name in ("style_name", "engine", "task", "size", "dtype", "device"):
+    for name in analysis.SETTING:
         same &= summary[name] == row[name]
     if not same.any():
-        return math.nan
+        return None
     found = summary.loc[same].iloc[0]
     ended = found["status"] in BOUNDS and found["value"] < QUALITY_FLOOR
-    return math.nan if ended else float(found["value"])
+    return None if ended or math.isnan(found["value"]) else found
+
+
+def _matched(quality: Mapping[str, Any]) -> str:
+    """What a net's quality is, beside the floor, in whole evaluations: 19.8 is no 20."""
+    value, low, high = (quality[name] for name in ("value", "low", "high"))
+    known = low < high < math.inf and math.floor(low) < math.floor(high)
+    interval = f" [{math.floor(low)}, {math.floor(high)}]" if known else ""
+    return f"matched in {math.floor(value)} evaluations{interval}, {QUALITY_FLOOR} needed"
 
 
 def find(claim: Claim, summary: pd.DataFrame, known: Methods, random_weights: bool = False) -> Finding:
@@ -268,21 +282,22 @@ def _part(
         return Part(size, value, low, high, NOT_MEASURED, why, _basis(row, known), row=row)
     bound = row["status"] in BOUNDS
     low, high = (value, math.inf) if bound else (low, high)
-    steps = evaluations(summary, row, known.baseline) if claim.speed else math.inf
+    quality = _quality(summary, row, known.baseline) if claim.speed else None
     if random_weights and (claim.needs_real_weights or claim.speed):
         verdict, why = NOT_MEASURED, "random descriptor weights: there is no loss to equal"
     elif claim.hardware_bound:
         verdict, why = OTHER_HARDWARE, ""
-    elif math.isnan(steps):
+    elif claim.speed and quality is None:
         verdict = NOT_MEASURED
         why = f"its quality is not known: no optimisation reached its loss or made {QUALITY_FLOOR} evaluations"
-    elif steps < QUALITY_FLOOR:
-        verdict, why = BELOW_FLOOR, f"matched in {math.floor(steps)} evaluations, {QUALITY_FLOOR} needed"
+    elif quality is not None and quality["value"] < QUALITY_FLOOR:
+        verdict, why = BELOW_FLOOR, _matched(quality)
     elif bound:
         verdict, why = _judge_bound(claim, claim.published[size], value)
     else:
         ends = (value, value) if math.isnan(low) or math.isnan(high) else (low, high)
-        verdict, why = judge(claim.rule, claim.published[size], *ends), ""
+        verdict = judge(claim.rule, claim.published[size], *ends)
+        why = _matched(quality) if quality is not None and quality["low"] < QUALITY_FLOOR else ""
     return Part(size, value, low, high, verdict, why, _basis(row, known), bound, row)
 
 

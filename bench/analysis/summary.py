@@ -45,7 +45,7 @@ Starts = Mapping[tuple[str, int], list[Descent]]  # by photo and seed, one each
 Training = Mapping[str, tuple[float, bool]]  # as training_seconds has it
 MOST_STAGES = 10
 _MEMORY_RATIOS = {"peak_memory_bytes": "memory_ratio", "working_memory_bytes": "working_memory_ratio"}
-_SETTING = ("style_name", "engine", "task", "size", "dtype", "device")  # what two cells must share to be compared
+SETTING = ("style_name", "engine", "task", "size", "dtype", "device")  # what two cells must share to be compared
 
 
 def to_target(descents: Descents, aims: Aims, axis: str = "seconds") -> tuple[Estimate, str] | None:
@@ -144,9 +144,9 @@ def compare(
     generators, rows = sorted(known.nets), []
     aimed_at = [name for name in generators if not known[name].own_loss]
     optimisers = sorted(name for name in known.optimisers if not known[name].own_loss)
-    everything = pd.concat([frame[list(_SETTING)] for frame in (samples, curves)])
+    everything = pd.concat([frame[list(SETTING)] for frame in (samples, curves)])
     for key in everything.drop_duplicates().itertuples(index=False, name=None):
-        setting = dict(zip(_SETTING, key))
+        setting = dict(zip(SETTING, key))
         aims = targets(samples, aimed_at, setting, asked)
         descents = {name: by_photo(matching(curves, {**setting, "method": name})) for name in optimisers}
         for optimiser, own in descents.items():

@@ -14,6 +14,7 @@ from typing import Any
 
 from nst_gluon import __version__
 from nst_gluon.system import runtime
+from nst_gluon.system.machine import read
 
 SOURCE = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = (
@@ -33,19 +34,12 @@ AFTER = ("busy machine:", "drift:", "clock rate:", "warm-up:")  # how the lines 
 MOST_DRIFT, MOST_CLOCK_LOSS, MOST_DROPPED = 0.05, 0.10, 0.25
 
 
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
 # ---------------------------------------------------------------------------------------------------- machine
 
 
 def cpu_model() -> str:
     """The processor's name as its maker gives it."""
-    text = _read("/proc/cpuinfo")
+    text = read("/proc/cpuinfo")
     for name in ("model name", "Hardware", "cpu model"):
         match = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
         if match:
@@ -64,7 +58,7 @@ def affinity() -> frozenset[int]:
 def busy_seconds(cpus: Iterable[int]) -> float | None:
     """Seconds that ``cpus`` have spent not idle since boot, all processes together; None where it is not told."""
     wanted, ticks = {f"cpu{cpu}" for cpu in cpus}, []
-    for line in _read("/proc/stat").splitlines():
+    for line in read("/proc/stat").splitlines():
         name, *fields = line.split()
         if name in wanted and len(fields) >= 8:
             user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
@@ -79,9 +73,9 @@ def cpu_mhz(cpus: Iterable[int] | None = None) -> float | None:
     """
     wanted = affinity() if cpus is None else cpus
     folder = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
-    rates = [int(text) / 1000 for cpu in wanted if (text := _read(folder.format(cpu)).strip()).isdigit()]
+    rates = [int(text) / 1000 for cpu in wanted if (text := read(folder.format(cpu)).strip()).isdigit()]
     if not rates:
-        blocks = re.findall(r"^processor\s*:\s*(\d+)$(.*?)(?=^processor|\Z)", _read("/proc/cpuinfo"), re.M | re.S)
+        blocks = re.findall(r"^processor\s*:\s*(\d+)$(.*?)(?=^processor|\Z)", read("/proc/cpuinfo"), re.M | re.S)
         told = {int(cpu): re.search(r"^cpu MHz\s*:\s*([\d.]+)$", text, re.M) for cpu, text in blocks}
         rates = [float(told[cpu].group(1)) for cpu in wanted if told.get(cpu)]
     return round(max(rates), 1) if rates else None
@@ -96,7 +90,7 @@ def load_average() -> list[float] | None:
 
 
 def memory_total_bytes() -> int | None:
-    match = re.search(r"^MemTotal:\s*(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
+    match = re.search(r"^MemTotal:\s*(\d+) kB", read("/proc/meminfo"), re.MULTILINE)
     return int(match.group(1)) * 1024 if match else None
 
 
@@ -116,13 +110,13 @@ def gpus() -> list[dict[str, Any]]:
 
 def high_water_bytes(field: str = "VmHWM", pid: int | str = "self") -> int | None:
     """A memory field of /proc/<pid>/status in bytes (VmHWM: the most that was ever resident)."""
-    match = re.search(rf"^{field}:\s*(\d+) kB", _read(f"/proc/{pid}/status"), re.MULTILINE)
+    match = re.search(rf"^{field}:\s*(\d+) kB", read(f"/proc/{pid}/status"), re.MULTILINE)
     return int(match.group(1)) * 1024 if match else None
 
 
 def address_space_limit(pid: int | str = "self") -> int | None:
     """Bytes that a process may map at most (ulimit -v); None where there is no limit, or none is told."""
-    match = re.search(r"^Max address space\s+(\d+)", _read(f"/proc/{pid}/limits"), re.MULTILINE)
+    match = re.search(r"^Max address space\s+(\d+)", read(f"/proc/{pid}/limits"), re.MULTILINE)
     return int(match.group(1)) if match else None
 
 

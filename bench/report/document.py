@@ -9,7 +9,7 @@ from importlib import metadata
 
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import Analysed
-from bench.analysis.summary import NOT_REACHED, OK
+from bench.analysis.summary import NOT_REACHED, OK, SETTING
 from bench.report import (
     figure,
     headline,
@@ -127,7 +127,7 @@ def _origin(analysed: Analysed) -> list[tuple[str, str]]:
 
 def _first_loss(analysed: Analysed, drawn: Sequence[Plot]) -> Plot | None:
     """The loss plot of the first screens: textures before stylisation, the size nearest to the papers'."""
-    curves = analysed.run.curves[[*plots.SETTING]].drop_duplicates().to_dict("records")
+    curves = analysed.run.curves[[*SETTING]].drop_duplicates().to_dict("records")
     order = sorted(curves, key=lambda row: (row["engine"] != "gluon", row["task"] != "texture",
                                             run_facts.from_papers_size(row["size"])))  # fmt: skip
     by_name = {plot.name: plot for plot in drawn}

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.analysis import metrics
 from bench.analysis.analysed import Analysed
 from bench.analysis.claims import QUALITY_FLOOR
-from bench.analysis.summary import LOWER_BOUND, REFERENCE_ITERATIONS, SPEEDUP_500, SPEEDUP_EQUAL
+from bench.analysis.summary import LOWER_BOUND, REFERENCE_ITERATIONS, SETTING, SPEEDUP_500, SPEEDUP_EQUAL
 from bench.plan.engines import REFERENCE
 from bench.report import run_facts
 from bench.report.tables import fastest_variant
@@ -166,7 +166,7 @@ def _over_variants(analysed: Analysed, rows: pd.DataFrame) -> tuple[pd.DataFrame
     """The speed-ups over the fastest variant of optimisation at the same losses, and the titles of those variants."""
     found, titles = [], set()
     for row in rows.to_dict("records"):
-        where = {name: row[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
+        where = {name: row[name] for name in (*SETTING, "method")}
         best = fastest_variant(analysed, row)
         ratio = best and analysed.row(metrics.aimed_at("speedup_over_variant", best["method"]), **where)
         if ratio:
@@ -177,7 +177,7 @@ def _over_variants(analysed: Analysed, rows: pd.DataFrame) -> tuple[pd.DataFrame
 
 def _in_seconds(analysed: Analysed, row: Mapping) -> str:
     """One cell in full: both times, the ratio with its interval, and the memory."""
-    where = {name: row[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
+    where = {name: row[name] for name in (*SETTING, "method")}
     latency, memory = (analysed.row(name, **where) for name in ("latency_s", "working_memory_ratio"))
     ratio = with_interval(*(row[name] for name in ("value", "low", "high", "unit", "status")))
     text = f"The {analysed.methods.title(row['method'])} at {size_name(row['size'])} ({task_name(row['task'])}): "
@@ -191,7 +191,8 @@ def _in_seconds(analysed: Analysed, row: Mapping) -> str:
     also = [engine_name(row[name]) if name == "engine" else clean(row[name], 40) for name in analysed.several]
     fixed = analysed.row(SPEEDUP_500, **where)
     text += f" ({', '.join(also)})" if also else ""
-    text += f"; {quantity(fixed['value'], 'x')} against {REFERENCE_ITERATIONS} steps, at any loss" if fixed else ""
+    if fixed:
+        text += f"; {quantity(fixed['value'], 'x')} against {REFERENCE_ITERATIONS} evaluations, whatever the loss"
     return f"{text}."
 
 

@@ -22,7 +22,6 @@ BREAK_EVEN = "break_even"
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
-SETTING = ("style_name", "engine", "task", "size", "dtype", "device")
 RATIOS = {
     "memory_ratio": ("peak_memory_bytes", "peak_memory_bytes"),
     "working_memory_ratio": ("working_memory_bytes", "working_memory_bytes"),
@@ -135,7 +134,7 @@ class _Reader:
             record
             for record in self.records
             if (record.get("method"), record.get("batch")) in methods
-            and all(record.get(name) == row[name] for name in SETTING)
+            and all(record.get(name) == row[name] for name in analysis.SETTING)
         ]
 
     def needed(self, row: Row, involved: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from bench.analysis import claims
 from bench.analysis.analysed import Analysed
-from bench.analysis.summary import SPEEDUP_EQUAL
+from bench.analysis.summary import SETTING, SPEEDUP_EQUAL
 from bench.report import run_facts
 from bench.report.wording import steps_text, with_interval
 from bench.store.reader import RunData
@@ -156,7 +156,7 @@ def _row(
     analysed: Analysed, net: Mapping[str, Any], optimised: Mapping[str, Any] | None, given: tuple[Picture, ...]
 ) -> Row:
     methods, made = analysed.methods, _output(analysed, net)
-    where = {name: net[name] for name in ("style_name", "engine", "method", "task", "size", "dtype", "device")}
+    where = {name: net[name] for name in (*SETTING, "method")}
     speedup, latency, median = (analysed.row(name, **where) for name in (SPEEDUP_EQUAL, "latency_s", "objective"))
     objective = run_facts.get(net, "info", "shown_objective") or run_facts.get(net, "medians", "objective")
     told = [f"objective {quantity(float(objective), '1')}"] if isinstance(objective, (int, float)) else []

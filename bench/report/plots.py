@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import EXTRAS, Analysed
 from bench.analysis.descents import by_photo
-from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, targets, to_target
+from bench.analysis.summary import LOWER_BOUND, NOT_REACHED, OK, SETTING, targets, to_target
 from bench.plan.engines import REFERENCE
 from bench.report import run_facts
 from bench.report.wording import measured, series_label, setting_name, status_name, with_interval
@@ -24,7 +24,6 @@ from nst_gluon.pages import style
 from nst_gluon.pages.wording import clean, harmless, listing, quantity, size_name, task_name
 from nst_gluon.system.files import write_atomically
 
-SETTING = ("style_name", "engine", "task", "size", "dtype", "device")
 ENGINE_MARKS = {"pytorch": "<", "onnxruntime": ">", "openvino": "H"}  # a peer's; the reference has the method's own
 LONGEST_TITLE = 26  # characters that fit above axes beside which long labels stand
 PANEL = 1.75  # inches: the height of one of several axes in a figure

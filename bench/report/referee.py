@@ -14,11 +14,11 @@ from bench.analysis import metrics
 from bench.analysis import summary as analysis
 from bench.analysis.analysed import Analysed
 from bench.analysis.descents import by_photo
-from bench.analysis.summary import SPEEDUP_EQUAL
+from bench.analysis.summary import SETTING, SPEEDUP_EQUAL
 from bench.plan import older
 from bench.plan.cells import GENERATE
 from bench.report import run_facts
-from bench.report.numbers import NOTHING, SETTING, Book
+from bench.report.numbers import NOTHING, Book
 from bench.report.tables import Entry, Table, table, value_entry
 from bench.report.wording import head_of, measured
 from nst_gluon.methods import Generator, bundled
@@ -113,6 +113,8 @@ def _departures(meta: Mapping[str, Any]) -> str:
         took = least if least == most else f"{least} to {most}"
         partly = "" if all(whole for _, whole in seconds.values()) else " or more"
         parts.append(f"nets are trained here, for {took}{partly} each, on few photos, not on 80,000 for hours on a GPU")
+    if "8 bit" in str(run_facts.get(meta, "inputs", "weights", "source")):
+        parts.append("the descriptor's weights are rounded to 8 bits")
     known = bundled()
     for net in (run_facts.get(meta, "inputs", "nets") or {}).values():
         facts = (net or {}).get("meta") or {}

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def _read(path: Path) -> str:
+def read(path: str | Path) -> str:
+    """What a file of the system says; nothing where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
@@ -25,7 +26,7 @@ def _cgroup_folders(controller: str, root: Path) -> Iterator[tuple[int, Path]]:
     In a container the path in /proc/self/cgroup may not exist below the mount; then its parents count.
     """
     base = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in read(root / "proc/self/cgroup").splitlines():
         if line.count(":") < 2:
             continue
         _, controllers, path = line.split(":", 2)
@@ -57,9 +58,9 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     quotas = []
     for version, folder in _cgroup_folders("cpu", root):
         if version == 2:
-            quota, period = (_read(folder / "cpu.max").split() + ["", ""])[:2]
+            quota, period = (read(folder / "cpu.max").split() + ["", ""])[:2]
         else:
-            quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+            quota, period = read(folder / "cpu.cfs_quota_us"), read(folder / "cpu.cfs_period_us")
         quota_us, period_us = _number(quota), _number(period)
         if quota_us and period_us and quota_us > 0 and period_us > 0:
             quotas.append(quota_us / period_us)
@@ -80,7 +81,7 @@ def available_cores(root: Path = Path("/")) -> int:
 
 def memory_available_bytes(root: Path = Path("/")) -> int:
     """Bytes that can still be allocated: the kernel's MemAvailable, cut by what the control groups leave."""
-    match = re.search(r"^MemAvailable:\s*(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", read(root / "proc/meminfo"), re.MULTILINE)
     if match:
         available = int(match.group(1)) * 1024
     else:
@@ -89,11 +90,11 @@ def memory_available_bytes(root: Path = Path("/")) -> int:
         available = int(psutil.virtual_memory().available)
     for version, folder in _cgroup_folders("memory", root):
         names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
-        limit, used = (_number(_read(folder / f"memory.{name}").strip()) for name in names)
+        limit, used = (_number(read(folder / f"memory.{name}").strip()) for name in names)
         if limit is None or used is None:
             continue
         # Page cache that nobody uses is given back before anything fails.
-        cache = re.search(r"^(?:total_)?inactive_file (\d+)", _read(folder / "memory.stat"), re.MULTILINE)
+        cache = re.search(r"^(?:total_)?inactive_file (\d+)", read(folder / "memory.stat"), re.MULTILINE)
         available = min(available, int(limit - used) + (int(cache.group(1)) if cache else 0))
     return max(0, available)
 
@@ -108,7 +109,7 @@ def oom_kills(root: Path = Path("/")) -> int | None:
         for version, folder in _cgroup_folders("memory", root)
     ]
     for counter in (*counters[:1], root / "proc/vmstat"):
-        found = re.search(r"^oom_kill (\d+)$", _read(counter), re.MULTILINE)
+        found = re.search(r"^oom_kill (\d+)$", read(counter), re.MULTILINE)
         if found:
             return int(found.group(1))
     return None
@@ -116,7 +117,7 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 
 def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
     """What an x86 processor says that it can do, such as ``avx2``; empty where it is not told."""
-    flags = re.search(r"^flags\s*:(.*)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    flags = re.search(r"^flags\s*:(.*)$", read(root / "proc/cpuinfo"), re.MULTILINE)
     return frozenset(flags.group(1).split() if flags else ())
 
 

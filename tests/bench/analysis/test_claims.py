@@ -247,6 +247,18 @@ def test_a_verdict_names_the_method_that_it_was_judged_on():
         assert found.verdict == verdict and found.reason.endswith("; texture network, gluon on cpu, n = 3")
 
 
+@pytest.mark.parametrize(("steps", "low", "high", "verdict", "said"), [
+    (18.0, 17.2, 19.9, BELOW_FLOOR, "matched in 18 evaluations [17, 19], 20 needed"),
+    (21.0, 19.9, 24.0, REPRODUCED, "matched in 21 evaluations [19, 24], 20 needed"),
+    (21.0, 20.0, 24.0, REPRODUCED, ""), (18.0, 18.0, 18.0, BELOW_FLOOR, "matched in 18 evaluations, 20 needed"),
+])  # fmt: skip
+def test_how_sure_a_net_s_quality_is_stands_beside_the_floor(steps, low, high, verdict, said):
+    table = summary(SPEED, 500.0, steps=steps)
+    table.loc[table["metric"] != SPEED.metric, ["low", "high"]] = [low, high]
+    found = part(SPEED, table)
+    assert (found.verdict, found.why) == (verdict, said)
+
+
 def test_the_slim_net_is_not_the_papers_in_old_runs_either(tmp_path):
     assert KNOWN.of_paper("Perceptual Losses") == ["johnson"]
     run = read_run(make_run(tmp_path, sizes=(256,), pictures=False))

@@ -100,7 +100,7 @@ def test_places(text, places):
 def files(monkeypatch):
     """Puts texts in the place of the system's files."""
     texts: dict[str, str] = {}
-    monkeypatch.setattr(environment, "_read", lambda path: texts.get(str(path), ""))
+    monkeypatch.setattr(environment, "read", lambda path: texts.get(str(path), ""))
     return texts
 
 

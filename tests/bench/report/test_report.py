@@ -324,6 +324,17 @@ def test_warnings_speak_of_methods_and_sizes_and_many_become_one(tmp_path):
     assert "Drift: most in the cell “Johnson net, stylisation, 256 × 256, batch 4”" in found
 
 
+@pytest.mark.parametrize(("budget", "told"), [("standard", True), ("long", False), ("quick", False)])
+def test_more_time_is_offered_where_a_target_was_not_reached_in_the_standard_one(tmp_path, budget, told):
+    found = analyse(read_run(make_run(tmp_path, sizes=(256,), seeds=(0,), pictures=False)))
+    found.run.meta["budget"] = {**found.run.meta["budget"], "name": budget}
+    assert not any("lower bounds" in line for line in document.warnings(found))
+    table = found.summary.copy()
+    table.loc[table["metric"].str.startswith("time_to_target"), "status"] = "not reached"
+    (line,) = (line for line in document.warnings(dataclasses.replace(found, summary=table)) if "lower bounds" in line)
+    assert ("--budget long" in line) == told
+
+
 @pytest.mark.parametrize("text", ["a|b", "<b>", "`x`", "[a](http://b)", "a\nb", "*bold*", "# head", "&lt;"])
 def test_markdown_text_is_inert(text):
     shown = markdown.text(text)
