@@ -29,7 +29,7 @@ def test_the_table_says_what_the_summaries_say(results_script):
         for task, net, _, evaluations, ratio, _ in mine:
             task, net = task.strip("| "), net.strip("`")
             wanted = values["gatys", task, f"iterations_to_target_{net}"]
-            assert float(evaluations.strip("≥ ")) == pytest.approx(wanted, abs=0.51)
+            assert 0 <= wanted - float(evaluations.strip("≥ ")) < 1, "in whole evaluations"
             # Time to the objective over the time of a picture, from other rows of the summary.
             again = values["gatys", task, f"time_to_target_{net}_s"] / values[net, task, "latency_s"]
             assert float(ratio.strip("≥ ").split("x")[0].replace(",", "")) == pytest.approx(again, rel=0.15)

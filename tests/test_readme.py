@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -18,8 +19,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 README, MORE = ROOT / "README.md", ROOT / "bench" / "README.md"
 RESULTS = ROOT / "results"
-ENGINES = {"gluon": "Gluon", "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}
-ENGINE_METHODS = ("gatys", "johnson", "texture_net")
 
 # Commands whose whole point is an installation or a run of a quarter of an hour: what runs them instead.
 RUN_ELSEWHERE = {
@@ -163,64 +162,68 @@ def test_every_link_leads_somewhere():
 
 
 def results_block(run: Path = RESULTS / "styles") -> str:
-    """The README's results, from a run's files alone: a row for each net with its medians over styles, and ranges."""
-    record, summary = json.loads((run / "run.json").read_text()), pd.read_csv(run / "summary.csv")
-    summary = summary[(summary.batch == 1) & (summary.dtype == "float32") & (summary.engine == "gluon")]
-    values = summary.set_index(["method", "task", "size", "metric", "style_name"])["value"].sort_index()
-    ratios = summary[summary.metric == "speedup_at_equal_loss"]
-    sizes, all_ratios, strong, evaluations = sorted(set(ratios["size"])), {}, {}, {}
+    """The README's results: the report's sentence, and a row for each net with its medians over styles, and ranges."""
+    from bench.analysis.analysed import analyse
+    from bench.analysis.claims import QUALITY_FLOOR
+    from bench.report import headline
+    from bench.store.reader import read_run
+
+    analysed = analyse(read_run(run))
+    usual = {"batch": 1, "dtype": "float32", "engine": "gluon"}
+    ratios = analysed.speedups().query("dtype == 'float32' and engine == 'gluon'")
+    sizes = sorted(set(ratios["size"]))
     heads = [f"{size}: time, net : optimisation | speed-up at equal loss | working memory" for size in sizes]
     lines = [f"| task | net | styles | {' | '.join(heads)} |", f"| --- | --- | ---: |{' ---: |' * 3 * len(sizes)}"]
     for (task, net), of_net in ratios.groupby(["task", "method"]):
         cells = []
-        for size, group in of_net.groupby("size"):
+        for size in sizes:
+            group = of_net[of_net["size"] == size]
+            if group.empty:
+                cells.append(" |  | ")
+                continue
 
-            def value(method: str, metric: str) -> pd.Series:
-                return values[method, task, size, metric].reindex(group.style_name)  # noqa: B023 (within this turn)
+            def median(method: str, metric: str) -> float:
+                rows = analysed.rows(metric, method=method, task=task, size=size, **usual)  # noqa: B023 (in this turn)
+                return rows[rows["style_name"].isin(group["style_name"])]["value"].median()  # noqa: B023
 
             bound = "≥ " if (group.status == "lower bound").any() else ""
             low, high, several = group.value.min(), group.value.max(), len(group) > 1
             ends = f"({low:,.0f} to {high:,.0f})" if several else f"[{group.low.item():,.0f}, {group.high.item():,.0f}]"
-            all_ratios.setdefault(task, []).append(group.value)
-            evaluations.setdefault(task, []).append(value("gatys", f"iterations_to_target_{net}"))
-            strong.setdefault(task, []).append(value(net, "speedup_over_gatys_pyramid"))
-            memory = [value(method, "working_memory_bytes").median() / 1e6 for method in (net, "gatys")]
+            bold, mark = "**" if group.fine.any() else "", "" if group.fine.all() else " †"
+            memory = [median(method, "working_memory_bytes") / 1e6 for method in (net, "gatys")]
             cells.append(
-                f"{value(net, 'latency_s').median() * 1e3:,.0f} ms : "
-                f"{bound}{value('gatys', f'time_to_target_{net}_s').median():,.1f} s "
-                f"| **{bound}{group.value.median():,.0f}x** {ends} | {memory[0]:,.0f} : {memory[1]:,.0f} MB"
+                f"{median(net, 'latency_s') * 1e3:,.0f} ms : "
+                f"{bound}{median('gatys', f'time_to_target_{net}_s'):,.1f} s "
+                f"| {bold}{bound}{group.value.median():,.0f}x{bold} {ends}{mark} "
+                f"| {memory[0]:,.0f} : {memory[1]:,.0f} MB"
             )
         lines.append(f"| {task} | `{net}` | {of_net.style_name.nunique()} | {' | '.join(cells)} |")
-    names = {"texture": "textures", "stylize": "stylisation"}
-    claims = pd.read_csv(run / "claims.csv")
-    verdicts = {task: _verdict(task, of, claims) for task, of in evaluations.items()}
-    said = [f"{names[task]} {_spread(of)} ({verdicts[task]})" for task, of in all_ratios.items()]
-    fine = [f"{names[task]} {_spread(of)}" for task, of in strong.items()]
+    poor = ratios.loc[~ratios.fine, "evaluations"]
+    floor = (
+        f"†: of some or all styles below the [quality floor](#reading-a-report): optimisation matches these nets in "
+        f"{math.floor(poor.min())} to {math.floor(poor.max())} evaluations, {QUALITY_FLOOR} needed. "
+    )
+    record = analysed.run.meta
     cpu, photos = record["environment"]["cpu"], 1 + len(record["settings"].get("other_contents", ()))
     return (
-        f"Speed-up at equal loss, median over styles: {'; '.join(said[::-1])}.\n"
-        f"Against coarse-to-fine optimisation: {'; '.join(fine[::-1])}. {_narrower(record)}\n"
+        f"{headline.of_run(analysed)} {_narrower(record)}\n\n"
+        + "\n".join(lines)
+        + f"\n\nMedians over styles, with their range or the interval of one style. {floor if len(poor) else ''}"
         f"Measured on {cpu['cores_used']} cores of an {cpu['model']} without a GPU, with {photos} photos that no net "
-        "was trained on. Speed-ups are medians over styles with their range, or with the interval of one style:\n\n"
-        + "\n".join(lines) + ("" if len(sizes) > 1 else f"\n\n{_larger()}")
+        f"was trained on ([report](results/styles/report.md)).{'' if len(sizes) > 1 else _larger()}"
     )
 
 
-def _larger(run: Path = RESULTS / "reference", size: int = 512) -> str:
-    """The speed-ups at the larger size, of one style."""
-    style = json.loads((run / "run.json").read_text())["settings"]["style"]
+def _larger(run: Path = RESULTS / "reference") -> str:
+    """The speed-ups at two sizes, of one style and photo."""
+    settings = json.loads((run / "run.json").read_text())["settings"]
     summary = pd.read_csv(run / "summary.csv")
-    rows = summary[(summary.metric == "speedup_at_equal_loss") & (summary["size"] == size)].sort_values("task")
-    said = [f"`{row.method}` {row.value:,.0f}x ({row.task})" for row in rows.itertuples()][::-1]
-    where = f"of `{style}` alone ([the command above](results/reference/report.md))"
-    return f"At {size} pixels, {where}: {', '.join(said)}."
-
-
-def _spread(of: list[pd.Series]) -> str:
-    """The medians over styles by net and size: the least and the most, and the range of all."""
-    medians, everything = [one.median() for one in of], pd.concat(of)
-    single = f"single styles {everything.min():,.0f} to {everything.max():,.0f}"
-    return f"**{' to '.join(dict.fromkeys(f'{end:,.0f}x' for end in (min(medians), max(medians))))}**, {single}"
+    rows = summary[summary.metric == "speedup_at_equal_loss"].pivot(
+        index=["task", "method"], columns="size", values="value"
+    )
+    said = [f"`{method}` {of[512]:,.0f}x ({of[256]:,.0f}x, {task})" for (task, method), of in rows[::-1].iterrows()]
+    where = f"of `{settings['style']}` and `{settings['content']}` alone ([report](results/reference/report.md))"
+    return f"\nAt 512 pixels (256), {where}: {', '.join(said)}."
 
 
 def _narrower(record: dict) -> str:
@@ -234,56 +237,19 @@ def _narrower(record: dict) -> str:
     steps = steps[steps.cell.isin(["finest-256", "finest-512"]) & (steps.metric == "seconds")]
     gains = 1 / verdicts.compare_rounds(steps).ratio
     return (
-        f"The texture net has {shape['finest']} channels at its finest scale, not the paper's {paper}: that alone "
-        f"makes it {min(gains):.1f} to {max(gains):.1f} times faster."
+        f"With the paper's {paper} channels at its finest scale, not {shape['finest']}, the texture network would take "
+        f"{min(gains):.1f} to {max(gains):.1f} times as long."
     )
 
 
-def _verdict(task: str, evaluations: list[pd.Series], claims: pd.DataFrame) -> str:
-    """What the report says of the paper's claim on textures; of stylisation, how good the nets are."""
-    from bench.analysis.claims import QUALITY_FLOOR
-
-    needed = pd.concat(evaluations)
-    if task == "stylize":
-        least, most = needed.min(), needed.max()
-        floor = "below" if most < QUALITY_FLOOR else "in part below" if least < QUALITY_FLOOR else "above"
-        return f"{floor} the quality floor: optimisation matches the nets in {least:.0f} to {most:.0f} evaluations"
-    claim = claims.set_index(["id", "size"]).loc[("texture-net-speed", 256)]
-    why, _, basis = claim["reason"].partition("; ")
-    reason = f", as the net of {basis.split(',')[0]} is {why}" if basis else ""
-    return f"the paper's 500x: {claim['verdict']}{reason}"
-
-
-def engines_block(run: Path = RESULTS / "peers") -> str:
-    """The table of engines side by side in bench/README.md, from the summary.csv of the peers' run alone."""
-    summary = pd.read_csv(run / "summary.csv")
-    timed = summary[(summary.batch == 1) & summary.metric.isin(["latency_s", "iteration_s"])]
-    lines = [
-        "| task | size | method | " + " | ".join(f"{name}, ms" for name in ENGINES.values()) + " |",
-        "| --- | ---: | --- |" + " ---: |" * len(ENGINES),
-    ]
-    for (task, size, method), group in timed.groupby(["task", "size", "method"]):
-        if method in ENGINE_METHODS:
-            values = group.set_index("engine").value
-            texts = [f"{values[engine] * 1e3:,.0f}" if engine in values else "" for engine in ENGINES]
-            lines.append(f"| {task} | {size} | `{method}` | " + " | ".join(texts) + " |")
-    return "\n".join(lines)
-
-
-BLOCKS = {"results": (README, results_block), "engines": (MORE, engines_block)}
-
-
-@pytest.mark.parametrize("name", BLOCKS)
-def test_the_tables_are_those_of_committed_runs(name):
+def test_the_results_are_those_of_the_committed_run():
     from bench.report.generated import part
 
-    page, make = BLOCKS[name]
-    assert part(page, name) == make(), "python tests/test_readme.py writes the tables"
+    assert part(README, "results") == results_block(), "python tests/test_readme.py writes the results"
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))  # before this folder, which has a bench too
     from bench.report.generated import write_part
 
-    for block, (file, written) in BLOCKS.items():
-        write_part(file, block, written())
+    write_part(README, "results", results_block())
