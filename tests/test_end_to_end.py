@@ -16,7 +16,10 @@ from nst_gluon.nets import netfile
 
 pytest.importorskip("mxnet", reason="needs an engine")
 
-NETS = (("texture_net", "texture"), ("texture_net", "stylize"), ("johnson", "stylize"), ("johnson_slim", "stylize"))
+NETS = (
+    ("texture_net", "texture"),
+    *((name, "stylize") for name in ("texture_net", "johnson", "johnson_slim", "coarse_net")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def rows(path) -> list[dict]:
 
 def test_every_cell_is_ok_and_both_tasks_have_a_speed_up_at_equal_loss(finished):
     path, answer = finished
-    assert answer["cells"] == {"ok": 6}
+    assert answer["cells"] == {"ok": 7}
     found = {
         (row["method"], row["task"]): row["value"]
         for row in answer["summary"]
@@ -65,7 +68,7 @@ def test_the_run_directory_is_complete(finished):
             "report.html", "plots", "images", "logs"} <= names  # fmt: skip
     pictures = {entry.name for entry in (path / "images").iterdir()}
     equal = {f"gluon-gatys-{task}-64-b1-float32-cpu-s0-at-{net}.png" for net, task in NETS}  # at a net's objective
-    assert {"style.png", "content.png", "row.png", *equal} < pictures and len(pictures) == 3 + len(equal) + 6
+    assert {"style.png", "content.png", "row.png", *equal} < pictures and len(pictures) == 3 + len(equal) + 7
     assert answer["report"] == str(path / "report.html")
 
 

@@ -29,8 +29,8 @@ def test_every_bundled_net_is_on_the_page(sheet):
     assert part(STYLIZED / "README.md", "objectives") == sheet.table(record)
     for style in assets.PAINTINGS:
         with Image.open(STYLIZED / f"{style}.jpg") as page:
-            tile = sheet.TILE + sheet.GAP
-            assert page.size == (sheet.MARGIN + len(sheet.CONTENTS) * tile, sheet.WORDS + (2 + len(sheet.NETS)) * tile)
+            tile, rows = sheet.TILE + sheet.GAP, 1 + len(sheet.painters(style))
+            assert page.size == (sheet.MARGIN + len(sheet.CONTENTS) * tile, sheet.WORDS + rows * tile)
 
 
 def test_the_record_is_of_the_bundled_nets(sheet):

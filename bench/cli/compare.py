@@ -69,7 +69,7 @@ def add_arguments(command: argparse.ArgumentParser, time_s: float = TIME_S) -> N
              "machine")  # fmt: skip
     add_plan("--style", metavar="NAME|FILE", help=f"a style or picture (default: {PLAN['style']})")
     add_plan("--content", metavar="NAME|FILE", help=f"a photo or picture (default: {PLAN['content']})")
-    add_plan("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: vgg19)")
+    add_plan("--weights", metavar="NAME|FILE", help="weights of the descriptor (default: vgg19)")
     add_plan("--random-weights", action="store_const", const=True, help="use an untrained descriptor")
     add_plan("--net", metavar="NAME|FILE", action="append", help="a trained net, not the bundled one; may be repeated")
     command.add_argument("--time", metavar="SECONDS",

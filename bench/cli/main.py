@@ -98,12 +98,14 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     add("--repeats", metavar="N", help="fresh processes of each net, and starts of optimisation (default: 3; with "
         "--budget quick: 1)")
     add("--seed", metavar="N", help=f"the first seed (default: {defaults['seed']})")
-    add("--budget", metavar="NAME", help=f"one of: {', '.join(BUDGETS)} (default: {defaults['budget']})")
+    add("--budget", metavar="NAME", help="the longest that an optimisation of 256 pixels may take: " + ", ".join(
+        f"{budget.name} {budget.optimise_seconds:g} s" for budget in BUDGETS.values()) + "; quick leaves its faster "
+        f"variants out, full makes 500 evaluations (default: {defaults['budget']})")
     add("--target-loss", metavar="X", help="stop optimisation at this objective, not at that of the nets' pictures")
     add("--bounds", metavar="NAME", help="pixels: optimised pictures stay in [0, 1]; none: they are clipped when saved "
         f"(default: {defaults['bounds']})")
     add("--preset", metavar="NAME", help=f"the common objective (default: {defaults['preset']})")
-    add("--weights", metavar="NAME|FILE", help="the descriptor's weights (default: vgg19)")
+    add("--weights", metavar="NAME|FILE", help="weights of the descriptor (default: vgg19)")
     add("--random-weights", action="store_const", const=True, help="use an untrained descriptor: for tests without a "
         "network connection; results are marked")
     add("--net", metavar="NAME|FILE", action="append", help="a trained net instead of the bundled one; may be repeated")

@@ -1,7 +1,7 @@
 """The Python interface: :func:`stylize`, :func:`texture`, :func:`train`, :func:`score` and :func:`load_net`.
 
 Pictures go in as files, names of bundled pictures, or arrays (H, W, 3) of uint8 or of floats in [0, 1]; they come out
-as arrays of uint8. The command line takes its defaults from these signatures. Errors of the caller's are
+as arrays of uint8. The command line takes its defaults from these signatures. Invalid arguments raise
 :class:`nst_gluon.system.errors.UserError`, whose text names the argument as the command line spells it (``--style``);
 a result that is not finite raises :class:`nst_gluon.system.errors.NotFinite`. Importing this module imports no engine.
 """
@@ -87,18 +87,24 @@ def stylize(
             one with a bundled net for the style, otherwise optimisation.
         net: a trained net, instead of style and method: a file, a bundled name, or what :func:`load_net` returned.
         size: the longer side in pixels; ``auto``: that of ``content``, at most 512; ``original``: that of ``content``.
-        strength: how much of the style, of nets: 0 (the photo) to 1; of a net that takes noise, the scale of that.
+        strength: for nets only: 0 (the photo) to 1 (the full style); for nets that take noise, the scale of the noise.
         keep_colors: keep the photo's own colours.
-        net_size: of nets: stylise a larger picture at this longer side and carry its detail up; None: at its own size.
+        net_size: for nets only: stylise a larger picture at this longer side, then restore its detail; None: at its own
+            size.
         seed: of all noise.
-        tile: of nets: the picture in tiles of so many pixels; ``auto``: where it is large; ``off``: in one piece.
+        tile: for nets only: the picture in tiles of so many pixels; ``auto``: if it is large; ``off``: in one piece.
         tile_statistics: what instance norms divide by in tiles: ``exact``, as in one piece, or ``thumbnail``, which is
             faster and another picture (14 to 22 dB).
-        preset, iterations, optimizer, start, coarse, style_size, segments, weights, random_weights: of methods that
-            optimise: the objective's name; evaluations; ``lbfgs`` or ``adam``; ``content`` or ``noise``; longer sides
-            of smaller pictures to begin with; side of the style picture (None: as the longer side); parts of the
-            descriptor (``auto``: one, if it fits); the descriptor's weights, or random ones for tests.
-        engine: of nets: ``gluon``, or ``fastest``: whichever installed engine makes the same picture (60 dB; 40 in
+        preset: name of the objective. This and the following ones, to ``random_weights``: for optimisation only.
+        iterations: evaluations of the objective.
+        optimizer: ``lbfgs`` or ``adam``.
+        start: ``content`` or ``noise``.
+        coarse: longer sides of smaller pictures to begin with.
+        style_size: longer side of the style picture; None: that of the picture.
+        segments: parts of the descriptor, computed again for the gradient to save memory; ``auto``: 1, if it fits.
+        weights: the descriptor's weights, a name or a file.
+        random_weights: an untrained descriptor, for tests.
+        engine: for nets only: ``gluon``, or ``fastest``: the installed engine that makes the same picture (60 dB; 40 in
             bfloat16) fastest, found in a trial of some seconds at each new size; pays off for many pictures. Not in
             tiles.
         device, dtype, threads: ``cpu``, ``gpu`` or ``gpu:1``; ``float32`` or ``bfloat16``; threads of this process,

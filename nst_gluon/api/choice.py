@@ -231,6 +231,6 @@ def fallback_note(request: Request, choice: Choice, size: tuple[int, int], count
     faster = f"a style with a net ({', '.join(styles)})" if styles else "a net"
     return (
         f"note: no net is bundled for {choice.style!r}, so {choice.method.name} optimises "
-        f"{what} in {request.iterations} steps{took}. "
+        f"{what} in {request.iterations} evaluations{took}. "
         f"Faster: {faster}, a net of your own (python -m nst_gluon train), or a smaller --size or --iterations"
     )

@@ -126,7 +126,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         metavar="DTYPE",
         help="precision of convolutions: float32 (default), or bfloat16, which is faster on recent processors",
     )
-    add("--weights", metavar="SPEC", help=f"the descriptor's weights: {WEIGHTS}")
+    add("--weights", metavar="SPEC", help=f"weights of the descriptor (VGG): {WEIGHTS}")
     add(
         "--random-weights",
         action="store_true",

@@ -164,8 +164,7 @@ def summary(trials: pd.DataFrame, rows: pd.DataFrame, shifted: pd.DataFrame) -> 
         rows, shifted: of :func:`replay`, as recorded and with the candidate's times multiplied by SHIFT.
     """
     lines = [
-        "| revisions compared | gates | failed | verdict on what was changed | its ratio "
-        "| seconds a gate: median, most |",
+        "| revisions compared | comparisons | exit status 1 | verdicts | ratio | seconds: median, most |",
         "| --- | ---: | ---: | --- | ---: | ---: |",
     ]
     for kind, text in KINDS.items():

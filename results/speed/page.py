@@ -52,7 +52,7 @@ def steps_table(samples: pd.DataFrame) -> str:
         megabytes = (f"{value / 1e6:,.0f}" for value in (memory.baseline, memory.candidate))
         rows.append((f"{step.what} (`{step.name}`)", milliseconds(time.baseline), milliseconds(time.candidate),
                      ratio(time), *megabytes))  # fmt: skip
-    header = ("step", "before, ms", "after, ms", "faster by", "working memory before, MB", "after, MB")
+    header = ("step", "before, ms", "after, ms", "speed-up", "working memory before, MB", "after, MB")
     return table(header, rows)
 
 
@@ -67,12 +67,12 @@ def peers_table(samples: pd.DataFrame) -> str:
     rows = pairs(samples)
     for (cell, side), group in samples[samples["value"].isna()].groupby(["cell", "side"], sort=False):
         rows.append((f"{cell}: not reached by {side} in {len(group)} descents", "", "", ""))
-    return table(("what", "peer, ms", "ours, ms", "ours is faster by"), rows)
+    return table(("what", "peer, ms", "ours, ms", "our speed-up"), rows)
 
 
 def avx2_table(samples: pd.DataFrame) -> str:
     """A forward pass of each net before and after."""
-    return table(("net, size", "before, ms", "after, ms", "faster by"), pairs(samples))
+    return table(("net, size", "before, ms", "after, ms", "speed-up"), pairs(samples))
 
 
 def coarse_to_fine_table(samples: pd.DataFrame) -> str:
@@ -81,7 +81,7 @@ def coarse_to_fine_table(samples: pd.DataFrame) -> str:
     compared = compared[compared["n"] > 0]
     groups = (1 / compared["ratio"]).groupby(compared["cell"].str.rsplit(",", n=1).str[0], sort=False)
     medians = "; ".join(f"{name} {value:.2f}x" for name, value in groups.median().items())
-    made = table(("coarse to fine", "before, s", "now, s", "faster by"), pairs(samples, "{:.2f}".format))
+    made = table(("coarse to fine", "before, s", "now, s", "speed-up"), pairs(samples, "{:.2f}".format))
     return f"{made}\n\nMedian of the objectives: {medians}."
 
 

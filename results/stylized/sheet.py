@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 SIZE, EVALUATIONS = 256, 500
 CLOSE = {"astronaut": (96, 0, 352, 256)}  # left, top, right, bottom
 CONTENTS = (*assets.CONTENTS, *(f"{name}, close" for name in CLOSE))
-OPTIMISED, NETS = "gatys", ("johnson", "johnson_slim", "texture_net")
+OPTIMISED, NETS = "gatys", ("johnson", "johnson_slim", "coarse_net", "texture_net")
 TILE, GAP, MARGIN, WORDS = 150, 5, 92, 22  # pixels: a picture, between two, room for names at the left and on top
 
 
@@ -55,10 +55,15 @@ def white(picture: np.ndarray, photo: np.ndarray) -> float:
     return float(((picture >= 250).all(axis=2) & ~(photo >= 250).all(axis=2)).mean())
 
 
+def painters(style: str) -> list[str]:
+    """The methods of that style's pictures: optimisation, and those with a bundled net."""
+    return [OPTIMISED, *(method for method in NETS if assets.find_net(style, method, "stylize"))]
+
+
 def painted(style: str) -> dict[tuple[str, str], np.ndarray]:
     """Every picture of that style, by method and content."""
     found = {(OPTIMISED, name): optimised(style, name) for name in CONTENTS}
-    for method in NETS:
+    for method in painters(style)[1:]:
         paint = nst_gluon.load_net(assets.find_net(style, method, "stylize"))
         found |= {(method, name): paint(content(name), size=SIZE) for name in CONTENTS}
     return found
@@ -69,7 +74,7 @@ def measure(style: str, pictures: dict[tuple[str, str], np.ndarray]) -> list[dic
     rows = []
     for name in CONTENTS:
         photo = content(name)
-        for method in (OPTIMISED, *NETS):
+        for method in painters(style):
             picture = pictures[method, name]
             loss = nst_gluon.score(picture, style=assets.style_path(style), content=photo).objective
             rows.append({"style": style, "method": method, "content": name, "objective": loss,
@@ -80,7 +85,7 @@ def measure(style: str, pictures: dict[tuple[str, str], np.ndarray]) -> list[dic
 def sheet(style: str, pictures: dict[tuple[str, str], np.ndarray]) -> Image.Image:
     """The photos in the first row, and a row for each method."""
     rows = [("photo", [content(name) for name in CONTENTS])]
-    rows += [(method, [pictures[method, name] for name in CONTENTS]) for method in (OPTIMISED, *NETS)]
+    rows += [(method, [pictures[method, name] for name in CONTENTS]) for method in painters(style)]
     width, height = MARGIN + len(CONTENTS) * (TILE + GAP), WORDS + len(rows) * (TILE + GAP)
     made = Image.new("RGB", (width, height), "white")
     write = ImageDraw.Draw(made)

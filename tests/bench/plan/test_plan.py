@@ -152,8 +152,8 @@ def test_a_time_out_leaves_a_worker_the_time_it_may_take(budget):
 
 
 def test_the_budgets_keep_their_promises():
-    """15 minutes for the standard run, 2 for the quick one, going by the estimates."""
-    for name, minutes in (("standard", 15), ("quick", 2)):
+    """15 minutes for the standard run, 3 for the quick one, going by the estimates."""
+    for name, minutes in (("standard", 15), ("quick", 3)):
         budget = BUDGETS[name]
         built = small_plan(
             sizes=[256, 512], batches=None, budget=budget, repeats=None, method_names=methods.usual()
@@ -174,7 +174,8 @@ def test_variants_are_left_out_of_all_methods_where_there_is_no_time_for_them():
     able = {name for name in everything if not methods.facts(name).engines}
     for budget in BUDGETS.values():
         kept = {cell.method for cell in small_plan(method_names=everything, budget=budget).cells}
-        assert kept == ({"gatys", "johnson", "johnson_slim", "texture_net"} if budget.name == "quick" else able)
+        variants = {"gatys_pyramid", "net_gatys"} if budget.name == "quick" else set()
+        assert kept == able - variants and "coarse_net" in kept
     asked = small_plan(method_names=["gatys", "net_gatys"]).cells
     assert {cell.method for cell in asked} == {"gatys", "net_gatys"}
     assert [cell.method for cell in asked if cell.task == "texture"] == ["gatys", "net_gatys"]  # what it aims at first
