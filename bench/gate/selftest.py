@@ -148,8 +148,9 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def path_of(results: Path, fingerprint: Mapping[str, Any]) -> Path:
-    """Where the self-test of a machine is kept."""
-    return results / FOLDER / f"{baselines.key(fingerprint)}.json"
+    """Where the self-test of a machine is kept, of which the precisions that were measured are no part."""
+    machine = {name: value for name, value in fingerprint.items() if name != "dtypes"}
+    return results / FOLDER / f"{baselines.key(machine)}.json"
 
 
 def keep(results: Path, result: Mapping[str, Any]) -> Path:

@@ -150,7 +150,7 @@ def test_a_baseline_belongs_to_its_machine_and_the_first_run_without_one_passes(
 
 def test_a_noise_that_the_self_test_found_is_the_floor(tmp_path, capsys):
     rows = [{"cell": "johnson stylize 64", "metric": "latency_s", "unit": "s", "between_two": 0.4}]
-    selftest.keep(tmp_path, {"fingerprint": FINGERPRINT, "rows": rows})
+    selftest.keep(tmp_path, {"fingerprint": {**FINGERPRINT, "dtypes": ["bfloat16", "float32"]}, "rows": rows})
     _, result, _ = compare(tmp_path, capsys, make_run(tmp_path), make_run(tmp_path, factor=1.3))
     found = verdicts(result)
     assert found[("johnson stylize 64", "latency_s")] == "same"
