@@ -71,10 +71,10 @@ def run_cells(
                 continue
             targets = targets_for(cell, plan, records)
             reason = (unavailable or {}).get(cell.key) or skip_reason(cell, records) or without_net(cell, plan)
-            waits = put_off(cell, plan, records)
+            waits = None if reason else put_off(cell, plan, records)
             if reason or waits:
-                record = cell_record(cell, Outcome("skipped", reason or waits or ""), attempts=0, targets={})
-                if not reason:
+                record = cell_record(cell, Outcome("skipped", reason or waits), attempts=0, targets={})
+                if waits:
                     record["killed"] = True  # a resume tries it, too
                 store.append(record)
             else:

@@ -173,7 +173,7 @@ def _open(plan: Plan, how: How, inputs: Mapping[str, Any], machine: Mapping[str,
             kill_marked(RUN_MARK, store.mark)  # workers that outlived a killed orchestrator
         if machine["git"] != (store.run.get("environment") or {}).get("git"):
             _warn(store, ["resumed with another revision of the suite than it was begun with"])
-        if not (store.path / "images" / "style.png").exists():  # it was killed before it had kept its inputs
+        if not store.cells():  # it may have been killed before all its inputs were kept
             how.ask([], plan.values("size"), plan.to_dict()["settings"], store.path / "images")
         store.update(status="running")
     except BaseException:

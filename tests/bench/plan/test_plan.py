@@ -152,8 +152,8 @@ def test_a_time_out_leaves_a_worker_the_time_it_may_take(budget):
 
 
 def test_the_budgets_keep_their_promises():
-    """15 minutes for the standard run, 3 for the quick one, going by the estimates."""
-    for name, minutes in (("standard", 15), ("quick", 3)):
+    """15 minutes for the standard run, 2 for the quick one, going by the estimates."""
+    for name, minutes in (("standard", 15), ("quick", 2)):
         budget = BUDGETS[name]
         built = small_plan(
             sizes=[256, 512], batches=None, budget=budget, repeats=None, method_names=methods.usual()

@@ -78,10 +78,10 @@ def test_no_optimisation_loses_a_net_that_it_aims_at(fields, chance: random.Rand
 
 
 def test_known_times_are_spread_as_by_hand():
-    """Quick, one net: about 8.2, 4.3, 3.7 and 3.5 s at 512, 256, 128 and 64; the longest first, to who has least."""
+    """Quick, one net: about 8.3, 4.8, 4.0 and 3.8 s at 512, 256, 128 and 64; the longest first, to who has least."""
     whole = small_plan(method_names=["texture_net"], tasks=["texture"], sizes=[64, 128, 256, 512])
     parts = [[cell.size for cell in shards.take(whole, index, 2).cells] for index in (1, 2)]
-    assert parts == [[512], [64, 128, 256]]
+    assert parts == [[64, 512], [128, 256]]
 
 
 def test_another_process_splits_alike():

@@ -352,6 +352,22 @@ def test_a_shard_of_a_style_without_nets_still_records_what_it_cannot_do(capsys,
     assert {cell["status"] for cell in found["cells"]} == {"ok", "skipped"}
 
 
+def test_a_run_that_was_killed_before_its_first_cell_keeps_its_inputs_again(capsys, faked, monkeypatch, tmp_path):
+    faked()
+    assert main.main(["run", "--size", "64", "--repeats", "1", "--out", str(tmp_path)]) == 0
+    (path,) = (found["path"] for found in run_folder.list_runs(tmp_path))
+    folders = []
+
+    def ask(engines, sizes, settings, keep_in=None):
+        folders.append(keep_in)
+        return INPUTS
+
+    monkeypatch.setattr(main.session, "How", functools.partial(main.session.How, ask=ask))
+    assert main.main(["run", "--resume", str(path)]) == 0 and folders == [None]
+    (path / "cells.jsonl").write_text("")
+    assert main.main(["run", "--resume", str(path)]) == 0 and folders == [None, None, path / "images"]
+
+
 def test_list_claims(capsys):
     pytest.importorskip("pandas")
     assert main.main(["list", "claims"]) == 0

@@ -51,7 +51,7 @@ def test_bundled_nets_have_a_sound_graph(net):
         different = {(value.shape, value.tobytes()): value.size for value in params.values()}
         assert learnt == pytest.approx(sum(different.values()), abs=20)
     elif net.method == "coarse_net":
-        assert names == ["content"] and operators.count("Conv") == 12 and operators.count("Pad") == 0
+        assert names == ["content"] and operators.count("Conv") == 12 and "Pad" not in operators
         assert operators.count("InstanceNormalization") == 11 and operators.count("Resize") == 3
         assert described.parameter_count == 271_299
     elif net.task == "texture":
