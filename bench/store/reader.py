@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def parse_table(text: str, columns: tuple[str, ...], name: str = "table") -> pd.
     except ValueError as error:
         raise UserError(f"RUN: {name} is damaged ({' '.join(str(error).split())})") from None
     for column in table.columns.intersection(("photo", "style_name")):
-        table[column] = table[column].map({name: run_folder.unescaped(name) for name in table[column].unique()})
+        table[column] = table[column].map(cache(run_folder.unescaped))  # a function: of no rows a dict makes numbers
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise UserError(f"RUN: {name} is damaged (it has no column {missing[0]!r})")
