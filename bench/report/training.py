@@ -30,6 +30,7 @@ from nst_gluon.system.files import digest, write_atomically
 
 FOLDER = "training"
 MOST_BYTES = 5_000_000
+MOST_CURVES = 6  # whose colours can be told apart in one plot
 
 
 def record(run: RunData) -> None:
@@ -123,24 +124,29 @@ def _window(meta: Mapping[str, Any]) -> str:
 
 
 def plots(analysed: Analysed) -> Iterator[Plot]:
-    """One plot with the curve of every net that the run directory has one of."""
-    found, methods = curves(analysed.run), analysed.methods
-    if not found:
-        return
+    """One plot with the curve of every net that the run directory has one of; of many nets one for each method."""
+    found, known = curves(analysed.run), analysed.methods
+    used = run_facts.get(analysed.run.meta, "inputs", "nets") or {}
+    several = len(found) > MOST_CURVES
+    for method in sorted({parts_of(use)[1] for use in found}) if several else [""] if found else []:
+        own = [use for use in sorted({*found, *used}) if method in ("", parts_of(use)[1])]
+        missing = [_name(use, known) for use in own if use not in found]
+        title = "Training of the nets" + (f", {clean(known.title(method), 40)}" if several else "")
+        name = style.slug(*filter(None, ("training", method)))
+        yield _plot({use: found[use] for use in own if use in found}, missing, known, name, title)
+
+
+def _plot(found: Mapping[str, pd.DataFrame], missing: list[str], known: Methods, name: str, title: str) -> Plot:
     drawn, (axes,) = style.figure()
     told, styles = [], sorted({parts_of(use)[0] for use in found})
     for use, curve in found.items():
         own, method, task = parts_of(use)
-        text, line = clean(_name(use, methods), 60), style.LINES.get(task, ":")
-        color = style.tint(methods[method].color, 0.75 * styles.index(own) / len(styles))
-        first, last = training_curve.draw(
-            axes, curve["iteration"], curve["objective"], text, color, line
-        )
+        text, line = clean(_name(use, known), 60), style.LINES.get(task, ":")
+        color = style.tint(known[method].color, 0.75 * styles.index(own) / len(styles))
+        first, last = training_curve.draw(axes, curve["iteration"], curve["objective"], text, color, line)
         told.append(f"{text}: from {first} to {last} in {int(curve['iteration'].iloc[-1]):,} iterations")
-    training_curve.finish(drawn, "Training of the nets")
-    used = run_facts.get(analysed.run.meta, "inputs", "nets") or {}
-    missing = [_name(use, methods) for use in sorted(used) if use not in found]
+    training_curve.finish(drawn, title)
     caption = f"{training_curve.CAPTION} Of a net that was trained in parts, the last part."
-    caption += (f" Not on record: the training of {listing(missing)}." if missing else "")
+    caption += f" Not on record: the training of {listing(missing)}." if missing else ""
     alt = f"Objective against iterations of training: {'; '.join(told)}"
-    yield finished(drawn, "training", "Training of the nets", caption, alt, "training")
+    return finished(drawn, name, title, caption, alt, "training")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -16,7 +17,7 @@ from bench import report
 from bench.analysis import roofline
 from bench.analysis.analysed import analyse
 from bench.cli import main
-from bench.plan.cells import NETS
+from bench.plan.cells import NETS, use_of
 from bench.report import document, training
 from bench.store.reader import read_run
 from nst_gluon.methods import bundled
@@ -175,6 +176,23 @@ def test_the_training_of_the_nets_is_kept_with_the_run_and_shown(tmp_path):
     before = kept.stat().st_mtime_ns
     report.build(path)
     assert kept.stat().st_mtime_ns == before
+
+
+def test_many_trainings_have_a_plot_for_each_method(tmp_path):
+    path = make_run(tmp_path, sizes=(256,), seeds=(0,), batches=(1,), pictures=False)
+    with_nets(path)
+    meta = json.loads((path / "run.json").read_text())
+    (first, *_), styles = meta["inputs"]["nets"].values(), ("auvers", "great_wave", "moulin")
+    uses = {use_of(*use) for use in itertools.product(styles, ("johnson", "texture_net"), ("stylize", "texture"))}
+    meta["inputs"]["nets"] = dict.fromkeys([*uses, "brick/texture_net/texture"], first)
+    (path / "run.json").write_text(json.dumps(meta))
+    (path / "training").mkdir()
+    for use in uses:
+        (path / "training" / f"{style.slug(*use.split('/'))}.csv").write_text("iteration,objective\n1,9\n2,3\n")
+    found = {plot.name: plot for plot in document.make(analyse(read_run(path))).plots if plot.section == "training"}
+    assert list(found) == ["training-johnson", "training-texture-net"]
+    assert "brick" not in found["training-johnson"].caption and "brick" in found["training-texture-net"].caption
+    assert all(plot.alt.count("in 2 iterations") == 6 for plot in found.values())
 
 
 @pytest.mark.parametrize(("earlier", "told"), [
