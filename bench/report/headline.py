@@ -47,11 +47,12 @@ def of_run(analysed: Analysed) -> str:
         return f"No net of this run is good enough to count: optimisation matches the best of them in {best}. {said}"
     names = listing([analysed.methods.title(name) for name in sorted(set(fine["method"]))])
     strong, titles = _over_variants(analysed, fine)
-    at = {_at(group) for table in (fine, strong) for _, group in table.groupby("task")}
+    groups = [group for table in (fine, strong) for _, group in table.groupby("task")]
+    at = {_at(group) for group in groups if not _by_size(group)}
     sentence = f"At equal loss, the {names} make{'s' if fine['method'].nunique() == 1 else ''}"
-    sentence += f" {_faster(fine, len(at) > 1, NOUNS)} optimisation"
+    sentence += f" {_faster(fine, rows, len(at) > 1, NOUNS)} optimisation"
     if len(strong):
-        sentence += f", and {_faster(strong, len(at) > 1, {}, fine['task'].nunique() > 1)} {titles}"
+        sentence += f", and {_faster(strong, rows, len(at) > 1, {}, fine['task'].nunique() > 1)} {titles}"
     sentence += f" ({at.pop()})" if len(at) == 1 and rows["size"].nunique() > 1 else ""
     others, unsure = sorted(set(rows["task"]) - set(fine["task"])), set(rows.loc[unknown, "task"])
     poor, unsettled = ([task_name(task) for task in others if (task in unsure) == how] for how in (False, True))
@@ -134,26 +135,47 @@ def _how(rows: pd.DataFrame) -> tuple[str, str]:
     return ("faster", "than") if rows["value"].min() >= 1 else ("as fast", "as")
 
 
-def _faster(rows: pd.DataFrame, sized: bool, nouns: Mapping[str, str], named: bool = False) -> str:
-    """ "a texture 603× faster and a stylised picture 80.0× faster than": the ranges by task."""
+def _by_size(rows: pd.DataFrame) -> bool:
+    """Whether :func:`_range` tells the sizes apart: at each, other styles may count; one median would mix them."""
+    return _styles(rows) > 1 and rows["size"].nunique() > 1
+
+
+def _styles(rows: pd.DataFrame) -> int:
+    return rows["style_name"].nunique() if "style_name" in rows else 1
+
+
+def _faster(
+    rows: pd.DataFrame, among: pd.DataFrame, sized: bool, nouns: Mapping[str, str], named: bool = False
+) -> str:
+    """ "a texture 603× faster and a stylised picture 80.0× faster than": the ranges by task, of those ``among``."""
     how, than = _how(rows)
     parts = []
     for task, group in sorted(rows.groupby("task"), reverse=True):
-        words = [nouns.get(task, task_name(task)) if nouns else "", _range(group, how), _at(group) if sized else ""]
+        words = [nouns.get(task, task_name(task)) if nouns else "", _range(group, how, among[among["task"] == task])]
+        words.append(_at(group) if sized and not _by_size(group) else "")
         parts.append(" ".join(filter(None, [*words, f"({task_name(task)})" if named else ""])))
     return f"{listing(parts)} {than}"
 
 
-def _range(rows: pd.DataFrame, how: str = "") -> str:
-    """ "561× to 819× faster", "606× and at least 80.0× faster", "0.500× to 2.00× as fast"."""
+def _range(rows: pd.DataFrame, how: str = "", among: pd.DataFrame | None = None, at: str = "") -> str:
+    """ "561× to 819× faster", "606× and at least 80.0× faster", "0.500× to 2.00× as fast"; of several styles the median
+    at each size, and how many of those ``among`` it is of.
+    """
     how = how or _how(rows)[0]
-    styles = rows["style_name"].nunique() if "style_name" in rows else 1
+    among = rows if among is None else among
+    if _by_size(rows):
+        return listing([_range(group, how, among[among["size"] == size], f" {_at(group)}")
+                        for size, group in rows.groupby("size")])  # fmt: skip
+    styles, every = _styles(rows), _styles(among)
     least, most = (quantity(value, "x") for value in (rows["value"].min(), rows["value"].max()))
     bound = "at least " if (rows["status"] == LOWER_BOUND).any() else ""
-    if styles > 1:
-        over = f"{styles} styles" if len(rows) == styles else f"{len(rows)} cells of {styles} styles"
+    if every > 1:
+        over = f"{styles} of {every} styles" if every > styles else f"{styles} styles"
+        if len(rows) == 1:
+            return f"{bound}{least} {how}{at} ({over})"
+        over = over if len(rows) == styles else f"{len(rows)} cells of {over}"
         median = quantity(float(rows["value"].median()), "x")
-        return f"{bound}{median} {how} (median over {over}; {least} to {most})"
+        return f"{bound}{median} {how}{at} (median over {over}; {least} to {most})"
     if len(rows) == rows["size"].nunique() <= 3:
         each = rows.sort_values("size").to_dict("records")
         told = [f"{'at least ' * (row['status'] == LOWER_BOUND)}{quantity(row['value'], 'x')}" for row in each]

@@ -7,6 +7,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -33,7 +34,17 @@ def test_styles_are_kept_apart(styles):
     of_net = {parts_of(use) for use in styles.run.meta["inputs"]["nets"]}
     assert {style for style, _, _ in of_net} == names and len(of_net) == 17
     terms = [plot.name for plot in plots.term_plots(styles)]
-    assert len(terms) == len(set(terms)) == len(set(zip(styles.run.cells["style_name"], styles.run.cells["task"])))
+    assert len(terms) == len(set(terms)) == len(styles.run.cells[["style_name", "task", "size"]].drop_duplicates())
+
+
+def test_the_headline_tells_sizes_apart_and_how_many_styles_count(styles):
+    rows = styles.speedups()
+    textures, said = rows[(rows["task"] == "texture") & rows["fine"]], headline.of_run(styles)
+    for size, group in textures.groupby("size"):
+        median, least, most = (round(number) for number in np.quantile(group["value"], [0.5, 0, 1]))
+        assert f"{median:,}× faster at {size} pixels (median over {len(group)} of 6 styles; {least:,}× to" in said
+        assert most < 1000 or f"{round(most, -1):,}×)" in said
+    assert sorted(textures.groupby("size").size()) == [2, 5] and "cells" not in said
 
 
 def test_the_referees_page_names_the_departures(styles):
@@ -71,10 +82,11 @@ def test_what_chance_gives_is_no_agreement():
 def test_a_plot_has_one_mark_for_a_method_whatever_the_styles(styles):
     rows = styles.rows("speedup_at_equal_loss")
     textures = rows[rows["task"] == "texture"]
-    (one,) = plots.over_styles(textures).to_dict("records")
-    assert (one["value"], one["low"], one["high"]) == (
-        textures["value"].median(), textures["value"].min(), textures["value"].max()
-    )  # fmt: skip
+    marks = plots.over_styles(textures).to_dict("records")
+    assert [mark["size"] for mark in marks] == [256, 512]
+    for mark in marks:
+        values = textures.loc[textures["size"] == mark["size"], "value"]
+        assert (mark["value"], mark["low"], mark["high"]) == (values.median(), values.min(), values.max())
     with style.context():
         drawn = list(plots.size_plots(styles))
     assert all("Medians over styles" in plot.caption and "left out" not in plot.caption for plot in drawn)
@@ -82,6 +94,7 @@ def test_a_plot_has_one_mark_for_a_method_whatever_the_styles(styles):
 
 def test_a_style_that_failed_is_left_out_of_a_median_and_bounds_nothing(styles):
     table = styles.summary.copy()
+    table = table[table["size"] == 256]
     speedups = (table["metric"] == "speedup_at_equal_loss") & (table["task"] == "texture")
     failed = speedups & (table["style_name"] == "brick")
     table.loc[failed, ["value", "low", "high", "status"]] = [math.nan, math.nan, math.nan, "error"]
@@ -132,9 +145,10 @@ def test_starts_are_counted_for_each_photo(styles):
     assert "--budget full" in warning
     rows = styles.summary[styles.summary["style_name"] == "great_wave"]
     of_photos = rows[(rows["task"] == "stylize") & rows["metric"].isin(["break_even_gatys", "speedup_at_equal_loss"])]
-    assert len(of_photos) == 8 and (of_photos["n"] == 8).all()
+    assert len(of_photos) == 16 and (of_photos["n"] == 8).all()
     for row in of_photos.to_dict("records"):
         assert any("part of what differs between photos" in text for text in notes.texts_of(row, styles, []))
+    rows = rows[rows["size"] == 256]
     (plain,) = rows[(rows["task"] == "texture") & (rows["metric"] == "break_even_gatys")].to_dict("records")
     assert not any("One start" in text for text in notes.texts_of(plain, styles, []))
     (lone,) = rows[(rows["task"] == "texture") & (rows["metric"] == "break_even_net_gatys")].to_dict("records")
