@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -210,20 +209,8 @@ def results_block(run: Path = RESULTS / "styles") -> str:
         + "\n".join(lines)
         + f"\n\nMedians over styles, with their range or the interval of one style. {floor if len(poor) else ''}"
         f"Measured on {cpu['cores_used']} cores of an {cpu['model']} without a GPU, with {photos} photos that no net "
-        f"was trained on ([report](results/styles/report.md)).{'' if len(sizes) > 1 else _larger()}"
+        f"was trained on ([report](results/styles/report.md))."
     )
-
-
-def _larger(run: Path = RESULTS / "reference") -> str:
-    """The speed-ups at two sizes, of one style and photo."""
-    settings = json.loads((run / "run.json").read_text())["settings"]
-    summary = pd.read_csv(run / "summary.csv")
-    rows = summary[summary.metric == "speedup_at_equal_loss"].pivot(
-        index=["task", "method"], columns="size", values="value"
-    )
-    said = [f"`{method}` {of[512]:,.0f}x ({of[256]:,.0f}x, {task})" for (task, method), of in rows[::-1].iterrows()]
-    where = f"of `{settings['style']}` and `{settings['content']}` alone ([report](results/reference/report.md))"
-    return f"\nAt 512 pixels (256), {where}: {', '.join(said)}."
 
 
 def _narrower(record: dict) -> str:

@@ -31,7 +31,7 @@ from nst_gluon.system import ending
 from nst_gluon.system.errors import UserError
 from nst_gluon.system.files import alone, one_line, write_atomically
 from nst_gluon.training import checkpoint, page
-from nst_gluon.training.config import TrainConfig
+from nst_gluon.training.config import TrainConfig, learning_rate
 from nst_gluon.training.contents import contents
 from nst_gluon.training.loop import Progress, Trainer
 
@@ -49,14 +49,13 @@ FINAL_WINDOW = 50
 WARM_UP, TIMED = 2, 5
 
 
-
 def _read_log(path: Path, iterations: int) -> list[list[str]]:
-    """The first ``iterations`` lines of a log; what a killed run wrote after its last checkpoint is dropped."""
+    """The lines of a log up to an iteration; what a killed run wrote after its last checkpoint is dropped."""
     if not path.exists():
         return []
     with path.open(newline="", errors="replace") as file:
         rows = [row for row in csv.reader(file) if len(row) == len(LOG_COLUMNS) and all(map(_is_number, row))]
-    return rows[:iterations]
+    return [row for row in rows if float(row[0]) <= iterations]  # it may have been deleted meanwhile, and begin later
 
 
 def _is_number(text: str) -> bool:
@@ -209,6 +208,11 @@ def train(
                     trainer.save(saved)
         if not leader:
             return net_path
+        if not rows:  # the log was deleted after the checkpoint of the last iteration
+            terms, saturated = trainer.judge()
+            rate = learning_rate(trainer.config, trainer.iteration - 1)
+            last = Progress(trainer.iteration, trainer.seconds, rate, terms, np.nan)
+            rows.append(_row(last, (terms.objective, saturated)))
         _write_log(log, rows)
         _finish(trainer, net_path, rows, command)
         checkpoint.delete(saved)

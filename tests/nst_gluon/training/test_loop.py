@@ -216,6 +216,28 @@ def test_a_damaged_log_and_a_checkpoint_of_something_else(tmp_path):
     assert len(log(tmp_path)) == TEXTURE.iterations
 
 
+def test_a_log_that_was_deleted_begins_at_the_checkpoint(tmp_path, monkeypatch):
+    config, path = replace(TEXTURE, iterations=4), tmp_path / "great_wave-texture_net-texture.csv"
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, checkpoint_every=2, show=press_at(3))
+    path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(run_folder, "_finish", press)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path, checkpoint_every=2)
+            assert log(tmp_path)[:, 0].tolist() == [3, 4]
+    path.unlink()
+    meta = netfile.load(train(config, tmp_path))[1]
+    (row,) = log(tmp_path)
+    assert row[0] == meta["iterations"] == 4 and meta["final_window"] == 1
+    assert meta["final_objective"]["objective"] == pytest.approx(row[LOG_COLUMNS.index("objective")], rel=1e-5)
+
+
 def test_previews_come_by_the_clock_and_change_nothing(tmp_path):
     config = replace(TEXTURE, iterations=3)
     seen = []
