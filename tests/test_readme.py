@@ -10,10 +10,15 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+
+if TYPE_CHECKING:
+    from bench.analysis.analysed import Analysed
 
 ROOT = Path(__file__).resolve().parent.parent
 README, MORE = ROOT / "README.md", ROOT / "bench" / "README.md"
@@ -160,19 +165,41 @@ def test_every_link_leads_somewhere():
 # -------------------------------------------------------------------------------------- tables of committed runs
 
 
-def results_block(run: Path = RESULTS / "styles") -> str:
-    """The README's results: the report's sentence, and a row for each net with its medians over styles, and ranges."""
+def results_block(run: Path = RESULTS / "styles", papers: Path = RESULTS / "paper_net") -> str:
+    """The README's results: the report's sentence, and a row for each net with its medians over styles, and ranges;
+    below them the net that has the paper's widths and was trained by the paper's recipe.
+    """
     from bench.analysis.analysed import analyse
     from bench.analysis.claims import QUALITY_FLOOR
     from bench.report import headline
     from bench.store.reader import read_run
 
-    analysed = analyse(read_run(run))
-    usual = {"batch": 1, "dtype": "float32", "engine": "gluon"}
-    ratios = analysed.speedups().query("dtype == 'float32' and engine == 'gluon'")
-    sizes = sorted(set(ratios["size"]))
+    analysed, other = (analyse(read_run(path)) for path in (run, papers))
+    sizes = sorted(set(analysed.speedups()["size"]))
     heads = [f"{size}: time, net : optimisation | speed-up at equal loss | working memory" for size in sizes]
     lines = [f"| task | net | styles | {' | '.join(heads)} |", f"| --- | --- | ---: |{' ---: |' * 3 * len(sizes)}"]
+    lines += [*net_rows(analysed, sizes), *net_rows(other, sizes, " ‡")]
+    poor = pd.concat([found.speedups().query("not fine")["evaluations"] for found in (analysed, other)])
+    floor = (
+        f"†: of some or all styles below the [quality floor](#reading-a-report): optimisation matches these nets in "
+        f"{math.floor(poor.min())} to {math.floor(poor.max())} evaluations, {QUALITY_FLOOR} needed. "
+    )
+    record = analysed.run.meta
+    cpu, photos = record["environment"]["cpu"], 1 + len(record["settings"].get("other_contents", ()))
+    return (
+        f"{headline.of_run(analysed)}\n\n"
+        + "\n".join(lines)
+        + f"\n\nMedians over styles, with their range or the interval of one style. {floor if len(poor) else ''}"
+        f"{papers_net(other.run.meta)} "
+        f"Measured on {cpu['cores_used']} cores of an {cpu['model']} without a GPU, with {photos} photos that no net "
+        f"was trained on ([report](results/styles/report.md))."
+    )
+
+
+def net_rows(analysed: Analysed, sizes: list[int], mark: str = "") -> Iterator[str]:
+    """A row of the table for each net of a run, whose name gets ``mark``."""
+    usual = {"batch": 1, "dtype": "float32", "engine": "gluon"}
+    ratios = analysed.speedups().query("dtype == 'float32' and engine == 'gluon'")
     for (task, net), of_net in ratios.groupby(["task", "method"]):
         cells = []
         for size in sizes:
@@ -188,44 +215,26 @@ def results_block(run: Path = RESULTS / "styles") -> str:
             bound = "≥ " if (group.status == "lower bound").any() else ""
             low, high, several = group.value.min(), group.value.max(), len(group) > 1
             ends = f"({low:,.0f} to {high:,.0f})" if several else f"[{group.low.item():,.0f}, {group.high.item():,.0f}]"
-            bold, mark = "**" if group.fine.any() else "", "" if group.fine.all() else " †"
+            bold, poor = "**" if group.fine.any() else "", "" if group.fine.all() else " †"
             memory = [median(method, "working_memory_bytes") / 1e6 for method in (net, "gatys")]
             cells.append(
                 f"{median(net, 'latency_s') * 1e3:,.0f} ms : "
                 f"{bound}{median('gatys', f'time_to_target_{net}_s'):,.1f} s "
-                f"| {bold}{bound}{group.value.median():,.0f}x{bold} {ends}{mark} "
+                f"| {bold}{bound}{group.value.median():,.0f}x{bold} {ends}{poor} "
                 f"| {memory[0]:,.0f} : {memory[1]:,.0f} MB"
             )
-        lines.append(f"| {task} | `{net}` | {of_net.style_name.nunique()} | {' | '.join(cells)} |")
-    poor = ratios.loc[~ratios.fine, "evaluations"]
-    floor = (
-        f"†: of some or all styles below the [quality floor](#reading-a-report): optimisation matches these nets in "
-        f"{math.floor(poor.min())} to {math.floor(poor.max())} evaluations, {QUALITY_FLOOR} needed. "
-    )
-    record = analysed.run.meta
-    cpu, photos = record["environment"]["cpu"], 1 + len(record["settings"].get("other_contents", ()))
+        yield f"| {task} | `{net}`{mark} | {of_net.style_name.nunique()} | {' | '.join(cells)} |"
+
+
+def papers_net(record: dict) -> str:
+    """What the net of the paper's widths is, from its file."""
+    (net,) = record["inputs"]["nets"].values()
+    meta, training = net["meta"], net["meta"]["training"]
+    assert training["recipe"] == "paper" and "finest" not in meta["architecture"]  # 8 channels for each scale, then
     return (
-        f"{headline.of_run(analysed)} {_narrower(record)}\n\n"
-        + "\n".join(lines)
-        + f"\n\nMedians over styles, with their range or the interval of one style. {floor if len(poor) else ''}"
-        f"Measured on {cpu['cores_used']} cores of an {cpu['model']} without a GPU, with {photos} photos that no net "
-        f"was trained on ([report](results/styles/report.md))."
-    )
-
-
-def _narrower(record: dict) -> str:
-    """What part of a texture network's speed is that it has fewer channels at its finest scale than the paper's."""
-    from bench.gate import verdicts
-
-    shape = record["inputs"]["nets"]["great_wave/texture_net/texture"]["meta"]["architecture"]
-    paper = 8 * shape["scales"]
-    assert shape["finest"] < paper
-    steps = pd.read_csv(RESULTS / "speed" / "steps.csv")
-    steps = steps[steps.cell.isin(["finest-256", "finest-512"]) & (steps.metric == "seconds")]
-    gains = 1 / verdicts.compare_rounds(steps).ratio
-    return (
-        f"With the paper's {paper} channels at its finest scale, not {shape['finest']}, the texture network would take "
-        f"{min(gains):.1f} to {max(gains):.1f} times as long."
+        f"‡: with the paper's {8 * meta['architecture']['scales']} channels at the finest scale and its recipe, "
+        f"{meta['iterations']:,} iterations, but batches of {training['batch']}, not 16, for "
+        f"`{record['settings']['style']}` ([report](results/paper_net/report.md))."
     )
 
 

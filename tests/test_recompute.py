@@ -15,7 +15,7 @@ from bench.report.generated import part
 from bench.store.reader import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
-REFERENCE, STYLES = ROOT / "results" / "reference", ROOT / "results" / "styles"
+REFERENCE, STYLES, PAPERS = (ROOT / "results" / name for name in ("reference", "styles", "paper_net"))
 NAMES = {"latency_s": "latency_s", "speedup": summary.SPEEDUP_EQUAL, "net_bytes": "working_memory_bytes"}
 
 
@@ -32,9 +32,9 @@ def agree(path: Path) -> int:
     return len(found)
 
 
-@pytest.mark.parametrize("run", [REFERENCE, STYLES])
+@pytest.mark.parametrize("run", [REFERENCE, STYLES, PAPERS])
 def test_the_committed_runs_are_what_the_suite_makes_of_them(run):
-    assert agree(run) >= 6
+    assert agree(run) == {REFERENCE: 8, STYLES: 34, PAPERS: 2}[run]
 
 
 def test_a_run_of_several_processes_is_too(tmp_path):
@@ -45,15 +45,16 @@ def test_the_table_of_the_readme_is_recomputed_from_samples_and_curves():
     """Every printed figure, to its last digit: medians over the styles of a row; three columns for each size."""
     head, _, *lines = [line.strip("|") for line in part(ROOT / "README.md", "results").splitlines() if line[:1] == "|"]
     sizes = [int(size) for size in re.findall(r" (\d+): time", head)]
-    found, printed = recompute(STYLES), 0
+    runs, printed = {"": recompute(STYLES), " ‡": recompute(PAPERS)}, 0
     for line in lines:
         task, net, styles, *figures = (cell.strip() for cell in line.split("|"))
-        of_net = [row for row in found if (row["task"], f"`{row['method']}`") == (task, net)]
+        found = runs[net.rpartition("`")[2]]
+        of_net = [row for row in found if (row["task"], f"`{row['method']}`") == (task, net.removesuffix(" ‡"))]
         assert len({row["style_name"] for row in of_net}) == int(styles)
         for place, size in enumerate(sizes):
             check([row for row in of_net if row["size"] == size], *figures[3 * place : 3 * place + 3])
             printed += 1
-    assert printed == len({(row["task"], row["size"], row["method"]) for row in found}) >= 4
+    assert printed == sum(len({(row["task"], row["size"], row["method"]) for row in found}) for found in runs.values())
 
 
 def check(rows: list[dict], times: str, ratio: str, memory: str) -> None:
