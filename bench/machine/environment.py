@@ -29,6 +29,7 @@ VARIABLES = (
 )  # fmt: skip
 # Pools of threads beside the engine's own.
 OTHER_THREADS = ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}  # flags of /proc/cpuinfo, the widest first
 BUSY_CORES = 0.25
 AFTER = ("busy machine:", "drift:", "clock rate:", "warm-up:")  # how the lines of warnings_after begin
 MOST_DRIFT, MOST_CLOCK_LOSS, MOST_DROPPED = 0.05, 0.10, 0.25
@@ -38,13 +39,17 @@ MOST_DRIFT, MOST_CLOCK_LOSS, MOST_DROPPED = 0.05, 0.10, 0.25
 
 
 def cpu_model() -> str:
-    """The processor's name as its maker gives it."""
-    text = read("/proc/cpuinfo")
-    for name in ("model name", "Hardware", "cpu model"):
-        match = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
-        if match:
-            return " ".join(match.group(1).split())
-    return platform.processor() or platform.machine()
+    """The processor's name as its maker gives it; of x86 with family, model and widest vectors, as generations of
+    virtual machines share a name: ``AMD EPYC (family 25, model 1, AVX2)``.
+    """
+    told = dict(re.findall(r"^([^:\n]*[^:\s])\s*: *(.*)$", read("/proc/cpuinfo"), re.MULTILINE))
+    name = next((told[key] for key in ("model name", "Hardware", "cpu model") if told.get(key)), None)
+    name = " ".join(name.split()) if name else platform.processor() or platform.machine()
+    if "cpu family" not in told:
+        return name
+    vectors = [label for flag, label in VECTORS.items() if flag in told.get("flags", "").split()]
+    facts = [f"family {told['cpu family']}", f"model {told.get('model', '?')}", *vectors[:1]]
+    return f"{name} ({', '.join(facts)})"
 
 
 def affinity() -> frozenset[int]:
@@ -182,7 +187,7 @@ def capture(threads: int) -> dict[str, Any]:
 
 
 def fingerprint(environment: Mapping[str, Any], devices: Iterable[str], dtypes: Iterable[str]) -> dict[str, Any]:
-    """What makes numbers comparable: CPU model, cores used, GPU model if one is used, precisions.
+    """What makes numbers comparable: CPU model and generation, cores used, GPU model if one is used, precisions.
 
     Not the clock rate, which drifts, and not the host's name, which changes.
     """

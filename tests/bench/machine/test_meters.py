@@ -255,6 +255,21 @@ def test_the_record_of_the_machine_names_what_numbers_depend_on():
     assert set(fingerprint) == {"cpu", "cores", "threads", "gpu", "dtypes"}
 
 
+def test_generations_of_a_processor_that_share_a_name_are_told_apart(monkeypatch):
+    """Virtual machines often say AMD EPYC and no more; one generation takes 1.6 times as long as another."""
+    said = "vendor_id\t: AuthenticAMD\ncpu family\t: {}\nmodel\t\t: {}\nmodel name\t: AMD  EPYC\nflags\t\t: fpu {}\n"
+    texts = [said.format(25, 1, "avx avx2"), said.format(26, 2, "avx avx2 avx512f"), said.format(25, 1, "avx"),
+             "CPU implementer\t: 0x41\nHardware\t: Board\n"]  # fmt: skip
+    names = []
+    for text in texts:
+        monkeypatch.setattr(environment, "read", lambda path, text=text: text * 2)  # as of two processors
+        names.append(environment.cpu_model())
+    assert names == [
+        "AMD EPYC (family 25, model 1, AVX2)", "AMD EPYC (family 26, model 2, AVX-512)",
+        "AMD EPYC (family 25, model 1, AVX)", "Board",
+    ]  # fmt: skip
+
+
 def test_the_gpu_belongs_to_the_fingerprint_only_where_it_is_used():
     machine = {"cpu": {"model": "c", "cores_used": 2}, "threads": 2, "gpus": [{"name": "g"}]}
     assert environment.fingerprint(machine, ["cpu"], ["float32"])["gpu"] is None
