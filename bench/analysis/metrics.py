@@ -288,11 +288,11 @@ _FAMILIES = (
 
 STATISTICS = (
     "Values are medians over processes of the medians of their samples. Brackets are 95 % percentile-bootstrap "
-    "intervals; what could have come out otherwise is drawn again, level by level: processes and the calls in each; "
+    "intervals; every source of chance is resampled, level by level: processes and the calls in each; "
     "photos, a net's draws of noise, and the starts of optimisation; not a net's training, of which there is one. n "
     "is the number of samples, for a ratio that of the smaller side (starts and photos together for a time to target). "
-    "With n = 1 a value has no interval, and a ratio's covers the spread of its other side only. With n = 2 or 3 the "
-    "interval is the whole range, which has the true median in it in no more than 50 or 75 % of cases."
+    "With n = 1 a value has no interval, and that of a ratio reflects only the other side's spread. With n = 2 or 3 "
+    "the interval is the whole range, which has the true median in it in no more than 50 or 75 % of cases."
 )
 STATUSES = (
     ("ok", "measured"),

@@ -110,11 +110,16 @@ def _report_memory(context: Context, memory: meters.Memory) -> dict[str, Any]:
     return {"source": memory.source, **memory.details}
 
 
-def _contents(cell: Cell, context: Context) -> dict[str, np.ndarray | None]:
-    """The cell's photos by name; of a texture, None by ""."""
-    if cell.task != "stylize":
-        return {"": None}
-    return {Path(photo).stem: loaded("content", photo, cell.size) for photo in context.photos}
+def _photos(cell: Cell, context: Context) -> dict[str, str | None]:
+    """The files of the cell's photos by name; of a texture, None by "". Those after the first are read when their turn
+    comes: what is measured needs one.
+    """
+    return {Path(photo).stem: photo for photo in context.photos} if cell.task == "stylize" else {"": None}
+
+
+def _content(cell: Cell, photo: str | None) -> np.ndarray | None:
+    """The content picture (1, 3, H, W); None of a texture."""
+    return None if photo is None else loaded("content", photo, cell.size)
 
 
 def _style(cell: Cell, settings: Settings) -> np.ndarray:
@@ -174,8 +179,9 @@ def _generate(
     net_file = settings.net(cell)
     if net_file is None:
         raise UserError(f"--style: no trained net of {cell.method} for {cell.task} of {settings.style_of(cell)}")
-    contents, synchronise = _contents(cell, context), backend.synchronise
-    content = next(iter(contents.values()))
+    photos, synchronise = _photos(cell, context), backend.synchronise
+    first, *_ = photos
+    content = _content(cell, photos[first])
     generator = backend.generator(net_file)
     inputs = generator.inputs(content, (cell.size, cell.size), cell.batch, cell.seed)
     synchronise()
@@ -216,10 +222,10 @@ def _generate(
         context.progress("scoring")
         # Always in float32: the target is one number, whatever precision the optimisation works in.
         objective = _objective(backend, cell, settings, context, "float32", content)
-        photos = [*contents.items()] if content is not None else [("", None)]
         noisy = len(inputs) > (content is not None)
-        drawn = photos * (max(1, context.draws // len(photos)) if noisy else 1)
-        for number, (photo, given) in enumerate(drawn):
+        drawn = [*photos] * (max(1, context.draws // len(photos)) if noisy else 1)
+        for number, photo in enumerate(drawn):
+            given = content if photo == first else _content(cell, photos[photo])
             picture = generator.generate(given, (cell.size, cell.size), seed=cell.seed + number)
             if number == 0:
                 _save(picture, context)
@@ -257,9 +263,10 @@ def _optimise(
     backend: Any, cell: Cell, settings: Settings, budget: Budget, context: Context, meter: Any
 ) -> dict[str, Any]:
     size, synchronise, method = (cell.size, cell.size), backend.synchronise, methods.named(cell.method)
-    contents, style = _contents(cell, context), _style(cell, settings)
-    first = next(iter(contents.values()))
-    objective = _objective(backend, cell, settings, context, cell.dtype, first)
+    photos, style = _photos(cell, context), _style(cell, settings)
+    first, *_ = photos
+    content = _content(cell, photos[first])
+    objective = _objective(backend, cell, settings, context, cell.dtype, content)
     net, generator = None, None
     if method.from_net:
         net, net_file = _best_net(cell, settings, context)
@@ -295,7 +302,7 @@ def _optimise(
             context.curve(step.seconds, step.iteration, step.terms, photo)
             if context.turn():
                 cold.add((photo, step.iteration + 1))
-            shown = budget.score and method.variant_of is None and content is first
+            shown = budget.score and method.variant_of is None and photo == first
             for name, (target, _) in aims.items() if shown else ():
                 if name not in equal and step.terms.objective <= target:
                     path = context.image(f"-at-{name}")
@@ -312,7 +319,7 @@ def _optimise(
         problem.rehearse(method.descend, 0)
         return problem
 
-    problem = problem_of(next(iter(contents)), first, objective)
+    problem = problem_of(first, content, objective)
     synchronise()
     context.ready()
     meter.start()
@@ -320,8 +327,9 @@ def _optimise(
     context.sample("first_call_s", meters.timed(lambda: problem.rehearse(method.descend, 1), synchronise),
                    meters.SECONDS)  # fmt: skip
     mhz, joules = environment.cpu_mhz(), _energy(cell)
-    for photo, content in contents.items():
+    for photo in photos:
         if results:
+            content = _content(cell, photos[photo])
             objective = objective.aimed_at(style, content)
             problem = problem_of(photo, content, objective)
             problem.rehearse(method.descend, 1)

@@ -9,16 +9,21 @@ def build(run_dir: str | Path) -> Path:
     """Write the report of a run into its directory; the path of report.html.
 
     Reads the run once, computes its summary and the verdicts on the claims, and the first time copies how the nets
-    were trained from beside their files. Raises UserError when the folder is no run or cannot be written.
+    were trained from beside their files. Raises UserError when the folder is no run, holds nothing but a run's summary,
+    or cannot be written.
     """
     from bench.analysis import claims, summary
     from bench.analysis.analysed import analyse
     from bench.report import document, html, markdown, pictures, plots, training
     from bench.store.reader import read_run
     from bench.store.run_folder import refuse_links
-    from nst_gluon.system.files import write_atomically
+    from nst_gluon.system.errors import UserError
+    from nst_gluon.system.files import quoted, write_atomically
 
     run = read_run(run_dir)
+    if not run.records and not len(run.samples) and (run.directory / "summary.csv").is_file():
+        raise UserError(f"RUN: {quoted(run.directory)} has only its summary, which a report would empty; give a run "
+                        "with cells.jsonl and samples.csv")  # fmt: skip
     refuse_links(run.directory, ("images", "plots", training.FOLDER))
     training.record(run)
     analysed = analyse(run)

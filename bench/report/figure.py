@@ -21,7 +21,7 @@ from bench.analysis.analysed import Analysed
 from bench.plan.cells import use_of
 from bench.plan.engines import REFERENCE
 from bench.report import run_facts, training
-from bench.report.pictures import evaluations, thumbnail, usable
+from bench.report.pictures import evaluations, of_other_photos, thumbnail, usable
 from bench.report.plots import Plot, finished
 from bench.report.wording import engine_name, status_name
 from nst_gluon.methods import GENERATES
@@ -75,11 +75,12 @@ def lay_out(runs: Sequence[Analysed], task: str, size: int | None = None) -> Lay
     given: dict[tuple[str, ...], Shown] = {}
     names: dict[str, str] = {}
     for analysed in runs:
-        baseline = analysed.methods.baseline
+        baseline, others = analysed.methods.baseline, of_other_photos(analysed.run)
         for method in sorted(analysed.methods, key=lambda name, first=baseline: name != first):
             of: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
             for record in analysed.run.records:
-                if (record["task"], record["size"], record["method"]) == (task, side, method):
+                is_one = (record["task"], record["size"], record["method"]) == (task, side, method)
+                if is_one and record.get("key") not in others:
                     of.setdefault(_row_of(analysed, record), []).append(record)
             for row, able in of.items():
                 names.setdefault(method, analysed.methods.title(method))

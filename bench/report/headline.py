@@ -36,7 +36,7 @@ def of_run(analysed: Analysed) -> str:
     rows = _of_one_engine(analysed.speedups())
     if rows.empty:
         return _no_answer(analysed)
-    fine = rows[rows["fine"]]
+    fine = _counted(rows)
     unknown = rows["evaluations"].isna()
     if fine.empty:
         said = f"At their losses the nets are {_range(rows)}."
@@ -50,9 +50,9 @@ def of_run(analysed: Analysed) -> str:
     groups = [group for table in (fine, strong) for _, group in table.groupby("task")]
     at = {_at(group) for group in groups if not _by_size(group)}
     sentence = f"At equal loss, the {names} make{'s' if fine['method'].nunique() == 1 else ''}"
-    sentence += f" {_faster(fine, rows, len(at) > 1, NOUNS)} optimisation"
+    sentence += f" {_faster(fine, len(at) > 1, NOUNS)} optimisation"
     if len(strong):
-        sentence += f", and {_faster(strong, rows, len(at) > 1, {}, fine['task'].nunique() > 1)} {titles}"
+        sentence += f", and {_faster(strong, len(at) > 1, {}, fine['task'].nunique() > 1)} {titles}"
     sentence += f" ({at.pop()})" if len(at) == 1 and rows["size"].nunique() > 1 else ""
     others, unsure = sorted(set(rows["task"]) - set(fine["task"])), set(rows.loc[unknown, "task"])
     poor, unsettled = ([task_name(task) for task in others if (task in unsure) == how] for how in (False, True))
@@ -70,9 +70,9 @@ def facts(analysed: Analysed) -> Iterator[tuple[str, str]]:
     if 0 < len(poor) < len(rows):
         least, most = poor["evaluations"].min(), poor["evaluations"].max()
         told = steps_text(most) if least == most else f"{math.floor(least)} to {steps_text(most)}"
-        yield "Not counted", (
-            f"{_named(analysed, poor, rows)}: optimisation matches their loss in {told}; a net counts if that takes "
-            f"{QUALITY_FLOOR} or more. At their loss they are {_range(poor)}."
+        yield "Below the quality floor", (
+            f"{_named(analysed, poor, rows)}: optimisation matches their loss in {told}; the floor is {QUALITY_FLOOR}. "
+            f"At their loss they are {_range(poor)}."
         )
     if 0 < len(unknown) < len(rows):
         yield "Not known to count", (
@@ -119,15 +119,28 @@ def _at(rows: pd.DataFrame) -> str:
 
 
 def _named(analysed: Analysed, rows: pd.DataFrame, among: pd.DataFrame) -> str:
-    """The nets of some rows, each with its sizes where ``among`` has it at others, too."""
-    names, place = [], ["method", "task", "style_name"]
-    everywhere = among.groupby(place)["size"].agg(set)
-    for (method, task, style), group in rows.groupby(place):
-        sizes = _at(group) if set(group["size"]) < everywhere[method, task, style] else ""
-        what = ", ".join(filter(None, [task_name(task), clean(style, 40), sizes]))
-        names.append(f"the {analysed.methods.title(method)} ({what})")
+    """The nets of some rows, each with its styles and sizes where ``among`` has it at others, too."""
+    names, place = [], ["method", "task"]
+    everywhere = dict(iter(among.groupby(place)))
+    for (method, task), group in rows.groupby(place):
+        every, styles = everywhere[method, task], {}
+        for style, one in group.groupby("style_name"):
+            whole = len(one) == (every["style_name"] == style).sum()
+            styles.setdefault("" if whole else f" {_at(one)}", []).append(clean(style, 40))
+        which = [f"{listing(sorted(named))}{sizes}".strip() for sizes, named in sorted(styles.items())]
+        which = "; ".join(filter(None, which)) if len(group) < len(every) else ""
+        names.append(f"the {analysed.methods.title(method)} ({', '.join(filter(None, [task_name(task), which]))})")
     text = listing(sorted(names))
     return f"{text[:1].upper()}{text[1:]}"
+
+
+def _counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """What the sentence is about: the nets above the quality floor. Of several styles all, at each size where the net
+    of one is: a median over those above alone would be one that the floor has chosen.
+    """
+    if _styles(rows) == 1:
+        return rows[rows["fine"]]
+    return rows[rows.groupby(["task", "method", "size"])["fine"].transform("any")]
 
 
 def _how(rows: pd.DataFrame) -> tuple[str, str]:
@@ -144,36 +157,31 @@ def _styles(rows: pd.DataFrame) -> int:
     return rows["style_name"].nunique() if "style_name" in rows else 1
 
 
-def _faster(
-    rows: pd.DataFrame, among: pd.DataFrame, sized: bool, nouns: Mapping[str, str], named: bool = False
-) -> str:
-    """ "a texture 603× faster and a stylised picture 80.0× faster than": the ranges by task, of those ``among``."""
+def _faster(rows: pd.DataFrame, sized: bool, nouns: Mapping[str, str], named: bool = False) -> str:
+    """ "a texture 603× faster and a stylised picture 80.0× faster than": the ranges by task."""
     how, than = _how(rows)
     parts = []
     for task, group in sorted(rows.groupby("task"), reverse=True):
-        words = [nouns.get(task, task_name(task)) if nouns else "", _range(group, how, among[among["task"] == task])]
+        words = [nouns.get(task, task_name(task)) if nouns else "", _range(group, how)]
         words.append(_at(group) if sized and not _by_size(group) else "")
         parts.append(" ".join(filter(None, [*words, f"({task_name(task)})" if named else ""])))
     return f"{listing(parts)} {than}"
 
 
-def _range(rows: pd.DataFrame, how: str = "", among: pd.DataFrame | None = None, at: str = "") -> str:
+def _range(rows: pd.DataFrame, how: str = "", at: str = "") -> str:
     """ "561× to 819× faster", "606× and at least 80.0× faster", "0.500× to 2.00× as fast"; of several styles the median
-    at each size, and how many of those ``among`` it is of.
+    at each size, and how many of them are above the quality floor, if any is.
     """
     how = how or _how(rows)[0]
-    among = rows if among is None else among
     if _by_size(rows):
-        return listing([_range(group, how, among[among["size"] == size], f" {_at(group)}")
-                        for size, group in rows.groupby("size")])  # fmt: skip
-    styles, every = _styles(rows), _styles(among)
+        return listing([_range(group, how, f" {_at(group)}") for _, group in rows.groupby("size")])
+    styles = _styles(rows)
     least, most = (quantity(value, "x") for value in (rows["value"].min(), rows["value"].max()))
     bound = "at least " if (rows["status"] == LOWER_BOUND).any() else ""
-    if every > 1:
-        over = f"{styles} of {every} styles" if every > styles else f"{styles} styles"
-        if len(rows) == 1:
-            return f"{bound}{least} {how}{at} ({over})"
-        over = over if len(rows) == styles else f"{len(rows)} cells of {over}"
+    if styles > 1:
+        over = f"{styles} styles" if len(rows) == styles else f"{len(rows)} cells of {styles} styles"
+        above = rows["fine"].sum() if "fine" in rows else 0
+        over += f", {above} of them above the quality floor" if 0 < above < len(rows) else ""
         median = quantity(float(rows["value"].median()), "x")
         return f"{bound}{median} {how}{at} (median over {over}; {least} to {most})"
     if len(rows) == rows["size"].nunique() <= 3:

@@ -31,7 +31,7 @@ def code(value: str) -> str:
 
 
 def table(shown: Table) -> str:
-    """A pipe table; an entry's small print follows its text."""
+    """A pipe table."""
     head = "| " + " | ".join(text(entry.text) for entry in shown.columns) + " |"
     rule = "|" + "|".join("---:" if right else "---" for right in shown.numeric) + "|"
     rows = ["| " + " | ".join(map(_entry, row)) + " |" for row in shown.rows]
@@ -42,7 +42,8 @@ def _entry(entry: Entry) -> str:
     if entry.text in MARKS:
         return ": ".join(filter(None, [f"{MARKS[entry.text]} {entry.text}", text(entry.small)]))
     marks = "".join(note.superscript for note in entry.notes)
-    return " ".join(filter(None, [f"{text(entry.text)}{marks}", text(entry.small)]))
+    follows = not entry.small or entry.small.startswith(("[", "a ", "at "))  # "835 ms a step"
+    return f"{text(entry.text)}{marks}{' ' if follows else '; '}{text(entry.small)}".strip()
 
 
 def _pictures(pictures: Sequence[Picture]) -> Iterator[str]:

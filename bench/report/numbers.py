@@ -15,6 +15,7 @@ from bench.plan.cells import CELL_COLUMNS, OPTIMISE
 from bench.report import repeat
 from bench.report.notes import Note, Notes, texts_of
 from bench.report.wording import cell_label, metric_label, status_name, with_interval
+from bench.store.machines import AT
 from bench.store.reader import GROUP_COLUMNS
 from nst_gluon.pages.wording import clean, listing, quantity
 
@@ -122,6 +123,8 @@ class _Reader:
         self.groups = dict(iter(counted.groupby([*GROUP_COLUMNS, "metric"], sort=False)))
         self.lines = line_numbers(run.texts["samples.csv"], (*CELL_COLUMNS, "metric"))
         self.curves = line_numbers(run.texts["curves.csv"], CELL_COLUMNS)
+        followed = run.curves[list(CELL_COLUMNS)].drop_duplicates()
+        self.followed = [tuple(map(str, cell)) for cell in followed.itertuples(index=False, name=None)]
         self.optimiser = analysed.methods.baseline
 
     def cells_of(self, row: Row) -> list[Mapping[str, Any]]:
@@ -176,19 +179,27 @@ class _Reader:
             return
         unit, values = str(group["unit"].iloc[0]), group["value"]
         cells = group[list(CELL_COLUMNS)].drop_duplicates().itertuples(index=False, name=None)
-        lines = [line for cell in cells for line in self.lines.get((*map(str, cell), metric), ())]
+        lines = [line for cell in cells for line in _of_cell(self.lines, cell, metric)]
         what = f"{self.methods.title(row['method'])}, {metric_label(metric, self.methods)}"
         spread = (quantity(float(value), unit) for value in (values.min(), values.median(), values.max()))
         yield Source(what, len(values), *spread, f"samples.csv, {ranges(lines)}")
 
     def _curve(self, row: Row) -> Iterable[Source]:
         wanted = tuple(str(row[name]) for name in GROUP_COLUMNS)
-        found = {cell: lines for cell, lines in self.curves.items() if cell[:-1] == wanted}
+        cells = [cell for cell in self.followed if cell[:-1] == wanted]
+        found = {cell: _of_cell(self.curves, cell) for cell in cells}
         if found:
             count = sum(map(len, found.values()))
             what = f"{self.methods.title(row['method'])}, evaluations of the objective, one curve per seed"
             lines = [line for each in found.values() for line in each]
             yield Source(what, len(found), "", "", "", f"{count} points in curves.csv, {ranges(lines)}")
+
+
+def _of_cell(lines: Mapping[tuple[str, ...], list[int]], cell: Iterable[Any], *more: str) -> list[int]:
+    """The lines of a cell; of a run on several kinds of machines the file has devices without the machines' labels."""
+    named = dict(zip(CELL_COLUMNS, map(str, cell)))
+    written = {**named, "device": named["device"].partition(AT)[0]}
+    return next((found for key in (named, written) if (found := lines.get((*key.values(), *more)))), [])
 
 
 def line_numbers(text: str, columns: Sequence[str]) -> dict[tuple[str, ...], list[int]]:

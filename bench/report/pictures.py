@@ -17,6 +17,7 @@ from PIL import Image
 from bench.analysis import claims
 from bench.analysis.analysed import Analysed
 from bench.analysis.summary import SETTING, SPEEDUP_EQUAL
+from bench.plan.cells import CELL_COLUMNS
 from bench.report import run_facts
 from bench.report.wording import steps_text, with_interval
 from bench.store.reader import RunData
@@ -83,17 +84,32 @@ def outputs(analysed: Analysed) -> list[Picture]:
 
 def _chosen(run: RunData) -> dict[tuple[str, int, str], Mapping[str, Any]]:
     chosen: dict[tuple[str, int, str], Mapping[str, Any]] = {}
+    others = of_other_photos(run)
     first = ("", Path(str(run_facts.setting(run.meta, "style") or "")).stem)
     for record in run.records:
         if record.get("style_name") not in first:  # of several styles the first
             continue
         if record.get("status") != "ok" or record.get("batch") != 1 or not usable(run, record.get("image")):
             continue
+        if record.get("key") in others:
+            continue
         identity = (str(record["task"]), int(record["size"]), str(record["method"]))
         current = chosen.get(identity)
         if current is None or _rank(record) < _rank(current):
             chosen[identity] = record
     return chosen
+
+
+def of_other_photos(run: RunData) -> set[str]:
+    """The keys of cells whose picture is of another photo than the run's first, which stands beside the pictures: of
+    several photos each process has its share.
+    """
+    if not run_facts.setting(run.meta, "other_contents"):
+        return set()
+    columns, content = list(CELL_COLUMNS), Path(str(run_facts.setting(run.meta, "content"))).stem
+    photos = run.samples[run.samples["photo"].fillna("") != ""].groupby(columns)["photo"].first()
+    others = {key for key, photo in photos.items() if photo != content}
+    return {str(record.get("key")) for record in run.records if tuple(record.get(name) for name in columns) in others}
 
 
 def _output(analysed: Analysed, record: Mapping[str, Any]) -> Picture:

@@ -186,7 +186,7 @@ def _loss_plot(analysed: Analysed, curves: pd.DataFrame, setting: Mapping[str, A
     descents = by_photo(curves[curves["method"] == plain])
     factors, seen = [], []
     for net in methods.nets:
-        scores = targets(analysed.run.samples, [net], setting, analysed.asked).get(net, {}).get(photo)
+        scores = targets(analysed.run.samples, [net], setting).get(net, {}).get(photo)
         latency = analysed.row("latency_s", method=net, **setting)
         if scores is None or latency is None or not latency["value"] > 0:
             continue

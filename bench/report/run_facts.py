@@ -111,14 +111,17 @@ def software(meta: Meta) -> str:
 
 
 def when(meta: Meta) -> str:
-    """The day of the run and how long it took."""
-    created, finished = (_time(meta.get(name)) for name in ("created", "finished"))
+    """The day of the run and how long it took, all its sessions together."""
+    created = _time(meta.get("created"))
     if created is None:
         return ""
     day = created.strftime("%Y-%m-%d %H:%M")
-    if finished is None or finished < created:  # the clock was set back meanwhile
+    sessions = [each for each in meta.get("sessions") or () if isinstance(each, Mapping)]
+    spans = [(_time(each.get("started")), _time(each.get("finished"))) for each in sessions]
+    spans = spans or [(created, _time(meta.get("finished")))]
+    if any(None in span or span[1] < span[0] for span in spans):  # killed, or the clock was set back meanwhile
         return day
-    minutes = (finished - created).total_seconds() / 60
+    minutes = sum((end - start).total_seconds() for start, end in spans) / 60
     return f"{day}, {minutes:.0f} min" if minutes >= 2 else f"{day}, {minutes * 60:.0f} s"
 
 

@@ -75,8 +75,9 @@ def test_parquet_has_what_was_committed(tmp_path, monkeypatch):
         stream.write((run / "samples.csv").read_text().splitlines()[-1])
     monkeypatch.setitem(sys.modules, "pyarrow", sys)
     written = []
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", lambda self, *_, **__: written.append(self))
-    exports.write(run, "parquet")
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", lambda self, index: written.append(self) or b"bytes")
+    path = exports.write(run, "parquet")
+    assert path == run / "samples.parquet" and path.read_bytes() == b"bytes"
     pd.testing.assert_frame_equal(written[0], meant)
 
 

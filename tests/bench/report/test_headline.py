@@ -57,14 +57,15 @@ def test_a_net_whose_quality_is_not_known_is_not_called_poor(monkeypatch):
     assert said.endswith(". Whether a net for stylisation is good enough to count is not known.")
     told = facts(found, monkeypatch)
     assert told["Not known to count"].startswith("The texture network (stylisation): optimisation ended before 20 ")
-    assert "at least 300× faster" in told["Not known to count"] and "Not counted" not in told
+    assert "at least 300× faster" in told["Not known to count"] and "Below the quality floor" not in told
 
 
 def test_of_a_task_with_poor_nets_only_that_is_said(monkeypatch):
     found = analysed({"value": 600.0}, {"task": STYLIZED, "value": 300.0, "steps": 9.0})
     assert headline.of_run(found).endswith(". No net for stylisation is good enough to count.")
     told = facts(found, monkeypatch)
-    assert told["Not counted"].startswith("The texture network (stylisation): optimisation matches their loss in 9 ")
+    poor = "The texture network (stylisation): optimisation matches their loss in 9 evaluations; the floor is 20."
+    assert told["Below the quality floor"].startswith(poor)
     assert "Not known to count" not in told
 
 
@@ -73,7 +74,7 @@ def test_the_three_groups_have_their_sizes_where_they_differ(monkeypatch):
     found = analysed(*({"size": size, "value": 600.0, "steps": one} for size, one in steps.items()))
     assert headline.of_run(found).endswith(" makes a texture 600× faster than optimisation (at 256 pixels).")
     told = facts(found, monkeypatch)
-    assert told["Not counted"].startswith("The texture network (texture, at 512 pixels): ")
+    assert told["Below the quality floor"].startswith("The texture network (texture, at 512 pixels): ")
     assert told["Not known to count"].startswith("The texture network (texture, at 1024 pixels): ")
 
 

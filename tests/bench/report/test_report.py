@@ -8,9 +8,11 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -23,14 +25,16 @@ from synthetic import HOSTILE, make_run
 from bench import report
 from bench.analysis import claims, metrics
 from bench.analysis.analysed import Analysed, analyse
-from bench.report import document, markdown, pictures, plots
+from bench.report import document, markdown, pictures, plots, run_facts
 from bench.report.wording import measured
 from bench.store import run_folder
 from bench.store.reader import read_run
 from bench.store.run_folder import Store
 from nst_gluon.pages import style, wording
+from nst_gluon.system.errors import UserError
 
-REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+REFERENCE = RESULTS / "reference"
 
 def build(path: Path) -> Page:
     assert report.build(path) == path / "report.html"
@@ -448,3 +452,34 @@ def test_what_a_status_makes_of_a_value():
 def test_names_are_cleaned():
     assert wording.clean("a\n\tb\x00\x1b[31mc\u202e") == "a bc"
     assert len(wording.clean(HOSTILE * 20)) == wording.LONGEST
+
+
+def test_a_run_of_which_only_the_summary_was_kept_is_refused_and_stays_as_it_is(tmp_path):
+    kept = shutil.copytree(RESULTS / "repeats" / "1", tmp_path / "kept")
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    with pytest.raises(UserError, match="^RUN: .*kept' has only its summary"):
+        report.build(kept)
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+def test_a_run_took_as_long_as_its_sessions():
+    """Not as long as the days between them."""
+    sessions = [{"started": "2026-11-20T10:00:00Z", "finished": "2026-11-20T10:20:00Z"},
+                {"started": "2026-11-27T10:00:00Z", "finished": "2026-11-27T10:05:00Z"}]  # fmt: skip
+    meta = {"created": "2026-11-20T10:00:00Z", "finished": "2026-11-27T10:05:00Z", "sessions": sessions}
+    assert run_facts.when(meta) == "2026-11-20 10:00, 25 min"
+    assert run_facts.when({**meta, "sessions": [*sessions, {"started": "2026-11-28T10:00:00Z"}]}) == "2026-11-20 10:00"
+
+
+def test_a_picture_of_another_photo_does_not_stand_beside_the_photo():
+    """The photos are dealt out to the seeds."""
+    place = {"style_name": "", "engine": "gluon", "method": "gatys", "task": "stylize", "size": 64, "batch": 1,
+             "dtype": "float32", "device": "cpu"}  # fmt: skip
+    cells = [{**place, "seed": seed} for seed in (0, 1)]
+    run = SimpleNamespace(
+        meta={"settings": {"content": "/photos/astronaut.jpg", "other_contents": ["/photos/aqua.jpg"]}},
+        records=[{**cell, "key": f"s{cell['seed']}"} for cell in cells],
+        samples=pd.DataFrame([{**cell, "photo": photo} for cell, photo in zip(cells, ("astronaut", "aqua"))]),
+    )
+    assert pictures.of_other_photos(run) == {"s1"}
+    assert pictures.of_other_photos(SimpleNamespace(**{**vars(run), "meta": {}})) == set()

@@ -245,3 +245,11 @@ def test_a_page_leads_from_each_number_to_its_story(tmp_path):
     assert "samples.csv, lines" in page.text and "curves.csv, lines" in page.text
     text = (path / "report.md").read_text(encoding="utf-8")
     assert "ᵃ" in text and "- ᵃ One start" in text
+
+
+def test_of_several_machines_the_lines_of_a_cell_are_found_though_the_file_has_no_labels():
+    cell = ("", "gluon", "gatys", "texture", 256, 1, "float32", "cpu@machine-1", 0)
+    written = (*map(str, cell[:7]), "cpu", "0")
+    assert numbers._of_cell({(*written, "iteration_s"): [7]}, cell, "iteration_s") == [7]
+    assert numbers._of_cell({tuple(map(str, cell)): [3], written: [4]}, cell) == [3]  # merged: the file has the labels
+    assert numbers._of_cell({}, cell) == []

@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from plans import QUICK, alive, environment, small_plan, wait_until
 
+from bench.engines import measure
 from bench.machine.meters import NotSynchronised
 from bench.plan import engines
 from bench.run import worker
@@ -158,6 +160,23 @@ def test_the_worker_dies_with_an_orchestrator_that_is_killed(tmp_path):
     parent.kill()
     parent.wait()
     assert wait_until(lambda: not alive(pid))
+
+
+def test_what_is_measured_has_one_photo_in_memory(monkeypatch):
+    """The others are read when their pictures are scored: their memory is not the net's."""
+    read, cell = [], next(cell for cell in PLAN.cells if cell.kind == "generate" and cell.task == "stylize")
+    monkeypatch.setattr(measure, "loaded", lambda role, photo, size: read.append(photo))
+    net = SimpleNamespace(inputs=lambda *given: ())
+    backend = SimpleNamespace(synchronise=lambda: None, generator=lambda file: net)
+    context = SimpleNamespace(photos=["a.png", "b.png"], ready=lambda: None)
+
+    class Meter:
+        def start(self):
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        measure._generate(backend, cell, SimpleNamespace(net=lambda cell: "net.npz"), QUICK, context, Meter())
+    assert read == ["a.png"]
 
 
 def test_engines_are_registered_with_what_they_need():
