@@ -225,8 +225,9 @@ def _published(claim: claims.Claim) -> Entry:
     """The published values, and from which value on (or in which band) the claim counts as reproduced."""
     texts = [" to ".join(published(end, claim.unit) for end in dict.fromkeys(ends))
              for ends in claim.published.values()]  # fmt: skip
-    (low, high), within = next(iter(claim.published.values())), claims.TOLERANCE[claim.rule]
-    least, most = (published(end, claim.unit) for end in (low * (1 - within), high * (1 + within)))
+    within, high = claims.TOLERANCE[claim.rule], next(iter(claim.published.values()))[1]
+    bands = [(low * (1 - within), high * (1 + within)) for low, high in claim.published.values()]
+    least, most = (" / ".join(published(end, claim.unit) for end in ends) for ends in zip(*bands))
     marks = {claims.AT_LEAST: f"{least} or more", claims.AT_MOST: f"{most} or less", claims.ABOUT: f"{least} to {most}"}
     small = "" if claim.hardware_bound else f"needs {marks[claim.rule]}"
     return Entry(" / ".join(texts), small, claims.RULES[claim.rule], order=high)

@@ -24,7 +24,7 @@ def _presets() -> list[dict[str, Any]]:
     return [
         {
             "name": p.name,
-            "description": f"{p.arch}, {p.iterations} iterations of {p.optimizer}",
+            "description": f"{p.arch}, {p.optimizer}, {p.iterations} iterations in the source",
             "source": p.source,
         }
         for p in presets.PRESETS.values()
