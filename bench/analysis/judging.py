@@ -36,7 +36,8 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return pd.DataFrame()
     cell = [name for name in JUDGE_COLUMNS if name not in ("seed", "metric", "value")]
-    return table.pivot_table(index=cell, columns="metric", values="value", aggfunc="mean", sort=True).reset_index()
+    found = table.pivot_table(index=cell, columns="metric", values="value", aggfunc="mean", sort=True).reset_index()
+    return found if "objective" in found else found.assign(objective=np.nan)
 
 
 def noise(run: Path) -> pd.DataFrame:

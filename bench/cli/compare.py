@@ -43,7 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "repository that has methods of its own (--method FILE.py:NAME), which the installed suite measures. The "
         "options may stand in that repository's setup.cfg, [nst-gluon:compare], or pyproject.toml, "
         "[tool.nst-gluon.compare]. Exit status: 0 pass, 1 regression, 2 cells failed or an argument is wrong, "
-        "3 nothing could be compared. A saved baseline without an entry for this machine passes.",
+        "3 nothing could be compared, as with a saved baseline that has no entry for this machine.",
         epilog="examples:\n  python -m bench compare HEAD~1 HEAD\n"
         "  python -m bench compare main . --method texture_net --size 256 --time 120\n"
         "  python -m bench compare nightly latest --json",
@@ -83,6 +83,7 @@ def main(options: argparse.Namespace) -> int:
     from bench.gate import comparison, configuration, revisions, sources
     from bench.gate.verdicts import COMPARED_METRICS, INCONCLUSIVE, VERDICTS
     from bench.machine.environment import SOURCE
+    from nst_gluon.objective.loss_terms import TERMS
 
     level, out = output.level(options), Path(options.out)
     repository = revisions.top(Path.cwd()) or SOURCE
@@ -102,15 +103,17 @@ def main(options: argparse.Namespace) -> int:
     if any(to_measure) and not all(to_measure):
         raise UserError("BASELINE: a revision is compared with a revision, a run with a run or a baseline")
     if any(to_measure):
+        scored = [name for name in metrics or () if name in TERMS]
+        if scored:
+            raise UserError(
+                f"--metric: {scored[0]} is of finished pictures, which a comparison of revisions does not make; give "
+                "times or memory, or compare two runs"
+            )
         plan, limit = plan_of(options), time_limit(options)
         if guests and not plan.settings.methods:
             raise UserError("; ".join(filter(None, [f"--method: none is given; give {methods.FORMS}", unread])))
-        folder = comparison.new_folder(out)
-        try:
+        with comparison.measuring_folder(out) as folder:
             result = comparison.of_revisions(*pair, how, folder, plan, limit, repository, level)
-        except (UserError, KeyboardInterrupt):
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
     else:
         result = comparison.of_runs(*pair, how)
         folder = comparison.new_folder(out)

@@ -87,9 +87,9 @@ def _run(folder: Path) -> tuple[str, ...] | None:
 
 def _line(name: str, run: dict[str, Any], cells: list[dict[str, Any]]) -> tuple[str, ...]:
     fine = sum(cell["status"] == "ok" for cell in cells)
-    status = run.get("status", "")
+    status = run.get("status") or ""
     planned = len(run.get("cells") or cells)
-    what = shlex.join(map(str, run.get("command", [])))
+    what = shlex.join(map(str, run.get("command") or ()))
     return (name, f"{fine}/{planned} ok", "unfinished" if status == "running" else str(status), what)
 
 

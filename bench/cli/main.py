@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.cli import article, baseline, compare, figure, judge, listing, merge, parity, report, roofline, selftest
 from bench.cli.options import add_out
-from bench.plan import engines
+from bench.plan import engines, outside
 from bench.plan.arguments import PLAN_DEFAULTS, make_plan
 from bench.plan.budgets import BUDGETS
 from bench.plan.cells import Plan
@@ -175,8 +175,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def _check_trusted(plan: Plan, path: Path, options: argparse.Namespace) -> None:
     """Refuse to run code that only the run directory names: somebody else may have made that."""
-    known = set(methods.installed().values())
-    strange = [reference for _, reference in plan.settings.methods if reference not in known]
+    strange = outside.strange(reference for _, reference in plan.settings.methods)
     pythons = plan.settings.engine_pythons
     if engines.parse_pythons(options.engine_python or (), sorted(dict(pythons))) != pythons:
         again = " ".join(f"--engine-python {name}={program}" for name, program in pythons)

@@ -35,7 +35,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 def main(options: argparse.Namespace) -> int:
     """Merge, report, and print the report's path; returns the exit status."""
     from bench import report
+    from bench.cli.report import refresh
     from bench.store import merge, whole_runs
+    from bench.store.schema import JUDGES, NOISE
 
     out = Path(options.out)
     paths = list({(path := run_folder.find_run(text, out, "DIR")).resolve(): path for text in options.runs}.values())
@@ -45,10 +47,13 @@ def main(options: argparse.Namespace) -> int:
     command = ["python", "-m", "bench", "merge", *options.runs, *facet]
     merged = merge.join([whole_runs.read(path) for path in paths], bool(facet), command)
     made = merge.write(merged, out, report.build)
+    refresh(made, out)
     for label, machine in merged.run.get("machines", {}).items():
         print(f"{label}: {machine['cpu']}, {machine['cores']} cores ({', '.join(machine['runs'])})", file=sys.stderr)
     for warning in merged.run["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
+    if any((path / name).is_file() for path in paths for name in (JUDGES, NOISE)):
+        print(f"warning: what was judged of the parts is not in it; python -m bench judge {made}", file=sys.stderr)
     done, planned = len(merged.finished), len(merged.run["cells"])
     print(f"merged {len(paths)} runs, {merged.run['status']}: {done} of {planned} cells", file=sys.stderr)
     page = str(made / "report.html")

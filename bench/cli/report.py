@@ -64,13 +64,13 @@ def main(options: argparse.Namespace) -> int:
         from bench import report
 
         page = report.build(paths[0])
-        _refresh(paths[0], out)
+        refresh(paths[0], out)
     else:
         from bench.report import timeline
 
         target = Path(options.to) if options.to is not None else out / HISTORY
         page = timeline.write(paths, target, out)
-        _refresh(target, out)
+        refresh(target, out)
     print(json.dumps({"page": str(page), "runs": [str(path) for path in paths]}, indent=2) if options.json else page)
     if options.open:
         import webbrowser
@@ -87,7 +87,7 @@ def _index(out: Path) -> Path:
     return index.write(out)
 
 
-def _refresh(made: Path, out: Path) -> None:
+def refresh(made: Path, out: Path) -> None:
     """Rebuild the list of runs if what was made is in it. A list that cannot be written is not worth an error."""
     if made.resolve().parent != out.resolve():
         return

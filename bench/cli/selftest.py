@@ -36,11 +36,11 @@ def main(options: argparse.Namespace) -> int:
     out, level = Path(options.out), output.level(options)
     plan, limit = compare.plan_of(options), compare.time_limit(options, TIME_S)
     itself = sources.Revision("this suite", None, SOURCE)
-    folder = comparison.new_folder(out)
-    measured, fingerprint = comparison.measure(
-        {"baseline": itself, "candidate": itself}, plan, folder, Rules(least_rounds=10**6), GATED_METRICS, limit,
-        SOURCE, level,
-    )  # fmt: skip
+    with comparison.measuring_folder(out) as folder:
+        measured, fingerprint = comparison.measure(
+            {"baseline": itself, "candidate": itself}, plan, folder, Rules(least_rounds=10**6), GATED_METRICS, limit,
+            SOURCE, level,
+        )  # fmt: skip
     for failure in measured.failures:
         print(f"{failure['status']}: {failure['cell']}: {failure['reason']}", file=sys.stderr)
     kept = measured.samples[measured.samples["metric"].isin(list(GATED_METRICS))]

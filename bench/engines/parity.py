@@ -171,7 +171,13 @@ def ask(engine: str, request: Request, folder: Path) -> dict[str, np.ndarray]:
     command = children.python(
         "bench.engines.parity", str(given), str(answer), program=dict(request.pythons).get(engine)
     )
-    child = children.run(command, timeout_s=TIME_LIMIT_S, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        child = children.run(command, timeout_s=TIME_LIMIT_S, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except subprocess.TimeoutExpired:
+        said = f"{engine} took more than {TIME_LIMIT_S} s; it was ended"
+        raise UserError(f"--engine: {said}; give a smaller --size, or fewer --preset") from None
+    except OSError:
+        raise engines.no_python(engine, command[0]) from None
     if child.returncode or not answer.is_file():
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(f"--engine: {engine} failed ({last})")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,17 @@ class How:
 def new_folder(results: Path) -> Path:
     """A new folder for a comparison below ``results``/comparisons."""
     return run_folder.new_folder(results / "comparisons")
+
+
+@contextlib.contextmanager
+def measuring_folder(results: Path) -> Iterator[Path]:
+    """:func:`new_folder` for what is measured in the block; it is gone again after a UserError and after Ctrl-C."""
+    folder = new_folder(results)
+    try:
+        yield folder
+    except (UserError, KeyboardInterrupt):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 # ---------------------------------------------------------------------------------------------------- revisions
@@ -179,7 +191,7 @@ def of_runs(
                 f"no baseline {baseline.name!r} for this machine yet, so nothing is compared: keep one with python -m "
                 f"bench baseline save {baseline.name} {candidate.label}"
             )
-            return _finish(head, _from_samples(_no_rows(), [], [note]), how, Rules(), passed=True)
+            return _finish(head, _from_samples(_no_rows(), [], [note]), how, Rules())
         baseline = sources.from_run(path, "BASELINE")
     usual, tested = selftest.pool_rules(how.results, candidate.fingerprint, baseline.optimised | candidate.optimised)
     rules, warnings = how.rules(usual), []
@@ -271,12 +283,9 @@ def _finish(
     how: How,
     rules: Rules,
     declared: Sequence[Accepted] = (),
-    passed: bool = False,
     able: Iterable[str] | None = None,
 ) -> dict[str, Any]:
-    """The whole result; ``passed``: that nothing was compared is as it should be, on the first run of a machine;
-    ``able``: the cells that the baseline could do, where it was measured before.
-    """
+    """The whole result; ``able``: the cells that the baseline could do, where it was measured before."""
     rows = measured.rows
     wanted: dict[tuple[str, str], Accepted] = {}
     for row in rows[rows["verdict"] == verdicts.SLOWER].itertuples():
@@ -284,7 +293,7 @@ def _finish(
             if found.covers(row.cell, row.metric):
                 wanted.setdefault((row.cell, row.metric), found)
     broken = rounds.failed_cells(measured.failures, able)
-    status = verdicts.PASS if passed else verdicts.exit_status(rows, len(broken), how.fail_on, wanted)
+    status = verdicts.exit_status(rows, len(broken), how.fail_on, wanted)
     listed = [
         {
             **{name: _plain(getattr(row, name)) for name in verdicts.ROW_COLUMNS},
@@ -320,7 +329,7 @@ def summary(
 ) -> str:
     """The result in one sentence."""
     if rows.empty and not broken:
-        return "Nothing was compared." if status == verdicts.PASS else "Nothing could be compared."
+        return "Nothing could be compared."
     count = rows["verdict"].value_counts().to_dict()
     words = {verdicts.SLOWER: "slower or more memory", verdicts.FASTER: "faster or less memory"}
     parts = [f"{count[name]} {words.get(name, name)}" for name in verdicts.VERDICTS if name in count]

@@ -199,7 +199,7 @@ class Gate:
             f"{row.metric} x{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}] {row.verdict}"
             for row in mine[mine["cell"] == name].itertuples()
         ]
-        self.progress.round(f"round {number}, {name}: {'; '.join(words)}")
+        self.progress.round(f"round {number}, {name}: {'; '.join(words) or 'nothing to compare'}")
         return True
 
     def _keep(self, cell: Cell, place: tuple[str, int, int], outcome: Outcome, table: Any) -> None:
@@ -247,6 +247,11 @@ class Gate:
         """``left``: the cells that had no round."""
         if left:
             yield f"{NO_ROUND}: {', '.join(cell_name(cell.columns()) for cell in left)}"
+        told = {*self.rows()["cell"], *(failure["cell"] for failure in self.failures)}
+        names = [cell_name(cell.columns()) for cell in self.plan.cells if cell not in left]
+        without = [name for name in names if name not in told]
+        if without:
+            yield f"no {' or '.join(self.metrics)} to compare: {', '.join(without)}"
         busy = [cores for cores in self.foreign if cores > BUSY_CORES]
         if busy:
             yield (

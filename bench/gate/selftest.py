@@ -135,7 +135,7 @@ def table(result: Mapping[str, Any]) -> str:
             "one block" if row["between_two"] is None
             else f"{row['standard_deviation']:.1%} (two differ by up to {row['between_two']:.1%})",
             "too few rounds" if alarms is None else f"{alarms:.1%}",
-            "none up to 100 %" if smallest is None else f"{smallest:.0%}",
+            "too few rounds" if alarms is None else "none up to 100 %" if smallest is None else f"{smallest:.0%}",
         ))  # fmt: skip
     about = (
         f"{result['rounds']} rounds in {result['seconds']:.0f} s. False alarms: of simulated gates on unchanged code. "

@@ -180,9 +180,10 @@ def _row(key: tuple[str, str, str], baseline: np.ndarray, candidate: np.ndarray,
 
 
 def undecided(rows: pd.DataFrame, cell: str) -> bool:
-    """Whether more rounds of ``cell`` could still change a verdict from inconclusive."""
-    mine = rows[rows["cell"] == cell]
-    return mine.empty or bool((mine["verdict"] == INCONCLUSIVE).any())
+    """Whether more rounds of ``cell`` could still change a verdict from inconclusive; not where it has no row at all:
+    what its first round did not report, no other will.
+    """
+    return bool((rows.loc[rows["cell"] == cell, "verdict"] == INCONCLUSIVE).any())
 
 
 # -------------------------------------------------------------------------------------------------------- pools

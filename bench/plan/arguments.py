@@ -20,7 +20,7 @@ from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError, did_you_mean, nearest
 
 ITEM = r'(?:^|(?<=,))\s*"(?P<quoted>[^"]+)"\s*(?=,|$)|(?P<plain>[^,]+)'
-LARGEST_BATCH = 100_000
+LARGEST_BATCH, MOST_REPEATS = 100_000, 1_000
 
 # What decides a plan: given together with --resume, it must be the plan of that run.
 PLAN_DEFAULTS = {
@@ -75,7 +75,7 @@ def make_plan(options: argparse.Namespace) -> cells.Plan:
     for name in engine_names if here else ():
         for device in devices:
             engines.get(name).check_device(device, dtypes, name in elsewhere)
-    repeats = _given(given["repeats"], console.whole_number("--repeats", 1, 3))
+    repeats = _given(given["repeats"], console.whole_number("--repeats", 1, 3, MOST_REPEATS))
     if given["budget"] not in BUDGETS:
         hint = did_you_mean(given["budget"], BUDGETS)
         raise UserError(f"--budget: unknown budget {given['budget']!r}; {hint}")
@@ -147,7 +147,7 @@ def _pictures(argument: str, text: str) -> tuple[str, ...]:
     A bundled name stays as it is, a file becomes an absolute path, so that a resumed run finds it from anywhere.
     """
     bundled = {"style": assets.styles(), "content": assets.contents()}[argument]
-    items = [text] if text in bundled or Path(text).is_file() else _items(f"--{argument}", text)  # a path with a comma
+    items = [text] if text in bundled or os.path.isfile(text) else _items(f"--{argument}", text)  # a path with a comma
     found: list[str] = []
     for item in items:
         names = bundled if item == "all" else inputs.in_folder(argument, item)
@@ -168,9 +168,9 @@ def _weights(text: str | None) -> str | None:
         return None
     from nst_gluon.descriptor import weights  # and numpy with it
 
-    if Path(text).is_file():
+    if os.path.isfile(text):
         return str(Path(text).resolve())
-    if text not in weights.NAMES and Path(text).name == text and not Path(text).exists():
+    if text not in weights.NAMES and Path(text).name == text and not os.path.exists(text):
         hint = did_you_mean(text, weights.NAMES)
         raise UserError(f"--weights: {text!r} is neither a name nor a file; {hint}, or {weights.FORMATS}")
     return text
@@ -237,7 +237,7 @@ def _nets(
 def net_file(text: str) -> Path:
     """A net by its file, or a bundled one by its name."""
     bundled = {net.path.stem: net.path for net in assets.nets()}
-    if Path(text).exists():
+    if os.path.exists(text):
         return Path(text)
     if text in bundled:
         return bundled[text]

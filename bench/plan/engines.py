@@ -199,6 +199,11 @@ def parse_pythons(given: Sequence[str], used: Sequence[str]) -> tuple[tuple[str,
     return tuple(sorted(found.items()))
 
 
+def no_python(name: str, program: str) -> UserError:
+    """That a program of --engine-python cannot be what it is given as."""
+    return UserError(f"--engine-python: {program!r} is not a Python that can load {name}; give {name}=PATH of one")
+
+
 def parse_options(given: Sequence[str], used: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """``pytorch.compile=yes`` and its like as sorted pairs ("pytorch.compile", "yes"), without those that are defaults.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,9 @@ def picture(argument: str, name_or_file: str) -> Path:
 
 def in_folder(argument: str, name: str) -> list[str]:
     """The pictures of a folder, sorted by name; anything else as it is."""
-    folder = Path(name)
-    if name in (*assets.styles(), *assets.contents()) or not folder.is_dir():
+    if name in (*assets.styles(), *assets.contents()) or not os.path.isdir(name):  # False for what cannot be a path
         return [name]
-    found = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    found = sorted(str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES)
     if not found:
         raise UserError(f"--{argument}: {name} has no pictures ({', '.join(SUFFIXES)}); give another folder")
     return found

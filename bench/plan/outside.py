@@ -5,7 +5,7 @@ The process that plans and measures does not execute them; this child does, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.plan import child
@@ -47,6 +47,12 @@ def parse(argument: str, text: str) -> list[str]:
     if not chosen:
         raise UserError(f"{argument}: empty; {did_you_mean('', known)}, or give {FORMS}")
     return chosen
+
+
+def strange(references: Iterable[str]) -> list[str]:
+    """Those that no installed package offers: a run directory that names them may be anybody's."""
+    known = set(methods.installed().values())
+    return [reference for reference in references if reference not in known]
 
 
 def _facts(request: dict[str, Any]) -> list[dict[str, Any]]:

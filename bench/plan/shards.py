@@ -44,8 +44,16 @@ def loads(plan: Plan) -> dict[Group, float]:
 
 
 def assign(plan: Plan, of: int) -> dict[Group, int]:
-    """Which of ``of`` parts (from 1) each group belongs to. Equal groups go by their names, equal parts by number."""
+    """Which of ``of`` parts (from 1) each group belongs to. Equal groups go by their names, equal parts by number.
+
+    Raises UserError if there are more parts than groups that can be measured apart.
+    """
     seconds = loads(plan)
+    if of > len(seconds):
+        raise UserError(
+            f"--shard: {of} parts are too many; this plan has {len(seconds)} that can be measured apart (a task at one "
+            f"size on one device each), so give at most {len(seconds)}"
+        )
     totals = [0.0] * of
     parts = {}
     for group in sorted(seconds, key=lambda group: (-seconds[group], group)):
@@ -56,16 +64,8 @@ def assign(plan: Plan, of: int) -> dict[Group, int]:
 
 
 def take(plan: Plan, index: int, of: int) -> Plan:
-    """Part ``index`` of ``of`` of a whole plan, in the plan's order.
-
-    Raises UserError if there are more parts than groups that can be measured apart.
-    """
+    """Part ``index`` of ``of`` of a whole plan, in the plan's order. Raises the UserError of :func:`assign`."""
     parts = assign(plan, of)
-    if of > len(parts):
-        raise UserError(
-            f"--shard: {of} parts are too many; this plan has {len(parts)} that can be measured apart (a task at one "
-            f"size on one device each), so give at most {len(parts)}"
-        )
     whole = Shard(index, of, portable(plan).fingerprint(), len(plan.cells), tuple(range(len(plan.cells))))
     return dataclasses.replace(plan, shard=whole).only(lambda cell: parts[group_of(cell)] == index)
 

@@ -71,9 +71,7 @@ def _parquet(path: Path) -> Path:
         import pyarrow  # noqa: F401
     except ImportError:
         raise UserError("--format: parquet needs pyarrow: python -m pip install pyarrow") from None
-    target = path / "samples.parquet"
-    read_run(path).samples.to_parquet(target, index=False)
-    return target
+    return write_atomically(path / "samples.parquet", read_run(path).samples.to_parquet(index=False))
 
 
 FORMATS: dict[str, Callable[[Path], Path]] = {

@@ -13,7 +13,7 @@ class Several(Progress):
     """Follows several cells that are measured at the same time."""
 
     def __init__(self, of: Progress):
-        super().__init__(of.estimator.budget, of.screen.stream, of.screen.level)
+        super().__init__(of.estimator.budget, of.screen.stream, of.screen.level, of.estimator.pictures)
         self.at_work: dict[str, Current] = {}
         self.machines = 1
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.plan import engines
 from bench.plan.cells import Settings
 from bench.plan.child import answer
 from bench.plan.child import ask as ask_child
@@ -85,11 +86,18 @@ def try_engine(name: str, program: str | None = None) -> dict[str, Any]:
     """Import an engine in a fresh process of the Python ``program`` (None: this one); a UserError is that process's
     one line. Returns the versions of Python and of its packages there.
     """
-    child = children.run(children.python("-c", _LOAD, name, program=program), stderr=subprocess.PIPE)
+    command = children.python("-c", _LOAD, name, program=program)
+    try:
+        child = children.run(command, stderr=subprocess.PIPE)
+    except OSError:
+        raise engines.no_python(name, command[0]) from None
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
         raise UserError(last if last.startswith(("no engine", "--")) else f"--engine: {name} cannot be loaded ({last})")
-    return json.loads(child.stdout.splitlines()[-1])
+    try:
+        return json.loads(child.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise engines.no_python(name, command[0]) from None
 
 
 def keep_pictures(folder: Path, sizes: Sequence[int], settings: Settings) -> None:

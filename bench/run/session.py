@@ -19,7 +19,7 @@ from typing import Any
 
 from bench import RESULTS
 from bench.machine import environment
-from bench.plan import shards
+from bench.plan import outside, shards
 from bench.plan.cells import Plan
 from bench.plan.durations import pictures_of
 from bench.run import cluster, output, prepare, result_table
@@ -92,7 +92,7 @@ def _execute(plan: Plan, how: How, connected: cluster.Cluster | None) -> int:
             raise
         with contextlib.suppress(UserError):
             store.update(status="disk full")
-        raise DiskFull(f"{error}, then {_go_on(store, how)}") from error
+        raise DiskFull(f"{error}, then {_go_on(store, plan, how)}") from error
     finally:
         store.close()
 
@@ -115,10 +115,10 @@ def _measure(plan: Plan, how: How, store: Store, machine: Mapping[str, Any], the
         records = run(plan, store, options, progress, plan.unavailable())
     except cluster.Lost as error:
         _finish(store, session, "interrupted")
-        raise cluster.Lost(f"{error}; {_kept(store, plan)}; {_go_on(store, how)}") from error
+        raise cluster.Lost(f"{error}; {_kept(store, plan)}; {_go_on(store, plan, how)}") from error
     except KeyboardInterrupt as error:
         _finish(store, session, "interrupted")
-        print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, how)}", file=sys.stderr)
+        print(f"\ninterrupted: {_kept(store, plan)}; {_go_on(store, plan, how)}", file=sys.stderr)
         return ending.exit_status(error)
     _finish(store, session, "complete")
     try:
@@ -229,10 +229,15 @@ def _kept(store: Store, plan: Plan) -> str:
     return f"{kept} of {len(plan.cells)} cells are kept in {store.path}"
 
 
-def _go_on(store: Store, how: How) -> str:
-    out = "" if how.out == RESULTS else f" --out {shlex.quote(str(how.out))}"
-    where = f" --cluster {shlex.quote(how.cluster)}" if how.cluster else ""
-    return f"go on with: python -m bench run --resume {store.path.name}{out}{where}"
+def _go_on(store: Store, plan: Plan, how: How) -> str:
+    words = ["--resume", store.path.name]
+    strange = outside.strange(reference for _, reference in plan.settings.methods)
+    words += ["--method", ",".join(strange)] if strange else []  # what others wrote is named again, to be trusted
+    for name, program in plan.settings.engine_pythons:
+        words += ["--engine-python", f"{name}={program}"]
+    words += [] if how.out == RESULTS else ["--out", str(how.out)]
+    words += ["--cluster", how.cluster] if how.cluster else []
+    return f"go on with: python -m bench run {shlex.join(words)}"
 
 
 def _conclude(store: Store, records: Sequence[Mapping[str, Any]], how: How) -> int:

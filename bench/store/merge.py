@@ -266,16 +266,23 @@ def _revision(environment: Mapping[str, Any]) -> str:
 
 
 def write(merged: Merged, out: Path, build: Callable[[Path], object]) -> Path:
-    """A new run directory below ``out``, with whatever ``build`` makes in it; it is there whole, or not at all.
+    """A new run directory below ``out``, with whatever ``build`` makes in it; if that fails, there is none.
+
+    It is built in its place, beside which the machine's peaks are.
 
     Raises UserError if it cannot be written.
     """
     run_folder.check_writable(out)
     try:
         with scratch_folder(out) as scratch:
-            made = _fill(merged, scratch)
-            build(made)
-            return made.rename(out / made.name)
+            filled = _fill(merged, scratch)
+            made = filled.rename(out / filled.name)
+            try:
+                build(made)
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)
+                raise
+            return made
     except OSError as error:
         raise run_folder.explain(error, out) from error
 

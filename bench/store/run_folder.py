@@ -151,7 +151,7 @@ class Store:
     @classmethod
     def create(cls, root: Path, run: Mapping[str, Any]) -> Store:
         """A new run directory below ``root``, whose name no other run has. Raises UserError if it cannot be made."""
-        path = new_folder(root)
+        path, descriptors = new_folder(root), {}
         try:
             run = {"schema_version": SCHEMA_VERSION, "id": path.name, "status": "running", **run}
             write_json(path / RUN, run)
@@ -160,14 +160,16 @@ class Store:
             descriptors = _open(path)
             for name, columns in TABLES.items():
                 write_all(descriptors[name], as_csv([columns]))
-        except (OSError, UserError) as error:
+            store = cls(path, run, descriptors)
+            store.alone = bool(lock(descriptors[CELLS]))
+            return store
+        except BaseException as error:  # a KeyboardInterrupt too: else there would be a run that never ends
+            for descriptor in descriptors.values():
+                os.close(descriptor)
             shutil.rmtree(path, ignore_errors=True)
             if isinstance(error, OSError):
                 raise explain(error, path) from error
             raise
-        store = cls(path, run, descriptors)
-        store.alone = bool(lock(descriptors[CELLS]))
-        return store
 
     @classmethod
     def resume(cls, path: Path) -> Store:
@@ -273,7 +275,7 @@ def _open(path: Path) -> dict[str, int]:
     try:
         for name in (CELLS, *TABLES):
             descriptors[name] = open_regular(path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, follow=False)
-    except OSError:
+    except BaseException:
         for descriptor in descriptors.values():
             os.close(descriptor)
         raise

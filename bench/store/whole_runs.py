@@ -66,7 +66,7 @@ def read(path: Path) -> Part:
         )
     try:
         records, texts = run_folder.read_committed(path)
-        tables = {name: _rows(run_folder.unescaped(text)) for name, text in texts.items()}
+        tables = {name: _rows(name, run_folder.unescaped(text)) for name, text in texts.items()}
         finished = tuple(_finished(record, tables) for record in records)
         planned = tuple(Cell.from_dict(fields) for fields in run.get("cells") or ())
     except OSError as error:
@@ -77,9 +77,12 @@ def read(path: Path) -> Part:
     return Part(path, run, planned or tuple(done.cell for done in finished), finished)
 
 
-def _rows(text: str) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+def _rows(name: str, text: str) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
     """The rows of a table by the cell they belong to, without the cell's columns."""
     header, *rows = list(csv.reader(io.StringIO(text)))
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} of {name} has {len(row)} fields, not {len(header)}")
     columns = [header.index(name) for name in CELL_COLUMNS]
     found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for row in rows:

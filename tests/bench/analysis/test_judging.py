@@ -11,6 +11,7 @@ from synthetic import make_run
 
 from bench import report
 from bench.analysis import judging
+from bench.cli import main
 from bench.store.schema import JUDGE_COLUMNS, JUDGES, NOISE, NOISE_COLUMNS
 
 
@@ -37,6 +38,13 @@ def test_correlations_are_spearmans_with_the_better_end_in_mind(tmp_path):
     assert found.loc["judge_gram", ["pictures", "groups"]].tolist() == [11, 2]
     higher = (7 * spearmanr(objective, draws)[0] + 4 * spearmanr(objective[:4], draws[:4])[0]) / 11
     assert found.loc["diversity", "correlation"] == pytest.approx(-higher), "of diversity more is better"
+
+
+def test_without_an_objective_no_agreement_is_known(tmp_path, capsys):
+    run = make_run(tmp_path, sizes=(64,), seeds=(0,), batches=(1,))
+    judged({"copied_share": [0.5, 0.25, 0.125]}).to_csv(run / JUDGES, index=False)
+    assert "rank correlation" not in report.build(run).read_text() and "0.125" in (run / "report.md").read_text()
+    assert main.main(["judge", str(run), "--kept"]) == 0 and capsys.readouterr().out == ""
 
 
 def test_methods_of_several_engines_are_put_in_one_order_and_each_counts_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -136,6 +137,14 @@ def test_an_engine_that_fails_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     request = parity.Request(("gatys",), dict.fromkeys(("style", "content", "picture"), BASE))
     with pytest.raises(UserError, match="--engine: pytorch failed .*broken"):
+        parity.ask("pytorch", request, tmp_path)
+    monkeypatch.setattr(parity, "TIME_LIMIT_S", 0.01)
+    with pytest.raises(UserError, match="--engine: pytorch took more than 0.01 s; .* give a smaller --size"):
+        parity.ask("pytorch", request, tmp_path)
+    (tmp_path / "text").write_text("no program\n")
+    (tmp_path / "text").chmod(0o755)
+    request = dataclasses.replace(request, pythons=(("pytorch", str(tmp_path / "text")),))
+    with pytest.raises(UserError, match="--engine-python: .* is not a Python that can load pytorch"):
         parity.ask("pytorch", request, tmp_path)
 
 

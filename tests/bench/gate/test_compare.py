@@ -137,13 +137,13 @@ def test_nothing_in_common_is_status_3(tmp_path, capsys):
     assert set(verdicts(result).values()) == {"new", "missing"}
 
 
-def test_a_baseline_belongs_to_its_machine_and_the_first_run_without_one_passes(tmp_path, capsys):
+def test_a_baseline_belongs_to_its_machine_and_nothing_is_compared_on_another(tmp_path, capsys):
     baselines.save(tmp_path, "nightly", make_run(tmp_path))
     assert compare(tmp_path, capsys, "nightly", make_run(tmp_path))[0] == 0
     assert compare(tmp_path, capsys, "nightly", make_run(tmp_path, factor=1.5))[0] == 1
     other = make_run(tmp_path, factor=1.5, fingerprint={**FINGERPRINT, "cores": 8})
     status, result, _ = compare(tmp_path, capsys, "nightly", other)
-    assert status == 0
+    assert status == 3 and result["summary"] == "Nothing could be compared."
     assert f"baseline save nightly {other.name}" in result["warnings"][0]
     assert result["rows"] == []
 
@@ -288,6 +288,7 @@ def test_without_git_runs_are_compared_and_revisions_are_not(tmp_path, capsys, m
     (["RUN", "RUN", "--floor", "x"], ["--floor"]),
     (["HEAD", "HEAD", "--method", "gaty"], ["--method", "gatys"]),
     (["HEAD", "HEAD", "--time", "soon"], ["--time"]),
+    (["HEAD", "HEAD", "--metric", "latency_s,style"], ["--metric: style is of finished pictures", "compare two runs"]),
 ])  # fmt: skip
 def test_what_is_wrong_is_one_line(tmp_path, capsys, arguments, words):
     run = make_run(tmp_path)
@@ -414,6 +415,13 @@ def test_a_revision_of_before_comparisons_cannot_be_compared(tmp_path, capsys, r
     assert status == 3
     assert result["rows"] == []
     assert "older than comparisons" in result["warnings"][0]
+
+
+def test_a_self_test_of_wrong_inputs_leaves_nothing(tmp_path, capsys):
+    (tmp_path / "bad.npz").write_bytes(b"no weights")
+    arguments = ["selftest", *REVISIONS, "--weights", str(tmp_path / "bad.npz"), "--out", str(tmp_path)]
+    assert main.main(arguments) == 2 and "bad.npz" in capsys.readouterr().err
+    assert not list(tmp_path.glob("comparisons/*"))
 
 
 def test_the_self_test_tells_of_this_machine_and_keeps_it(tmp_path, capsys, repository, monkeypatch):

@@ -45,7 +45,8 @@ class Blocks:
         )
 
 
-def measured(tmp_path, blocks, limit=300.0, methods=("texture_net",), tasks=("texture",), able=(), **plan):
+def measured(tmp_path, blocks, limit=300.0, methods=("texture_net",), tasks=("texture",), able=(),
+             metrics=GATED_METRICS, **plan):  # fmt: skip
     """``able``: the sides whose workers can take turns."""
     from bench.plan.budgets import GATE
 
@@ -56,7 +57,7 @@ def measured(tmp_path, blocks, limit=300.0, methods=("texture_net",), tasks=("te
         (side.folder / "bench" / "run" / "worker.py").write_text(says)
     plan = small_plan(method_names=list(methods), tasks=list(tasks), budget=GATE, **plan)
     made = rounds.Gate(
-        sides, plan, tmp_path / "out", Rules(), GATED_METRICS, limit, run_pair=in_pairs(blocks), clock=blocks.clock
+        sides, plan, tmp_path / "out", Rules(), metrics, limit, run_pair=in_pairs(blocks), clock=blocks.clock
     )  # fmt: skip
     return made.measure()
 
@@ -80,6 +81,12 @@ def test_noise_is_measured_until_the_time_is_spent(tmp_path):
     assert found.stopped_because == "time budget"
     assert verdicts(found)["latency_s"] == "inconclusive"
     assert 100.0 - 2 * ROUND_S <= found.seconds <= 100.0
+
+
+def test_a_cell_that_reports_nothing_that_is_asked_for_has_one_round(tmp_path):
+    found = measured(tmp_path, Blocks(tmp_path), metrics=("first_call_s", "iteration_s"))
+    assert found.rounds == 1 and found.rows.empty and found.stopped_because == "decided"
+    assert found.warnings == ["no first_call_s or iteration_s to compare: texture_net texture 64"]
 
 
 def test_more_rounds_are_given_only_to_what_is_not_clear(tmp_path):

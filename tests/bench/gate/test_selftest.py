@@ -44,6 +44,8 @@ def test_a_noisy_machine_detects_only_large_changes_and_still_gives_no_false_ala
 def test_too_few_rounds_tell_the_spread_and_nothing_more():
     (row,) = selftest.analyse(machine(0.01, rounds=2), Rules(), most=8, gates=20)
     assert row["false_alarm_rate"] is None and row["smallest_detected"] is None
+    text = selftest.table({"rows": [row], "rounds": 2, "seconds": 1.0, "warnings": []})
+    assert text.count("too few rounds") == 2 and "none up to" not in text
     assert row["between_two"] > 0
 
 

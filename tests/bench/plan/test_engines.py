@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from types import SimpleNamespace
 
 import pytest
 from plans import SETTINGS, small_plan, with_settings
@@ -11,7 +13,7 @@ from plans import SETTINGS, small_plan, with_settings
 from bench.cli import main
 from bench.plan import arguments, engines
 from bench.plan import cells as plan
-from bench.run import prepare
+from bench.run import prepare, session
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import EngineMissing, UserError
 
@@ -105,6 +107,13 @@ def test_wrong_environments_are_one_line(given, said):
     assert said in one_line(engines.parse_pythons, given, ["gluon", "onnxruntime"])
 
 
+@pytest.mark.parametrize("text", ["#!/bin/true\n", "#!/bin/echo\n", "no program\n"])
+def test_a_program_that_is_no_python_is_one_line(elsewhere, text):
+    elsewhere.write_text(text)
+    said = one_line(prepare.try_engine, "onnxruntime", str(elsewhere))
+    assert said.startswith(f"--engine-python: '{elsewhere}' is not a Python that can load onnxruntime; give")
+
+
 def test_no_run_directory_alone_says_what_is_run(elsewhere, tmp_path):
     made = with_settings(small_plan(engines=["onnxruntime"], method_names=["johnson"]),
                          engine_pythons=(("onnxruntime", str(elsewhere)),))  # fmt: skip
@@ -114,6 +123,9 @@ def test_no_run_directory_alone_says_what_is_run(elsewhere, tmp_path):
     )
     options.engine_python = [f"onnxruntime={elsewhere}"]
     main._check_trusted(made, tmp_path, options)
+    made = with_settings(made, methods=(("toy", "my file.py:Toy"),))
+    said = session._go_on(SimpleNamespace(path=tmp_path), made, session.How(tmp_path))
+    main._check_trusted(made, tmp_path, main.parser().parse_args(shlex.split(said.partition("-m bench ")[2])))
 
 
 # ------------------------------------------------------------------------------------------------------------ options

@@ -16,6 +16,7 @@ from bench.gate.verdicts import GATED_METRICS, Rules
 from bench.plan.cells import Cell, Plan
 from bench.plan.durations import estimate_s
 from bench.run import output, scheduler
+from bench.run.cluster_progress import Several
 from bench.run.outcome import Outcome
 from bench.run.progress import Current, Estimator, Parts, Progress, Rounds
 from bench.run.screen import Screen
@@ -209,6 +210,14 @@ def test_a_comparison_tells_each_round_and_what_is_left_at_most(tmp_path):
     ends = [line for line in lines if line.startswith("round ")]
     assert len(ends) == found.rounds and ends[0].endswith("; at most about 80 s left")
     assert "latency_s x1.000" in ends[0]
+
+
+def test_a_cluster_of_one_machine_takes_as_long_as_that_machine():
+    plan = small_plan()
+    one = Progress(QUICK, io.StringIO(), pictures=lambda cell: 7)
+    for progress in (one, several := Several(one)):
+        progress.begin(plan.cells)
+    assert several.left()[0] == pytest.approx(one.left()[0])
 
 
 def test_a_comparison_whose_first_round_is_longer_than_its_limit_does_not_promise_the_limit():

@@ -81,11 +81,16 @@ def status_and_error(capsys, *arguments: str) -> tuple[int, str]:
         (["--method", "johnson", "--task", "texture"], ["--task", "johnson cannot do texture"]),
         (["--style", "great_wav"], ["--style", "great_wav", "did you mean 'great_wave'"]),
         (["--style", "no such file\n.jpg"], ["--style", "no such file"]),
+        (["--content", ",".join(f"{number:030}.png" for number in range(12))], ["--content: '000", "neither"]),
+        (["--content", "x" * 300], ["--content", "neither"]),
+        (["--weights", "x" * 300], ["--weights", "neither"]),
+        (["--net", "x" * 300], ["--net", "neither"]),
         (["--content", "nobody.png"], ["--content", "nobody.png"]),
         (["--device", "tpu"], ["--device", "tpu", "gpu:1"]),
         (["--dtype", "float16"], ["--dtype", "float16"]),
         (["--batch", "0"], ["--batch", "0"]),
         (["--repeats", "0"], ["--repeats", "0"]),
+        (["--repeats", "1001"], ["--repeats", "the most is 1,000"]),
         (["--seed", "x"], ["--seed", "'x'"]),
         (["--budget", "fast"], ["--budget", "fast", "quick"]),
         (["--preset", "gatis"], ["--preset", "did you mean 'gatys'"]),
@@ -306,6 +311,10 @@ def test_lists(capsys, faked, tmp_path):
         assert main.main(["list", what, "--out", str(tmp_path), "--json"]) == 0
         first, *_ = json.loads(capsys.readouterr().out)[what]
         assert set(first) == set(listing.LISTS[what]) and all(first.values())
+    path = run_folder.list_runs(tmp_path)[0]["path"]
+    run_folder.write_json(path / "run.json", {**run_folder.read_run(path), "command": None})
+    assert main.main(["list", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{path.name}  11/11 ok  complete\n"
     assert main.main(["list", "--out", str(tmp_path / "nothing"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"runs": []}
     assert main.main(["list", "runs", "--out", str(tmp_path / "nothing")]) == 0

@@ -16,7 +16,7 @@ from plans import SETTINGS, small_plan
 from synthetic import make_run
 
 from bench import report
-from bench.analysis import claims, methods
+from bench.analysis import claims, methods, roofline
 from bench.analysis import summary as analysis
 from bench.cli import main
 from bench.plan import shards
@@ -123,7 +123,10 @@ def test_all_parts_of_a_plan_are_the_plan_again(tmp_path, thirds):
         assert (path / "logs" / f"{cell.key}.log").read_text() == f"log of {cell.key}"
 
 
-def test_a_missing_part_is_said(tmp_path, thirds, capsys):
+def test_a_missing_part_is_said_and_the_machines_peaks_are_found(tmp_path, thirds, capsys):
+    peaks = roofline.path_of(tmp_path / "out", MACHINE)
+    peaks.parent.mkdir(parents=True)
+    peaks.write_text(json.dumps({"flops_per_s": {"float32": 1e11}, "bytes_per_s": 1e10}))
     assert main.main(["merge", str(thirds[0]), str(thirds[2]), "--out", str(tmp_path / "out")]) == 0
     captured = capsys.readouterr()
     assert "shard 2/3 is missing" in captured.err and "partial" in captured.err
@@ -135,6 +138,7 @@ def test_a_missing_part_is_said(tmp_path, thirds, capsys):
     words = (page.parent / "report.md").read_text()
     assert f"{here} of {len(WHOLE.cells)} cells are here" in words
     assert "shard 2/3 is missing" in words and "merged from parts that are not all here" in words
+    assert "Limits of the machine" in words
     (line,) = index.lines(tmp_path / "out")
     assert line.status == f"partial, {here} of {len(WHOLE.cells)} cells ok" and not line.fine
 
@@ -341,6 +345,17 @@ def test_the_command_refuses_what_is_no_run(tmp_path, capsys, thirds):
         assert not out.exists()
 
 
+@pytest.mark.parametrize(("name", "fine", "bad", "words"), [
+    ("samples.csv", "latency_s,s", "latency,s,s", "14 fields, not 13"),
+    ("curves.csv", ",0.0,0,100.0", ",0.000,100.0", "15 fields, not 16"),
+])  # fmt: skip
+def test_a_row_of_another_length_is_damage(tmp_path, thirds, name, fine, bad, words):
+    text = (thirds[1] / name).read_text()
+    (thirds[1] / name).write_text(text.replace(fine, bad, 1))
+    with pytest.raises(UserError, match=f"^DIR: .*third-2 is damaged .*row [0-9]+ of {name} has {words}.*measure it"):
+        parts.read(thirds[1])
+
+
 def test_a_merge_that_fails_in_the_middle_leaves_nothing(tmp_path, thirds, monkeypatch):
     def broken(path):
         assert (path / "run.json").is_file()
@@ -452,11 +467,15 @@ def test_a_faceted_run_is_of_no_single_machine(tmp_path, machines, capsys):
     assert "cpu" not in run_folder.read_run(path)["fingerprint"]
 
 
-def test_programs_get_one_object(tmp_path, capsys):
+def test_programs_get_one_object_and_the_list_of_runs_has_the_new_one(tmp_path, capsys):
     parts = [make_run(tmp_path / name, sizes=(256,), seeds=(seed,)) for seed, name in enumerate("ab")]
+    (parts[1] / "judges.csv").touch()
     assert main.main(["merge", *map(str, parts), "--out", str(tmp_path / "out"), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
     folder = tmp_path / "out" / answer["run"]
+    assert f"warning: what was judged of the parts is not in it; python -m bench judge {folder}\n" in captured.err
+    assert folder.name in (tmp_path / "out" / index.NAME).read_text()
     assert answer["page"] == str(folder / "report.html") and Path(answer["page"]).is_file()
     assert answer["runs"] == [str(path) for path in parts] and answer["status"] == "complete"
     cells = len((folder / "cells.jsonl").read_text().splitlines())

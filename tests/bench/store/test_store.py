@@ -194,6 +194,18 @@ def test_a_full_disk_at_the_start_leaves_nothing(tmp_path, monkeypatch):
     assert list((tmp_path / "results").iterdir()) == []
 
 
+@pytest.mark.parametrize("where", ["write_all", "lock"])
+def test_an_interrupt_at_the_start_leaves_nothing(tmp_path, monkeypatch, where):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_folder, where, interrupted)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyboardInterrupt):
+        Store.create(tmp_path / "results", {})
+    assert list((tmp_path / "results").iterdir()) == [] and len(os.listdir("/proc/self/fd")) == before
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
