@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from nst_gluon.system import ending
 
 
@@ -12,5 +14,10 @@ def main() -> int:
     return main()
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """All that the process does, here and as the installed command ``nst-gluon``."""
     ending.program(main)
+
+
+if __name__ == "__main__":
+    command()

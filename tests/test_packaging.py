@@ -78,6 +78,14 @@ def test_pip_finds_every_extra_by_the_name_that_messages_give(setup):
     assert {method.extra for method in methods.bundled().values()} - {""} <= set(extras)
 
 
+def test_the_installed_commands_end_as_the_modules_do(setup, python):
+    """With no stream to print to, too."""
+    for line in setup["options.entry_points"]["console_scripts"].split("\n")[1:]:
+        module, name = line.split(" = ")[1].split(":")
+        run = f"import os, sys\nfrom {module} import {name}\nos.closerange(0, 3)\nsys.argv[1:] = ['list']\n"
+        assert python(f"{run}sys.exit({name}())").returncode == 0, line
+
+
 def test_package_data_is_there(setup):
     for package, patterns in setup["options.package_data"].items():
         folder = ROOT.joinpath(*package.split("."))

@@ -26,6 +26,7 @@ from nst_gluon.api.kinds import checked
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import request
 from nst_gluon.methods.description import describe
+from nst_gluon.nets import netfile
 from nst_gluon.nets.patterns import normalises_alone
 from nst_gluon.objective import presets
 from nst_gluon.pictures import images
@@ -100,7 +101,7 @@ def stylize(
         optimizer: ``lbfgs`` or ``adam``.
         start: ``content`` or ``noise``.
         coarse: longer sides of smaller pictures to begin with.
-        style_size: longer side of the style picture; None: that of the picture.
+        style_size: side of the style picture, its centre square; None: the longer side of what is made.
         segments: parts of the descriptor, computed again for the gradient to save memory; ``auto``: 1, if it fits.
         weights: the descriptor's weights, a name or a file.
         random_weights: an untrained descriptor, for tests.
@@ -245,21 +246,22 @@ def train(
             otherwise ``random``. (A texture's net has nothing but its style to forget.)
         seed: of all that is random.
         learning_rate: Adam's first, which ``tuned`` lowers along a cosine; None: the method's own, or of ``tuned`` from
-            random weights 0.01.
+            random weights 0.01, where the method minimises the common objective.
         checkpoint_every, preview_every: iterations between checkpoints; seconds between previews.
         quiet: no progress on stderr.
         command: what the net's description gives as its command.
         workers: processes on this machine, or a file of hosts for ssh, "HOST" or "HOST slots=N" a line, which all see
             the same folders; each takes its part of every batch.
     """
-    inputs.check_seed(seed)
-    for name, value in (("iterations", iterations), ("batch", batch), ("checkpoint-every", checkpoint_every)):
-        if value is not None:
-            images.check_size(value, f"--{name}")
-    rates = {"style-weight": style_weight, "learning-rate": learning_rate, "preview-every": preview_every}
-    for name, value in rates.items():
-        if value is not None:
-            inputs.check_number(value, f"--{name}")
+    seed, random_weights, force, quiet = inputs.check_seed(seed), bool(random_weights), bool(force), bool(quiet)
+    iterations, batch, checkpoint_every, threads = (
+        value if value is None else images.check_size(value, f"--{name}") for name, value in (
+            ("iterations", iterations), ("batch", batch), ("checkpoint-every", checkpoint_every), ("threads", threads))
+    )  # fmt: skip
+    style_weight, learning_rate, preview_every = (
+        value if value is None else inputs.check_number(value, f"--{name}") for name, value in (
+            ("style-weight", style_weight), ("learning-rate", learning_rate), ("preview-every", preview_every))
+    )  # fmt: skip
     dtype, kind = runtime.parse_dtype(dtype), runtime.parse_device(device)
     where = together.places(workers)
     together.check_batch(batch, len(where))
@@ -297,6 +299,8 @@ def train(
         start = None
     elif start is not None:
         start = net_path(start, "--start")
+        with inputs.naming("--start"):
+            netfile.load(start)
     elif task == "stylize" and recipe == recipes.DEFAULT and not (architecture or random_weights):
         start = first_net(chosen, task, str(style))
     enough = recipes.STEPS if start else recipes.STEPS_FROM_RANDOM

@@ -68,9 +68,9 @@ def net_path(name_or_file: PathLike, argument: str) -> Path:
     """The file of a bundled net, by name, or the file that is named; UserError when it is neither."""
     bundled = {net.path.stem: net.path for net in assets.nets()}
     path = Path(name_or_file)
-    if str(name_or_file) in bundled and not path.exists():
+    if str(name_or_file) in bundled and not os.path.exists(path):
         return bundled[str(name_or_file)]
-    if not path.is_file():
+    if not os.path.isfile(path):
         hint = did_you_mean(str(name_or_file), bundled) if bundled else "none is bundled"
         raise UserError(f"{argument}: {str(name_or_file)!r} is neither a file nor a bundled net; {hint}")
     return path

@@ -14,6 +14,7 @@ from nst_gluon.api.request import Request
 from nst_gluon.descriptor import segments
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss_terms import TERMS, check_size
+from nst_gluon.optimise.pyramid import stage_size
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -41,6 +42,8 @@ class Descent:
         content = preset.content_layers if self._request.task == "stylize" else ()
         layers = [name for name, _ in (*preset.style_layers, *content)]
         check_size((1, 3, *size), layers, "--size")
+        for side in coarse:
+            check_size((1, 3, *stage_size(size, side)), layers, "--coarse")
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Check what pictures of ``size`` need, start the engine, load the weights."""

@@ -43,7 +43,12 @@ AUTO, ORIGINAL, LARGEST = "auto", "original", 512
 
 
 class Listener:
-    """Follows the work; this one keeps quiet. The command line has one that writes to a terminal."""
+    """Follows the work; this one keeps quiet. The command line has one that writes to a terminal.
+
+    ``progress``: whether downloads show theirs.
+    """
+
+    progress = False
 
     def note(self, text: str) -> None:
         """Something that must not be missed, in one line."""
@@ -86,19 +91,19 @@ def start_engine(device: str | runtime.Device = "cpu", dtype: str = "float32", t
     return Engine(engine.context(device), dtype)
 
 
-def check_seed(seed: int) -> None:
-    """Raise UserError if ``seed`` cannot be one."""
+def check_seed(seed: int) -> int:
+    """``seed`` as an int; UserError if it cannot be one."""
     with contextlib.suppress(TypeError):
         if 0 <= operator.index(seed) <= runtime.LARGEST_SEED:
-            return
+            return operator.index(seed)
     raise UserError(f"--seed: {seed!r} is not a whole number from 0 to {runtime.LARGEST_SEED:,}")
 
 
-def check_number(value: float, option: str) -> None:
-    """Raise UserError, naming ``option``, if ``value`` is not a finite number of 0 or more."""
-    with contextlib.suppress(TypeError):
+def check_number(value: float, option: str) -> float:
+    """``value`` as a float; UserError, naming ``option``, if it is not a finite number of 0 or more."""
+    with contextlib.suppress(TypeError, ArithmeticError):
         if 0 <= value < math.inf:
-            return
+            return float(value)
     raise UserError(f"{option}: {value!r} is not a finite number of 0 or more")
 
 
@@ -106,9 +111,7 @@ def load_weights(weights: str | None, random_weights: bool, listener: Listener) 
     """The descriptor's weights; random ones are announced."""
     from nst_gluon.descriptor import weights as descriptor_weights
 
-    if random_weights and weights not in (None, "vgg16", "vgg19"):
-        raise UserError("--random-weights: there is nothing to load then; leave --weights out")
-    loaded = descriptor_weights.load(weights, random=random_weights)
+    loaded = descriptor_weights.load(weights, random=random_weights, progress=listener.progress)
     if loaded.random:
         listener.note("note: random weights: numbers and pictures are those of an untrained descriptor")
     return loaded

@@ -1,4 +1,7 @@
-"""The one door for arguments of a wrong kind: what a public function's annotations say is checked when it is called."""
+"""The one door for arguments of a wrong kind: what a public function's annotations say is checked when it is called.
+
+So are texts and paths with a NUL, of which the system and the engine make nothing good.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def checked(function: Function) -> Function:
-    """``function``, which raises a UserError, naming the argument, for one that is not of a kind in its annotation.
+    """``function``, which raises a UserError, naming the argument, for one that is not of a kind in its annotation, and
+    for a text or a path with a NUL.
 
     Other kinds than KINDS are classes of the function's module; an argument that may be of something else (a picture)
     is not checked. Annotations are texts (``from __future__ import annotations``).
@@ -43,8 +47,10 @@ def checked(function: Function) -> Function:
     def call(*args: Any, **kwargs: Any) -> Any:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             kinds = [_kind(one, function) for one in str(signature.parameters[name].annotation).split(" | ")]
+            argument = f"--{name.replace('_', '-')}" if name in keyword else name
+            if isinstance(value, (str, os.PathLike)) and "\0" in os.fsdecode(value):
+                raise UserError(f"{argument}: {shown(value)} has a NUL in it; give a name without")
             if None not in kinds and not any(isinstance(value, types) for _, types in kinds):
-                argument = f"--{name.replace('_', '-')}" if name in keyword else name
                 raise UserError(f"{argument}: {shown(value)} is not {' or '.join(words for words, _ in kinds)}")
         return function(*args, **kwargs)
 

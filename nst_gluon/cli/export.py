@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from nst_gluon.cli import options
 from nst_gluon.nets import geometry, model_card, netfile, onnx_export
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import EngineMissing, NotFinite, UserError
-from nst_gluon.system.files import one_line, quoted, write_atomically
+from nst_gluon.system.files import one_line, quoted, replace, scratch_folder
 
 FORMATS = ("mxnet", "onnx")
 TOLERANCE = 1e-3  # of the picture's range; rounding alone makes about 1e-6
@@ -68,8 +70,8 @@ def export_mxnet(path: Path, stem: str) -> tuple[dict[str, bytes], float]:
     names = [f"data{i}" for i in range(len(inputs))] if len(inputs) > 1 else ["data"]
     with tempfile.TemporaryDirectory() as folder, runtime.quiet_import():
         net(*inputs)
-        net.export(str(Path(folder) / stem))
-        files = {name: Path(folder) / name for name in (f"{stem}-symbol.json", f"{stem}-0000.params")}
+        net.export(str(Path(folder) / "net"))  # MXNet writes and reads names in UTF-8, which stem need not be
+        files = {f"{stem}{end}": Path(folder) / f"net{end}" for end in ("-symbol.json", "-0000.params")}
         symbol, arrays = (str(file) for file in files.values())
         again = mx.gluon.SymbolBlock.imports(symbol, names, arrays)(*inputs).asnumpy()
         data = {name: file.read_bytes() for name, file in files.items()}
@@ -119,6 +121,27 @@ def run(args: argparse.Namespace) -> int:
     return _run_onnx(args, path) if args.format == "onnx" else _run_mxnet(args, path)
 
 
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all of the files, or none, into a folder, which is made if missing; print their paths."""
+    odd = [name for name in files if (folder / name).exists() and not (folder / name).is_file()]
+    if odd:
+        raise UserError(f"--output: {quoted(folder / odd[0])} is not a regular file; name another folder")
+    try:
+        with scratch_folder(folder) as scratch:
+            for name, data in files.items():
+                replace(scratch / name, data)
+            for name in files:
+                os.replace(scratch / name, folder / name)
+    except OSError as error:
+        size = sum(map(len, files.values()))
+        raise UserError(
+            f"--output: cannot write to {quoted(folder)}: {one_line(error)}; name a writable folder with {size:,} "
+            "bytes free"
+        ) from error
+    for name in files:
+        print(folder / name)
+
+
 def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
     output = args.output or Path(".")
     if output.suffix.lower() == ".onnx" and not output.is_dir():
@@ -131,9 +154,7 @@ def _run_mxnet(args: argparse.Namespace, path: Path) -> int:
     files, difference = export_mxnet(path, path.stem)
     if not difference <= TOLERANCE:
         raise NotFinite(f"the exported net makes a different picture from {str(path)!r} (difference {difference:g})")
-    output.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        print(write_atomically(output / name, data))
+    _write(output, files)
     return 0
 
 
@@ -144,7 +165,6 @@ def _run_onnx(args: argparse.Namespace, net: Path) -> int:
     model = onnx_export.build(described, params, meta).SerializeToString(deterministic=True)
     checked = check_onnx(model, net)
     text = model_card.card(described, meta, path.name, checked)
-    print(write_atomically(path, model))
-    print(write_atomically(card, text))
+    _write(path.parent, {path.name: model, card.name: text.encode("utf-8", "backslashreplace")})
     print(checked, file=sys.stderr)
     return 0

@@ -33,7 +33,7 @@ class Terminal(Listener):
     """
 
     def __init__(self, quiet: bool, alone: bool = True):
-        self._quiet, self._alone = quiet, alone
+        self._quiet, self._alone, self.progress = quiet, alone, not quiet
 
     def note(self, text: str) -> None:
         tqdm.write(wrapped(text, sys.stderr), file=sys.stderr)
@@ -142,7 +142,7 @@ def check_folder(folder: Path) -> None:
     """Refuse, before anything is computed, a folder that could not be made, or not written to."""
     there = folder
     try:
-        while not there.exists():
+        while not (there.exists() or there.is_symlink()):  # one that leads nowhere is there, too
             there = there.absolute().parent
     except (OSError, ValueError) as error:
         raise UserError(f"--output: cannot make the folder {quoted(folder)}: {one_line(error)}") from error
@@ -154,14 +154,14 @@ def check_folder(folder: Path) -> None:
 
 def check_output(path: Path, force: bool, formats: Collection[str] = tuple(images.SAVE_FORMATS)) -> Path:
     """Refuse, before anything is computed, a file that could not be written afterwards."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"--output: {str(path)!r} is a folder; name a file in it")
     if path.suffix.lower() not in formats:
         raise UserError(f"--output: {str(path)!r} does not end in a supported format: {', '.join(formats)}")
-    if path.exists() and not force:
+    if os.path.exists(path) and not force:
         raise UserError(f"--output: {str(path)!r} exists; give another name, or --force to overwrite it")
     folder = path.absolute().parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"--output: there is no folder {str(folder)!r}; make it, or name another")
     if not os.access(folder, os.W_OK):
         raise UserError(f"--output: the folder {str(folder)!r} cannot be written to; name another")

@@ -14,8 +14,17 @@ from nst_gluon.cli import options
 from nst_gluon.cli.console import whole_number
 from nst_gluon.objective import presets
 from nst_gluon.objective.loss_terms import TERMS
+from nst_gluon.system.documents import check, parse
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line, quoted
+from nst_gluon.system.files import one_line, quoted, read_bounded
+
+LARGEST_RUN = 1 << 26  # bytes of a run.json
+# What is taken from it.
+RUN = {
+    "schema_version": int,
+    "settings!": {"style!": str, "content": str, "preset!": str, "style_size": int, "weights": str,
+                  "random_weights": bool, "other_styles": [str]},
+}  # fmt: skip
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -64,18 +73,19 @@ def like(folder: str, picture: str) -> dict[str, Any]:
     """The arguments of :func:`nst_gluon.score` with which a run of the harness scored its pictures."""
     path = Path(folder) / "run.json"
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        recorded = parse(read_bounded(path, LARGEST_RUN))
+        check(recorded, RUN, "")
         settings = recorded["settings"]
         found = {name: settings[name] for name in ("style", "preset", "style_size", "weights", "random_weights")}
         found["preset"] = presets.recorded(found["preset"], int(recorded.get("schema_version", 1)))
         content = settings["content"]
+        for other in settings.get("other_styles") or ():
+            if Path(picture).name.startswith(f"{re.sub(r'[^0-9A-Za-z_]', '_', Path(other).stem)}-"):
+                found["style"] = other
     except OSError as error:
         raise UserError(f"--like: cannot read {quoted(path)} ({one_line(error)}); give the folder of a run") from error
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"--like: {quoted(path)} does not describe a run; give the folder of a run") from error
-    for other in settings.get("other_styles") or ():
-        if Path(picture).name.startswith(f"{re.sub(r'[^0-9A-Za-z_]', '_', Path(other).stem)}-"):
-            found["style"] = other
     texture = re.search(r"(?:^|-)texture(?:-|\.|$)", Path(picture).name)
     return {**found, "content": None if texture else content}
 

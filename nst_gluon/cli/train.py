@@ -88,7 +88,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=number("--learning-rate"),
         metavar="X",
         help="Adam's first; the tuned recipe lowers it along a cosine (default: the method's own, but "
-        f"{recipe.RECIPES[recipe.DEFAULT].rate} from random weights with the tuned recipe)",
+        f"{recipe.RECIPES[recipe.DEFAULT].rate} from random weights with the tuned recipe, where it minimises the "
+        "common objective)",
     )
     add(
         "--checkpoint-every",

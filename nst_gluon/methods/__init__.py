@@ -199,12 +199,12 @@ def _is_method(value: object) -> bool:
 
 def _import(place: str, reference: str) -> ModuleType:
     """The module of a reference. A file is imported once; what lies beside it can be imported by it."""
-    path = Path(place).expanduser()
+    path = Path(os.path.expanduser(place))
     if place.endswith(".py"):
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"--method: there is no file {place!r}; give {FORMS}")
         path = path.resolve()
-        name = f"nst_gluon_method_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+        name = f"nst_gluon_method_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
     else:
         name = place
     if name in sys.modules:

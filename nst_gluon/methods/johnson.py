@@ -88,7 +88,7 @@ class Johnson(Generator):
         return tuple(found)
 
     def choices(self) -> dict[str, str]:
-        return {"width": "multiplies the channels of all layers (default: 1); fewer are faster"}
+        return {"width": "multiplies the channels of all layers (default: 1, of johnson_slim 0.5); fewer are faster"}
 
 
 class JohnsonSlim(Johnson):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nst_gluon.methods.base import Generator, Schedule
-from nst_gluon.methods.description import Builder, Net
+from nst_gluon.methods.description import Builder, Net, whole
 from nst_gluon.system.errors import UserError
 
 # Channels of each scale (section 3.2).
@@ -55,7 +55,7 @@ class TextureNet(Generator):
             finest: channels of the finest join; None: 8 more than the coarser one's, as in the paper. It has most of
                 the work, and processors take channels by sixteens: with K = 5, 32 take two thirds of the time of 40.
         """
-        if finest is not None and scales < 2:
+        if whole("scales", scales) < 2 and finest is not None:
             raise UserError("a net of one scale joins nothing: finest needs 2 scales or more")
         net = Builder()
 

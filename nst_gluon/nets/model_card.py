@@ -18,6 +18,8 @@ from nst_gluon.nets.patterns import normalises_alone
 from nst_gluon.objective.loss_terms import TERMS
 
 UNKNOWN = "not recorded"
+# Of a net without a record of its training.
+ELSEWHERE = "the net was trained elsewhere: its licence is that of whoever trained it"
 RGB = "RGB in [0, 1]"
 EXAMPLE_SIZE = (512, 384)  # width and height of the example's picture: multiples of what every net needs
 
@@ -35,6 +37,7 @@ def style_rights(meta: Mapping[str, Any]) -> str:
 
 def facts(net: Net, meta: Mapping[str, Any]) -> dict[str, Any]:
     """What the exported file itself says of the net, by name: texts, numbers and JSON objects."""
+    licence = "MIT (nst-gluon and this graph)" if meta.get("training") else f"{UNKNOWN}, as {ELSEWHERE}"
     return {
         "method": meta.get("method", UNKNOWN),
         "task": meta.get("task", UNKNOWN),
@@ -50,7 +53,7 @@ def facts(net: Net, meta: Mapping[str, Any]) -> dict[str, Any]:
         "final_objective": meta.get("final_objective", UNKNOWN),
         "descriptor": meta.get("weights", UNKNOWN),
         "command": meta.get("command", UNKNOWN),
-        "licence": "MIT (nst-gluon and this graph); style picture: " + style_rights(meta),
+        "licence": f"{licence}; style picture: {style_rights(meta)}",
     }
 
 
@@ -108,7 +111,9 @@ def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
     training = meta.get("training") or {}
     minimised = "minimised: a loss of the method's own; judged by" if meta.get("own_loss") else "minimised"
     photos = training.get("photos")
-    if meta.get("own_loss"):
+    if not training:
+        seen = UNKNOWN
+    elif meta.get("own_loss"):
         seen = "crops of the style picture"
     elif not net.takes_content:
         seen = "nothing but noise (a texture needs no photos)"
@@ -135,7 +140,8 @@ def _training(net: Net, meta: Mapping[str, Any]) -> list[str]:
         f"- steps: {meta.get('iterations', UNKNOWN)}, pictures a step: {training.get('batch', UNKNOWN)}, pixels: "
         f"{size} x {size}, seed: {meta.get('seed', UNKNOWN)}",
         f"- {minimised}: the preset `{meta.get('preset', UNKNOWN)}` (layers, weights and source in "
-        f"`nst_gluon/objective/presets.py`), descriptor: {descriptor.get('source', UNKNOWN)}",
+        f"`nst_gluon/objective/presets.py`), descriptor: {descriptor.get('source', UNKNOWN)}"
+        if training else f"- minimised: {UNKNOWN}",
         f"- the objective at the end, mean of the last steps: {objective or UNKNOWN}",
         *([f"- the objective on held-out {held_out}: {meta['held_out']:.4g}"] if meta.get("held_out") else []),
         f"- command: `{meta.get('command', UNKNOWN)}`",
@@ -182,7 +188,8 @@ def card(net: Net, meta: Mapping[str, Any], file: str, checked: str) -> str:
         "## Licence",
         "",
         "The graph and the code that made it: MIT, as nst-gluon. The descriptor (VGG-19 or VGG-16) was used in "
-        "training only and is not part of this file. For the style picture see above.",
+        "training only and is not part of this file. For the style picture see above."
+        if meta.get("training") else f"The code that made this file: MIT, as nst-gluon; {ELSEWHERE}.",
         "",
         "## Limits",
         "",

@@ -23,7 +23,7 @@ from nst_gluon.methods import description
 from nst_gluon.methods.description import Net
 from nst_gluon.nets import foreign
 from nst_gluon.objective import presets
-from nst_gluon.system.documents import parse
+from nst_gluon.system.documents import NUMBER, check, parse
 from nst_gluon.system.errors import NotFinite, UserError
 from nst_gluon.system.files import PathLike, one_line, quoted, write_atomically
 
@@ -35,10 +35,13 @@ MAX_BYTES = 256 * 2**20
 
 # What the fields of a description are, where it has them and they are not null.
 _FIELDS = {
-    **dict.fromkeys(("method", "task", "style", "preset"), (str, "text")),
-    **dict.fromkeys(("size", "seed", "iterations"), (int, "a whole number")),
-}
-_OBJECTS = dict.fromkeys(("architecture", "training", "start", "weights", "final_objective"), (dict, "an object"))
+    **dict.fromkeys(("method", "task", "style", "preset"), str), **dict.fromkeys(("size", "seed", "iterations"), int),
+    "more_sizes": [int],
+}  # fmt: skip
+_META = {
+    **_FIELDS, "training": _FIELDS, "held_out": NUMBER, "final_objective": {"*!": NUMBER},
+    **dict.fromkeys(("architecture", "start", "weights"), dict),
+}  # fmt: skip
 
 _RIGHT = "give a net that `python -m nst_gluon train` wrote, or one from elsewhere as a .pth or .onnx file"
 
@@ -82,7 +85,11 @@ def load(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     _check_file(path)
     if foreign.is_onnx(path):
         raise UserError(f"the net {quoted(path)} is an ONNX file, which only `bench run --engine onnxruntime` runs")
-    if foreign.is_state_dictionary(path, f"{META}.npy"):
+    try:
+        others = foreign.is_state_dictionary(path, f"{META}.npy")
+    except OSError as error:
+        raise UserError(f"the net {quoted(path)} cannot be read: {one_line(error)}; {_RIGHT}") from error
+    if others:
         return foreign.state_dictionary(path)
     if not zipfile.is_zipfile(path):
         raise UserError(f"the net {quoted(path)} is damaged, or is no .npz, .pth or .onnx file at all; {_RIGHT}")
@@ -149,13 +156,16 @@ def method_of(meta: Mapping[str, Any], where: str) -> methods.Method:
 
 
 def net_of(meta: Mapping[str, Any], where: str) -> Net:
-    """The net that a file's meta describes. Raises UserError when its method or architecture is not known."""
+    """The net that a file's meta describes. Raises UserError when its method or architecture is not known, or is not of
+    its task."""
     method = method_of(meta, where)
-    if isinstance(method, _Unknown):
-        return method.net()
     if not isinstance(method, methods.Generator):
         raise UserError(f"{where}: {method.name} optimises a picture and has no net")
-    return description.describe(method, meta.get("architecture"), where)
+    known = not isinstance(method, _Unknown)
+    net = description.describe(method, meta.get("architecture"), where) if known else method.net()
+    if net.takes_content and meta.get("task") == "texture":
+        raise UserError(f"{where}: it is for textures, which are made from noise alone, and takes a content picture")
+    return net
 
 
 def checked(path: PathLike) -> tuple[Net, dict[str, np.ndarray], dict[str, Any]]:
@@ -174,14 +184,13 @@ def _check_file(path: PathLike) -> None:
 
 def _check_fields(meta: Mapping[str, Any], path: PathLike) -> None:
     """Raise UserError, in one line, for the first field that is not what it should be."""
-    for part, fields in ((meta, {**_FIELDS, **_OBJECTS}), (meta.get("training") or {}, _FIELDS)):
-        for name, (kind, said) in fields.items():
-            value = part.get(name)
-            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-                raise UserError(f"the net {quoted(path)} is damaged: {name} is not {said}; {_RIGHT}")
-        sides = part.get("more_sizes") or []
-        if not isinstance(sides, list) or not all(type(side) is int and side > 0 for side in sides):
-            raise UserError(f"the net {quoted(path)} is damaged: more_sizes is not a list of sides; {_RIGHT}")
+    try:
+        check(meta, _META, META)
+        for part in (meta, meta.get("training") or {}):
+            if any(side < 1 for side in part.get("more_sizes") or ()):
+                raise ValueError("more_sizes has a side below 1")
+    except ValueError as error:
+        raise UserError(f"the net {quoted(path)} is damaged: {error}; {_RIGHT}") from None
 
 
 def _stored(array: np.ndarray) -> np.ndarray:

@@ -157,7 +157,7 @@ def build(net: layers.Net, params: Mapping[str, np.ndarray], meta: Mapping[str, 
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         producer_name="nst-gluon",
         producer_version=__version__,
-        doc_string=f"{meta['method']}, {meta.get('task')}, in the style of {meta.get('style')}",
+        doc_string=_text(f"{meta['method']}, {meta.get('task')}, in the style of {meta.get('style')}"),
     )
     props = {**facts(net, meta), "layers": net.to_data()}
     onnx.helper.set_model_props(model, {name: _text(fact) for name, fact in props.items()})
@@ -166,7 +166,9 @@ def build(net: layers.Net, params: Mapping[str, np.ndarray], meta: Mapping[str, 
 
 
 def _text(fact: Any) -> str:
-    return fact if isinstance(fact, str) else json.dumps(fact, sort_keys=True)
+    """A fact as a text that UTF-8 can hold: names of files may be none."""
+    text = fact if isinstance(fact, str) else json.dumps(fact, sort_keys=True)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 # -------------------------------------------------------------------------------------------------------- check

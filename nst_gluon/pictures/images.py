@@ -44,6 +44,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# A PNG's transparent colour in 8 bits, as its pixels are, by Pillow's name of those: Pillow gives it as in the file.
+_KEYS = {
+    "L;2": lambda grey: grey % 4 * 85, "L;4": lambda grey: grey % 16 * 17,
+    "RGB;16B": lambda colour: tuple(value >> 8 for value in colour),
+}  # fmt: skip
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
 _BYTES_PER_PIXEL = 4 + 4 + 3 + 12  # resampling in two passes in Pillow, its copy as uint8, the float32 array
 
@@ -57,8 +62,8 @@ def load(path: PathLike, size: int | None = None, crop: str = "square") -> np.nd
     picture that has the asked size already is not resampled.
 
     The EXIF orientation is applied, transparency is composited on white, every Pillow mode of 8 or 16 bits
-    becomes RGB (16-bit grey is scaled by 1/65535; of 16-bit RGB, Pillow reads the high byte). Of an
-    animation, the first frame.
+    becomes RGB (16-bit grey is scaled by 1/65535; of 16-bit RGB and of its transparent colour, the high byte
+    counts, which is all that Pillow reads). Of an animation, the first frame.
 
     Returns float32 (1, 3, H, W) in [0, 1].
 
@@ -237,6 +242,9 @@ def opened(path: PathLike, follow: bool = True) -> Iterator[Image.Image]:
             stream.seek(0)
             with Image.open(stream, formats=FORMATS) as picture:
                 _check_pixels(path, math.prod(picture.size))
+                kind = picture.tile[0][3] if picture.format == "PNG" and picture.tile else None
+                if kind in _KEYS and "transparency" in picture.info:
+                    picture.info["transparency"] = _KEYS[kind](picture.info["transparency"])
                 yield picture
     except UserError:
         raise

@@ -29,6 +29,7 @@ from nst_gluon.system.machine import memory_available_bytes as memory_available_
 DTYPES = ("float32", "bfloat16")
 LARGEST_SIDE = 1_000_000  # of a picture
 LARGEST_SEED = 2**32 - 2**16  # generators take 32 bits, and some are asked with the next few numbers
+MOST_THREADS = 1024  # tens of thousands crash OpenMP
 INSTALL = "python -m pip install -e '.[cpu]' (or '.[cu112]' for an NVIDIA GPU)"
 ENGINE_DISTRIBUTIONS = ("mxnet", "mxnet-cu112")
 
@@ -160,26 +161,35 @@ def prepare(threads: int | None = None) -> int:
     Args:
         threads: threads for the engine; None takes the user's OMP_NUM_THREADS, or else all available cores.
 
-    Every variable that the user has set stays as it is, but an explicit ``threads`` wins. Once MXNet is
-    imported this changes nothing any more.
+    Every variable that the user has set stays as it is, but an explicit ``threads`` wins, and of a list in
+    OMP_NUM_THREADS its first number stays: MXNet takes no list. Once MXNet is imported this changes nothing any more.
+
+    Raises:
+        UserError: ``threads``, or OMP_NUM_THREADS, is not a number from 1 to MOST_THREADS.
     """
-    if threads is not None and threads < 1:
-        raise UserError(f"threads: {threads} is not a number of threads; use 1 or more")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UserError(f"--threads: {threads} is not a number of threads; use 1 to {MOST_THREADS:,}")
     if "mxnet" not in sys.modules:
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        if threads is None and given.strip() and not 1 <= _first_of(given) <= MOST_THREADS:
+            right = f"use 1 to {MOST_THREADS:,}, or unset it"
+            raise UserError(f"OMP_NUM_THREADS: {given!r} is not a number of threads; {right}")
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        if threads is not None:
-            os.environ["OMP_NUM_THREADS"] = str(threads)
-        elif not os.environ.get("OMP_NUM_THREADS", "").strip():
-            os.environ["OMP_NUM_THREADS"] = str(available_cores())
+        os.environ["OMP_NUM_THREADS"] = str(threads or _first_of(given) or available_cores())
         quiet_dependencies()
     return engine_threads()
 
 
 def engine_threads() -> int:
     """Threads that OpenMP takes from OMP_NUM_THREADS ("4,2" means 4); 1 where it is unset."""
-    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(first) if first.isdigit() and int(first) > 0 else 1
+    return _first_of(os.environ.get("OMP_NUM_THREADS", "")) or 1
+
+
+def _first_of(levels: str) -> int:
+    """The first number of OMP_NUM_THREADS, one for each level of nesting; 0 where that is none."""
+    first = levels.split(",")[0].strip()
+    return int(first) if re.fullmatch(r"\d{1,9}", first) else 0
 
 
 def preload_cuda_libraries() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nst_gluon.system.errors import UserError
-from nst_gluon.system.files import one_line, quoted, temporary_beside
+from nst_gluon.system.files import one_line, quoted, temporary_beside, write_all
 
 STATE = "state"
 
@@ -33,11 +34,12 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any])
     Raises:
         UserError: it cannot be written; those that are there stay.
     """
+    stream = io.BytesIO()  # an archive that cannot be written to its end complains once more when it is collected
+    np.savez(stream, **{STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}, **arrays)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary_beside(path) as (temporary, descriptor):
-            with open(descriptor, "wb", closefd=False) as stream:
-                np.savez(stream, **{STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}, **arrays)
+            write_all(descriptor, stream.getbuffer())
             os.fsync(descriptor)
             if path.exists():
                 os.replace(path, previous(path))

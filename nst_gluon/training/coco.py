@@ -31,7 +31,7 @@ def fetch(progress: bool = True) -> Path:
     An interrupted download goes on where it ended. Raises UserError when it fails or has another hash than it should.
     """
     folder = cache_dir() / "coco-val2017"
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     part = folder.with_suffix(".zip.part")
     try:

@@ -29,8 +29,10 @@ from nst_gluon.objective.loss import Objective
 from nst_gluon.objective.loss_terms import Terms
 from nst_gluon.pictures import images
 from nst_gluon.system import energy, runtime
+from nst_gluon.system.documents import NUMBER, check
 from nst_gluon.system.engine import mx
 from nst_gluon.system.errors import NotFinite, UserError
+from nst_gluon.system.files import one_line
 from nst_gluon.training import checkpoint, recipe
 from nst_gluon.training.adam import Adam
 from nst_gluon.training.config import TrainConfig, defaults, learning_rate
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 # Which quantiles of each channel of the style are its range of colours.
 QUANTILES = (0.02, 0.98)
+# What a checkpoint says beside its arrays.
+STATE = {"iteration!": int, "seconds!": NUMBER, "config!": dict, "inputs": {"*": str}, "best": NUMBER, "joules": NUMBER}
 # Iterations between checks that processes which train together have the same net.
 CHECK_EVERY = 10
 
@@ -319,8 +323,11 @@ class Trainer:
             UserError: it belongs to another configuration or to other files, or cannot be read.
         """
         arrays, state = checkpoint.load(path)
-        if not {"config", "iteration", "seconds"} <= state.keys():
-            raise UserError(f"--output: {path.name} is not of a training; delete {path.stem}*.npz to begin anew")
+        anew = f"delete {path.stem}*.npz to begin anew"
+        try:
+            check(state, STATE, "state")
+        except ValueError as error:
+            raise UserError(f"--output: {path.name} is not of a training ({error}); {anew}") from None
         ours, theirs = self.config.as_json(), state["config"]
         odd = next((name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)), None)
         if odd is not None:
@@ -337,10 +344,18 @@ class Trainer:
                 f"delete {path.stem}*.npz in it to begin anew"
             )
         part = {p: {n[len(p) :]: v for n, v in arrays.items() if n.startswith(p)} for p in ("net.", "best.", "own.")}
-        set_parameters(self.net, part["net."], self.ctx, str(path))
-        self.optimizer.restore(arrays)
-        if self.own is not None:
-            self.own.restore(part["own."])
-        self.best = (state["best"], part["best."]) if "best" in state else None
+        try:
+            if not 0 <= state["iteration"] <= self.config.iterations:
+                raise ValueError(f"iteration {state['iteration']} of {self.config.iterations}")
+            set_parameters(self.net, part["net."], self.ctx, str(path))
+            self.optimizer.restore(arrays)
+            if self.own is not None:
+                self.own.restore(part["own."])
+            best = state.get("best")
+            if best is not None:
+                self.description.check({name: value.shape for name, value in part["best."].items()}, "the best net")
+        except (KeyError, ValueError, TypeError, mx.MXNetError, UserError) as error:
+            raise UserError(f"--output: {path.name} is damaged ({one_line(error)}); {anew}") from None
+        self.best = None if best is None else (best, part["best."])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._joules_before = state.get("joules")

@@ -12,8 +12,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +74,15 @@ def _row(progress: Progress, judged: tuple[float, float]) -> list[str]:
     terms = progress.terms.as_dict()
     values = (progress.seconds, progress.learning_rate, *(terms[name] for name in TERMS), progress.penalty, *judged)
     return [str(progress.iteration), *(f"{v:.6g}" for v in values)]
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """UserErrors of what is written inside name the argument, and the way on."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"--output: {error}; the same command goes on from the last checkpoint") from error
 
 
 def preview(trainer: Trainer) -> np.ndarray:
@@ -152,7 +161,7 @@ def train(
             raise UserError(f"--output: {net_path} exists; give another folder, or --force to replace it")
 
     check_new()
-    weights = vgg_weights.load(config.weights, random=config.random_weights)
+    weights = vgg_weights.load(config.weights, random=config.random_weights, progress=not quiet)
     trainer = Trainer(config, weights, ctx, together)  # refuses what it cannot train before there is a folder
     try:
         net_path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,10 +210,12 @@ def train(
                 if show is not None:
                     show(progress)
                 if time.monotonic() - previewed >= preview_every_s:
-                    images.save(preview(trainer), net_path.with_suffix(".preview.png"))
+                    with _writing():
+                        images.save(preview(trainer), net_path.with_suffix(".preview.png"))
                     previewed = time.monotonic()
                 if progress.iteration % checkpoint_every == 0:
-                    _write_log(log, rows)
+                    with _writing():
+                        _write_log(log, rows)
                     trainer.save(saved)
         if not leader:
             return net_path
@@ -213,8 +224,12 @@ def train(
             rate = learning_rate(trainer.config, trainer.iteration - 1)
             last = Progress(trainer.iteration, trainer.seconds, rate, terms, np.nan)
             rows.append(_row(last, (terms.objective, saturated)))
-        _write_log(log, rows)
-        _finish(trainer, net_path, rows, command)
+        with _writing():
+            _write_log(log, rows)
+            if trainer.iteration % checkpoint_every:
+                with suppress(UserError):  # the net may find room where a checkpoint does not
+                    trainer.save(saved)
+            _finish(trainer, net_path, rows, command)
         checkpoint.delete(saved)
     return net_path
 

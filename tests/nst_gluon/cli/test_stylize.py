@@ -135,12 +135,15 @@ def test_a_picture_that_is_too_small_for_the_objective_is_named_and_the_others_a
     Path("thin").mkdir()
     picture("thin/a.png", 8, 64)
     picture("thin/b.png", 32, 64)
-    arguments = ("thin", "--method", "gatys", "--iterations", "1", "--random-weights", "--output", "out", "--json")
+    picture("thin/c.png", 20, 64)
+    arguments = ("thin", "--method", "gatys", "--iterations", "1", "--random-weights", "--output", "out", "--json",
+                 "--coarse", "32")  # fmt: skip
     assert main(["stylize", *arguments]) == 2
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     assert [Path(made["output"]).name for made in found["made"]] == ["b-random-weights.png"]
     assert "'thin/a.png': " in captured.err and "64x8 pixels is too small" in found["failed"][0]["error"]
+    assert "--coarse: 32x10 pixels is too small" in found["failed"][1]["error"]
 
 
 def test_json_says_what_was_made(capsys, folder, net):

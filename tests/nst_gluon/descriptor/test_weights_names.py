@@ -10,11 +10,13 @@ import os
 import shutil
 import threading
 import zipfile
+from pathlib import Path
 
 import pytest
 from pictures import refusal
 from vggnets import torchvision
 
+from nst_gluon import methods
 from nst_gluon.descriptor import weights
 from nst_gluon.descriptor.weights import ndarrays, sources
 
@@ -147,6 +149,22 @@ def test_names(monkeypatch, tmp_path):
 def test_an_unknown_name():
     line = refusal(weights.load, "vgg91")
     assert "vgg91" in line and "did you mean 'vgg19'" in line and "gluon:vgg16" in line
+
+
+def test_names_that_begin_with_a_tilde(monkeypatch):
+    """The user's own folder, and a name like any other where there is no such user."""
+    for name, found in (("~/a", str(Path.home() / "a")), ("~nobody-here", os.path.abspath("~nobody-here"))):
+        monkeypatch.setenv("NST_GLUON_CACHE", name)
+        monkeypatch.setenv("MXNET_HOME", name)
+        assert (str(weights.cache_dir()), os.path.abspath(sources.zoo_dir())) == (found, os.path.join(found, "models"))
+    assert "~nobody-here/vgg.pth" in refusal(weights.load, "~nobody-here/vgg.pth")
+    assert "there is no file '~nobody-here/my.py'" in refusal(methods.get, "~nobody-here/my.py:Mine")
+
+
+def test_a_cache_that_cannot_be_looked_into(monkeypatch, tmp_path):
+    monkeypatch.setenv("NST_GLUON_CACHE", str(tmp_path / ("x" * 300)))
+    assert "set NST_GLUON_CACHE to a folder that can be written" in refusal(weights.load)
+    assert "not here yet" in weights.describe()
 
 
 def test_random_weights_by_name(monkeypatch):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import toy_net
 from PIL import Image
 
 from nst_gluon import assets, methods
-from nst_gluon.cli import console, export
+from nst_gluon.cli import console, export, options
 from nst_gluon.cli.main import main
 from nst_gluon.methods.description import NORMS, PADDINGS
 from nst_gluon.nets import model_card, netfile, onnx_export
@@ -184,6 +186,38 @@ def test_what_is_no_folder_is_refused_before_the_work(refused, tmp_path, monkeyp
     (tmp_path / "there").write_text("precious")
     assert "--output: 'there' is not a folder" in refused("--format", "mxnet", "--output", "there")
     assert "add --format onnx" in refused("--format", "mxnet", "--output", "waves.onnx")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match="^--output: '.*link' is not a folder; name another$"):
+        options.check_folder(tmp_path / "link" / "in")
+
+
+@pytest.mark.parametrize("place", [["--format", "mxnet", "--output", "new"], []])
+def test_all_files_of_an_export_are_written_or_none(refused, monkeypatch, place):
+    written = []
+
+    def full(path, data):
+        if written:
+            raise OSError(28, "No space left on device", str(path))
+        written.append(path.write_bytes(data))
+
+    monkeypatch.setattr(export, "replace", full)
+    monkeypatch.setattr(export, "export_mxnet", lambda path, stem: ({f"{stem}.a": b"a", f"{stem}.b": b"b"}, 0.0))
+    monkeypatch.setattr(export.onnx_export, "build", lambda *_: SimpleNamespace(SerializeToString=lambda **_: b"onnx"))
+    monkeypatch.setattr(export, "check_onnx", lambda *_: "")
+    assert re.match(r"--output: cannot write to '.*': No space left on device; name a writable folder", refused(*place))
+
+
+@needs_onnx
+def test_a_net_whose_name_is_not_utf_8(tmp_path):
+    pytest.importorskip("mxnet")
+    params, meta = toy_net.trained("texture_net", "texture")
+    path = netfile.save(tmp_path / os.fsdecode(b"n\xe4t.npz"), params, meta)
+    files, difference = export.export_mxnet(path, path.stem)
+    assert {name.removeprefix(path.stem) for name in files} == {"-symbol.json", "-0000.params", "-inputs.json"}
+    assert difference < 1e-5
+    described, params, meta = netfile.checked(path)
+    model = onnx_export.build(described, params, {**meta, "style": path.stem})
+    assert "n\\udce4t" in model.doc_string and model.SerializeToString()
 
 
 @needs_onnx
@@ -232,8 +266,11 @@ def test_the_card_of_somebody_s_own_net():
     meta = {"method": "johnson", "task": "stylize", "style": "mine/painting.jpg", "architecture": {}}
     net = methods.get("johnson").net()
     card = model_card.card(net, {**meta, "weights": {"random": True}}, "net.onnx", "")
-    assert "`painting`" in card and "theirs to say" in card and "not recorded" in card and "random weights" in card
+    assert "`painting`" in card and "theirs to say" in card and "random weights" in card
+    assert "trained on: not recorded" in card and "minimised: not recorded" in card
     facts = model_card.facts(net, meta)
+    for text in (card.split("## Licence")[1], facts["licence"]):
+        assert "its licence is that of whoever trained it" in text and "graph" not in text and "VGG" not in text
     assert facts["value_range"] == {"content": "RGB in [0, 1]", "picture": "RGB in [0, 1]"}
     named_alike = {**meta, "style": "grass", "training": {"style": "photos/grass.jpg"}}
     assert "theirs to say" in model_card.card(net, named_alike, "net.onnx", "")

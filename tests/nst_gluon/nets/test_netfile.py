@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from pictures import refusal
 
+from nst_gluon import methods
 from nst_gluon.nets import netfile
 from nst_gluon.system.errors import NotFinite, UserError
 
@@ -121,6 +123,21 @@ def test_missing_and_folder(tmp_path):
     assert "is a folder" in refusal(netfile.load, tmp_path)
     assert "does not exist" in refusal(netfile.load, "x" * 5000)
     assert "does not exist" in refusal(netfile.load, "a\0b")
+
+
+def test_one_that_may_not_be_read(net, monkeypatch):
+    def denied(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(netfile.foreign, "reading", denied)
+    assert f"the net {str(net)!r} cannot be read: Permission denied; give a net" in refusal(netfile.load, net)
+
+
+def test_a_net_for_textures_that_takes_a_content_is_damaged():
+    meta = {**META, "task": "texture"}
+    assert "it is for textures" in refusal(netfile.net_of, meta, "net")
+    unknown = {"method": "mine", "task": "texture", "layers": methods.get("johnson").net().to_data()}
+    assert "it is for textures" in refusal(netfile.net_of, unknown, "net")
 
 
 def test_truncated_anywhere(tmp_path, net):
@@ -254,11 +271,12 @@ def test_archives_that_are_no_net(tmp_path, entries, why):
 
 @pytest.mark.parametrize(("field", "value"), [
     ("training", []), ("training", {"more_sizes": [0]}), ("training", {"size": "256"}), ("size", True), ("style", 7),
-    ("weights", "vgg19"), ("architecture", [1]), ("training", {"more_sizes": "64"}),
+    ("weights", "vgg19"), ("architecture", [1]), ("training", {"more_sizes": "64"}), ("held_out", "x"),
+    ("final_objective", {"objective": "x"}), ("final_objective", {"objective": None}),
 ])  # fmt: skip
 def test_fields_of_another_kind_are_one_line(tmp_path, params, field, value):
     path = netfile.save(tmp_path / "net.npz", params, {"method": "johnson", "task": "stylize", field: value})
-    with pytest.raises(UserError, match="damaged: .* is not") as told:
+    with pytest.raises(UserError, match="damaged: (meta.*(, not | has no )|more_sizes has a side below 1)") as told:
         netfile.load(path)
     assert "\n" not in str(told.value)
 

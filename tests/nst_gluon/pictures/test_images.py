@@ -130,6 +130,11 @@ FORMATS = {
               [[1, 1, 1], [0.8, 0.8, 0.8], [0, 0.4, 0.8]]),
     "grey with alpha": (png(3, 1, 8, 4, [bytes([9, 0, 0, 51, 102, 255])]), [1, 0.8, 0.4]),
     "grey, a transparent value": (png(2, 1, 8, 0, [bytes([7, 51])], tRNS=struct.pack(">H", 7)), [1, 0.2]),
+    "grey, 2 bits, a transparent value": (png(2, 1, 2, 0, [b"\x60"], tRNS=struct.pack(">H", 1)), [1, 2 / 3]),
+    "grey, 4 bits, a transparent value": (png(2, 1, 4, 0, [b"\x6f"], tRNS=struct.pack(">H", 6)), [1, 1]),
+    "16 bits, a transparent colour": (
+        png(2, 1, 16, 2, [struct.pack(">6H", 300, 400, 500, *[51 * 257] * 3)], tRNS=struct.pack(">3H", 300, 400, 500)),
+        [1, 0.2]),
     "a transparent colour": (png(2, 1, 8, 2, [bytes([1, 2, 3, 51, 51, 51])], tRNS=struct.pack(">3H", 1, 2, 3)),
                              [1, 0.2]),
     "CMYK": (cmyk([(0, 0, 0, 0), (0, 255, 255, 0), (255, 0, 255, 0), (0, 0, 0, 102)]),

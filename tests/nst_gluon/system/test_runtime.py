@@ -136,9 +136,18 @@ print(json.dumps([threads, {{name: os.environ.get(name) for name in names}}]))
 def test_threads_and_variables_before_the_engine_starts(python, asked, given, threads, expected):
     """All cores, waiting passively; what the user has set stays, but an explicit number of threads wins."""
     done = python(ENVIRONMENT.format(threads=asked), **given)
-    count = str(asked or given.get("OMP_NUM_THREADS", threads))
-    assert json.loads(done.stdout) == [threads, {**runtime.ENVIRONMENT, "OMP_NUM_THREADS": count, **expected}]
+    assert json.loads(done.stdout) == [threads, {**runtime.ENVIRONMENT, "OMP_NUM_THREADS": str(threads), **expected}]
     assert not done.stderr and runtime.ENVIRONMENT["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+@pytest.mark.parametrize("given", ["abc", "1.5", "0", "99999999999", ",2", "-1"])
+def test_threads_that_would_abort_the_engine_are_refused(monkeypatch, given):
+    monkeypatch.delitem(sys.modules, "mxnet", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    with pytest.raises(UserError, match="^OMP_NUM_THREADS: '.*' is not a number of threads; use 1 to 1,024, or unset"):
+        runtime.prepare()
+    with pytest.raises(UserError, match="^--threads: 100000 is not a number of threads; use 1 to 1,024$"):
+        runtime.prepare(100_000)
 
 
 def test_importing_the_engine_prints_nothing_and_gives_it_the_threads(python):

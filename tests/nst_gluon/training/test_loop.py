@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from htmlpage import Page
 from PIL import Image
 
 from nst_gluon import assets
+from nst_gluon.descriptor import weights as vgg_weights
 from nst_gluon.nets import netfile
 from nst_gluon.nets.trained_net import load_net
 from nst_gluon.pictures import images
@@ -207,10 +210,14 @@ def test_a_damaged_log_and_a_checkpoint_of_something_else(tmp_path):
     log_path = tmp_path / "great_wave-texture_net-texture.csv"
     log_path.write_bytes(log_path.read_bytes() + b"\xff\xfe," + b"x," * (len(LOG_COLUMNS) - 2) + b"y\n")
     saved = log_path.with_suffix(".checkpoint.npz")
-    kept = saved.read_bytes()
-    checkpoint.save(saved, {}, {"iteration": 1})
-    with pytest.raises(UserError, match="is not of a training; delete great_wave-texture_net-texture.checkpoint"):
-        train(TEXTURE, tmp_path)
+    kept, (arrays, state) = saved.read_bytes(), checkpoint.load(saved)
+    trainer, lacking = run_folder.Trainer(TEXTURE, vgg_weights.load(random=True)), dict(arrays)
+    del lacking["adam_mean.output.bias"]
+    for wrong in ({"iteration": 1}, {**state, "iteration": "x"}, {**state, "iteration": -5}, {**state, "config": [1]},
+                  {**state, "best": "x"}, {**state, "best": 1.0}, state):  # fmt: skip
+        checkpoint.save(saved, lacking if wrong is state else arrays, wrong)
+        with pytest.raises(UserError, match=r" \(.*\); delete great_wave-.*\.checkpoint\*\.npz to begin anew"):
+            trainer.restore(saved)
     saved.write_bytes(kept)
     assert train(TEXTURE, tmp_path).is_file()
     assert len(log(tmp_path)) == TEXTURE.iterations
@@ -236,6 +243,30 @@ def test_a_log_that_was_deleted_begins_at_the_checkpoint(tmp_path, monkeypatch):
     (row,) = log(tmp_path)
     assert row[0] == meta["iterations"] == 4 and meta["final_window"] == 1
     assert meta["final_objective"]["objective"] == pytest.approx(row[LOG_COLUMNS.index("objective")], rel=1e-5)
+
+
+def test_a_net_that_cannot_be_written_costs_no_step(tmp_path):
+    config, steps = replace(TEXTURE, iterations=3), []
+    (tmp_path / "great_wave-texture_net-texture.html").mkdir()
+    with pytest.raises(UserError, match="^--output: cannot .* it is a folder; .* goes on from the last checkpoint$"):
+        train(config, tmp_path, checkpoint_every=2)
+    (tmp_path / "great_wave-texture_net-texture.html").rmdir()
+    assert train(config, tmp_path, checkpoint_every=2, show=steps.append).is_file() and not steps
+    assert len(log(tmp_path)) == 3 and not list(tmp_path.glob("*checkpoint*"))
+
+
+def test_a_checkpoint_on_a_full_disk_is_one_error(tmp_path, monkeypatch):
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(UserError, match="^--output: cannot write "):
+            checkpoint.save(tmp_path / "x.checkpoint.npz", {"array": np.zeros(5000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    gc.collect()
+    assert not complaints and not list(tmp_path.iterdir())
 
 
 def test_previews_come_by_the_clock_and_change_nothing(tmp_path):

@@ -207,3 +207,6 @@ def test_a_file_of_hosts(tmp_path):
         file.write_text(text)
         with pytest.raises(UserError, match="a line is HOST or HOST slots=N"):
             together.places(file)
+    file.write_bytes(b" " * (together.LARGEST_HOSTFILE + 1))
+    with pytest.raises(UserError, match="^--workers: cannot read '.*': it is larger than "):
+        together.places(file)
