@@ -121,7 +121,7 @@ def test_the_report_has_the_table_and_says_whose_merit_is_whose(run):
     part = part[: part.index("\n## ")]
     assert "the merit of an engine" in part
     assert "Every other speed-up in this report relates cells of one engine." in part
-    row = next(line for line in part.splitlines() if "Johnson net stylisation 256 | PyTorch" in line)
+    row = next(line for line in part.splitlines() if "Johnson net; stylisation 256 | PyTorch" in line)
     assert "0.500× Gluon's \\[" in row and "3.00× Gluon's \\[" in row
     assert sum("ONNX Runtime" in line for line in part.splitlines()) == 2  # batches 1 and 4
     assert 'id="peers"' in page and "Engines compared" in page
