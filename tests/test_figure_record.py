@@ -57,10 +57,17 @@ def test_the_pages_say_what_the_judges_say():
     from bench.report.generated import part
 
     assert part(PAGE, "judges") == table(), "python tests/test_figure_record.py writes the table"
-    found = judging.correlations([judged()]).set_index("metric")["correlation"]
-    for text in (PAGE.read_text(), (ROOT / "README.md").read_text()):
-        assert f"(rank correlation {found['judge_gram']:.2f})" in text
-        assert f"({found['judge_statistics']:.2f})" in text
+    every = [judging.correlations([table]).set_index("metric")["correlation"]
+             for table in (judged(), judging.read(ROOT / "results" / "styles"))]  # fmt: skip
+    (gram, wavelets), (grams, others) = (
+        [f"{found[name]:.2f}" for name in ("judge_gram", "judge_statistics")] for found in every
+    )
+    page, readme = (" ".join(path.read_text().split()) for path in (PAGE, ROOT / "README.md"))
+    for said in (f"(rank correlation within a style {gram})", f"({wavelets})", f"are {grams} and {others}."):
+        assert said in page
+    for said in (f"(rank correlation {gram}; {grams} over all styles)", f"({wavelets}; {others})"):
+        assert said in readme
+    for text in (page, readme):
         assert f"at most {100 * judged()['copied_share'].max():.0f} % of patches" in text
 
 

@@ -33,6 +33,15 @@ def test_every_bundled_net_is_on_the_page(sheet):
             assert page.size == (sheet.MARGIN + len(sheet.CONTENTS) * tile, sheet.WORDS + rows * tile)
 
 
+def test_the_examples_are_of_unseen_photos_by_every_method(sheet):
+    heads = 3 + len(sheet.NETS)
+    with Image.open(STYLIZED / "examples.jpg") as page:
+        assert page.size == (heads * (sheet.TILE + sheet.GAP) - sheet.GAP,
+                             sheet.WORDS + len(sheet.EXAMPLES) * (sheet.TILE + sheet.GAP) - sheet.GAP)  # fmt: skip
+    for style, name in sheet.EXAMPLES:
+        assert sheet.painters(style) == [sheet.OPTIMISED, *sheet.NETS] and name in sheet.CONTENTS
+
+
 def test_the_record_is_of_the_bundled_nets(sheet):
     """What is on the page of one net, made again."""
     record = pd.read_csv(STYLIZED / "objectives.csv").set_index(["style", "method", "content"])["white"]

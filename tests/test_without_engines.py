@@ -35,7 +35,7 @@ def copy(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "reference"
     shutil.copytree(REFERENCE_RUN, path)
     for name in ("report.md", "report.html", "summary.csv", "claims.csv"):
-        (path / name).unlink()
+        (path / name).unlink(missing_ok=True)
     shutil.rmtree(path / "plots")
     return path
 

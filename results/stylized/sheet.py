@@ -2,8 +2,9 @@
 
     python results/stylized/sheet.py
 
-Writes a sheet for each painting (STYLE.jpg), objectives.csv (a row per picture), and the table of README.md here. The
-optimised pictures are kept in optimised/, which is not committed: all of them take two hours on two slow cores.
+Writes a sheet for each painting (STYLE.jpg), the project README's first picture (examples.jpg), objectives.csv (a row
+per picture), and the table of README.md here. The optimised pictures are kept in optimised/, which is not committed:
+all of them take two hours on two slow cores.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from nst_gluon.pictures import images
 
 HERE = Path(__file__).resolve().parent
 SIZE, EVALUATIONS = 256, 500
-CLOSE = {"astronaut": (96, 0, 352, 256)}  # left, top, right, bottom
+CLOSE = {"astronaut": (96, 0, 352, 256), "rocket": (192, 171, 448, 427)}  # left, top, right, bottom
 CONTENTS = (*assets.CONTENTS, *(f"{name}, close" for name in CLOSE))
 OPTIMISED, NETS = "gatys", ("johnson", "johnson_slim", "coarse_net", "texture_net")
+EXAMPLES = (("great_wave", "astronaut"), ("moulin_de_la_galette", "rocket"))  # not trained on; every method
 TILE, GAP, MARGIN, WORDS = 150, 5, 92, 22  # pixels: a picture, between two, room for names at the left and on top
 
 
@@ -88,8 +90,7 @@ def sheet(style: str, pictures: dict[tuple[str, str], np.ndarray]) -> Image.Imag
     rows += [(method, [pictures[method, name] for name in CONTENTS]) for method in painters(style)]
     width, height = MARGIN + len(CONTENTS) * (TILE + GAP), WORDS + len(rows) * (TILE + GAP)
     made = Image.new("RGB", (width, height), "white")
-    write = ImageDraw.Draw(made)
-    font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)
+    write, font = ImageDraw.Draw(made), _font()
     with Image.open(assets.style_path(style)) as painting:
         made.paste(_reduced(np.asarray(painting.convert("RGB")), MARGIN - 2 * GAP), (GAP, WORDS))
     for place, name in enumerate(CONTENTS):
@@ -101,6 +102,25 @@ def sheet(style: str, pictures: dict[tuple[str, str], np.ndarray]) -> Image.Imag
         for place, picture in enumerate(row):
             made.paste(_reduced(picture, TILE), (MARGIN + place * (TILE + GAP), top))
     return made
+
+
+def examples(every: dict[str, dict[tuple[str, str], np.ndarray]]) -> Image.Image:
+    """A row for each of EXAMPLES: photo, painting, optimisation and the nets, from the pictures of every style."""
+    heads = ("photo", "painting", f"optimised, {EVALUATIONS} steps", *NETS)
+    made = Image.new("RGB", (len(heads) * (TILE + GAP) - GAP, WORDS + len(EXAMPLES) * (TILE + GAP) - GAP), "white")
+    write, font = ImageDraw.Draw(made), _font()
+    for place, head in enumerate(heads):
+        write.text((place * (TILE + GAP) + TILE // 2, 4), head, "black", font, anchor="ma")
+    for number, (style, name) in enumerate(EXAMPLES):
+        painting = images.to_uint8(images.load(assets.style_path(style), SIZE))
+        row = [content(name), painting, *(every[style][method, name] for method in (OPTIMISED, *NETS))]
+        for place, picture in enumerate(row):
+            made.paste(_reduced(picture, TILE), (place * (TILE + GAP), WORDS + number * (TILE + GAP)))
+    return made
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)
 
 
 def _reduced(picture: np.ndarray, width: int) -> Image.Image:
@@ -120,11 +140,11 @@ def table(rows: pd.DataFrame) -> str:
 
 def main() -> None:
     """Make every picture, the sheets, the record and the table."""
-    rows = []
-    for style in assets.PAINTINGS:
-        pictures = painted(style)
+    rows, every = [], {style: painted(style) for style in assets.PAINTINGS}
+    for style, pictures in every.items():
         rows += measure(style, pictures)
         sheet(style, pictures).save(HERE / f"{style}.jpg", quality=85, optimize=True)
+    examples(every).save(HERE / "examples.jpg", quality=90, optimize=True)
     record = pd.DataFrame(rows)
     record.to_csv(HERE / "objectives.csv", index=False, float_format="%.6g")
     write_part(HERE / "README.md", "objectives", table(record))
