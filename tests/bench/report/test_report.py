@@ -219,9 +219,11 @@ def test_labels_never_lie_on_curves(figures):
 
 
 def test_axes_have_two_ticks_and_legends_are_short(figures):
+    most = read_run(REFERENCE).cells["method"].nunique()  # each once, in two columns
     for drawn in figures:
         for legend in drawn.legends:
-            assert len(legend.get_texts()) <= 6
+            named = [text.get_text() for text in legend.get_texts()]
+            assert len(set(named)) == len(named) <= most <= 8
         for axes in drawn.axes:
             for axis in (axes.xaxis, axes.yaxis):
                 low, high = sorted(axis.get_view_interval())

@@ -187,7 +187,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_that_is_there(tmp_pa
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(checkpoint, "write_all", full)
     with pytest.raises(UserError, match="^--output: cannot write '.*net.checkpoint.npz': No space left on device; "):
         checkpoint.save(path, {}, {"iteration": 2})
     assert checkpoint.load(path)[1] == {"iteration": 1} and list(tmp_path.iterdir()) == [path]
