@@ -119,9 +119,14 @@ def targets(samples: pd.DataFrame, generators: Iterable[str], setting: Mapping[s
     return found
 
 
-def misses(aim: Aims, asked: float | None) -> bool:
-    """Whether a net with these objectives by photo is above the loss that was asked for (--target-loss)."""
-    return asked is not None and float(np.median(np.concatenate(list(aim.values())))) > asked
+def asked_for(aims: Aims, asked: float | None) -> Aims:
+    """The target of a net's speed-ups: the net's own ``aims``, or the loss that was ``asked`` for (--target-loss)."""
+    return aims if asked is None else dict.fromkeys(aims, np.array([asked]))
+
+
+def misses(aims: Aims, asked: float | None) -> bool:
+    """Whether a net with these objectives by photo is above the loss that was asked for."""
+    return asked is not None and float(np.median(np.concatenate(list(aims.values())))) > asked
 
 
 def compare(
@@ -156,11 +161,10 @@ def compare(
             rows += _of_variant(plain, own, _group(setting, variant), known.baseline)
         if known.baseline:
             for generator in generators:
-                aim = aims.get(generator)
-                missed = aim is not None and misses(aim, asked)
-                aim = aim if asked is None or aim is None else dict.fromkeys(aim, np.array([asked]))
-                rows += _speedups(samples, descents, aim, setting, known, generator, missed)
-                rows += _break_even(samples, descents, None if missed else aim, setting, generator, training)
+                missed = generator in aims and misses(aims[generator], asked)
+                goal = asked_for(aims[generator], asked) if generator in aims else None
+                rows += _speedups(samples, descents, goal, setting, known, generator, missed)
+                rows += _break_even(samples, descents, None if missed else goal, setting, generator, training)
     return _table(rows)
 
 

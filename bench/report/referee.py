@@ -137,9 +137,7 @@ def sources(analysed: Analysed, row: Mapping[str, Any]) -> dict[str, float]:
     own = analysis.matching(run.samples, {**setting, "method": net, "batch": 1})
     latency = own[own["metric"] == "latency_s"].groupby("seed")["value"].median().to_numpy()
     found = {"processes": spread(latency)}
-    aims = analysis.targets(run.samples, [net], setting).get(net, {})
-    if analysed.asked is not None:
-        aims = dict.fromkeys(aims, np.array([analysed.asked]))
+    aims = analysis.asked_for(analysis.targets(run.samples, [net], setting).get(net, {}), analysed.asked)
     descents = by_photo(analysis.matching(run.curves, {**setting, "method": methods.baseline}))
     photos = [photo for photo in aims if photo in descents]
     starts, draws, centres = [], [], []
